@@ -1,0 +1,168 @@
+#include "bench/daemon.h"
+
+#include "bench/bench.h"
+#include "bench/machine.h"
+#include "engine/agent/dunlin.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define STOP_STEPS 500u /* of 10 ms */
+#define ATTACH_STEPS 1000u /* of 10 ms */
+#define CALL_TIMEOUT_NS (10 * NS_PER_S)
+
+/* dunlind lies beside us when installed, in control/ in a build directory. */
+static int find_program(char *path, size_t capacity)
+{
+    char self[512];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0)
+        return -errno;
+    self[length] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash == NULL)
+        return -ENOENT;
+    *slash = '\0';
+    static const char *const places[] = {"dunlind", "../control/dunlind"};
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        int written = snprintf(path, capacity, "%s/%s", self, places[i]);
+        if (written > 0 && (size_t)written < capacity && access(path, X_OK) == 0)
+            return 0;
+    }
+    (void)fprintf(stderr, "dunlin-bench: no dunlind in %s or %s/../control: build it first\n", self,
+                  self);
+    return -ENOENT;
+}
+
+static int write_config(const struct daemon *d, const struct daemon_options *o, const char *path)
+{
+    FILE *file = fopen(path, "wex");
+    if (file == NULL)
+        return -errno;
+    (void)fprintf(file, "node:\n  name: bench\n  id: 1\nsocket:\n  path: %s\n  mode: 0600\n",
+                  d->socket_path);
+    (void)fprintf(file, "lcores:\n  count: 1\n  spin: %s\n", o->spin ? "true" : "false");
+    if (o->cpu >= 0)
+        (void)fprintf(file, "  cpus: [%d]\n", o->cpu);
+    (void)fprintf(file, "spaces:\n  - name: " DAEMON_SPACE "\n    id: 1\n    shards: %" PRIu32
+                        "\n    quota: %" PRIu64 "KiB\n", o->shard_count, o->quota_bytes >> 10);
+    return fclose(file) == 0 ? 0 : -errno;
+}
+
+static _Noreturn void become(const char *program, const char *config, const char *log, pid_t parent)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    machine_unpin();
+    int fd = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (getppid() != parent || fd < 0 || dup2(fd, STDERR_FILENO) < 0 ||
+        dup2(fd, STDOUT_FILENO) < 0)
+        _exit(127);
+    (void)execl(program, "dunlind", "--config", config, (char *)NULL);
+    _exit(127);
+}
+
+int daemon_start(struct daemon *d, const struct daemon_options *options)
+{
+    char program[600], config[96];
+    (void)snprintf(d->socket_path, sizeof d->socket_path, "%s/%s.sock", bench_directory(),
+                   options->name);
+    (void)snprintf(d->log_path, sizeof d->log_path, "%s/%s.log", bench_directory(), options->name);
+    (void)snprintf(config, sizeof config, "%s/%s.yaml", bench_directory(), options->name);
+    int rc = find_program(program, sizeof program);
+    if (rc != 0)
+        return rc;
+    rc = write_config(d, options, config);
+    if (rc != 0) {
+        (void)fprintf(stderr, "dunlin-bench: cannot write %s: %s\n", config, strerror(-rc));
+        return rc;
+    }
+    pid_t self = getpid();
+    d->pid = fork();
+    if (d->pid == 0)
+        become(program, config, d->log_path, self);
+    if (d->pid < 0) {
+        rc = -errno;
+        (void)fprintf(stderr, "dunlin-bench: cannot fork: %s\n", strerror(-rc));
+        return rc;
+    }
+    return 0;
+}
+
+static void print_log(const struct daemon *d)
+{
+    FILE *file = fopen(d->log_path, "re");
+    if (file == NULL)
+        return;
+    char line[512];
+    while (fgets(line, sizeof line, file) != NULL)
+        (void)fputs(line, stderr);
+    (void)fclose(file);
+}
+
+int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **handle)
+{
+    struct dunlin_options options = {
+        .socket = d->socket_path, .timeout_ns = CALL_TIMEOUT_NS, .spin_ns = spin_ns};
+    int rc = -ENOTCONN;
+    for (uint32_t i = 0; i < ATTACH_STEPS && rc == -ENOTCONN; i++) {
+        rc = dunlin_open(&options, handle);
+        siginfo_t info = {.si_pid = 0};
+        if (rc != -ENOTCONN)
+            break;
+        if (waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+            break; /* it has ended: no use waiting */
+        (void)usleep(10000);
+    }
+    if (rc != 0) {
+        (void)fprintf(stderr, "dunlin-bench: cannot attach to %s: %s; dunlind said:\n",
+                      d->socket_path, strerror(-rc));
+        print_log(d);
+    }
+    return rc;
+}
+
+void daemon_stop(struct daemon *d)
+{
+    (void)kill(d->pid, SIGTERM);
+    (void)kill(d->pid, SIGCONT);
+    for (uint32_t i = 0; i < STOP_STEPS; i++) {
+        if (waitpid(d->pid, NULL, WNOHANG) == d->pid)
+            return;
+        (void)usleep(10000);
+    }
+    (void)fprintf(stderr, "dunlin-bench: dunlind did not end, killing it\n");
+    (void)kill(d->pid, SIGKILL);
+    (void)waitpid(d->pid, NULL, 0);
+}
+
+void daemon_freeze(struct daemon *d)
+{
+    int status;
+    (void)kill(d->pid, SIGSTOP);
+    (void)waitpid(d->pid, &status, WUNTRACED);
+}
+
+void daemon_thaw(struct daemon *d)
+{
+    (void)kill(d->pid, SIGCONT);
+}
+
+int daemon_cpu_ns(const struct daemon *d, uint64_t *ns)
+{
+    clockid_t clock;
+    int rc = clock_getcpuclockid(d->pid, &clock);
+    if (rc != 0)
+        return -rc;
+    struct timespec used;
+    if (clock_gettime(clock, &used) != 0)
+        return -errno;
+    *ns = (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+    return 0;
+}

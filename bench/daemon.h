@@ -1,0 +1,45 @@
+/* daemon - a dunlind of this build as a child process, for as long as a bench needs it.
+ *
+ * It serves one space, "bench", open to us alone, from the bench's directory.  It dies with us. */
+#ifndef DUNLIN_BENCH_DAEMON_H
+#define DUNLIN_BENCH_DAEMON_H
+
+#include "engine/base.h"
+
+#include <sys/types.h>
+
+#define DAEMON_SPACE "bench"
+
+struct dunlin;
+
+struct daemon_options {
+    const char *name;     /* of its files in the directory */
+    int cpu;              /* its lcore is pinned there; -1: not */
+    bool spin;            /* never sleeps; otherwise as users run it */
+    uint32_t shard_count;
+    uint64_t quota_bytes;
+};
+
+struct daemon {
+    pid_t pid;
+    char socket_path[96];
+    char log_path[96];
+};
+
+/* Returns 0, or -errno after a word on stderr; -ENOENT: there is no dunlind beside this program. */
+MUST_USE int daemon_start(struct daemon *d, const struct daemon_options *options);
+/* Attach, as soon as it serves.  spin_ns as in struct dunlin_options.  Returns 0 and *handle, or
+ * -errno after a word on stderr. */
+MUST_USE int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **handle);
+/* SIGTERM and wait; SIGKILL if it does not obey in 5 s. */
+void daemon_stop(struct daemon *d);
+
+/* Stop it from running, and let it run on, for a baseline that needs its core.  freeze returns when
+ * it has stopped. */
+void daemon_freeze(struct daemon *d);
+void daemon_thaw(struct daemon *d);
+
+/* CPU time it has used, ns.  Returns 0 or -errno. */
+MUST_USE int daemon_cpu_ns(const struct daemon *d, uint64_t *ns);
+
+#endif

@@ -1,0 +1,184 @@
+/* dunlin-bench - main: which bench, and the supervisor that cleans up behind it (bench.h). */
+#include "bench/bench.h"
+
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define ROOM_WANTED (UINT64_C(2) << 30) /* in memory, for LMDB's file */
+
+static const struct bench_entry {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *about;
+} benches[] = {
+    {"read", bench_read, "get in place, against plain memory reads, liburcu and LMDB"},
+    {"ring", bench_ring, "agent ring round trip and stream, against bare cache lines and rte_ring"},
+    {"append", bench_append, "what a write costs in the engine and through libdunlin, idle cost"},
+};
+
+static const char *const benches_later[] = {"replicate", "transport", "merge", "failover", "scale"};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static char directory[64];
+
+const char *bench_directory(void)
+{
+    return directory;
+}
+
+int bench_options_parse(int argc, char **argv, struct bench_options *options)
+{
+    *options = (struct bench_options){.seconds = BENCH_SECONDS_DEFAULT};
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            options->json = true;
+        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
+            char *end;
+            options->seconds = strtod(argv[++i], &end);
+            if (end == argv[i] || *end != '\0' || !(options->seconds >= 1) ||
+                options->seconds > 3600) {
+                (void)fprintf(stderr, "dunlin-bench: --seconds %s: a number from 1 to 3600 was "
+                                      "expected\n", argv[i]);
+                return -EINVAL;
+            }
+        } else {
+            (void)fprintf(stderr, "dunlin-bench %s: unknown argument %s; known: --json, --seconds N\n",
+                          argv[0], argv[i]);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static void usage(FILE *out)
+{
+    (void)fprintf(out, "usage: dunlin-bench NAME [--json] [--seconds N]\n\n");
+    for (size_t i = 0; i < COUNT(benches); i++)
+        (void)fprintf(out, "  %-8s %s\n", benches[i].name, benches[i].about);
+    (void)fprintf(out, "\nN bounds the whole run, default %.0f.  Exit: 0 measured (rows say which goals "
+                       "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
+                  BENCH_SECONDS_DEFAULT);
+}
+
+/* ---- directory ------------------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *ftw)
+{
+    (void)status, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+static int directory_make(void)
+{
+    /* Why not always /dev/shm: in containers it may be 64 MiB. */
+    struct statvfs room;
+    const char *parent = getenv("TMPDIR");
+    if (parent == NULL || strlen(parent) > 32)
+        parent = "/tmp";
+    if (statvfs("/dev/shm", &room) == 0 && (uint64_t)room.f_bavail * room.f_frsize >= ROOM_WANTED &&
+        access("/dev/shm", W_OK) == 0)
+        parent = "/dev/shm";
+    (void)snprintf(directory, sizeof directory, "%s/dunlin-bench.XXXXXX", parent);
+    return mkdtemp(directory) != NULL ? 0 : -errno;
+}
+
+static void directory_remove(void)
+{
+    if (nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        (void)fprintf(stderr, "dunlin-bench: cannot remove %s: %s\n", directory, strerror(errno));
+}
+
+/* ---- supervisor ------------------------------------------------------------------------------ */
+
+static _Noreturn void worker_run(const struct bench_entry *bench, int argc, char **argv,
+                                 const sigset_t *unblocked, pid_t supervisor)
+{
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != supervisor)
+        _exit(BENCH_REFUSED); /* it died before we asked to be told */
+    (void)sigprocmask(SIG_SETMASK, unblocked, NULL);
+    int code = bench->run(argc, argv);
+    exit(code);
+}
+
+/* Wait for the worker or a signal that ends us.  Returns the exit code. */
+static int supervise(pid_t worker, const sigset_t *signals)
+{
+    for (;;) {
+        int number = sigwaitinfo(signals, NULL);
+        int status;
+        if (number == SIGCHLD && waitpid(worker, &status, WNOHANG) == worker) {
+            if (WIFEXITED(status))
+                return WEXITSTATUS(status);
+            (void)fprintf(stderr, "dunlin-bench: ended by signal %d\n", WTERMSIG(status));
+            return BENCH_REFUSED;
+        }
+        if (number > 0 && number != SIGCHLD)
+            return 128 + number;
+    }
+}
+
+static int run_supervised(const struct bench_entry *bench, int argc, char **argv)
+{
+    sigset_t signals, before;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGHUP);
+    (void)sigaddset(&signals, SIGCHLD);
+    (void)sigprocmask(SIG_BLOCK, &signals, &before);
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1); /* what the worker leaves behind becomes ours */
+    int rc = directory_make();
+    if (rc != 0) {
+        (void)fprintf(stderr, "dunlin-bench: cannot make a directory: %s\n", strerror(-rc));
+        return BENCH_REFUSED;
+    }
+    pid_t self = getpid();
+    pid_t worker = fork();
+    if (worker == 0)
+        worker_run(bench, argc, argv, &before, self);
+    int code = BENCH_REFUSED;
+    if (worker > 0) {
+        (void)setpgid(worker, worker);
+        code = supervise(worker, &signals);
+        (void)kill(-worker, SIGKILL);
+        while (waitpid(-worker, NULL, 0) > 0)
+            continue;
+    } else {
+        (void)fprintf(stderr, "dunlin-bench: cannot fork: %s\n", strerror(errno));
+    }
+    directory_remove();
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return BENCH_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        usage(stdout);
+        return BENCH_OK;
+    }
+    for (size_t i = 0; i < COUNT(benches); i++)
+        if (strcmp(argv[1], benches[i].name) == 0)
+            return run_supervised(&benches[i], argc - 1, argv + 1);
+    for (size_t i = 0; i < COUNT(benches_later); i++)
+        if (strcmp(argv[1], benches_later[i]) == 0) {
+            (void)fprintf(stderr, "dunlin-bench: %s: not in this version\n", argv[1]);
+            return BENCH_USAGE;
+        }
+    (void)fprintf(stderr, "dunlin-bench: unknown bench %s\n", argv[1]);
+    usage(stderr);
+    return BENCH_USAGE;
+}

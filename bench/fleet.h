@@ -1,0 +1,142 @@
+/* fleet - a recorded fleet replayed into a running daemon by many processes, and what it proves.
+ *
+ * Processes  the supervisor (fleet.c) loads the data, forks, keeps the virtual clock, reads the journals,
+ *            kills and replaces agent processes, frees the sectors of dead agents (fleet_controller),
+ *            and judges.  Each agent process (fleet_agent, fleet_command) flies the recorded agents
+ *            that it owns by hash.  The observer (fleet_observer) reads in place what all others write.
+ * Memory     fleet_shared and one fleet_region per life of a process are shared; sources are the
+ *            supervisor's own, copied on write, never written after the first fork.
+ * Data       space `telemetry`: one key per agent, put for every row.  Space `sectors`: one key per
+ *            geohash cell, written only by compare-and-set; its value names the owner. */
+#ifndef DUNLIN_BENCH_FLEET_H
+#define DUNLIN_BENCH_FLEET_H
+
+#include "bench/fleet_check.h"
+#include "bench/fleet_data.h"
+#include "bench/fleet_journal.h"
+#include "bench/fleet_value.h"
+#include "engine/agent/dunlin.h"
+#include "engine/base.h"
+
+#define FLEET_SPEED_AUTO 0.0
+#define FLEET_SPEED_UNBOUND -1.0
+#define FLEET_KILLS_MAX 1000u
+#define FLEET_COMMAND_LIMIT_NS NS_PER_MS /* of the 99th percentile */
+
+struct fleet_options {
+    const char *socket;
+    const char *paths[FLEET_SOURCES_MAX];
+    uint32_t path_count;
+    bool generate_sparse, generate_crowd;
+    const char *agent_column;
+    const char *telemetry_space, *sectors_space;
+    double seconds;
+    double speed; /* FLEET_SPEED_AUTO, FLEET_SPEED_UNBOUND, or recorded seconds per second */
+    uint32_t agents, kills;
+    uint64_t seed;
+    int daemon_pid; /* 0: unknown */
+    bool sort, json, restarts_expected;
+};
+
+/* Returns 0; -EINVAL after a word on stderr; or 1: --help was printed. */
+MUST_USE int fleet_options_parse(int argc, char **argv, struct fleet_options *options);
+
+/* The virtual clock: written by the supervisor, read by all.  A sequence lock; odd while written.
+ * C1 sequence (release) -> C2 (acquire) and a fence bracket the words. */
+struct fleet_clock {
+    _Atomic uint64_t sequence;
+    _Atomic uint64_t base_ns;
+    _Atomic int64_t base_us;
+    _Atomic uint64_t us_per_s;   /* speed, in recorded microseconds per second */
+    _Atomic int64_t horizon_us; /* nobody replays past it, so that the slowest is not left behind */
+};
+void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed);
+int64_t fleet_clock_us(const struct fleet_clock *c, uint64_t now_ns);
+
+struct fleet_shared {
+    struct fleet_clock clock;
+    _Atomic uint32_t stop;
+};
+
+struct fleet {
+    struct fleet_options options;
+    struct fleet_source sources[FLEET_SOURCES_MAX];
+    uint32_t source_count;
+    uint32_t run; /* number in all keys */
+    uint32_t life_count; /* regions: agents + kills, then the observer's */
+    struct fleet_shared *shared;
+    struct fleet_region **regions;
+};
+
+static inline struct fleet_region *fleet_region_observer(const struct fleet *f)
+{
+    return f->regions[f->life_count];
+}
+
+/* Attach and open both spaces.  Returns 0, or a negative errno after a word on stderr. */
+MUST_USE int fleet_attach(const struct fleet *f, struct dunlin **handle,
+                          struct dunlin_space **telemetry, struct dunlin_space **sectors);
+
+/* The number of the daemon's start that a handle is attached to. */
+static inline uint64_t fleet_start(const struct dunlin *handle)
+{
+    struct dunlin_info info;
+    dunlin_info(handle, &info);
+    return info.start;
+}
+
+/* What stands in a sector: lsn 0: no such key.  Returns 0, -EBADMSG: the value is not whole, or an
+ * error of dunlin_get. */
+struct fleet_sector_state {
+    uint64_t lsn, owner, stamp_ns;
+};
+MUST_USE int fleet_sector_get(const struct fleet *f, struct dunlin_space *sectors, uint32_t cell,
+                              struct fleet_sector_state *state);
+
+/* Telemetry of an owner, in place and linearizable.  Returns as fleet_sector_get. */
+struct fleet_telemetry_state {
+    uint64_t lsn, number, stamp_ns;
+};
+MUST_USE int fleet_telemetry_get(const struct fleet *f, struct dunlin_space *telemetry,
+                                 uint64_t owner, struct fleet_telemetry_state *state);
+
+/* True if what stands in Dunlin is what the slot says was acknowledged, or a later put of it. */
+bool fleet_telemetry_agrees(const struct fleet_slot *slot,
+                            const struct fleet_telemetry_state *state);
+
+/* Bodies of the forked processes; return the exit code. */
+int fleet_agent_main(const struct fleet *f, struct fleet_region *region);
+int fleet_observer_main(const struct fleet *f);
+
+/* What goes into a process's journal when a check of its own fails. */
+struct fleet_mismatch {
+    enum fleet_finding finding;
+    uint32_t cell; /* GEOHASH_NONE: telemetry */
+    uint64_t owner, expected, found;
+};
+void fleet_journal_finding(struct fleet_region *region, uint64_t start,
+                           const struct fleet_mismatch *mismatch);
+
+/* The supervisor's own hands in the data: frees what dead agents held, judges and removes it all. */
+struct fleet_controller {
+    const struct fleet *fleet;
+    struct fleet_check *check; /* told what the controller writes and finds */
+    struct dunlin *handle;
+    struct dunlin_space *telemetry, *sectors;
+    uint32_t *cells; /* seen by fleet_controller_judge, for cleaning */
+    uint32_t cell_count, cell_room;
+    uint64_t freed, fenced;
+};
+
+/* A process is dead and its journal is read: make every command of its agents known or impossible,
+ * and free their sectors.  Returns 0, or an error of Dunlin: call again later. */
+MUST_USE int fleet_controller_adopt(struct fleet_controller *c, const struct fleet_region *dead);
+
+/* All processes ended and their journals are read: telemetry of every slot against what was
+ * acknowledged, every sector against its chain.  Returns 0, -ENOMEM or an error of Dunlin. */
+MUST_USE int fleet_controller_judge(struct fleet_controller *c);
+
+/* Delete every key of the run that is still there.  Returns 0 or an error of Dunlin. */
+MUST_USE int fleet_controller_clean(struct fleet_controller *c);
+
+#endif

@@ -1,0 +1,121 @@
+/* What all processes of the fleet share: the clock, looking at keys, findings. */
+#include "bench/fleet.h"
+
+#include "bench/geohash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed)
+{
+    uint64_t sequence = atomic_load_explicit(&c->sequence, memory_order_relaxed); /* own */
+    atomic_store_explicit(&c->sequence, sequence + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    /* relaxed: the sequence says whether they belong together */
+    atomic_store_explicit(&c->base_ns, now_ns, memory_order_relaxed);
+    atomic_store_explicit(&c->base_us, now_us, memory_order_relaxed);
+    atomic_store_explicit(&c->us_per_s, (uint64_t)(speed * 1e6), memory_order_relaxed);
+    atomic_store_explicit(&c->sequence, sequence + 2, memory_order_release); /* C1 */
+}
+
+int64_t fleet_clock_us(const struct fleet_clock *c, uint64_t now_ns)
+{
+    uint64_t sequence, base_ns, us_per_s;
+    int64_t base_us;
+    do {
+        sequence = atomic_load_explicit(&c->sequence, memory_order_acquire); /* C2 */
+        base_ns = atomic_load_explicit(&c->base_ns, memory_order_relaxed);
+        base_us = atomic_load_explicit(&c->base_us, memory_order_relaxed);
+        us_per_s = atomic_load_explicit(&c->us_per_s, memory_order_relaxed);
+        atomic_thread_fence(memory_order_acquire);
+    } while ((sequence & 1) != 0 ||
+             sequence != atomic_load_explicit(&c->sequence, memory_order_relaxed));
+    /* relaxed: a bound that may lag */
+    int64_t horizon = atomic_load_explicit(&c->horizon_us, memory_order_relaxed);
+    double passed_s = now_ns > base_ns ? (double)(now_ns - base_ns) / 1e9 : 0;
+    int64_t us = base_us + (int64_t)(passed_s * (double)us_per_s);
+    return us < horizon ? us : horizon;
+}
+
+static int complain(const struct fleet *f, const char *what, int error)
+{
+    (void)fprintf(stderr, "dunlin-bench fleet: %s at %s: %s\n", what,
+                  f->options.socket != NULL ? f->options.socket : "the default socket",
+                  error == -ENOENT ? "the daemon has no such space (it must be strong)"
+                                   : strerror(-error));
+    return error;
+}
+
+int fleet_attach(const struct fleet *f, struct dunlin **handle, struct dunlin_space **telemetry,
+                 struct dunlin_space **sectors)
+{
+    struct dunlin_options options = {.socket = f->options.socket, .flags = DUNLIN_OPEN_WAIT};
+    int error = dunlin_open(&options, handle);
+    if (error != 0)
+        return complain(f, "cannot attach", error);
+    if ((error = dunlin_space(*handle, f->options.telemetry_space, telemetry)) != 0)
+        (void)complain(f, f->options.telemetry_space, error);
+    else if ((error = dunlin_space(*handle, f->options.sectors_space, sectors)) != 0)
+        (void)complain(f, f->options.sectors_space, error);
+    if (error != 0)
+        dunlin_close(*handle);
+    return error;
+}
+
+static int look(struct dunlin_space *space, const struct fleet_key *key, uint64_t *lsn,
+                uint64_t *stamp_ns, uint64_t *number)
+{
+    char value[FLEET_VALUE_BYTES];
+    struct dunlin_read read = {.mode = DUNLIN_LINEARIZABLE};
+    int error = dunlin_get(space, key->bytes, key->length, value, sizeof(value), &read);
+    *lsn = *stamp_ns = *number = 0;
+    if (error == -ENOENT)
+        return 0;
+    *lsn = read.version.lsn;
+    if (error == -ENOBUFS)
+        return -EBADMSG;
+    return error != 0 ? error : fleet_value_parse(value, read.length, key, stamp_ns, number);
+}
+
+int fleet_sector_get(const struct fleet *f, struct dunlin_space *sectors, uint32_t cell,
+                     struct fleet_sector_state *state)
+{
+    struct fleet_key key;
+    fleet_key_sector(&key, f->run, cell);
+    return look(sectors, &key, &state->lsn, &state->stamp_ns, &state->owner);
+}
+
+int fleet_telemetry_get(const struct fleet *f, struct dunlin_space *telemetry, uint64_t owner,
+                        struct fleet_telemetry_state *state)
+{
+    struct fleet_key key;
+    fleet_key_telemetry(&key, f->run, f->sources, owner);
+    return look(telemetry, &key, &state->lsn, &state->stamp_ns, &state->number);
+}
+
+bool fleet_telemetry_agrees(const struct fleet_slot *slot,
+                            const struct fleet_telemetry_state *state)
+{
+    /* acquire: S2 */
+    uint64_t acked = atomic_load_explicit(&slot->number_acked, memory_order_acquire);
+    uint64_t lsn = atomic_load_explicit(&slot->lsn_acked, memory_order_acquire);
+    uint64_t submitted = atomic_load_explicit(&slot->number_submitted, memory_order_acquire);
+    if (state->lsn == lsn)
+        return lsn == 0 || state->number == acked;
+    return state->lsn > lsn && state->number > acked && state->number <= submitted;
+}
+
+void fleet_journal_finding(struct fleet_region *region, uint64_t start,
+                           const struct fleet_mismatch *mismatch)
+{
+    struct fleet_entry entry = {
+        .start = start,
+        .kind = FLEET_ENTRY_FINDING,
+        .detail = (uint16_t)mismatch->finding,
+        .cell = mismatch->cell,
+        .owner_before = mismatch->owner,
+        .lsn_expected = mismatch->expected,
+        .lsn = mismatch->found,
+    };
+    fleet_journal_put(region, &entry);
+}

@@ -1,0 +1,221 @@
+#include "bench/bench.h"
+#include "bench/fleet.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECONDS_MAX 1e6
+
+static const char help[] =
+    "dunlin-bench fleet - replay recorded fleets into a running daemon and check what it did\n"
+    "\n"
+    "  --socket PATH          daemon to attach to (default: $DUNLIN_SOCKET, else the usual place)\n"
+    "  --data FILE            CSV, plain or gzip: time_s,lat_deg,lon_deg, an agent column, further columns;\n"
+    "                         may be given several times: the files run side by side\n"
+    "  --generate KINDS       made-up data: sparse, crowd or sparse,crowd (the default without --data)\n"
+    "  --agent-column NAME    default: the first of agent, icao24, mmsi, track_id, device\n"
+    "  --sort                 sort rows by time; without it a file out of order is refused\n"
+    "  --seconds N            how long (default 20); the data repeats with new agents until then\n"
+    "  --speed X|max          replay X times faster than recorded, or without a clock; default: as fast as\n"
+    "                         the 99th percentile of command latency stays under 1 ms\n"
+    "  --agents P             agent processes (default 20)\n"
+    "  --kill N               kill N of them with SIGKILL at random moments and replace them\n"
+    "  --seed N               of kills, of made-up data and of what is looked at (default: the time)\n"
+    "  --daemon-pid PID       count this process's CPU time too\n"
+    "  --daemon-restarts-expected  the daemon is killed from outside meanwhile: check each start alone\n"
+    "  --telemetry-space NAME, --sectors-space NAME   strong spaces (default: telemetry, sectors)\n"
+    "  --json                 the report as JSON; progress goes to stderr\n";
+
+enum option_code {
+    OPTION_SOCKET = 256,
+    OPTION_DATA,
+    OPTION_GENERATE,
+    OPTION_AGENT_COLUMN,
+    OPTION_SORT,
+    OPTION_SECONDS,
+    OPTION_SPEED,
+    OPTION_AGENTS,
+    OPTION_KILL,
+    OPTION_SEED,
+    OPTION_DAEMON_PID,
+    OPTION_RESTARTS,
+    OPTION_TELEMETRY,
+    OPTION_SECTORS,
+    OPTION_JSON,
+    OPTION_HELP,
+};
+
+static const struct option table[] = {
+    {"socket", required_argument, NULL, OPTION_SOCKET},
+    {"data", required_argument, NULL, OPTION_DATA},
+    {"generate", required_argument, NULL, OPTION_GENERATE},
+    {"agent-column", required_argument, NULL, OPTION_AGENT_COLUMN},
+    {"sort", no_argument, NULL, OPTION_SORT},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"speed", required_argument, NULL, OPTION_SPEED},
+    {"agents", required_argument, NULL, OPTION_AGENTS},
+    {"kill", required_argument, NULL, OPTION_KILL},
+    {"seed", required_argument, NULL, OPTION_SEED},
+    {"daemon-pid", required_argument, NULL, OPTION_DAEMON_PID},
+    {"daemon-restarts-expected", no_argument, NULL, OPTION_RESTARTS},
+    {"telemetry-space", required_argument, NULL, OPTION_TELEMETRY},
+    {"sectors-space", required_argument, NULL, OPTION_SECTORS},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static int usage(const char *what, const char *value)
+{
+    (void)fprintf(stderr, "dunlin-bench fleet: %s: %s (--help)\n", what, value);
+    return -EINVAL;
+}
+
+static int parse_number(const char *text, double low, double high, double *value)
+{
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    if (errno != 0 || end == text || *end != 0 || !isfinite(v) || v < low || v > high)
+        return -EINVAL;
+    *value = v;
+    return 0;
+}
+
+static int parse_whole(const char *text, uint64_t low, uint64_t high, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long long v = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != 0 || text[0] == '-' || v < low || v > high)
+        return -EINVAL;
+    *value = v;
+    return 0;
+}
+
+static int parse_kinds(const char *text, struct fleet_options *o)
+{
+    o->generate_sparse = strcmp(text, "sparse") == 0 || strcmp(text, "sparse,crowd") == 0;
+    o->generate_crowd = strcmp(text, "crowd") == 0 || strcmp(text, "sparse,crowd") == 0;
+    return o->generate_sparse || o->generate_crowd
+               ? 0
+               : usage("--generate takes sparse, crowd or sparse,crowd, not", text);
+}
+
+static int parse_speed(const char *text, struct fleet_options *o)
+{
+    if (strcmp(text, "max") == 0)
+        o->speed = FLEET_SPEED_UNBOUND;
+    else if (parse_number(text, 1e-3, 1e7, &o->speed) != 0)
+        return usage("--speed takes 0.001 to 10000000 or max, not", text);
+    return 0;
+}
+
+static int take_text(int code, const char *value, struct fleet_options *o)
+{
+    switch (code) {
+    case OPTION_SOCKET:
+        o->socket = value;
+        return 0;
+    case OPTION_DATA:
+        if (o->path_count == FLEET_SOURCES_MAX - 2)
+            return usage("too many --data", value);
+        o->paths[o->path_count++] = value;
+        return 0;
+    case OPTION_GENERATE:
+        return parse_kinds(value, o);
+    case OPTION_AGENT_COLUMN:
+        o->agent_column = value;
+        return 0;
+    case OPTION_SPEED:
+        return parse_speed(value, o);
+    case OPTION_TELEMETRY:
+        o->telemetry_space = value;
+        return 0;
+    case OPTION_SECTORS:
+        o->sectors_space = value;
+        return 0;
+    default:
+        return -ENOSYS; /* not a text */
+    }
+}
+
+static int take_number(int code, const char *value, struct fleet_options *o)
+{
+    uint64_t n = 0;
+    switch (code) {
+    case OPTION_SECONDS:
+        return parse_number(value, 1, SECONDS_MAX, &o->seconds) == 0
+                   ? 0
+                   : usage("--seconds takes 1 to 1000000, not", value);
+    case OPTION_AGENTS:
+        if (parse_whole(value, 1, FLEET_PROCESSES_MAX, &n) != 0)
+            return usage("--agents takes 1 to 512, not", value);
+        o->agents = (uint32_t)n;
+        return 0;
+    case OPTION_KILL:
+        if (parse_whole(value, 0, FLEET_KILLS_MAX, &n) != 0)
+            return usage("--kill takes 0 to 1000, not", value);
+        o->kills = (uint32_t)n;
+        return 0;
+    case OPTION_SEED:
+        return parse_whole(value, 0, UINT64_MAX, &o->seed) == 0
+                   ? 0
+                   : usage("--seed takes a whole number, not", value);
+    case OPTION_DAEMON_PID:
+        if (parse_whole(value, 1, INT32_MAX, &n) != 0)
+            return usage("--daemon-pid takes a process id, not", value);
+        o->daemon_pid = (int)n;
+        return 0;
+    default:
+        return -ENOSYS; /* not a number */
+    }
+}
+
+static int take(int code, const char *value, struct fleet_options *o)
+{
+    int error = take_text(code, value, o);
+    if (error == -ENOSYS)
+        error = take_number(code, value, o);
+    if (error != -ENOSYS)
+        return error;
+    switch (code) {
+    case OPTION_SORT:
+        o->sort = true;
+        return 0;
+    case OPTION_RESTARTS:
+        o->restarts_expected = true;
+        return 0;
+    case OPTION_JSON:
+        o->json = true;
+        return 0;
+    case OPTION_HELP:
+        (void)fputs(help, stdout);
+        return 1;
+    default:
+        return -EINVAL; /* getopt_long has said what */
+    }
+}
+
+int fleet_options_parse(int argc, char **argv, struct fleet_options *options)
+{
+    int code, error = 0;
+    *options = (struct fleet_options){.seconds = BENCH_SECONDS_DEFAULT,
+                                      .agents = 20,
+                                      .speed = FLEET_SPEED_AUTO,
+                                      .telemetry_space = "telemetry",
+                                      .sectors_space = "sectors",
+                                      .seed = UINT64_MAX};
+    optind = 1;
+    while (error == 0 && (code = getopt_long(argc, argv, "", table, NULL)) != -1)
+        error = take(code, optarg, options);
+    if (error == 0 && optind != argc)
+        error = usage("unexpected argument", argv[optind]);
+    if (error == 0 && options->path_count == 0 && !options->generate_sparse &&
+        !options->generate_crowd)
+        options->generate_sparse = options->generate_crowd = true;
+    return error;
+}

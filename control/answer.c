@@ -1,0 +1,206 @@
+#include "control/connection.h"
+#include "control/logline.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void add_fd(struct answer *a, int fd)
+{
+    ASSERT(a->message.fd_count < ATTACH_FDS_MAX);
+    a->fds[a->message.fd_count++] = fd;
+    a->fds_own = a->message.fd_count;
+}
+
+/* One that is closed after sending. */
+static void add_own_fd(struct answer *a, int fd)
+{
+    add_fd(a, fd);
+    a->fds_own = a->message.fd_count - 1;
+}
+
+static int answer_hello(struct connection *c, const struct attach_request *r, struct answer *a)
+{
+    struct node *n = c->server->node;
+    struct ring_file wanted = {
+        .request_bytes = r->request_bytes,
+        .completion_bytes = r->completion_bytes,
+        .bulk_bytes = r->bulk_bytes,
+    };
+    int error = node_agent_attach(n, c->uid, c->server->own_uid, &wanted, &c->agent);
+    if (error != 0) {
+        log_event(LOG_WARN, "attach_refused", LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid),
+                  LOG_ERRNO(error));
+        return error;
+    }
+    c->attached_ns = clock_boottime_ns();
+    c->server->counts.attachments++;
+    log_event(LOG_INFO, "agent_attached", LOG_NUMBER("slot", c->agent->slot),
+              LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid));
+    add_fd(a, n->node_file.fd);
+    add_fd(a, n->doorbell_file.fd);
+    add_fd(a, c->agent->memory.fd);
+    for (uint32_t i = 0; i < n->config.lcore_count; i++)
+        add_fd(a, c->agent->event_fds[i]);
+    a->message.agent_slot = c->agent->slot;
+    a->message.start = n->start;
+    a->message.file = c->agent->file;
+    return 0;
+}
+
+static int answer_space(const struct connection *c, const struct attach_request *r,
+                        struct answer *a)
+{
+    const struct node_space *s = node_space_find(c->server->node, r->space);
+    if (s == NULL)
+        return -ENOENT;
+    uint8_t access = c->agent->access[s->config.id];
+    if ((access & AGENT_MAY_READ) == 0)
+        return -EACCES;
+    add_fd(a, s->file.fd);
+    a->message.bytes = s->file.bytes;
+    a->message.space_id = s->config.id;
+    a->message.writable = (access & AGENT_MAY_WRITE) != 0 ? 1 : 0;
+    return 0;
+}
+
+static int answer_chunk(const struct connection *c, const struct attach_request *r,
+                        struct answer *a)
+{
+    const struct node_space *s = c->server->node->spaces[r->space_id];
+    if (s == NULL)
+        return -ENOENT;
+    if ((c->agent->access[r->space_id] & AGENT_MAY_READ) == 0)
+        return -EACCES;
+    /* relaxed: control wrote it, and this is control */
+    if (r->chunk >= atomic_load_explicit(&s->header->chunk_count, memory_order_relaxed))
+        return -ENOENT;
+    add_fd(a, s->chunks[r->chunk].fd);
+    a->message.bytes = s->chunks[r->chunk].bytes;
+    a->message.space_id = r->space_id;
+    return 0;
+}
+
+/* ---- status
+ * --------------------------------------------------------------------------------------- */
+
+static int status_make(struct server *s)
+{
+    struct status_agent agents[SERVER_CONNECTIONS];
+    struct status_source source = {
+        .node = s->node,
+        .started_boottime_ns = s->started_boottime_ns,
+        .agents = agents,
+    };
+    for (uint32_t i = 0; i < s->connection_count; i++) {
+        const struct connection *c = s->connections[i];
+        if (c->agent != NULL)
+            agents[source.agent_count++] = (struct status_agent){
+                .slot = c->agent->slot,
+                .uid = c->uid,
+                .pid = c->pid,
+                .attached_boottime_ns = c->attached_ns,
+            };
+    }
+    server_counts(s, &source.server);
+    free(s->status_text);
+    s->status_text = status_json(&source);
+    s->status_made_ns = clock_boottime_ns();
+    return s->status_text != NULL ? 0 : -ENOMEM;
+}
+
+/* Why a file of its own for each asker: they would share its position and could disturb each other.
+ */
+static int text_file(const char *text, size_t length)
+{
+    int fd = memfd_create("dunlin-status", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    int error = fchmod(fd, 0600) == 0 ? 0 : -errno;
+    for (size_t done = 0; error == 0 && done < length;) {
+        ssize_t written = pwrite(fd, text + done, length - done, (off_t)done);
+        error = written > 0 ? 0 : written < 0 ? -errno : -EIO;
+        done += written > 0 ? (size_t)written : 0;
+    }
+    int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL;
+    if (error == 0 && fcntl(fd, F_ADD_SEALS, seals) != 0)
+        error = -errno;
+    if (error == 0)
+        return fd;
+    (void)close(fd);
+    return error;
+}
+
+static int answer_status(const struct connection *c, struct answer *a)
+{
+    struct server *s = c->server;
+    bool fresh = s->status_text != NULL && !server_trusts(s, c->uid) &&
+                 clock_boottime_ns() - s->status_made_ns < SERVER_STATUS_AGE_NS;
+    int error = fresh ? 0 : status_make(s);
+    if (error != 0)
+        return error;
+    size_t length = strlen(s->status_text);
+    int fd = text_file(s->status_text, length);
+    if (fd < 0)
+        return fd;
+    add_own_fd(a, fd);
+    a->message.bytes = length;
+    return 0;
+}
+
+/* ---- one answer
+ * ------------------------------------------------------------------------------------- */
+
+static int answer_kind(struct connection *c, const struct attach_request *r, struct answer *a)
+{
+    switch (r->kind) {
+    case ATTACH_HELLO:
+        return answer_hello(c, r, a);
+    case ATTACH_SPACE:
+        return answer_space(c, r, a);
+    case ATTACH_CHUNK:
+        return answer_chunk(c, r, a);
+    case ATTACH_STATUS:
+        return answer_status(c, a);
+    default: /* CLOCK: every answer has it */
+        return 0;
+    }
+}
+
+void answer_make(struct connection *c, const struct attach_request *request, struct answer *answer)
+{
+    *answer = (struct answer){.message.kind = request->kind};
+    answer->message.error = answer_kind(c, request, answer);
+}
+
+int answer_send(const struct connection *c, struct answer *answer)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * ATTACH_FDS_MAX)];
+        struct cmsghdr align;
+    } control;
+    struct iovec data = {.iov_base = &answer->message, .iov_len = sizeof(answer->message)};
+    struct msghdr message = {.msg_iov = &data, .msg_iovlen = 1};
+    size_t fd_bytes = answer->message.fd_count * sizeof(int);
+    if (fd_bytes != 0) {
+        memset(&control, 0, sizeof(control));
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(fd_bytes);
+        struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+        head->cmsg_level = SOL_SOCKET;
+        head->cmsg_type = SCM_RIGHTS;
+        head->cmsg_len = CMSG_LEN(fd_bytes);
+        memcpy(CMSG_DATA(head), answer->fds, fd_bytes);
+    }
+    /* Last, so that the asker's bracket around it is narrow. */
+    answer->message.clock_ticks = clock_ticks(c->server->node->clock_kind);
+    ssize_t sent = sendmsg(c->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    int error = sent < 0 ? -errno : 0;
+    for (uint32_t i = answer->fds_own; i < answer->message.fd_count; i++)
+        (void)close(answer->fds[i]);
+    return error;
+}

@@ -1,0 +1,44 @@
+#include "control/attach_validate.h"
+
+#include <string.h>
+
+static bool ring_size_is_valid(uint32_t bytes)
+{
+    return bytes == 0 || (is_power_of_two(bytes) && bytes >= LIMIT_RING_BYTES_MIN &&
+                          bytes <= LIMIT_RING_BYTES_MAX);
+}
+
+static bool hello_is_valid(const struct attach_request *r)
+{
+    return r->fingerprint == LAYOUT_FINGERPRINT && ring_size_is_valid(r->request_bytes) &&
+           ring_size_is_valid(r->completion_bytes) && r->bulk_bytes <= LIMIT_BULK_BYTES_MAX;
+}
+
+static bool is_valid(const struct attach_request *r, bool attached)
+{
+    switch (r->kind) {
+    case ATTACH_HELLO:
+        return !attached && hello_is_valid(r);
+    case ATTACH_SPACE:
+        return attached && r->space[0] != 0 && memchr(r->space, 0, sizeof(r->space)) != NULL;
+    case ATTACH_CHUNK:
+        return attached && r->space_id >= 1 && r->space_id <= LIMIT_SPACES &&
+               r->chunk < LIMIT_CHUNKS;
+    case ATTACH_STATUS:
+    case ATTACH_CLOCK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int attach_validate(const void *bytes, size_t length, bool attached, struct attach_request *request)
+{
+    *request = (struct attach_request){0};
+    if (length >= sizeof(request->kind))
+        memcpy(&request->kind, bytes, sizeof(request->kind));
+    if (length != sizeof(*request))
+        return -EPROTO;
+    memcpy(request, bytes, sizeof(*request));
+    return is_valid(request, attached) ? 0 : -EPROTO;
+}

@@ -1,0 +1,54 @@
+/* config - the YAML file that tells dunlind who it is and which spaces it serves.
+ *
+ * Two passes over the same bytes, one table of keys and limits (config_table.h) behind both:
+ *   check   walks libyaml's events, reports every fault, and writes what it accepted in a canonical
+ *           form: absent keys filled in, sizes in bytes, durations in nanoseconds, words as numbers
+ *   fill    libcyaml reads the canonical form into struct config by a schema made from the table
+ * So libcyaml never meets a byte that was not accepted before, and the two cannot disagree; should
+ * they do so all the same, that is -EPROTO and a line that says so.
+ *
+ * A fault is one line:   FILE:LINE:COLUMN: what was found; expected what
+ * LINE and COLUMN count from 1, columns in characters; 0:0 means the file as a whole.
+ *
+ * Any bytes at all are good input: they give a configuration or faults.  Called before the daemon
+ * starts its threads; nothing here is kept between calls.
+ *
+ * Keys (control/dunlind.example.yaml explains each): a value with a unit must name it (64MiB,
+ * 50ms), a count has none.  Access lists are fail-safe: a space that does not say who may read or
+ * write it is open to root and to the daemon's own uid only. */
+#ifndef DUNLIN_CONTROL_CONFIG_H
+#define DUNLIN_CONTROL_CONFIG_H
+
+#include "dataplane/node.h"
+
+#include <stdio.h>
+#include <sys/un.h>
+
+#define CONFIG_FILE_BYTES_MAX (1u << 20)
+#define CONFIG_DEPTH_MAX 8u    /* lists and mappings inside each other */
+#define CONFIG_FAULTS_MAX 100u /* reported of one file; then one more line says that it stopped */
+#define CONFIG_SOCKET_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path) /* with final 0 */
+
+struct config {
+    struct node_config node;
+    uint32_t cpu_count; /* of node.lcore_cpus, how many the file names: 0 or lcore_count */
+    char socket_path[CONFIG_SOCKET_PATH_BYTES];
+    uint32_t socket_mode;
+    uint32_t space_count;
+    struct space_config spaces[LIMIT_SPACES];
+};
+
+/* Read a file.  Each fault is a line on errors.  Returns 0, or with *out untouched
+ *   -EINVAL  the content has faults, or the path names no regular file
+ *   -EFBIG   more than CONFIG_FILE_BYTES_MAX
+ *   -ENOMEM
+ *   -EPROTO  the passes disagree: our bug, or memory ran out inside libyaml
+ *   or what open and read say (-ENOENT, -EACCES, -EISDIR ...).
+ * All of them are reported, so the caller only has to exit. */
+MUST_USE int config_load(const char *path, struct config *out, FILE *errors);
+
+/* The same for bytes in memory; name stands where the file's would. */
+MUST_USE int config_parse(const char *name, const uint8_t *bytes, size_t size, struct config *out,
+                          FILE *errors);
+
+#endif

@@ -1,0 +1,66 @@
+#include "control/keeper.h"
+
+#include "control/logline.h"
+
+int keeper_open(struct keeper *k, struct node *node, struct listener *listener)
+{
+    *k = (struct keeper){.node = node, .listener = listener};
+    node->lsn_start = max_u64(node->lsn_start, listener->lsn_ceiling);
+    uint64_t ceiling = node->lsn_start + NODE_LSN_GRANT;
+    int error = listener_grant(listener, ceiling);
+    /* relaxed: no lcore runs yet */
+    atomic_store_explicit(&node->lsn_ceiling, ceiling, memory_order_relaxed);
+    return error;
+}
+
+static void grow(struct keeper *k, struct node_space *s)
+{
+    int made = node_chunks_grow(k->node, s);
+    bool *full = &k->full[s->config.id];
+    if (made < 0 && !*full)
+        log_event(LOG_ERROR, "space_memory_short", LOG_TEXT("space", s->config.name),
+                  LOG_ERRNO(made));
+    if (made >= 0 && *full)
+        log_event(LOG_INFO, "space_memory_back", LOG_TEXT("space", s->config.name));
+    *full = made < 0;
+}
+
+static uint64_t lsn_highest(const struct node *n)
+{
+    uint64_t highest = 0;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
+        const struct node_space *s = n->spaces[id];
+        for (uint32_t i = 0; s != NULL && i < s->config.shard_count; i++)
+            /* relaxed: a number that only grows; half a grant is the margin */
+            highest =
+                max_u64(highest, atomic_load_explicit(&s->boards[i].lsn_end, memory_order_relaxed));
+    }
+    return highest;
+}
+
+static void ceiling_raise(struct keeper *k)
+{
+    struct node *n = k->node;
+    /* relaxed: control alone writes it */
+    uint64_t ceiling = atomic_load_explicit(&n->lsn_ceiling, memory_order_relaxed);
+    if (lsn_highest(n) + NODE_LSN_GRANT / 2 < ceiling)
+        return;
+    int error = listener_grant(k->listener, ceiling + NODE_LSN_GRANT / 2);
+    if (error != 0) {
+        if (!k->ceiling_failed)
+            log_event(LOG_ERROR, "lsn_grant_failed", LOG_ERRNO(error));
+        k->ceiling_failed = true;
+        return;
+    }
+    k->ceiling_failed = false;
+    /* relaxed: nothing hangs on it but the number */
+    atomic_store_explicit(&n->lsn_ceiling, ceiling + NODE_LSN_GRANT / 2, memory_order_relaxed);
+}
+
+void keeper_step(struct keeper *k)
+{
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        if (k->node->spaces[id] != NULL)
+            grow(k, k->node->spaces[id]);
+    ceiling_raise(k);
+}

@@ -1,0 +1,47 @@
+/* logline - lines for people and scripts, on stderr, in one form:
+ *
+ *   time=2026-11-21T08:15:30.123456Z level=info event=agent_attached slot=3 uid=0 pid=4711
+ *
+ * time is UTC; level is info, warn or error; event is a fixed name of lower-case words, listed in
+ * README; then fields, each name=value.  A value that is empty or holds anything but letters,
+ * digits and -_./:,@+%# stands in double quotes, with \" \\ and \xNN for quotes, backslashes and
+ * all bytes that are not printable ASCII: a line is always one line.
+ *
+ * Never blocks: when stderr cannot take a line now, it is dropped; at most LOGLINES_PER_S leave in
+ * a second.  The next line that leaves says how many did not: dropped=N.
+ * Control thread only; cores never log. */
+#ifndef DUNLIN_CONTROL_LOGLINE_H
+#define DUNLIN_CONTROL_LOGLINE_H
+
+#include "engine/base.h"
+
+#define LOGLINE_BYTES 1024u /* longer ones are cut, between fields */
+#define LOGLINES_PER_S 200u
+
+enum log_level { LOG_INFO, LOG_WARN, LOG_ERROR };
+
+struct log_field {
+    const char *name;
+    const char *text; /* NULL: number */
+    int64_t number;
+};
+
+#define LOG_TEXT(n, t) ((struct log_field){.name = (n), .text = (t)})
+#define LOG_NUMBER(n, v) ((struct log_field){.name = (n), .number = (int64_t)(v)})
+/* A negative errno as text. */
+#define LOG_ERRNO(error) LOG_TEXT("error", strerrordesc_np(-(error)))
+
+/* log_event(LOG_INFO, "agent_attached", LOG_NUMBER("slot", 3), LOG_TEXT("path", p)); */
+#define log_event(level, event, ...)                                                               \
+    logline_write((level), (event), (const struct log_field[]){__VA_ARGS__},                       \
+                  sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
+
+void logline_write(enum log_level level, const char *event, const struct log_field *fields,
+                   size_t count);
+
+/* The line as logline_write makes it, with its newline, into capacity bytes (>= 128); ns_realtime
+ * since 1970.  Returns its length. */
+size_t logline_format(char *line, size_t capacity, uint64_t ns_realtime, enum log_level level,
+                      const char *event, const struct log_field *fields, size_t count);
+
+#endif

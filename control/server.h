@@ -1,0 +1,54 @@
+/* server - the daemon's Unix socket: agents attach here, and ask for status.
+ *
+ * One connection is one attachment at most; it ends with the connection, and the connection ends
+ * when the peer dies, breaks the protocol, does not read its answers, or damages its memory.  What
+ * peers ask is judged by attach_validate.h; who they are is SO_PEERCRED of the connection.
+ *
+ * Bounded, so that no peer hurts another:
+ *   connections      SERVER_CONNECTIONS in all; one uid that is neither root nor the daemon's own
+ *                    holds at most SERVER_CONNECTIONS_PER_UID; one that has not said HELLO
+ *                    is closed after SERVER_IDLE_NS without a request
+ *   requests         SERVER_REQUESTS_PER_TURN per connection and loop iteration, and a token bucket
+ *                    each; who is faster is not read for a while
+ *   status           text for strangers is at most SERVER_STATUS_AGE_NS old, not made for each
+ *   answers          never waited for: a peer whose socket is full is closed
+ *   descriptors      when they run out, nobody is accepted for SERVER_PAUSE_NS
+ *
+ * Control thread, on its libuv loop; registered with rcu.h and offline.  Never blocks, but for the
+ * grace period of a detach. */
+#ifndef DUNLIN_CONTROL_SERVER_H
+#define DUNLIN_CONTROL_SERVER_H
+
+#include "control/status.h"
+#include "dataplane/node.h"
+
+#include <uv.h>
+
+#define SERVER_CONNECTIONS (LIMIT_AGENTS + 128u)
+#define SERVER_CONNECTIONS_PER_UID (LIMIT_AGENTS_PER_UID + 64u)
+#define SERVER_ACCEPTS_PER_TURN 16u
+#define SERVER_REQUESTS_PER_TURN 8u
+#define SERVER_IDLE_NS (10 * NS_PER_S)
+#define SERVER_PAUSE_NS (100 * NS_PER_MS)
+#define SERVER_STATUS_AGE_NS (20 * NS_PER_MS)
+
+struct server;
+
+/* Serve node on a nonblocking listening SOCK_SEQPACKET descriptor, which stays the caller's.
+ * own_uid: the daemon's.  node and loop outlive the server.  Returns 0, -ENOMEM, or -errno of
+ * libuv. */
+MUST_USE int server_open(struct server **server, uv_loop_t *loop, struct node *node, int listen_fd,
+                         uint32_t own_uid);
+
+/* Detach every agent that an lcore or the guard found at fault.  Call when lcores woke control. */
+void server_detach_faulty(struct server *s);
+
+/* Stop listening and detach everybody.  Then run the loop until its handles are closed, and free.
+ */
+void server_stop(struct server *s);
+void server_free(struct server *s);
+
+/* What it counted; connections is the present number. */
+void server_counts(const struct server *s, struct status_server *counts);
+
+#endif

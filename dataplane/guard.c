@@ -1,0 +1,96 @@
+#include "dataplane/guard.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct guard_entry {
+    _Atomic uintptr_t base; /* 0: free */
+    _Atomic uint64_t bytes;
+    _Atomic(_Atomic uint32_t *) fault;
+    _Atomic uint32_t value;
+};
+
+/* One table per process because a signal handler is one per process. */
+static struct guard_entry guard_table[LIMIT_AGENTS];
+/* Constant once the handler is there. */
+static void (*guard_wake)(void *context);
+static void *guard_wake_context;
+
+_Static_assert(ATOMIC_POINTER_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
+               "a signal handler takes no lock");
+
+static struct guard_entry *find(uintptr_t address)
+{
+    for (uint32_t i = 0; i < LIMIT_AGENTS; i++) {
+        struct guard_entry *e = &guard_table[i];
+        uintptr_t base = atomic_load_explicit(&e->base, memory_order_acquire); /* G2 */
+        if (base != 0 && address >= base &&
+            address - base < atomic_load_explicit(&e->bytes, memory_order_relaxed))
+            return e;
+    }
+    return NULL;
+}
+
+/* Why the whole range and not the page: one signal per agent is the most there can be.
+ * Why a raw system call: mmap of libc may be wrapped by what is not safe in a handler. */
+static bool cover(const struct guard_entry *e)
+{
+    uintptr_t base = atomic_load_explicit(&e->base, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&e->bytes, memory_order_relaxed);
+    long at = syscall(SYS_mmap, base, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L);
+    return at == (long)base;
+}
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int saved = errno;
+    /* A code of 0 or less: somebody sent it, no address in it. */
+    struct guard_entry *e = info->si_code > 0 ? find((uintptr_t)info->si_addr) : NULL;
+    if (e != NULL && cover(e)) {
+        _Atomic uint32_t *fault = atomic_load_explicit(&e->fault, memory_order_relaxed);
+        uint32_t value = atomic_load_explicit(&e->value, memory_order_relaxed);
+        /* release: whoever detaches for it comes after the mapping. */
+        atomic_store_explicit(fault, value, memory_order_release);
+        if (guard_wake != NULL)
+            guard_wake(guard_wake_context);
+        errno = saved;
+        return;
+    }
+    /* Back to the instruction, which now dies by it; one that was sent has to be sent again. */
+    (void)signal(number, SIG_DFL);
+    if (info->si_code <= 0)
+        (void)raise(number);
+    errno = saved;
+}
+
+int guard_install(void (*wake)(void *context), void *context)
+{
+    guard_wake = wake;
+    guard_wake_context = context;
+    struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+    (void)sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, NULL) == 0 ? 0 : -errno;
+}
+
+void guard_add(uint32_t slot, uint8_t *base, uint64_t bytes, _Atomic uint32_t *fault,
+               uint32_t value)
+{
+    ASSERT(slot < LIMIT_AGENTS);
+    struct guard_entry *e = &guard_table[slot];
+    ASSERT(atomic_load_explicit(&e->base, memory_order_relaxed) == 0);
+    /* relaxed: G1 publishes them. */
+    atomic_store_explicit(&e->bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&e->fault, fault, memory_order_relaxed);
+    atomic_store_explicit(&e->value, value, memory_order_relaxed);
+    atomic_store_explicit(&e->base, (uintptr_t)base, memory_order_release); /* G1 */
+}
+
+void guard_remove(uint32_t slot)
+{
+    ASSERT(slot < LIMIT_AGENTS);
+    atomic_store_explicit(&guard_table[slot].base, 0, memory_order_release);
+}

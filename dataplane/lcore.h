@@ -1,0 +1,125 @@
+/* lcore - one polling thread and the shards it owns; shared by the files of the poll loop.
+ *
+ *   poll.c          the loop: its phases on one screen, and the thread around it
+ *   poll_request.c  agents' requests: gather, prefetch, execute
+ *   poll_answer.c   commit, completions, wakes
+ *   poll_doorbell.c which rings are looked at, and sleeping when none has anything
+ *   poll_upkeep.c   leases, ages, housekeeping of shards, grace periods
+ *
+ * Run to completion, shared nothing: everything here belongs to the thread, but for the fields that
+ * name another writer.  The clock is read twice per pass (DESIGN section 5, clocks): now, after the
+ * requests were gathered, stamps what is granted to us; now_late, after the pass's reads were judged,
+ * says whether their answers may leave. */
+#ifndef DUNLIN_DATAPLANE_LCORE_H
+#define DUNLIN_DATAPLANE_LCORE_H
+
+#include "dataplane/node.h"
+#include "engine/rcu.h"
+#include "engine/shard.h"
+
+#include <pthread.h>
+
+#define LCORE_SHARDS_MAX (LIMIT_SHARDS * LIMIT_SPACES)
+
+/* One request of a batch: what was judged is a copy. */
+struct lcore_request {
+    struct agent *agent;
+    struct shard *shard;
+    const uint8_t *payload; /* in the ring, behind the header */
+    uint64_t position;      /* of the message in its ring, to put it back */
+    uint64_t hash;
+    uint64_t owed;          /* completion bytes reserved for it */
+    uint32_t status;        /* RING_OK: execute; else the refusal to answer */
+    bool put_back;          /* it, or one before it in the same ring, could not be taken now */
+    struct ring_head head;
+    struct ring_request copy;
+    alignas(8) uint8_t key[LIMIT_KEY_BYTES];
+};
+
+struct lcore {
+    struct node *node;
+    uint32_t number;
+    struct layout_lcore *shared;
+    struct layout_lease *lease;
+    struct layout_counters *counters;
+    uint64_t now, now_late;      /* ticks */
+    uint64_t clock_ns;           /* since 1970, for records; read when a pass has requests */
+    uint64_t lease_ticks, heartbeat_ticks, view_ticks;
+    uint64_t ticks_deadline;     /* as stored in the lease cell */
+    uint64_t ticks_upkeep;       /* when the slow work was last done */
+    uint64_t ticks_sweep;        /* when every ring was last visited */
+    uint64_t ticks_busy;         /* last pass with work */
+    uint64_t ticks_cooled;       /* when quiet rings were last let go */
+    struct shard **shards;       /* all that it owns */
+    uint32_t shard_count;
+    uint32_t sweep_shard;        /* next to have its sessions looked at */
+    struct shard **dirty;        /* something to commit or answer in this pass */
+    uint32_t dirty_count;
+    struct shard **active;       /* housekeeping to do */
+    uint32_t active_count;
+    uint16_t hot[LIMIT_AGENTS];  /* slots of rings polled each pass */
+    uint32_t hot_count;
+    bool is_hot[LIMIT_AGENTS];   /* by slot; says that it is in hot */
+    uint32_t hot_next;           /* where the next pass begins, so that nobody is always last */
+    uint16_t wakes[LIMIT_AGENTS];
+    uint32_t wake_count;
+    uint32_t chunks_told[LIMIT_SPACES + 1]; /* chunks_wanted when control was last woken */
+    uint64_t grace_started;
+    _Atomic uint64_t grace_done; /* written by liburcu's thread when there are several lcores */
+    struct qsbr_head grace;
+    struct lcore_request requests[LIMIT_BATCH];
+    uint32_t request_count;
+    pthread_t thread;
+    _Atomic bool stop;           /* written by control */
+    bool running;
+};
+
+/* Agent in a slot, good until the pass ends; NULL: none. */
+static inline struct agent *lcore_agent(const struct lcore *l, uint32_t slot)
+{
+    /* N2: acquire, pairs with N1 */
+    return atomic_load_explicit(&l->node->agents[slot], memory_order_acquire);
+}
+
+static inline void lcore_mark_dirty(struct lcore *l, struct shard *s)
+{
+    if (!s->dirty) {
+        s->dirty = true;
+        l->dirty[l->dirty_count++] = s;
+    }
+}
+
+/* An agent wrote what no honest one writes: have control detach it. */
+void lcore_fault(struct lcore *l, struct agent *a, enum agent_fault fault);
+
+/* Take up to a batch of requests from the hot rings and carry them out.  Returns how many. */
+uint32_t poll_requests(struct lcore *l);
+
+/* Commit what the dirty shards appended and send the answers that are due. */
+void poll_commit(struct lcore *l);
+void poll_answers(struct lcore *l);
+/* Complete one request.  Its room was reserved when it was taken. */
+struct ring_completion;
+void poll_complete(struct lcore *l, struct agent *a, const struct ring_completion *completion,
+                   const void *value);
+void poll_wakes(struct lcore *l);
+
+/* Look at doorbell bits; now and then at every ring. */
+void poll_doorbell(struct lcore *l);
+/* Stop polling rings that have been quiet. */
+void poll_cool(struct lcore *l);
+/* Nothing to do: pause, yield, at last block until a doorbell, a deadline or control. */
+void poll_idle(struct lcore *l);
+
+/* Renew lease and age; maintain shards; sessions. */
+void poll_lease(struct lcore *l);
+void poll_upkeep(struct lcore *l);
+
+/* One pass, for benchmarks and tests that drive an lcore themselves.  Returns true if it had work. */
+bool poll_pass(struct lcore *l);
+
+/* Make and free what poll_pass needs, without a thread. */
+MUST_USE int lcore_open(struct node *n, uint32_t number, struct lcore **lcore);
+void lcore_close(struct lcore *l);
+
+#endif

@@ -1,0 +1,156 @@
+#include "dataplane/lcore.h"
+
+#include <sched.h>
+#include <stdlib.h>
+
+bool poll_pass(struct lcore *l)
+{
+    poll_doorbell(l);
+    uint32_t requests = poll_requests(l); /* reads the clock once they are gathered */
+    poll_lease(l);
+    if (l->dirty_count != 0) {
+        poll_commit(l);
+        l->now_late = clock_ticks(l->node->clock_kind);
+        poll_answers(l);
+    }
+    poll_wakes(l);
+    poll_upkeep(l);
+    poll_cool(l);
+    counter_add(l->counters, COUNTER_PASSES, 1);
+    if (requests == 0)
+        return false;
+    l->ticks_busy = l->now;
+    counter_add(l->counters, COUNTER_PASSES_BUSY, 1);
+    return true;
+}
+
+static void *lcore_main(void *argument)
+{
+    struct lcore *l = argument;
+    qsbr_thread_register();
+    /* acquire: pairs with node_lcores_stop */
+    while (!atomic_load_explicit(&l->stop, memory_order_acquire)) {
+        if (!poll_pass(l))
+            poll_idle(l);
+        qsbr_quiescent();
+    }
+    qsbr_thread_unregister();
+    return NULL;
+}
+
+void lcore_fault(struct lcore *l, struct agent *a, enum agent_fault fault)
+{
+    uint32_t none = AGENT_FAULT_NONE;
+    /* release: control reads it after the wake; one fault is enough, the first */
+    if (!atomic_compare_exchange_strong_explicit(&a->fault, &none, (uint32_t)fault,
+                                                 memory_order_release, memory_order_relaxed))
+        return;
+    counter_add(l->counters, COUNTER_AGENT_FAULTS, 1);
+    if (l->node->wake_control != NULL)
+        l->node->wake_control(l->node->wake_context);
+}
+
+/* ---- set-up ------------------------------------------------------------------------------------ */
+
+static uint32_t own_shards(const struct node *n, uint32_t number, struct shard **into)
+{
+    uint32_t count = 0;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
+        const struct node_space *space = n->spaces[id];
+        for (uint32_t i = 0; space != NULL && i < space->geometry.shard_count; i++) {
+            if (space->boards[i].lcore != number)
+                continue;
+            if (into != NULL)
+                into[count] = space->shards[i];
+            count++;
+        }
+    }
+    return count;
+}
+
+int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
+{
+    uint32_t shards = own_shards(n, number, NULL);
+    size_t lists = 3 * (size_t)(shards + 1) * sizeof(struct shard *);
+    struct lcore *l = aligned_alloc(CACHE_LINE, align_up(sizeof *l, CACHE_LINE));
+    struct shard **list = calloc(1, lists);
+    if (l == NULL || list == NULL) {
+        free(l);
+        free(list);
+        return -ENOMEM;
+    }
+    *l = (struct lcore){
+        .node = n,
+        .number = number,
+        .shared = &n->shared->lcores[number],
+        .lease = &n->shared->leases[number],
+        .counters = &n->shared->counters[number],
+        .now = clock_ticks(n->clock_kind),
+        .clock_ns = clock_realtime_ns(),
+        .lease_ticks = clock_ns_to_ticks(n->config.lease_ns, n->ticks_per_s),
+        .heartbeat_ticks = clock_ns_to_ticks(n->config.heartbeat_ns, n->ticks_per_s),
+        .view_ticks = clock_ns_to_ticks(n->config.view_ns, n->ticks_per_s),
+        .shards = list,
+        .dirty = list + (shards + 1),
+        .active = list + 2 * (size_t)(shards + 1),
+        .shard_count = shards,
+    };
+    (void)own_shards(n, number, l->shards);
+    n->lcores[number] = l;
+    *lcore = l;
+    return 0;
+}
+
+void lcore_close(struct lcore *l)
+{
+    if (l->grace_started != 0 && l->node->config.lcore_count > 1)
+        qsbr_defer_drain(); /* a callback may still be on its way to us */
+    l->node->lcores[l->number] = NULL;
+    free(l->shards);
+    free(l);
+}
+
+static void pin(const struct node *n, const struct lcore *l)
+{
+    int32_t cpu = n->config.lcore_cpus[l->number];
+    if (cpu < 0)
+        return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((unsigned)cpu, &set);
+    /* Why ignored: a processor that was taken away meanwhile costs speed, not correctness; the
+     * configuration was checked against the machine. */
+    (void)pthread_setaffinity_np(l->thread, sizeof set, &set);
+}
+
+int node_lcores_start(struct node *n)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < n->config.lcore_count && error == 0; i++) {
+        struct lcore *l;
+        error = lcore_open(n, i, &l);
+        if (error != 0)
+            break;
+        error = -pthread_create(&l->thread, NULL, lcore_main, l);
+        l->running = error == 0;
+        if (l->running)
+            pin(n, l);
+    }
+    if (error != 0)
+        node_lcores_stop(n);
+    return error;
+}
+
+void node_lcores_stop(struct node *n)
+{
+    for (uint32_t i = 0; i < n->config.lcore_count; i++)
+        if (n->lcores[i] != NULL)
+            /* release: all that control did before is seen by the last pass */
+            atomic_store_explicit(&n->lcores[i]->stop, true, memory_order_release);
+    for (uint32_t i = 0; i < n->config.lcore_count; i++)
+        if (n->lcores[i] != NULL && n->lcores[i]->running)
+            (void)pthread_join(n->lcores[i]->thread, NULL);
+    for (uint32_t i = 0; i < n->config.lcore_count; i++)
+        if (n->lcores[i] != NULL)
+            lcore_close(n->lcores[i]);
+}

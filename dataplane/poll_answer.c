@@ -1,0 +1,120 @@
+#include "dataplane/lcore.h"
+
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void poll_complete(struct lcore *l, struct agent *a, const struct ring_completion *completion,
+                   const void *value)
+{
+    struct ring *ring = &a->rings[l->number].completion;
+    uint32_t value_length = value != NULL ? completion->value_length : 0;
+    struct ring_head head = completion->head;
+    head.length = (uint32_t)sizeof *completion + value_length;
+    void *message;
+    if (ring_claim(ring, head.length, &message) != 0) {
+        /* Room was reserved, so only a forged position leads here. */
+        lcore_fault(l, a, AGENT_FAULT_RING);
+        return;
+    }
+    memcpy((uint8_t *)message + sizeof head, (const uint8_t *)completion + sizeof head,
+           sizeof *completion - sizeof head);
+    if (value_length != 0)
+        memcpy((uint8_t *)message + sizeof *completion, value, value_length);
+    ring_commit(ring, message, head);
+    if (!a->rings[l->number].wake_pending) {
+        a->rings[l->number].wake_pending = true;
+        l->wakes[l->wake_count++] = (uint16_t)a->slot;
+    }
+}
+
+/* Put the value where the asker wants it.  Returns the value to send behind the completion. */
+static const void *place_value(const struct agent *a, const struct shard_answer *answer,
+                               struct ring_completion *c)
+{
+    const struct record *r = answer->record;
+    c->value_length = r->value_length;
+    if (r->value_length > answer->origin.room) {
+        c->status = RING_TOO_LARGE;
+        return NULL;
+    }
+    if (answer->origin.bulk) {
+        memcpy(a->bulk + answer->origin.bulk_offset, record_value(r), r->value_length);
+        return NULL;
+    }
+    if (sizeof *c + r->value_length > answer->origin.owed) {
+        c->status = RING_TOO_LARGE;
+        return NULL;
+    }
+    return record_value(r);
+}
+
+static void answer_send(struct lcore *l, const struct shard *s, const struct shard_answer *answer)
+{
+    struct agent *a = lcore_agent(l, answer->origin.agent);
+    if (a == NULL || a->generation != answer->origin.generation)
+        return; /* it is gone; who comes back under its session is answered from the results */
+    struct ring_completion c = {
+        .head.operation = answer->origin.operation,
+        .tag = answer->origin.tag,
+        .status = answer->status,
+        .lsn = answer->lsn,
+        .epoch = atomic_load_explicit(&s->board->epoch, memory_order_relaxed),
+        .log = s->log.number,
+        .session_slot = answer->session_slot,
+        .sequence = answer->sequence,
+    };
+    const void *value = NULL;
+    bool is_read = c.head.operation == RING_GET;
+    if (is_read && l->now_late >= l->now + l->lease_ticks)
+        c.status = RING_UNAVAILABLE; /* we stood still for longer than the lease */
+    else if (answer->record != NULL)
+        value = place_value(a, answer, &c);
+    a->rings[l->number].owed -= answer->origin.owed;
+    poll_complete(l, a, &c, value);
+}
+
+/* One voter: what is appended is held by a majority. */
+void poll_commit(struct lcore *l)
+{
+    for (uint32_t i = 0; i < l->dirty_count; i++)
+        shard_commit(l->dirty[i], l->dirty[i]->log.lsn_end);
+}
+
+void poll_answers(struct lcore *l)
+{
+    for (uint32_t i = 0; i < l->dirty_count; i++) {
+        struct shard *s = l->dirty[i];
+        struct shard_answer answer;
+        while (shard_answer_next(s, &answer))
+            answer_send(l, s, &answer);
+        s->dirty = false;
+        if (!s->active) {
+            s->active = true;
+            l->active[l->active_count++] = s;
+        }
+    }
+    l->dirty_count = 0;
+}
+
+void poll_wakes(struct lcore *l)
+{
+    if (l->wake_count == 0)
+        return;
+    /* pairs with the agent's fence between setting agent_sleeping and looking at its ring */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i < l->wake_count; i++) {
+        struct agent *a = lcore_agent(l, l->wakes[i]);
+        if (a == NULL)
+            continue;
+        a->rings[l->number].wake_pending = false;
+        struct ring_shared *shared = a->rings[l->number].completion.shared;
+        if (atomic_load_explicit(&shared->agent_sleeping, memory_order_relaxed) == 0)
+            continue;
+        atomic_fetch_add_explicit(&shared->wake, 1, memory_order_release);
+        /* Why ignored: the word is mapped, waking nobody is fine */
+        (void)syscall(SYS_futex, &shared->wake, FUTEX_WAKE, 1, NULL, NULL, 0);
+    }
+    l->wake_count = 0;
+}

@@ -1,0 +1,163 @@
+#include "dataplane/lcore.h"
+
+#include <sched.h>
+#include <sys/epoll.h>
+
+/* A ring without requests for so long is no longer polled each pass. */
+#define COOL_NS (200 * UINT64_C(1000))
+/* Idle: this long with pause, then this long with yield, then blocked. */
+#define PAUSE_NS (5 * UINT64_C(1000))
+#define YIELD_NS (20 * UINT64_C(1000))
+#define SWEEP_NS (50 * NS_PER_MS)
+/* With housekeeping to do, blocked no longer than this. */
+#define SLEEP_ACTIVE_MS 1
+
+static uint64_t to_ticks(const struct lcore *l, uint64_t ns)
+{
+    return clock_ns_to_ticks(ns, l->node->ticks_per_s);
+}
+
+static void state_store(struct agent *a, uint32_t lcore, uint32_t state)
+{
+    /* relaxed: a hint; the fence in poll_cool orders the change that matters */
+    atomic_store_explicit(&a->rings[lcore].request.shared->consumer_state, state,
+                          memory_order_relaxed);
+}
+
+static void warm(struct lcore *l, uint32_t slot)
+{
+    struct agent *a = lcore_agent(l, slot);
+    if (a == NULL)
+        return;
+    a->rings[l->number].ticks_used = l->now;
+    state_store(a, l->number, RING_CONSUMER_POLLING);
+    if (!l->is_hot[slot]) {
+        l->is_hot[slot] = true;
+        l->hot[l->hot_count++] = (uint16_t)slot;
+    }
+}
+
+static bool has_request(struct lcore *l, struct agent *a)
+{
+    void *message;
+    struct ring_head head;
+    int found = ring_peek(&a->rings[l->number].request, &message, &head);
+    return found != 0; /* a broken ring too: gathering reports it */
+}
+
+static uint32_t slots_used(const struct lcore *l)
+{
+    return atomic_load_explicit(&l->node->agent_slots, memory_order_acquire);
+}
+
+/* Visit every ring: a doorbell bit that somebody else cleared costs its owner SWEEP_NS at most. */
+static void sweep(struct lcore *l)
+{
+    uint32_t slots = slots_used(l);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        struct agent *a = lcore_agent(l, slot);
+        if (a != NULL && !l->is_hot[slot] && has_request(l, a))
+            warm(l, slot);
+    }
+    l->ticks_sweep = l->now;
+}
+
+static bool doorbell_bits(struct lcore *l)
+{
+    _Atomic uint64_t *words = l->node->doorbell->lcores[l->number].bits;
+    uint32_t slots = slots_used(l);
+    bool any = false;
+    for (uint32_t word = 0; word * 64 < slots; word++) {
+        /* relaxed look, then acquire: the request is whole before its bit is set */
+        if (LIKELY(atomic_load_explicit(&words[word], memory_order_relaxed) == 0))
+            continue;
+        uint64_t bits = atomic_exchange_explicit(&words[word], 0, memory_order_acquire);
+        for (; bits != 0; bits &= bits - 1, any = true)
+            warm(l, word * 64 + (uint32_t)__builtin_ctzll(bits));
+    }
+    return any;
+}
+
+void poll_doorbell(struct lcore *l)
+{
+    (void)doorbell_bits(l);
+    if (UNLIKELY(l->now - l->ticks_sweep > to_ticks(l, SWEEP_NS)))
+        sweep(l);
+}
+
+/* Hand a ring back to its doorbell; it stays hot if a request slipped in meanwhile. */
+static bool cool(struct lcore *l, struct agent *a)
+{
+    state_store(a, l->number, RING_CONSUMER_DOORBELL);
+    /* pairs with the agent's fence between its commit and its look at consumer_state */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (has_request(l, a)) {
+        state_store(a, l->number, RING_CONSUMER_POLLING);
+        return false;
+    }
+    return true;
+}
+
+static void cool_older_than(struct lcore *l, uint64_t ticks)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < l->hot_count; i++) {
+        uint16_t slot = l->hot[i];
+        struct agent *a = lcore_agent(l, slot);
+        bool keep =
+            a != NULL && (l->now - a->rings[l->number].ticks_used < ticks || !cool(l, a));
+        if (keep)
+            l->hot[kept++] = slot;
+        else
+            l->is_hot[slot] = false;
+    }
+    l->hot_count = kept;
+}
+
+void poll_cool(struct lcore *l)
+{
+    /* Why not each pass: it visits every hot agent. */
+    if (l->hot_count != 0 && l->now - l->ticks_cooled > to_ticks(l, COOL_NS)) {
+        l->ticks_cooled = l->now;
+        cool_older_than(l, to_ticks(l, COOL_NS));
+    }
+}
+
+static int sleep_ms(const struct lcore *l)
+{
+    if (l->active_count != 0)
+        return SLEEP_ACTIVE_MS;
+    uint64_t ns = l->node->config.lease_virtual
+                      ? l->node->config.heartbeat_ns / 2
+                      : min_u64(l->node->config.lease_ns, l->node->config.heartbeat_ns) / 2;
+    return (int)max_u64(ns / NS_PER_MS, 1);
+}
+
+static void block(struct lcore *l)
+{
+    cool_older_than(l, 0);
+    if (l->hot_count != 0)
+        return;
+    atomic_store_explicit(&l->shared->sleeping, 1, memory_order_relaxed);
+    /* pairs with the agent's fetch_or on its doorbell bit in front of its look at sleeping */
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire)) {
+        counter_add(l->counters, COUNTER_SLEEPS, 1);
+        qsbr_offline();
+        struct epoll_event events[16];
+        (void)epoll_wait(l->node->sleep_fds[l->number], events, 16, sleep_ms(l));
+        qsbr_online();
+    }
+    atomic_store_explicit(&l->shared->sleeping, 0, memory_order_relaxed);
+}
+
+void poll_idle(struct lcore *l)
+{
+    uint64_t idle = l->now - l->ticks_busy;
+    if (l->node->config.spin || idle < to_ticks(l, PAUSE_NS))
+        cpu_relax();
+    else if (idle < to_ticks(l, YIELD_NS))
+        (void)sched_yield();
+    else
+        block(l);
+}

@@ -1,0 +1,147 @@
+#include "dataplane/lcore.h"
+
+/* How often sessions are looked at, and how many at a time. */
+#define SWEEP_SESSIONS_NS (10 * NS_PER_MS)
+#define SWEEP_SESSIONS 64u
+/* Stores to lines that agents read are spared until they are worth it. */
+#define RENEW_SHARE 16u
+
+static void generation_change(struct lcore *l)
+{
+    uint64_t generation =
+        atomic_load_explicit(&l->lease->generation, memory_order_relaxed) + 1;
+    /* release: the new generation is there before any new deadline; pairs with R7 */
+    atomic_store_explicit(&l->lease->generation, generation, memory_order_release);
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        atomic_store_explicit(&l->shards[i]->board->lease_generation, generation,
+                              memory_order_release);
+}
+
+/* The only voter of its shards asks itself: granted at once, and counted from before the asking. */
+void poll_lease(struct lcore *l)
+{
+    uint64_t deadline = l->now + l->lease_ticks;
+    if (deadline - l->ticks_deadline < l->lease_ticks / RENEW_SHARE)
+        return;
+    atomic_store_explicit(&l->shared->ticks_alive, l->now, memory_order_relaxed);
+    if (l->ticks_deadline == 0 || l->now >= l->ticks_deadline)
+        generation_change(l);
+    l->ticks_deadline = deadline;
+    if (!l->node->config.lease_virtual)
+        /* release: pairs with R7 */
+        atomic_store_explicit(&l->lease->ticks_deadline, deadline, memory_order_release);
+}
+
+static bool agent_pins(const struct lcore *l, uint32_t slot, uint64_t pin)
+{
+    const struct agent *a = lcore_agent(l, slot);
+    if (a == NULL)
+        return false;
+    for (unsigned i = 0; i < LIMIT_PINS; i++)
+        /* relaxed: ordered by the fence of W2 */
+        if (atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&a->pins->pin[i],
+                                 memory_order_relaxed) == pin)
+            return true;
+    return false;
+}
+
+struct pin_question {
+    const struct lcore *lcore;
+    uint32_t space;
+};
+
+static bool is_pinned(void *context, uint32_t frame)
+{
+    const struct pin_question *q = context;
+    uint64_t pin = ring_pin_make(q->space, frame);
+    uint32_t slots = atomic_load_explicit(&q->lcore->node->agent_slots, memory_order_acquire);
+    for (uint32_t slot = 0; slot < slots; slot++) {
+        if (agent_pins(q->lcore, slot, pin)) {
+            counter_add(q->lcore->counters, COUNTER_SEGMENTS_PINNED, 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void grace_over(struct qsbr_head *head)
+{
+    struct lcore *l = (struct lcore *)(void *)((uint8_t *)head - offsetof(struct lcore, grace));
+    /* release: pairs with the acquire in now_make; started was set before the call */
+    atomic_fetch_add_explicit(&l->grace_done, 1, memory_order_release);
+}
+
+/* Begin a grace period if frames wait for one and none is on its way.  A single lcore is the only
+ * reader in the daemon, and it is quiescent here: its grace periods are over as they begin. */
+static void grace_begin(struct lcore *l)
+{
+    if (atomic_load_explicit(&l->grace_done, memory_order_acquire) != l->grace_started)
+        return;
+    l->grace_started++;
+    if (l->node->config.lcore_count == 1)
+        atomic_store_explicit(&l->grace_done, l->grace_started, memory_order_relaxed);
+    else
+        qsbr_defer(&l->grace, grace_over);
+}
+
+static void chunks_ask(struct lcore *l, const struct shard *s)
+{
+    const struct layout_space *header = s->frames.header;
+    uint32_t wanted = atomic_load_explicit(s->frames.chunks_wanted, memory_order_relaxed);
+    if (wanted <= l->chunks_told[header->id] || l->node->wake_control == NULL)
+        return;
+    l->chunks_told[header->id] = wanted;
+    l->node->wake_control(l->node->wake_context);
+}
+
+static void maintain_active(struct lcore *l)
+{
+    struct pin_question question = {.lcore = l};
+    struct reclaim_now now = {
+        .ticks = l->now,
+        .view_ticks = l->view_ticks,
+        .ticket_next = l->grace_started + 1,
+        .ticket_done = atomic_load_explicit(&l->grace_done, memory_order_acquire),
+        .pinned = is_pinned,
+        .context = &question,
+    };
+    /* relaxed: a number that only grows */
+    uint64_t ceiling = atomic_load_explicit(&l->node->lsn_ceiling, memory_order_relaxed);
+    bool retired = false;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < l->active_count; i++) {
+        struct shard *s = l->active[i];
+        question.space = s->frames.header->id;
+        shard_grant(s, ceiling);
+        s->active = shard_maintain(s, &now);
+        chunks_ask(l, s);
+        retired |= s->reclaim.count != 0;
+        if (s->active)
+            l->active[kept++] = s;
+    }
+    l->active_count = kept;
+    if (retired)
+        grace_begin(l);
+}
+
+static void sweep_sessions(struct lcore *l)
+{
+    if (l->now - l->ticks_upkeep <
+            clock_ns_to_ticks(SWEEP_SESSIONS_NS, l->node->ticks_per_s) ||
+        l->shard_count == 0)
+        return;
+    l->ticks_upkeep = l->now;
+    l->clock_ns = clock_realtime_ns();
+    struct shard *s = l->shards[l->sweep_shard++ % l->shard_count];
+    uint64_t end = s->log.lsn_end;
+    shard_sweep_sessions(s, SWEEP_SESSIONS, l->clock_ns);
+    if (s->log.lsn_end != end)
+        lcore_mark_dirty(l, s);
+}
+
+void poll_upkeep(struct lcore *l)
+{
+    if (l->active_count != 0)
+        maintain_active(l);
+    sweep_sessions(l);
+}

@@ -1,0 +1,335 @@
+/* agent - what the files of libdunlin share: a handle, its attachment, its sessions and operations.
+ *
+ * The way of a write: write.c (built into a private copy) -> session.c (its place in the session of
+ * its shard) -> ring (request) -> the lcore -> ring (completion) -> complete.c -> session.c -> poll.c or
+ * the waiting call.  wait.c waits, link.c speaks on the socket, attach.c makes and loses
+ * attachments, space.c maps; get.c, get_many.c and view.c read in place, ask.c reads through the ring.
+ *
+ * One thread at a time; nothing here is shared between threads.  Memory of the daemon is trusted not
+ * to be malicious, but a value that cannot be ends the attachment (attach_lost) rather than us. */
+#ifndef DUNLIN_ENGINE_AGENT_AGENT_H
+#define DUNLIN_ENGINE_AGENT_AGENT_H
+
+#include "engine/agent/attach_protocol.h"
+#include "engine/agent/dunlin.h"
+#include "engine/agent/fifo.h"
+#include "engine/base.h"
+#include "engine/layout.h"
+#include "engine/memory.h"
+#include "engine/read.h"
+#include "engine/ring.h"
+
+#include <sys/un.h>
+
+#define AGENT_TIMEOUT_DEFAULT_NS (5 * NS_PER_S)
+#define AGENT_SPIN_DEFAULT_NS UINT64_C(20000)
+#define AGENT_SPIN_FEW_CORES_NS UINT64_C(2000)
+#define AGENT_LOOK_NS NS_PER_MS              /* between looks at the socket */
+#define AGENT_TRY_MIN_NS (5 * NS_PER_MS)     /* between attempts to attach ... */
+#define AGENT_TRY_MAX_NS (100 * NS_PER_MS)   /* ... while nobody answers */
+#define AGENT_EXCHANGE_NS (250 * NS_PER_MS)  /* an answer of the control thread, once it greeted us */
+#define AGENT_CLOCK_BRACKET_NS NS_PER_MS     /* a wider bracket proves nothing */
+#define AGENT_OPERATIONS_KEPT 16u /* for calls that wait */
+#define AGENT_CLOCK_AGAIN_NS (50 * NS_PER_MS)
+
+/* ---- attachment: one connection to one start of a daemon, and all memory got through it ----------- */
+
+struct mapping { /* one space */
+    const struct layout_space *header; /* NULL: not there */
+    uint64_t file_bytes;
+    uint8_t *arena; /* reserved range; the first chunks of it are mapped */
+    uint64_t arena_bytes;
+    uint32_t chunk_count;
+    bool writable;
+};
+
+struct lane { /* to one lcore and back */
+    struct ring request, completion;
+    int event_fd;
+    uint32_t unanswered; /* messages sent and not answered */
+};
+
+struct attachment {
+    struct attachment *next; /* of the older ones that views still need */
+    int socket;              /* -1: lost */
+    uint32_t owed;           /* answers that we gave up waiting for and that may still come */
+    uint32_t pins_held;      /* bit per pin */
+    uint32_t agent_slot;
+    uint32_t lcore_count;
+    bool clock_good;         /* the daemon's clock and ours are one */
+    uint64_t clock_checked_ns;
+    uint64_t start;
+    const struct layout_node *node;
+    struct layout_doorbell *doorbell;
+    struct ring_file geometry; /* private copy, checked */
+    uint8_t *file;             /* rings and bulk buffer */
+    struct ring_pins *pins;    /* in it */
+    uint8_t *bulk;             /* in it */
+    struct fifo bulk_pieces;
+    struct lane lanes[LIMIT_LCORES];
+    struct mapping mappings[LIMIT_SPACES]; /* by number of the space in the handle */
+};
+
+/* ---- operations ------------------------------------------------------------------------------------ */
+
+enum operation_state {
+    OPERATION_FREE = 0,
+    OPERATION_QUEUED, /* waits for its session or for room in the ring */
+    OPERATION_SENT,   /* in a request ring of the present attachment, or answered soon */
+    OPERATION_DONE,   /* result is there */
+};
+
+struct operation {
+    struct operation *next; /* of its session, the free or the done ones */
+    struct dunlin_space *space;
+    struct agent_session *session;      /* NULL: a message outside of sessions (ask.c) */
+    struct ring_request *message; /* copy to send (again) from; writes of sessions only */
+    uint32_t copy_piece;
+    uint32_t bulk_piece;  /* in the present attachment, or FIFO_NONE */
+    uint32_t bulk_offset; /* GET: where the value is to go, and how much of it may */
+    uint32_t bulk_room;
+    uint32_t generation;
+    uint32_t lcore;
+    uint8_t state;    /* enum operation_state */
+    uint8_t kind;     /* enum ring_operation */
+    bool synchronous; /* a call waits for it; else it goes to dunlin_poll */
+    bool abandoned;   /* nobody waits any more */
+    bool sent;        /* was in a ring under its present name: may have been applied */
+    bool resent;      /* was so in a ring of an earlier attachment */
+    int result;
+    uint32_t status; /* enum ring_status */
+    uint64_t context;
+    struct dunlin_version version;
+    uint64_t epoch;
+    uint32_t session_slot; /* answer of a SESSION_OPEN */
+    uint32_t value_length;
+    size_t capacity;
+    void *buffer; /* GET: where the value goes */
+};
+
+/* ---- sessions: one per space and shard that is written -------------------------------------------- */
+
+enum session_state {
+    SESSION_CLOSED = 0, /* no name */
+    SESSION_WANTED,     /* named; its opening is to be sent */
+    SESSION_OPENING,
+    SESSION_OPEN,
+};
+
+enum session_rewind {
+    REWIND_NONE = 0,
+    REWIND_NUMBERS, /* an earlier write was refused and so the later ones, too: number them anew */
+    REWIND_SESSION, /* the daemon does not know the session: begin a new one */
+};
+
+struct agent_session {
+    struct dunlin_space *space;
+    struct agent_session *next_blocked;
+    bool blocked; /* in the list of those that wait for room in a ring */
+    bool existing; /* writes were sent under this name: find it, do not open another of that name */
+    uint8_t state;  /* enum session_state */
+    uint8_t rewind; /* enum session_rewind: takes place once nothing of it is in a ring */
+    uint8_t id[16];
+    uint32_t shard;
+    uint32_t slot;
+    uint64_t lsn; /* of the opening record */
+    uint64_t sequence_next;
+    uint64_t sequence_consumed; /* last known to stand in the daemon's log */
+    uint32_t count;             /* unanswered operations */
+    uint32_t sent;              /* of them in a ring */
+    struct operation *first, *last; /* unanswered, in order */
+    struct operation *unsent;       /* the first of them that is not in a ring; no later one is */
+};
+
+/* ---- handle ------------------------------------------------------------------------------------------ */
+
+struct dunlin_space {
+    struct read_space read; /* of the present attachment */
+    struct dunlin *handle;
+    bool bound;    /* the daemon has this space */
+    bool in_place; /* leases may be judged here: same clock, and not lease_virtual */
+    bool writable;
+    uint32_t id;
+    uint32_t value_bytes_max;
+    uint32_t number; /* in handle->spaces */
+    uint64_t reads_in_place, reads_retried;
+    struct agent_session *sessions; /* by shard; NULL until it may be written */
+    uint32_t session_count;
+    char name[LIMIT_NAME_BYTES];
+};
+
+struct dunlin {
+    struct attachment *now;      /* also when lost: local reads go on from it */
+    struct attachment *greeting; /* connected, HELLO sent, not yet answered */
+    struct attachment *old;      /* that views still need */
+    struct dunlin_options options;
+    struct sockaddr_un address;
+    uint64_t lost_ns, look_ns, try_ns, try_pause_ns, bind_ns; /* CLOCK_BOOTTIME */
+    uint32_t polls_in_vain;
+    uint32_t gets_abandoned;
+    uint64_t attached_count, reads_by_ring;
+    uint64_t reads_alone; /* stale, and no daemon there */
+    struct dunlin_space *spaces[LIMIT_SPACES];
+    uint32_t space_count;
+    struct agent_session *blocked;
+    struct operation *done_first, *done_last;
+    size_t in_flight; /* asynchronous, not collected */
+    struct operation *last_write; /* while it is alive: its name may still change */
+    struct dunlin_write_id last_id; /* sequence 0: none */
+    uint8_t *copies;
+    struct fifo copy_pieces;
+    struct operation *free_first;
+    uint32_t operations_taken;
+    uint32_t operations_used; /* those above were never touched */
+    struct operation operations[LIMIT_AGENT_OPERATIONS];
+};
+
+static inline bool agent_attached(const struct dunlin *d)
+{
+    return d->now != NULL && d->now->socket >= 0;
+}
+
+/* ---- link.c: the socket ---------------------------------------------------------------------------- */
+
+/* A connected, nonblocking socket, or -ENOTCONN (nobody listens, or its queue is full), -EACCES, other. */
+MUST_USE int link_connect(const struct sockaddr_un *address);
+MUST_USE int link_send(int fd, const struct attach_request *request);
+/* Receive one answer, waiting for it until deadline_ns.  fds must have room for ATTACH_FDS_MAX; the
+ * caller owns them.  Returns 0 (the answer says answer->fd_count of them came), -ETIMEDOUT, -ENOTCONN
+ * (the connection ended), -EPROTO. */
+MUST_USE int link_receive(int fd, struct attach_answer *answer, int *fds, uint64_t deadline_ns);
+void link_close_fds(const int *fds, uint32_t count);
+/* One request and its answer, with fd_count descriptors expected if it is not an error.
+ * Returns the answer's error, or as link_receive; -ENOTCONN and -EPROTO: the attachment is lost. */
+MUST_USE int link_exchange(struct attachment *a, const struct attach_request *request,
+                           struct attach_answer *answer, int *fd, uint64_t deadline_ns);
+/* False once the daemon is gone. */
+bool link_alive(int fd);
+
+/* ---- attach.c ---------------------------------------------------------------------------------------- */
+
+/* One step towards an attachment, waiting up to wait_ns for the greeting's answer.  Returns 0 attached,
+ * -EAGAIN not answered yet, -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO, other. */
+MUST_USE int attach_try(struct dunlin *d, uint64_t wait_ns);
+/* The daemon wrote what cannot be, or is gone and all that it answered is taken. */
+void attach_lost(struct dunlin *d);
+/* Judge an error of link_exchange: take the last answers and give the attachment up if it is over.
+ * Returns the error, -ENOTCONN for a lack of an answer. */
+MUST_USE int attach_error(struct dunlin *d, int error);
+/* See if the daemon lives, at most every AGENT_LOOK_NS, and go to the next one if not; never waits
+ * for long.  True: attached now. */
+bool attach_look(struct dunlin *d);
+/* Prove that both clocks are one, if that is open still and was not tried just now. */
+void attach_clock(struct dunlin *d, struct attachment *a);
+/* Free it if it is an old one that no view needs any more. */
+void attach_view_gone(struct dunlin *d, struct attachment *a);
+void attach_free(struct attachment *a);
+
+/* ---- space.c ----------------------------------------------------------------------------------------- */
+
+/* Ask for space number n by name and map its file.  Returns 0, -ENOENT, -EACCES, or as link_exchange. */
+MUST_USE int space_map(struct attachment *a, const char *name, struct mapping *m,
+                       uint64_t deadline_ns);
+void space_unmap(struct mapping *m);
+/* Let the space read from what a has mapped for it (or from nothing). */
+void space_bind(struct dunlin_space *space, struct attachment *a);
+/* Map the chunks that were made since.  Returns 0 if there are more now, -ENOTCONN if not. */
+MUST_USE int space_map_more(struct dunlin_space *space);
+/* A space that the present daemon does not have: ask again now and then.  Returns 0 or -ENOENT,
+ * -ENOTCONN. */
+MUST_USE int space_again(struct dunlin_space *space);
+
+/* ---- session.c --------------------------------------------------------------------------------------- */
+
+/* Room for the sessions of the space's shards.  Returns 0 or -ENOMEM. */
+MUST_USE int agent_session_prepare(struct dunlin_space *space);
+/* Put a built operation at the end of its session and send what can be sent. */
+void agent_session_append(struct dunlin *d, struct agent_session *s, struct operation *o);
+/* Take back the newest operation, which was never sent. */
+void agent_session_withdraw(struct dunlin *d, struct operation *o);
+void agent_session_pump(struct dunlin *d, struct agent_session *s);
+void agent_session_pump_blocked(struct dunlin *d);
+void agent_session_opened(struct dunlin *d, struct agent_session *s, const struct ring_completion *c);
+void agent_session_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c);
+/* d->now is a new attachment and previous the one before (whose bulk buffer is still mapped):
+ * send again what was not answered. */
+void agent_session_resume(struct dunlin *d, struct attachment *previous);
+/* Nobody will answer any more: everything sent is of unknown fate, the rest was never sent. */
+void agent_session_give_up(struct dunlin *d);
+
+/* ---- complete.c: operations and their completions ---------------------------------------------------- */
+
+/* Returns NULL when all are taken, or all but those kept for calls that wait. */
+struct operation *operation_take(struct dunlin *d, bool synchronous);
+void operation_free(struct dunlin *d, struct operation *o);
+/* The result is there: give it to who waits, or to dunlin_poll. */
+void operation_finish(struct dunlin *d, struct operation *o, int result);
+/* Nobody waits for it any more. */
+void operation_abandon(struct dunlin *d, struct operation *o);
+uint64_t operation_tag(const struct dunlin *d, const struct operation *o);
+uint64_t session_tag(const struct agent_session *s);
+/* 0 or -errno for a status; the fate of a write is session.c's matter. */
+int status_error(uint32_t status);
+/* Take all completions that are there, send what waited for room. */
+void complete_all(struct dunlin *d);
+
+/* ---- ask.c: messages outside of sessions --------------------------------------------------------------- */
+
+struct waiter { /* wait.c */
+    uint64_t deadline_ns;
+    uint64_t spin_end_ns;
+};
+
+struct message { /* parts of a request */
+    struct ring_request head; /* head.length is computed */
+    const void *key;          /* head.key_length bytes */
+    const void *value;        /* head.value_length bytes, unless BULK */
+};
+/* Write everything but the first word; returns the head to commit. */
+struct ring_head message_build(struct ring_request *at, const struct message *m);
+uint64_t message_bytes(const struct message *m);
+/* Send one message and wait for its answer.  0: the answer is in o, which the caller frees;
+ * -ENOTCONN: never sent; -ETIMEDOUT: sent and not answered.  Then o is taken care of. */
+MUST_USE int ask(struct dunlin *d, struct operation *o, struct message *m, const struct waiter *w);
+void ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,
+                  const uint8_t *payload);
+struct get_target {
+    void *buffer;
+    size_t capacity;
+};
+/* GET by the owner of the shard.  Fills read; returns as dunlin_get. */
+MUST_USE int ask_get(struct dunlin_space *space, const struct read_key *k,
+                     const struct get_target *target, struct dunlin_read *read);
+
+/* ---- wait.c -------------------------------------------------------------------------------------------- */
+
+#define WAIT_ANY_LCORE UINT32_MAX
+struct waiter wait_begin(const struct dunlin *d, uint64_t timeout_ns);
+/* Let a little time pass, or wait for a completion of lcore, or for a daemon.  False: the time is up. */
+MUST_USE bool wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore);
+/* Until the operation is done.  Returns 0 or -ETIMEDOUT. */
+MUST_USE int wait_operation(struct dunlin *d, const struct operation *o, const struct waiter *w);
+/* Tell the lcore of a message, if it does not look by itself. */
+void wait_bell(struct attachment *a, uint32_t lcore);
+
+/* ---- get.c ------------------------------------------------------------------------------------------------ */
+
+/* A key and a place to put the answer that can be looked up. */
+static ALWAYS_INLINE int get_check_key(const void *key, size_t key_length)
+{
+    if (UNLIKELY(key == NULL || key_length == 0))
+        return -EINVAL;
+    return UNLIKELY(key_length > LIMIT_KEY_BYTES) ? -EMSGSIZE : 0;
+}
+static ALWAYS_INLINE uint64_t get_epoch(const struct read_point *p)
+{
+    /* relaxed: it belongs to the validated read or a later one; it only grows */
+    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&p->board->epoch,
+                                memory_order_relaxed);
+}
+/* Judge a validated read: by the lease, else: by age (local), or not at all.
+ * Returns 0, -ESTALE; linearizable: -EAGAIN go by the ring. */
+MUST_USE int get_judge(struct dunlin_space *space, const struct read_point *p,
+                       struct dunlin_read *read);
+
+#endif

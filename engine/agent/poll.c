@@ -1,0 +1,49 @@
+#include "engine/agent/agent.h"
+
+#define POLLS_BEFORE_LOOK 64u /* that found nothing and did not wait */
+
+/* Completions that are there, oldest first. */
+static size_t collect(struct dunlin *d, struct dunlin_completion *completions, size_t capacity)
+{
+    size_t count = 0;
+    while (count < capacity && d->done_first != NULL) {
+        struct operation *o = d->done_first;
+        d->done_first = o->next;
+        if (d->done_first == NULL)
+            d->done_last = NULL;
+        completions[count++] = (struct dunlin_completion){.context = o->context,
+                                                          .result = o->result,
+                                                          .space = o->space,
+                                                          .version = o->version};
+        operation_free(d, o);
+    }
+    d->in_flight -= count;
+    return count;
+}
+
+size_t dunlin_poll(struct dunlin *handle, struct dunlin_completion *completions, size_t capacity,
+                   uint64_t timeout_ns)
+{
+    if (handle == NULL || completions == NULL || capacity == 0)
+        return 0;
+    complete_all(handle);
+    size_t count = collect(handle, completions, capacity);
+    if (count != 0 || handle->in_flight == 0)
+        return count;
+    if (timeout_ns == 0) {
+        if (handle->polls_in_vain++ % POLLS_BEFORE_LOOK != 0)
+            return 0;
+        timeout_ns = 1; /* looks for a daemon, does not wait */
+    }
+    struct waiter w = wait_begin(handle, timeout_ns);
+    while (count == 0 && handle->in_flight != 0 && wait_pause(handle, &w, WAIT_ANY_LCORE)) {
+        complete_all(handle);
+        count = collect(handle, completions, capacity);
+    }
+    return count;
+}
+
+size_t dunlin_in_flight(const struct dunlin *handle)
+{
+    return handle != NULL ? handle->in_flight : 0;
+}

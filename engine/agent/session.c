@@ -1,0 +1,410 @@
+#include "engine/agent/agent.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Why not left to chance that the kernel's pool is ready: a name that is not random could be
+ * somebody else's. */
+static void name_anew(struct agent_session *s)
+{
+    size_t have = 0;
+    while (have < sizeof s->id) {
+        ssize_t got = getrandom(s->id + have, sizeof s->id - have, 0);
+        ASSERT(got > 0 || errno == EINTR);
+        have += got > 0 ? (size_t)got : 0;
+    }
+    s->state = SESSION_WANTED;
+    s->existing = false;
+    s->sequence_next = 1;
+    s->sequence_consumed = 0;
+}
+
+int agent_session_prepare(struct dunlin_space *space)
+{
+    uint32_t count = space->read.geometry.shard_count;
+    if (space->session_count == count)
+        return 0;
+    struct agent_session *sessions = calloc(count, sizeof *sessions);
+    if (sessions == NULL)
+        return -ENOMEM;
+    for (uint32_t shard = 0; shard < count; shard++) {
+        sessions[shard].space = space;
+        sessions[shard].shard = shard;
+    }
+    free(space->sessions);
+    space->sessions = sessions;
+    space->session_count = count;
+    return 0;
+}
+
+/* ---- sending ----------------------------------------------------------------------------------------- */
+
+static uint32_t lcore_of(const struct agent_session *s)
+{
+    return s->space->read.boards[s->shard].lcore;
+}
+
+static int send_opening(struct attachment *a, struct agent_session *s)
+{
+    const struct message m = {
+        .head = {.head = {.operation = RING_SESSION_OPEN,
+                          .flags = s->existing ? RING_FLAG_EXISTING : 0},
+                 .space = (uint16_t)s->space->id,
+                 .shard = s->shard,
+                 .tag = session_tag(s),
+                 .key_length = sizeof s->id},
+        .key = s->id,
+    };
+    struct lane *lane = &a->lanes[lcore_of(s)];
+    void *at;
+    int error = ring_claim(&lane->request, message_bytes(&m), &at);
+    if (error != 0)
+        return error;
+    ring_commit(&lane->request, at, message_build(at, &m));
+    lane->unanswered++;
+    s->state = SESSION_OPENING;
+    return 0;
+}
+
+static int send_write(struct attachment *a, struct agent_session *s, struct operation *o)
+{
+    struct ring_request *copy = o->message;
+    struct lane *lane = &a->lanes[lcore_of(s)];
+    void *at;
+    int error = ring_claim(&lane->request, copy->head.length, &at);
+    if (error != 0)
+        return error;
+    copy->session_slot = s->slot;
+    copy->session = s->lsn;
+    memcpy((uint8_t *)at + sizeof copy->head, (const uint8_t *)copy + sizeof copy->head,
+           copy->head.length - sizeof copy->head);
+    ring_commit(&lane->request, at, copy->head);
+    lane->unanswered++;
+    o->state = OPERATION_SENT;
+    o->sent = true;
+    o->lcore = lcore_of(s);
+    s->sent++;
+    return 0;
+}
+
+static void block(struct dunlin *d, struct agent_session *s)
+{
+    if (s->blocked)
+        return;
+    s->blocked = true;
+    s->next_blocked = d->blocked;
+    d->blocked = s;
+}
+
+void agent_session_pump(struct dunlin *d, struct agent_session *s)
+{
+    struct attachment *a = d->now;
+    int error = 0;
+    bool told = false;
+    if (!agent_attached(d) || !s->space->bound)
+        return;
+    if (s->state == SESSION_WANTED) {
+        error = send_opening(a, s);
+        told = error == 0;
+    }
+    if (s->state == SESSION_OPEN && s->rewind == REWIND_NONE)
+        while (s->unsent != NULL && (error = send_write(a, s, s->unsent)) == 0) {
+            s->unsent = s->unsent->next;
+            told = true;
+        }
+    if (told)
+        wait_bell(a, lcore_of(s));
+    if (error == -EAGAIN)
+        block(d, s);
+    else if (error != 0)
+        attach_lost(d);
+}
+
+void agent_session_pump_blocked(struct dunlin *d)
+{
+    struct agent_session *s = d->blocked;
+    d->blocked = NULL;
+    while (s != NULL) {
+        struct agent_session *next = s->next_blocked;
+        s->blocked = false;
+        agent_session_pump(d, s);
+        s = next;
+    }
+}
+
+/* ---- the queue --------------------------------------------------------------------------------------- */
+
+static void give_name(struct dunlin *d, struct agent_session *s, struct operation *o)
+{
+    o->message->sequence = s->sequence_next++;
+    o->sent = o->resent = false;
+    if (d->last_write != o)
+        return;
+    memcpy(d->last_id.session, s->id, sizeof s->id);
+    d->last_id.shard = s->shard;
+    d->last_id.sequence = o->message->sequence;
+}
+
+void agent_session_append(struct dunlin *d, struct agent_session *s, struct operation *o)
+{
+    if (s->state == SESSION_CLOSED)
+        name_anew(s);
+    o->session = s;
+    o->state = OPERATION_QUEUED;
+    o->lcore = lcore_of(s);
+    o->next = NULL;
+    d->last_write = o;
+    give_name(d, s, o);
+    if (s->last == NULL)
+        s->first = o;
+    else
+        s->last->next = o;
+    s->last = o;
+    s->count++;
+    if (s->unsent == NULL && s->rewind == REWIND_NONE)
+        s->unsent = o;
+    agent_session_pump(d, s);
+}
+
+static void unlink_operation(struct agent_session *s, struct operation *o)
+{
+    struct operation *previous = NULL;
+    struct operation *at = s->first;
+    while (at != o) {
+        previous = at;
+        at = at->next;
+    }
+    if (previous == NULL)
+        s->first = o->next;
+    else
+        previous->next = o->next;
+    if (s->last == o)
+        s->last = previous;
+    if (s->unsent == o)
+        s->unsent = o->next;
+    o->next = NULL;
+    s->count--;
+}
+
+static void finish(struct dunlin *d, struct agent_session *s, struct operation *o, int result)
+{
+    unlink_operation(s, o);
+    operation_finish(d, o, result);
+}
+
+void agent_session_withdraw(struct dunlin *d, struct operation *o)
+{
+    struct agent_session *s = o->session;
+    ASSERT(s->last == o && !o->sent && o->state == OPERATION_QUEUED);
+    s->sequence_next--;
+    finish(d, s, o, -ENOTCONN);
+}
+
+/* What was in a ring of an earlier attachment, and is not answered in this one, stays unknown. */
+static void fail_resent(struct dunlin *d, struct agent_session *s)
+{
+    struct operation *o = s->first;
+    while (o != NULL) {
+        struct operation *next = o->next;
+        if (o->resent) {
+            s->rewind = REWIND_SESSION;
+            finish(d, s, o, -EOWNERDEAD);
+        }
+        o = next;
+    }
+}
+
+/* Everything of the session that was in a ring is answered: number what is left and send it. */
+static void restart(struct dunlin *d, struct agent_session *s)
+{
+    ASSERT(s->sent == 0);
+    fail_resent(d, s);
+    if (s->rewind == REWIND_SESSION)
+        s->state = SESSION_CLOSED;
+    s->rewind = REWIND_NONE;
+    s->unsent = s->first;
+    if (s->state == SESSION_CLOSED) {
+        if (s->first == NULL)
+            return;
+        name_anew(s);
+    }
+    s->sequence_next = s->sequence_consumed + 1;
+    for (struct operation *o = s->first; o != NULL; o = o->next)
+        give_name(d, s, o);
+    agent_session_pump(d, s);
+}
+
+static void rewind_to(struct agent_session *s, enum session_rewind rewind)
+{
+    if (s->rewind < rewind)
+        s->rewind = (uint8_t)rewind;
+    s->unsent = NULL; /* restart finds it again */
+}
+
+/* ---- answers ----------------------------------------------------------------------------------------- */
+
+/* The daemon does not know the session or the place in it, so it applied nothing now.  What was sent
+ * only now is certainly not applied and goes again; what was sent before may have been applied then. */
+static void not_applied(struct dunlin *d, struct operation *o, enum session_rewind rewind)
+{
+    struct agent_session *s = o->session;
+    if (o->message->sequence == s->sequence_consumed + 1)
+        rewind = REWIND_SESSION; /* no gap, and refused all the same: the sessions are not one */
+    if (o->resent || o->abandoned) {
+        /* Why a new session: the caller learns this name, so it must not come to mean another write. */
+        rewind_to(s, REWIND_SESSION);
+        finish(d, s, o, -EOWNERDEAD);
+    } else {
+        rewind_to(s, rewind);
+        o->state = OPERATION_QUEUED;
+    }
+}
+
+void agent_session_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c)
+{
+    struct agent_session *s = o->session;
+    uint64_t sequence = o->message->sequence;
+    s->sent--;
+    switch (c->status) {
+    case RING_FATE_UNKNOWN:
+        not_applied(d, o, REWIND_SESSION);
+        break;
+    case RING_SEQUENCE:
+        not_applied(d, o, REWIND_NUMBERS);
+        break;
+    case RING_OK:
+    case RING_NOT_FOUND:
+    case RING_CONDITION:
+        s->sequence_consumed = max_u64(s->sequence_consumed, sequence);
+        finish(d, s, o, status_error(c->status));
+        break;
+    default:
+        /* Refused before it got into the log: its number is free again, and those behind it in the
+         * ring are refused for the gap. */
+        rewind_to(s, o->abandoned ? REWIND_SESSION : REWIND_NUMBERS);
+        finish(d, s, o, o->resent ? -EOWNERDEAD : status_error(c->status));
+        break;
+    }
+    if (s->rewind != REWIND_NONE && s->sent == 0)
+        restart(d, s);
+}
+
+static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error)
+{
+    while (s->first != NULL)
+        finish(d, s, s->first, s->first->sent ? -EOWNERDEAD : unsent_error);
+    s->unsent = NULL;
+    s->sent = 0;
+    s->rewind = REWIND_NONE;
+    s->state = SESSION_CLOSED;
+}
+
+void agent_session_opened(struct dunlin *d, struct agent_session *s, const struct ring_completion *c)
+{
+    switch (c->status) {
+    case RING_OK:
+        s->state = SESSION_OPEN;
+        s->slot = c->session_slot;
+        s->lsn = c->lsn;
+        agent_session_pump(d, s);
+        break;
+    case RING_FATE_UNKNOWN:
+        rewind_to(s, REWIND_SESSION);
+        restart(d, s);
+        break;
+    default:
+        fail_all(d, s, c->status == RING_SESSION_LIMIT ? -EUSERS : status_error(c->status));
+        break;
+    }
+}
+
+/* ---- another attachment ------------------------------------------------------------------------------ */
+
+/* The value lies in the bulk buffer of the attachment before: take it along. */
+static int move_bulk(const struct attachment *previous, struct attachment *a, struct operation *o)
+{
+    struct ring_request *m = o->message;
+    uint32_t offset;
+    if (o->bulk_piece == FIFO_NONE)
+        return 0;
+    o->bulk_piece = FIFO_NONE;
+    int error = fifo_take(&a->bulk_pieces, m->value_length, &offset, &o->bulk_piece);
+    if (error != 0)
+        return error;
+    memcpy(a->bulk + offset, previous->bulk + m->bulk_offset, m->value_length);
+    m->bulk_offset = offset;
+    return 0;
+}
+
+static void resume(struct dunlin *d, struct agent_session *s, bool same_daemon)
+{
+    bool sent = false;
+    s->blocked = false;
+    s->rewind = REWIND_NONE;
+    s->sent = 0;
+    s->unsent = s->first;
+    for (struct operation *o = s->first; o != NULL; o = o->next) {
+        o->state = OPERATION_QUEUED;
+        o->resent = o->sent;
+        o->lcore = lcore_of(s);
+        sent = sent || o->sent;
+    }
+    if (same_daemon && s->state == SESSION_OPEN) {
+        agent_session_pump(d, s);
+    } else if (sent) {
+        s->existing = true;
+        s->state = SESSION_WANTED;
+        agent_session_pump(d, s);
+    } else {
+        s->rewind = REWIND_SESSION;
+        restart(d, s);
+    }
+}
+
+/* The bulk pieces of the attachment before are gone with it. */
+static void forget_bulk(struct operation *o)
+{
+    for (; o != NULL; o = o->next)
+        o->bulk_piece = FIFO_NONE;
+}
+
+static void resume_session(struct dunlin *d, struct agent_session *s, bool same_space,
+                           const struct attachment *previous)
+{
+    struct operation *o = s->first;
+    while (same_space && o != NULL && move_bulk(previous, d->now, o) == 0)
+        o = o->next;
+    if (o == NULL) {
+        resume(d, s, previous->start == d->now->start);
+        return;
+    }
+    /* The space is gone or another one, or the new daemon gives less room. */
+    forget_bulk(o);
+    fail_all(d, s, -ENOTCONN);
+}
+
+void agent_session_resume(struct dunlin *d, struct attachment *previous)
+{
+    d->blocked = NULL;
+    for (uint32_t i = 0; i < d->space_count; i++) {
+        struct dunlin_space *space = d->spaces[i];
+        bool same = space->bound && space->session_count == space->read.geometry.shard_count;
+        for (uint32_t shard = 0; shard < space->session_count; shard++) {
+            space->sessions[shard].blocked = false;
+            resume_session(d, &space->sessions[shard], same, previous);
+        }
+        if (!same && space->bound && space->writable && agent_session_prepare(space) != 0)
+            space->writable = false;
+    }
+}
+
+void agent_session_give_up(struct dunlin *d)
+{
+    d->blocked = NULL;
+    for (uint32_t i = 0; i < d->space_count; i++)
+        for (uint32_t shard = 0; shard < d->spaces[i]->session_count; shard++) {
+            d->spaces[i]->sessions[shard].blocked = false;
+            fail_all(d, &d->spaces[i]->sessions[shard], -ENOTCONN);
+        }
+}

@@ -1,0 +1,292 @@
+#include "engine/agent/agent.h"
+
+#include "engine/hash.h"
+
+#include <string.h>
+
+/* ---- a write as the caller means it, judged ----------------------------------------------------------- */
+
+static int check(const struct dunlin_space *space, const struct dunlin_write *w)
+{
+    if (space == NULL || w == NULL ||
+        (w->operation != DUNLIN_PUT && w->operation != DUNLIN_DELETE) ||
+        (w->value == NULL && w->value_length != 0) ||
+        (w->operation == DUNLIN_DELETE && w->value_length != 0))
+        return -EINVAL;
+    int error = get_check_key(w->key, w->key_length);
+    if (error != 0)
+        return error;
+    return w->value_length > LIMIT_VALUE_BYTES ? -EMSGSIZE : 0;
+}
+
+/* The space as the present daemon has it. */
+static int check_space(const struct dunlin_space *space, const struct dunlin_write *w)
+{
+    if (!space->bound)
+        return -ENOENT;
+    if (!space->writable || space->sessions == NULL)
+        return -EACCES;
+    return w->value_length > space->value_bytes_max ? -EMSGSIZE : 0;
+}
+
+static struct message message_of(const struct dunlin_space *space, const struct dunlin_write *w)
+{
+    uint64_t hash = hash_key(w->key, w->key_length);
+    return (struct message){
+        .head = {.head = {.operation = w->operation == DUNLIN_PUT ? RING_PUT : RING_DELETE,
+                          .flags = w->compare != 0 ? RING_FLAG_COMPARE : 0},
+                 .space = (uint16_t)space->id,
+                 .shard = hash_shard(w->key, w->key_length, hash, space->read.partition_prefix,
+                                     space->read.geometry.shard_count),
+                 .key_length = (uint16_t)w->key_length,
+                 .expected_lsn = w->compare != 0 ? w->expected_lsn : 0,
+                 .value_length = (uint32_t)w->value_length},
+        .key = w->key,
+        .value = w->value,
+    };
+}
+
+/* A value that does not fit a ring message goes to the bulk buffer.
+ * Returns 0, -EAGAIN no room now, -EMSGSIZE never. */
+static int place_value(struct attachment *a, struct operation *o, struct message *m)
+{
+    if (message_bytes(m) <= ring_message_max(&a->lanes[0].request))
+        return 0;
+    if (m->head.value_length > a->bulk_pieces.bytes)
+        return -EMSGSIZE;
+    int error =
+        fifo_take(&a->bulk_pieces, m->head.value_length, &m->head.bulk_offset, &o->bulk_piece);
+    if (error != 0)
+        return error;
+    memcpy(a->bulk + m->head.bulk_offset, m->value, m->head.value_length);
+    m->head.head.flags |= RING_FLAG_BULK;
+    return 0;
+}
+
+/* A private copy of the message: what is sent, and sent again should the daemon die. */
+static int build(struct dunlin *d, struct operation *o, struct message *m)
+{
+    uint32_t offset;
+    int error = place_value(d->now, o, m);
+    if (error != 0)
+        return error;
+    error = fifo_take(&d->copy_pieces, message_bytes(m), &offset, &o->copy_piece);
+    if (error != 0)
+        return error;
+    o->message = (void *)(d->copies + offset);
+    m->head.tag = operation_tag(d, o);
+    o->message->head = message_build(o->message, m);
+    o->kind = m->head.head.operation;
+    return 0;
+}
+
+static int submit(struct dunlin_space *space, const struct dunlin_write *w, bool synchronous,
+                  struct operation **operation)
+{
+    struct dunlin *d = space->handle;
+    if (!agent_attached(d) && !attach_look(d))
+        return -ENOTCONN;
+    int error = check_space(space, w);
+    if (error != 0)
+        return error;
+    struct message m = message_of(space, w);
+    struct agent_session *s = &space->sessions[m.head.shard];
+    if (s->count == LIMIT_SESSION_WINDOW)
+        return -EAGAIN;
+    struct operation *o = operation_take(d, synchronous);
+    if (o == NULL)
+        return -EAGAIN;
+    error = build(d, o, &m);
+    if (error != 0) {
+        operation_free(d, o);
+        return error;
+    }
+    o->space = space;
+    o->context = w->context;
+    d->in_flight += !synchronous;
+    agent_session_append(d, s, o);
+    *operation = o;
+    return 0;
+}
+
+int dunlin_submit(struct dunlin_space *space, const struct dunlin_write *write)
+{
+    struct operation *o;
+    int error = check(space, write);
+    return error != 0 ? error : submit(space, write, false, &o);
+}
+
+/* ---- synchronous -------------------------------------------------------------------------------------- */
+
+/* Submit as soon as there is room and a daemon.  Never sent when this fails. */
+static int submit_patiently(struct dunlin_space *space, const struct dunlin_write *w,
+                            const struct waiter *waiter, struct operation **operation)
+{
+    struct dunlin *d = space->handle;
+    for (;;) {
+        int error = submit(space, w, true, operation);
+        if (error == -ENOENT)
+            error = space_again(space) == 0 ? -EAGAIN : -ENOENT;
+        if (error != -EAGAIN && error != -ENOTCONN)
+            return error;
+        if (!wait_pause(d, waiter, WAIT_ANY_LCORE))
+            return -ENOTCONN;
+        complete_all(d);
+    }
+}
+
+static int write_now(struct dunlin_space *space, const struct dunlin_write *w,
+                     struct dunlin_version *version)
+{
+    struct operation *o;
+    int error = check(space, w);
+    if (error != 0)
+        return error;
+    struct dunlin *d = space->handle;
+    struct waiter waiter = wait_begin(d, d->options.timeout_ns);
+    error = submit_patiently(space, w, &waiter, &o);
+    if (error != 0)
+        return error;
+    if (wait_operation(d, o, &waiter) != 0) {
+        if (o->sent) {
+            operation_abandon(d, o);
+            return -EOWNERDEAD;
+        }
+        agent_session_withdraw(d, o);
+    }
+    error = o->result;
+    if (version != NULL)
+        *version = o->version;
+    operation_free(d, o);
+    return error;
+}
+
+int dunlin_put(struct dunlin_space *space, const void *key, size_t key_length, const void *value,
+               size_t value_length, struct dunlin_version *version)
+{
+    const struct dunlin_write w = {.operation = DUNLIN_PUT,
+                                   .key = key,
+                                   .key_length = key_length,
+                                   .value = value,
+                                   .value_length = value_length};
+    return write_now(space, &w, version);
+}
+
+int dunlin_put_if(struct dunlin_space *space, const void *key, size_t key_length, const void *value,
+                  size_t value_length, uint64_t expected_lsn, struct dunlin_version *version)
+{
+    const struct dunlin_write w = {.operation = DUNLIN_PUT,
+                                   .key = key,
+                                   .key_length = key_length,
+                                   .value = value,
+                                   .value_length = value_length,
+                                   .compare = 1,
+                                   .expected_lsn = expected_lsn};
+    return write_now(space, &w, version);
+}
+
+int dunlin_delete(struct dunlin_space *space, const void *key, size_t key_length,
+                  struct dunlin_version *version)
+{
+    const struct dunlin_write w = {
+        .operation = DUNLIN_DELETE, .key = key, .key_length = key_length};
+    return write_now(space, &w, version);
+}
+
+int dunlin_delete_if(struct dunlin_space *space, const void *key, size_t key_length,
+                     uint64_t expected_lsn, struct dunlin_version *version)
+{
+    const struct dunlin_write w = {.operation = DUNLIN_DELETE,
+                                   .key = key,
+                                   .key_length = key_length,
+                                   .compare = 1,
+                                   .expected_lsn = expected_lsn};
+    return write_now(space, &w, version);
+}
+
+/* ---- repeating a write under its name ----------------------------------------------------------------- */
+
+int dunlin_last_write(const struct dunlin *handle, struct dunlin_write_id *id)
+{
+    if (handle == NULL || id == NULL)
+        return -EINVAL;
+    *id = handle->last_id;
+    return id->sequence != 0 ? 0 : -ENOENT;
+}
+
+/* Find the session; its slot and LSN go into the message of the write. */
+static int find_session(struct dunlin_space *space, const struct dunlin_write_id *id,
+                        struct message *write, const struct waiter *w)
+{
+    struct dunlin *d = space->handle;
+    struct message m = {.head = {.head = {.operation = RING_SESSION_OPEN,
+                                          .flags = RING_FLAG_EXISTING},
+                                 .space = (uint16_t)space->id,
+                                 .shard = id->shard,
+                                 .key_length = sizeof id->session},
+                        .key = id->session};
+    struct operation *o = operation_take(d, true);
+    if (o == NULL)
+        return -ENOTCONN;
+    o->lcore = space->read.boards[id->shard].lcore;
+    if (ask(d, o, &m, w) != 0)
+        return -ENOTCONN;
+    int error = o->result;
+    write->head.session = o->version.lsn;
+    write->head.session_slot = o->session_slot;
+    write->head.sequence = id->sequence;
+    operation_free(d, o);
+    return error;
+}
+
+static int repeat(struct dunlin_space *space, struct message *m, const struct waiter *w,
+                  struct dunlin_version *version)
+{
+    struct dunlin *d = space->handle;
+    int error = -EAGAIN;
+    struct operation *o = operation_take(d, true);
+    if (o == NULL)
+        return -ENOTCONN;
+    o->space = space;
+    o->lcore = space->read.boards[m->head.shard].lcore;
+    while (agent_attached(d) && (error = place_value(d->now, o, m)) == -EAGAIN) {
+        complete_all(d);
+        if (!wait_pause(d, w, WAIT_ANY_LCORE))
+            break;
+    }
+    if (error != 0) {
+        operation_free(d, o);
+        return error == -EAGAIN ? -ENOTCONN : error;
+    }
+    error = ask(d, o, m, w);
+    if (error != 0)
+        return error == -ETIMEDOUT ? -EOWNERDEAD : error;
+    error = o->result;
+    if (version != NULL)
+        *version = o->version;
+    operation_free(d, o);
+    return error;
+}
+
+int dunlin_retry(struct dunlin_space *space, const struct dunlin_write_id *id,
+                 const struct dunlin_write *write, struct dunlin_version *version)
+{
+    int error = check(space, write);
+    if (error != 0)
+        return error;
+    if (id == NULL || id->sequence == 0)
+        return -EINVAL;
+    struct dunlin *d = space->handle;
+    struct waiter w = wait_begin(d, d->options.timeout_ns);
+    while (!agent_attached(d) && !attach_look(d))
+        if (!wait_pause(d, &w, WAIT_ANY_LCORE))
+            return -ENOTCONN;
+    error = check_space(space, write);
+    if (error != 0)
+        return error;
+    struct message m = message_of(space, write);
+    if (m.head.shard != id->shard)
+        return -EINVAL;
+    error = find_session(space, id, &m, &w);
+    return error != 0 ? error : repeat(space, &m, &w, version);
+}

@@ -1,0 +1,107 @@
+#include "engine/frames.h"
+
+void frames_init(struct frames *f, struct layout_space *header, struct layout_frame *directory,
+                 _Atomic uint32_t *chunks_wanted, uint32_t *free_memory)
+{
+    *f = (struct frames){
+        .header = header,
+        .directory = directory,
+        .chunks_wanted = chunks_wanted,
+        .free = free_memory,
+    };
+}
+
+/* Fresh frames of a shard within the first chunk_count chunks. */
+static uint32_t frames_within(const struct frames *f, uint32_t chunk_count)
+{
+    const struct layout_geometry *g = &f->header->geometry;
+    uint64_t usable = (uint64_t)chunk_count * g->frames_per_chunk;
+    uint64_t n = usable <= f->shard ? 0 : (usable - f->shard - 1) / g->shard_count + 1;
+    return (uint32_t)min_u64(n, g->frames_per_shard);
+}
+
+uint32_t frames_available(const struct frames *f)
+{
+    /* relaxed: a bound that control moves now and then; a late look only delays */
+    uint32_t limit = atomic_load_explicit(&f->header->chunk_limit, memory_order_relaxed);
+    uint32_t within = frames_within(f, limit);
+    uint32_t fresh = within > f->fresh_next ? within - f->fresh_next : 0;
+    uint32_t all = f->free_count + fresh;
+    return all > f->reserved ? all - f->reserved : 0;
+}
+
+bool frames_reserve(struct frames *f, uint32_t n)
+{
+    if (frames_available(f) < n)
+        return false;
+    f->reserved += n;
+    return true;
+}
+
+void frames_unreserve(struct frames *f, uint32_t n)
+{
+    ASSERT(f->reserved >= n);
+    f->reserved -= n;
+}
+
+static uint32_t chunk_of(const struct frames *f, uint32_t n)
+{
+    const struct layout_geometry *g = &f->header->geometry;
+    uint32_t last = n < g->frames_per_shard ? n : g->frames_per_shard - 1;
+    return (uint32_t)(((uint64_t)last * g->shard_count + f->shard) / g->frames_per_chunk);
+}
+
+/* Ask for the next chunk when this one is half used, so that making it delays nobody. */
+static void ask_for_chunks(struct frames *f)
+{
+    const struct layout_geometry *g = &f->header->geometry;
+    uint32_t ahead = 2 + g->frames_per_chunk / (2 * g->shard_count);
+    uint32_t wanted = chunk_of(f, f->fresh_next + ahead) + 1;
+    uint32_t old = atomic_load_explicit(f->chunks_wanted, memory_order_relaxed);
+    /* relaxed: a number, nothing hangs on it; the waker orders it before control looks */
+    while (old < wanted && !atomic_compare_exchange_weak_explicit(
+                               f->chunks_wanted, &old, wanted, memory_order_relaxed,
+                               memory_order_relaxed)) {
+    }
+}
+
+static void set_entry(struct frames *f, uint32_t frame, enum frame_kind kind, uint64_t lsn_start)
+{
+    struct layout_frame *entry = &f->directory[frame];
+    entry->shard = f->shard;
+    /* relaxed: readers get to a frame by a slot or page number stored later (release) */
+    atomic_store_explicit(&entry->lsn_start, lsn_start, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes_used, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->bytes_live, 0, memory_order_relaxed);
+    atomic_store_explicit(&entry->kind, (uint32_t)kind, memory_order_relaxed);
+}
+
+int frames_take(struct frames *f, enum frame_kind kind, uint64_t lsn_start, uint32_t *frame)
+{
+    const struct layout_geometry *g = &f->header->geometry;
+    if (f->free_count != 0) {
+        *frame = f->free[--f->free_count];
+        set_entry(f, *frame, kind, lsn_start);
+        return 0;
+    }
+    if (f->fresh_next >= g->frames_per_shard)
+        return -ENOSPC;
+    ask_for_chunks(f);
+    /* acquire: pairs with control's release after it mapped the chunk */
+    uint32_t chunks = atomic_load_explicit(&f->header->chunk_count, memory_order_acquire);
+    uint32_t chunk = chunk_of(f, f->fresh_next);
+    if (chunk >= chunks) {
+        uint32_t limit = atomic_load_explicit(&f->header->chunk_limit, memory_order_relaxed);
+        return chunk >= limit ? -ENOSPC : -EAGAIN;
+    }
+    *frame = (uint32_t)layout_frame_of(g, f->shard, f->fresh_next++);
+    set_entry(f, *frame, kind, lsn_start);
+    return 0;
+}
+
+void frames_give(struct frames *f, uint32_t frame)
+{
+    ASSERT(f->free_count < f->header->geometry.frames_per_shard);
+    atomic_store_explicit(&f->directory[frame].kind, (uint32_t)FRAME_FREE, memory_order_relaxed);
+    f->free[f->free_count++] = frame;
+}

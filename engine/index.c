@@ -1,0 +1,385 @@
+#include "engine/index.h"
+
+#include "engine/record.h"
+
+#include <string.h>
+
+#define OVERFLOW_SHARE 8u /* one overflow bucket per so many main ones */
+#define HASH_BITS 32u
+
+static uint32_t page_shift(const struct index *x)
+{
+    return x->frames->header->geometry.segment_shift - 6;
+}
+
+static struct index_table table_make(const struct index *x, uint32_t array, uint32_t bits)
+{
+    uint32_t buckets_per_page = 1u << page_shift(x);
+    uint32_t overflow = (1u << bits) / OVERFLOW_SHARE;
+    return (struct index_table){
+        .array = array,
+        .bits = bits,
+        .overflow_count = overflow > buckets_per_page ? overflow : buckets_per_page,
+    };
+}
+
+static uint32_t table_pages(const struct index *x, const struct index_table *t)
+{
+    return ((1u << t->bits) + t->overflow_count) >> page_shift(x);
+}
+
+uint32_t index_pages(const struct index *x)
+{
+    return table_pages(x, &x->table) + (x->growing ? table_pages(x, &x->next) : 0);
+}
+
+static struct layout_bucket *bucket_at(const struct index *x, const struct index_table *t,
+                                       uint32_t number)
+{
+    uint32_t shift = page_shift(x);
+    /* relaxed: written by this thread */
+    uint32_t page =
+        atomic_load_explicit(&x->board->pages[t->array][number >> shift], memory_order_relaxed);
+    uint64_t offset = (uint64_t)(page - 1) << (shift + 6);
+    return (struct layout_bucket *)(void *)(x->arena + offset) + (number & ((1u << shift) - 1));
+}
+
+/* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN. */
+static int page_ensure(struct index *x, const struct index_table *t, uint32_t number)
+{
+    uint32_t shift = page_shift(x);
+    _Atomic uint32_t *page = &x->board->pages[t->array][number >> shift];
+    if (LIKELY(atomic_load_explicit(page, memory_order_relaxed) != 0))
+        return 0;
+    uint32_t frame;
+    int error = frames_take(x->frames, FRAME_INDEX, 0, &frame);
+    if (error != 0)
+        return error;
+    if (t == &x->next)
+        frames_unreserve(x->frames, 1);
+    _Atomic uint64_t *words = (void *)(x->arena + ((uint64_t)frame << (shift + 6)));
+    /* relaxed: nobody gets here before the page number, or a MOVED mark, is stored */
+    for (uint32_t i = 0; i < 8u << shift; i++)
+        atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+    atomic_store_explicit(page, frame + 1, memory_order_release);
+    return 0;
+}
+
+int index_init(struct index *x, struct layout_board *board, struct frames *frames,
+               struct reclaim *reclaim, uint8_t *arena)
+{
+    *x = (struct index){.board = board, .frames = frames, .reclaim = reclaim, .arena = arena};
+    x->table = table_make(x, 0, page_shift(x));
+    int error = page_ensure(x, &x->table, 0);
+    if (error == 0)
+        error = page_ensure(x, &x->table, 1u << x->table.bits);
+    if (error != 0)
+        return error;
+    atomic_store_explicit(&board->index_root, x->table.bits, memory_order_release);
+    return 0;
+}
+
+static ALWAYS_INLINE uint32_t bucket_number(const struct index_table *t, uint32_t hash)
+{
+    return hash & ((1u << t->bits) - 1);
+}
+
+static ALWAYS_INLINE uint64_t meta_of(const struct layout_bucket *b)
+{
+    return atomic_load_explicit(&b->meta, memory_order_relaxed);
+}
+
+static bool is_moved(const struct index *x, uint32_t hash)
+{
+    if (!x->growing)
+        return false;
+    uint32_t number = bucket_number(&x->table, hash);
+    return number < x->moved || (meta_of(bucket_at(x, &x->table, number)) & LAYOUT_BUCKET_MOVED);
+}
+
+static const struct index_table *table_for(const struct index *x, uint32_t hash)
+{
+    return is_moved(x, hash) ? &x->next : &x->table;
+}
+
+void index_prefetch(const struct index *x, uint32_t hash)
+{
+    const struct index_table *t = table_for(x, hash);
+    PREFETCH_WRITE(bucket_at(x, t, bucket_number(t, hash)));
+}
+
+void index_prefetch_record(const struct index *x, uint32_t hash)
+{
+    const struct index_table *t = table_for(x, hash);
+    const struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
+    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+        if (layout_slot_matches(slot, hash)) {
+            PREFETCH(x->arena + layout_slot_offset(slot));
+            PREFETCH(x->arena + layout_slot_offset(slot) + CACHE_LINE);
+            return;
+        }
+    }
+}
+
+/* An overflow bucket at the end of a chain.  Returns 0, -EAGAIN or -ENOSPC. */
+static int chain_extend(struct index *x, struct index_table *t, struct layout_bucket **last)
+{
+    if (t->overflow_used == t->overflow_count)
+        return -ENOSPC;
+    uint32_t number = (1u << t->bits) + t->overflow_used;
+    int error = page_ensure(x, t, number);
+    if (error != 0)
+        return error;
+    t->overflow_used++;
+    /* release: the page and its zeros are there before the number leads to them */
+    atomic_store_explicit(&(*last)->meta, number, memory_order_release);
+    *last = bucket_at(x, t, number);
+    return 0;
+}
+
+/* Store a slot in the first empty place of a chain that no reader knows yet. */
+static int chain_add(struct index *x, struct index_table *t, uint32_t number, uint64_t slot)
+{
+    struct layout_bucket *b = bucket_at(x, t, number);
+    for (;;) {
+        for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+            if (atomic_load_explicit(&b->slots[i], memory_order_relaxed) == 0) {
+                /* relaxed: the MOVED mark publishes it */
+                atomic_store_explicit(&b->slots[i], slot, memory_order_relaxed);
+                return 0;
+            }
+        }
+        uint64_t meta = meta_of(b);
+        if (meta != 0) {
+            b = bucket_at(x, t, (uint32_t)meta);
+            continue;
+        }
+        int error = chain_extend(x, t, &b);
+        if (error != 0)
+            return error;
+    }
+}
+
+/* Bit of the hash that decides between the two buckets of the table twice as large. */
+static ALWAYS_INLINE uint32_t growth_bit(const struct index_table *t, uint64_t slot)
+{
+    return (uint32_t)(slot >> (LAYOUT_SLOT_TAG_SHIFT + t->bits - LAYOUT_HASH_TAG_SHIFT)) & 1u;
+}
+
+/* All memory a move of this bucket can need, taken before the first slot is copied: a move either
+ * happens whole or not at all.  Overflow suffices: see index_make_room. */
+static int move_prepare(struct index *x, uint32_t number)
+{
+    struct index_table *next = &x->next;
+    int error = page_ensure(x, next, number);
+    if (error == 0)
+        error = page_ensure(x, next, number + (1u << x->table.bits));
+    uint32_t extra = 0;
+    const struct layout_bucket *b = bucket_at(x, &x->table, number);
+    for (uint64_t meta = meta_of(b); meta != 0; extra++) {
+        b = bucket_at(x, &x->table, (uint32_t)meta);
+        meta = meta_of(b);
+    }
+    for (uint32_t i = 0; i < extra && error == 0; i++)
+        error = page_ensure(x, next, (1u << next->bits) + next->overflow_used + i);
+    return error;
+}
+
+static int bucket_move(struct index *x, uint32_t number)
+{
+    struct layout_bucket *first = bucket_at(x, &x->table, number);
+    if (meta_of(first) & LAYOUT_BUCKET_MOVED)
+        return 0;
+    int error = move_prepare(x, number);
+    if (error != 0)
+        return error;
+    const struct layout_bucket *b = first;
+    for (;;) {
+        for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+            if (slot == 0)
+                continue;
+            uint32_t to = number + (growth_bit(&x->table, slot) << x->table.bits);
+            error = chain_add(x, &x->next, to, slot);
+            ASSERT(error == 0);
+        }
+        uint64_t meta = meta_of(b);
+        if (meta == 0)
+            break;
+        b = bucket_at(x, &x->table, (uint32_t)meta);
+    }
+    /* release: the new slots are there before a reader is sent to them; the way to this bucket's own
+     * overflow stays, for readers that looked at the mark before */
+    atomic_store_explicit(&first->meta, meta_of(first) | LAYOUT_BUCKET_MOVED,
+                          memory_order_release);
+    return 0;
+}
+
+static bool key_matches(const struct index *x, uint64_t slot, const void *key, uint32_t key_length)
+{
+    const struct record *r = (const void *)(x->arena + layout_slot_offset(slot));
+    return r->key_length == key_length && memcmp(record_key(r), key, key_length) == 0;
+}
+
+/* Walks the chain of a hash; key NULL: match the offset instead. */
+static int find(struct index *x, uint32_t hash, const void *key, uint64_t length_or_offset,
+                struct index_place *place)
+{
+    if (UNLIKELY(x->growing)) {
+        int error = bucket_move(x, bucket_number(&x->table, hash));
+        if (error != 0)
+            return error;
+    }
+    const struct index_table *t = x->growing ? &x->next : &x->table;
+    struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
+    *place = (struct index_place){.slot = NULL};
+    for (;;) {
+        place->last = b;
+        place->chain++;
+        for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+            if (slot == 0 && place->slot == NULL)
+                place->slot = &b->slots[i];
+            if (!layout_slot_matches(slot, hash))
+                continue;
+            if (key != NULL ? key_matches(x, slot, key, (uint32_t)length_or_offset)
+                            : layout_slot_offset(slot) == length_or_offset) {
+                place->slot = &b->slots[i];
+                place->value = slot;
+                return 0;
+            }
+        }
+        uint64_t meta = meta_of(b);
+        if (meta == 0)
+            return 0;
+        b = bucket_at(x, t, (uint32_t)meta);
+    }
+}
+
+int index_find(struct index *x, uint32_t hash, const void *key, uint32_t key_length,
+               struct index_place *place)
+{
+    return find(x, hash, key, key_length, place);
+}
+
+int index_find_offset(struct index *x, uint32_t hash, uint64_t offset, struct index_place *place)
+{
+    return find(x, hash, NULL, offset, place);
+}
+
+/* The last growth's pages are not all stamped: the next one cannot begin, but soon. */
+static bool growth_waits(const struct index *x)
+{
+    return x->growth_stamp >
+           atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed);
+}
+
+int index_make_room(struct index *x, struct index_place *place)
+{
+    if (LIKELY(place->slot != NULL))
+        return 0;
+    if (place->chain == LIMIT_INDEX_CHAIN)
+        return -ENOSPC;
+    struct index_table *t = x->growing ? &x->next : &x->table;
+    /* Why: while growing, as many overflow buckets stay untouched as the old table has in use; a
+     * move needs at most that many: the keys of a chain with m of them fill two chains with at most
+     * m between them. */
+    if (x->growing && t->overflow_count - t->overflow_used <= x->table.overflow_used)
+        return -EAGAIN;
+    int error = chain_extend(x, t, &place->last);
+    if (error != 0)
+        return error == -ENOSPC && growth_waits(x) ? -EAGAIN : error;
+    place->chain++;
+    place->slot = &place->last->slots[0];
+    return 0;
+}
+
+void index_set(struct index *x, const struct index_place *place, uint32_t hash, uint64_t offset)
+{
+    x->key_count += place->value == 0;
+    /* W0: release, pairs with R3 */
+    atomic_store_explicit(place->slot, layout_slot_make(hash, offset), memory_order_release);
+}
+
+void index_erase(struct index *x, const struct index_place *place)
+{
+    ASSERT(x->key_count != 0 && place->value != 0);
+    x->key_count--;
+    /* release: the tombstone horizon was stored before */
+    atomic_store_explicit(place->slot, 0, memory_order_release);
+}
+
+/* Four and a half keys per bucket of seven: one bucket in eleven overflows. */
+static bool is_crowded(const struct index *x)
+{
+    return x->key_count * 2 > (UINT64_C(9) << x->table.bits) ||
+           x->table.overflow_used * 8u > x->table.overflow_count * 7u;
+}
+
+uint32_t index_pages_wanted(const struct index *x)
+{
+    if (x->growing || !is_crowded(x))
+        return 0;
+    struct index_table next = table_make(x, 1 - x->table.array, x->table.bits + 1);
+    uint32_t pages = table_pages(x, &next);
+    return pages <= LIMIT_INDEX_PAGES ? pages : 0;
+}
+
+static void growth_begin(struct index *x)
+{
+    if (x->table.bits + 1 > HASH_BITS - 1 || growth_waits(x))
+        return;
+    struct index_table next = table_make(x, 1 - x->table.array, x->table.bits + 1);
+    uint32_t pages = table_pages(x, &next);
+    if (pages > LIMIT_INDEX_PAGES || !frames_reserve(x->frames, pages))
+        return;
+    for (uint32_t i = 0; i < pages; i++)
+        atomic_store_explicit(&x->board->pages[next.array][i], 0, memory_order_relaxed);
+    x->next = next;
+    x->moved = 0;
+    x->growing = true;
+}
+
+static void growth_finish(struct index *x, const struct reclaim_now *now)
+{
+    struct index_table old = x->table;
+    uint32_t pages = table_pages(x, &x->next);
+    for (uint32_t i = 0; i < pages; i++)
+        if (atomic_load_explicit(&x->board->pages[x->next.array][i], memory_order_relaxed) == 0)
+            frames_unreserve(x->frames, 1);
+    x->table = x->next;
+    x->growing = false;
+    uint64_t root = x->table.bits | (x->table.array != 0 ? LAYOUT_ROOT_ARRAY : 0);
+    /* release: pairs with R3's load of the root */
+    atomic_store_explicit(&x->board->index_root, root, memory_order_release);
+    for (uint32_t i = 0; i < table_pages(x, &old); i++) {
+        uint32_t page =
+            atomic_load_explicit(&x->board->pages[old.array][i], memory_order_relaxed);
+        if (page != 0)
+            reclaim_retire(x->reclaim, page - 1, now);
+    }
+    /* Why: the other page array may be rewritten only when no reader that started from the old root
+     * can validate any more: after all frames retired so far are stamped. */
+    x->growth_stamp = atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed) +
+                      x->reclaim->count;
+}
+
+void index_step(struct index *x, uint32_t buckets, const struct reclaim_now *now)
+{
+    if (!x->growing) {
+        if (LIKELY(!is_crowded(x)))
+            return;
+        growth_begin(x);
+        if (!x->growing)
+            return;
+    }
+    uint32_t all = 1u << x->table.bits;
+    for (; buckets != 0 && x->moved < all; buckets--) {
+        if (bucket_move(x, x->moved) != 0)
+            return;
+        x->moved++;
+    }
+    if (x->moved == all)
+        growth_finish(x, now);
+}

@@ -1,0 +1,268 @@
+/* layout - every byte that two processes share, but for rings (ring.h) and records (record.h).
+ *
+ * Four kinds of shared memory, each a memfd made and sealed by the daemon:
+ *   node file   one per daemon start; agents map it read-only.  Clock, lcores, lease cells, counters.
+ *   space file  one per space; read-only.  Geometry, one board page per shard, segment directory.
+ *   chunk       many per space; read-only.  Segments: log bytes, link arrays, index pages.
+ *   doorbell    one per daemon; agents may write it, so it is only a hint.
+ * (The fourth sort, one file per agent for its rings, is written by both: see ring.h.)
+ *
+ * Units: offset  byte position in a space's arena; chunk n covers [n << chunk_shift, ...)
+ *        frame   offset >> segment_shift: one segment's place
+ *        ticks   of the clock kind that the node file names (clock.h)
+ *        lsn     byte position in a shard's log
+ * Ownership: every word has one writer, named beside it; readers use acquire loads, or relaxed ones
+ *        inside the read protocol (read.h), whose last check validates them all.
+ * Source: DESIGN sections 2 and 3. */
+#ifndef DUNLIN_ENGINE_LAYOUT_H
+#define DUNLIN_ENGINE_LAYOUT_H
+
+#include "engine/base.h"
+#include "engine/limits.h"
+
+#define LAYOUT_MAGIC_NODE UINT64_C(0x65646f6e6c6e7564)  /* "dunlnode" */
+#define LAYOUT_MAGIC_SPACE UINT64_C(0x63617073736c6e64) /* "dnlsspac" */
+#define LAYOUT_MAGIC_AGENT UINT64_C(0x746e65676c6e7564) /* "dunlgent" */
+
+/* Changes with any layout: a library and a daemon that disagree refuse each other by it. */
+#define LAYOUT_VERSION UINT64_C(1)
+#define LAYOUT_FINGERPRINT                                                                         \
+    ((LAYOUT_VERSION << 48) ^ ((uint64_t)sizeof(struct layout_board) << 32) ^                      \
+     ((uint64_t)sizeof(struct layout_node) << 20) ^ ((uint64_t)sizeof(struct layout_frame) << 12) ^ \
+     ((uint64_t)LIMIT_INDEX_PAGES << 4) ^ LIMIT_PINS)
+
+/* ---- node file ------------------------------------------------------------------------------- */
+
+/* Written by its lcore only. */
+struct layout_lcore {
+    alignas(CACHE_LINE) _Atomic uint64_t ticks_alive; /* last pass; the age of local reads */
+    _Atomic uint32_t sleeping; /* 1: blocked on its descriptors, ring its eventfd */
+    uint32_t reserved;
+};
+
+/* A lease cell: until when linearizable reads under it are good.  An idle shard costs nothing: all
+ * shards of an lcore with the same voters share one.  Generation changes before a new deadline is
+ * stored whenever the lease lapsed, was dropped, or an epoch of its shards changed. */
+struct layout_lease {
+    alignas(CACHE_LINE) _Atomic uint64_t generation;
+    _Atomic uint64_t ticks_deadline;
+};
+
+/* What observe and `dunlin status` read; every counter has one writer, its lcore. */
+enum counter {
+    COUNTER_PASSES,
+    COUNTER_PASSES_BUSY,
+    COUNTER_SLEEPS,
+    COUNTER_OPERATIONS, /* sequenced, applied */
+    COUNTER_DUPLICATES, /* answered from a session's results */
+    COUNTER_CONDITIONS_FAILED,
+    COUNTER_READS_BY_RING,
+    COUNTER_REFUSED_ACCESS,
+    COUNTER_REFUSED_QUOTA,
+    COUNTER_REFUSED_SESSION,
+    COUNTER_REFUSED_INPUT,
+    COUNTER_BACK_PRESSURE, /* messages left in a ring because a shard could not take them yet */
+    COUNTER_RECORDS,
+    COUNTER_RECORD_BYTES,
+    COUNTER_CLEANED_RECORDS,
+    COUNTER_CLEANED_BYTES, /* copied forward: write amplification = (RECORD + this) / RECORD */
+    COUNTER_SEGMENTS_FREED,
+    COUNTER_SEGMENTS_PINNED, /* times a segment waited for a view */
+    COUNTER_INDEX_GROWTHS,
+    COUNTER_AGENT_FAULTS, /* agents detached for what they wrote into their ring */
+    COUNTER_COUNT
+};
+
+#define LAYOUT_COUNTERS 32u
+_Static_assert(COUNTER_COUNT <= LAYOUT_COUNTERS, "room for the counters");
+
+struct layout_counters {
+    alignas(CACHE_LINE) _Atomic uint64_t value[LAYOUT_COUNTERS];
+};
+
+struct layout_node {
+    /* constant after the file is made */
+    uint64_t magic;
+    uint64_t fingerprint;
+    uint64_t start; /* number of this start of the daemon */
+    uint32_t node_id;
+    uint32_t clock_kind; /* enum clock_kind */
+    uint64_t ticks_per_s;
+    uint64_t lease_ns;        /* lease time L */
+    uint64_t heartbeat_ns;    /* no wait of an agent is longer before it looks if we live */
+    uint64_t view_ns;         /* a pin lapses this long after its segment began to retire */
+    uint32_t lcore_count;
+    uint32_t lease_virtual;   /* 1: no linearizable reads in place (clock may stop) */
+    char name[LIMIT_NAME_BYTES];
+    struct layout_lcore lcores[LIMIT_LCORES];
+    struct layout_lease leases[LIMIT_LCORES];
+    struct layout_counters counters[LIMIT_LCORES];
+};
+
+/* Agents set bits; the lcore clears them.  Anybody may clear anybody's: a slow sweep visits all. */
+struct layout_doorbell {
+    struct {
+        alignas(CACHE_LINE) _Atomic uint64_t bits[LIMIT_AGENTS / 64];
+    } lcores[LIMIT_LCORES];
+};
+
+/* ---- space file ------------------------------------------------------------------------------ */
+
+/* Geometry of a space's arena; constant. */
+struct layout_geometry {
+    uint32_t segment_shift;
+    uint32_t chunk_shift;
+    uint32_t frames_per_chunk; /* usable as segments; link arrays lie behind them */
+    uint32_t frames_per_shard; /* most a shard may ever use */
+    uint32_t shard_count;
+    uint32_t chunk_count_max;
+};
+
+/* Offset of the link array of a frame: one 8-byte word per 64 bytes of log, at the chunk's end. */
+static inline uint64_t layout_links_of(const struct layout_geometry *g, uint64_t frame)
+{
+    uint32_t frames_shift = g->chunk_shift - g->segment_shift;
+    uint64_t chunk = frame >> frames_shift;
+    uint64_t in_chunk = frame & ((UINT64_C(1) << frames_shift) - 1);
+    return ((chunk + 1) << g->chunk_shift) - ((in_chunk + 1) << (g->segment_shift - 3));
+}
+
+/* The nth frame that a shard may use: frames are dealt to the shards in turn, so that no two lcores
+ * ever share a free list and chunks are needed in order. */
+static inline uint64_t layout_frame_of(const struct layout_geometry *g, uint32_t shard, uint32_t n)
+{
+    uint64_t usable = (uint64_t)n * g->shard_count + shard;
+    uint64_t chunk = usable / g->frames_per_chunk;
+    return (chunk << (g->chunk_shift - g->segment_shift)) + usable % g->frames_per_chunk;
+}
+
+/* Number of directory entries. */
+static inline uint64_t layout_frame_count(const struct layout_geometry *g)
+{
+    return (uint64_t)g->chunk_count_max << (g->chunk_shift - g->segment_shift);
+}
+
+/* Index slot: bit 63 set, tag in bits 37..58, offset / 8 in bits 0..36; 0 is an empty slot.
+ * Link word:  same without the tag; 0 says there was no older version, LAYOUT_LINK_CUT that it was
+ * trimmed.  The tag is bits 10..31 of the key's hash, so that growth needs no look at the record. */
+#define LAYOUT_SLOT_VALID (UINT64_C(1) << 63)
+#define LAYOUT_LINK_CUT (UINT64_C(1) << 62)
+#define LAYOUT_SLOT_OFFSET_BITS 37u
+#define LAYOUT_SLOT_OFFSET_MASK ((UINT64_C(1) << LAYOUT_SLOT_OFFSET_BITS) - 1)
+#define LAYOUT_SLOT_TAG_BITS 22u
+#define LAYOUT_SLOT_TAG_SHIFT LAYOUT_SLOT_OFFSET_BITS
+#define LAYOUT_SLOT_TAG_MASK (((UINT64_C(1) << LAYOUT_SLOT_TAG_BITS) - 1) << LAYOUT_SLOT_TAG_SHIFT)
+#define LAYOUT_HASH_TAG_SHIFT 10u
+_Static_assert(LIMIT_ARENA_SHIFT == LAYOUT_SLOT_OFFSET_BITS + 3, "offsets fit a slot");
+
+static ALWAYS_INLINE uint64_t layout_slot_tag(uint32_t hash)
+{
+    return (uint64_t)(hash >> LAYOUT_HASH_TAG_SHIFT) << LAYOUT_SLOT_TAG_SHIFT;
+}
+static ALWAYS_INLINE uint64_t layout_slot_make(uint32_t hash, uint64_t offset)
+{
+    return LAYOUT_SLOT_VALID | layout_slot_tag(hash) | offset >> 3;
+}
+static ALWAYS_INLINE bool layout_slot_matches(uint64_t slot, uint32_t hash)
+{
+    return (slot & (LAYOUT_SLOT_VALID | LAYOUT_SLOT_TAG_MASK)) ==
+           (LAYOUT_SLOT_VALID | layout_slot_tag(hash));
+}
+static ALWAYS_INLINE uint64_t layout_slot_offset(uint64_t slot_or_link)
+{
+    return (slot_or_link & LAYOUT_SLOT_OFFSET_MASK) << 3;
+}
+static ALWAYS_INLINE uint64_t layout_link_make(uint64_t offset)
+{
+    return LAYOUT_SLOT_VALID | offset >> 3;
+}
+
+/* Bucket: seven slots and a word that leads on.  meta: bits 0..31 number of the overflow bucket,
+ * 0 for none; LAYOUT_BUCKET_MOVED once the bucket's live slots stand in the board's other table. */
+#define LAYOUT_BUCKET_SLOTS 7u
+#define LAYOUT_BUCKET_MOVED (UINT64_C(1) << 63)
+struct layout_bucket {
+    alignas(CACHE_LINE) _Atomic uint64_t meta;
+    _Atomic uint64_t slots[LAYOUT_BUCKET_SLOTS];
+};
+_Static_assert(sizeof(struct layout_bucket) == CACHE_LINE, "a bucket is one line");
+
+/* Index root: bits 0..7 log2 of the bucket count, bit 8 which page array. */
+#define LAYOUT_ROOT_BITS_MASK UINT64_C(0xff)
+#define LAYOUT_ROOT_ARRAY UINT64_C(0x100)
+
+/* Board: all that a reader needs to judge a read of the shard.  Written by its lcore. */
+struct layout_board {
+    /* changes with every commit */
+    alignas(CACHE_LINE) _Atomic uint64_t lsn_committed;
+    _Atomic uint64_t lsn_end; /* of the log: appended, perhaps not committed */
+    _Atomic uint64_t live_bytes;
+    _Atomic uint64_t key_count;
+    /* changes seldom */
+    alignas(CACHE_LINE) _Atomic uint64_t reclaim_count;
+    _Atomic uint64_t lsn_tombstone_horizon; /* a miss at or below an older LSN is "compacted" */
+    _Atomic uint64_t lease_generation;      /* own generation; equal to the cell's while it holds */
+    _Atomic uint64_t index_root;
+    _Atomic uint64_t epoch;
+    _Atomic uint64_t ticks_asked; /* replica age counts from here; 0 at a leader */
+    _Atomic uint32_t lease_cell;  /* number of the cell in the node file */
+    uint32_t lcore;               /* constant: who owns the shard */
+    uint32_t log;                 /* constant: number of the shard's log */
+    uint32_t reserved;
+    /* frames of the pages of the two tables that can exist at a time */
+    alignas(CACHE_LINE) _Atomic uint32_t pages[2][LIMIT_INDEX_PAGES];
+    uint8_t pad[PAGE - 2 * CACHE_LINE - 8 * LIMIT_INDEX_PAGES];
+};
+_Static_assert(sizeof(struct layout_board) == PAGE, "a board is one page");
+
+/* Segment directory entry; written by the lcore of the shard that owns the frame. */
+enum frame_kind {
+    FRAME_FREE = 0,
+    FRAME_TAIL = 1,  /* replicated log bytes at lsn_start + position */
+    FRAME_BASE = 2,  /* live records copied forward by the cleaner; records keep their LSN */
+    FRAME_INDEX = 3, /* a page of an index table */
+};
+#define FRAME_RETIRING 0x80u /* no reference leads here any more; a new pin does not count */
+struct layout_frame {
+    alignas(32) _Atomic uint64_t stamp; /* value of reclaim_count when it was last given up */
+    _Atomic uint64_t lsn_start;         /* TAIL: LSN of its first byte */
+    _Atomic uint32_t kind;              /* enum frame_kind, with FRAME_RETIRING */
+    _Atomic uint32_t bytes_used;        /* BASE: end of its records */
+    _Atomic uint32_t bytes_live;        /* TAIL, BASE: records that a slot names */
+    uint32_t shard;
+};
+_Static_assert(sizeof(struct layout_frame) == 32, "two directory entries a line");
+
+/* First page of a space file; boards and directory follow at fixed places. */
+struct layout_space {
+    uint64_t magic;
+    uint64_t fingerprint;
+    uint64_t start;
+    uint64_t bytes; /* of this file */
+    struct layout_geometry geometry;
+    uint32_t id;
+    uint32_t consistency;         /* enum space_consistency */
+    uint32_t partition_prefix;    /* bytes of the key that name the shard, 0: all */
+    uint32_t value_bytes_max;
+    char name[LIMIT_NAME_BYTES];
+    /* written by control */
+    alignas(CACHE_LINE) _Atomic uint32_t chunk_count; /* chunks that exist */
+    _Atomic uint32_t chunk_limit; /* chunk_count_max; chunk_count while no more can be made */
+};
+_Static_assert(sizeof(struct layout_space) <= PAGE, "the header is one page");
+
+static inline uint64_t layout_board_offset(uint32_t shard)
+{
+    return PAGE + (uint64_t)shard * sizeof(struct layout_board);
+}
+static inline uint64_t layout_directory_offset(const struct layout_geometry *g)
+{
+    return layout_board_offset(g->shard_count);
+}
+static inline uint64_t layout_space_bytes(const struct layout_geometry *g)
+{
+    return align_up(layout_directory_offset(g) + layout_frame_count(g) * sizeof(struct layout_frame),
+                    PAGE);
+}
+
+#endif

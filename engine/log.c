@@ -1,0 +1,157 @@
+#include "engine/log.h"
+
+void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t number,
+              uint64_t lsn_start, uint32_t *queue_memory)
+{
+    uint32_t shift = frames->header->geometry.segment_shift;
+    ASSERT(lsn_start != 0 && (lsn_start & ((UINT64_C(1) << shift) - 1)) == 0);
+    *l = (struct log){
+        .frames = frames,
+        .arena = arena,
+        .number = number,
+        .segment_shift = shift,
+        .lsn_end = lsn_start,
+        .lsn_ceiling = lsn_start,
+        .queue = queue_memory,
+    };
+}
+
+void log_grant(struct log *l, uint64_t lsn_ceiling)
+{
+    l->lsn_ceiling = max_u64(l->lsn_ceiling, lsn_ceiling);
+}
+
+static uint32_t segment_bytes(const struct log *l)
+{
+    return 1u << l->segment_shift;
+}
+
+static void queue_push(struct log *l, uint32_t frame)
+{
+    uint32_t capacity = l->frames->header->geometry.frames_per_shard;
+    ASSERT(l->queue_count < capacity);
+    l->queue[(l->queue_head + l->queue_count++) % capacity] = frame;
+}
+
+bool log_queue_pop(struct log *l, uint32_t *frame)
+{
+    if (l->queue_count == 0)
+        return false;
+    *frame = l->queue[l->queue_head];
+    l->queue_head = (l->queue_head + 1) % l->frames->header->geometry.frames_per_shard;
+    l->queue_count--;
+    return true;
+}
+
+static void segment_fill_up(struct log *l, struct log_segment *s)
+{
+    record_write_pad(s->base + s->used, segment_bytes(l) - s->used);
+    s->used = segment_bytes(l);
+}
+
+static void segment_close(struct log *l, struct log_segment *s)
+{
+    atomic_store_explicit(&l->frames->directory[s->frame].bytes_used, s->used,
+                          memory_order_relaxed);
+    queue_push(l, s->frame);
+    s->base = NULL;
+}
+
+static int segment_open(struct log *l, struct log_segment *s, enum frame_kind kind)
+{
+    uint32_t frame;
+    int error = frames_take(l->frames, kind, kind == FRAME_TAIL ? l->lsn_end : 0, &frame);
+    if (error != 0)
+        return error;
+    *s = (struct log_segment){
+        .base = l->arena + ((uint64_t)frame << l->segment_shift),
+        .frame = frame,
+    };
+    return 0;
+}
+
+/* Make the tail segment have room for size bytes, pads in front included. */
+static int tail_make_room(struct log *l, uint64_t size)
+{
+    if (LIKELY(l->tail.base != NULL)) {
+        uint64_t pad = record_pad_before(l->tail.used, size);
+        if (LIKELY(l->tail.used + pad + size <= segment_bytes(l))) {
+            if (pad != 0)
+                record_write_pad(l->tail.base + l->tail.used, pad);
+            l->tail.used += (uint32_t)pad;
+            l->lsn_end += pad;
+            return 0;
+        }
+        l->lsn_end += segment_bytes(l) - l->tail.used;
+        segment_fill_up(l, &l->tail);
+        segment_close(l, &l->tail);
+    }
+    if (frames_available(l->frames) <= LOG_FRAMES_KEPT)
+        return -ENOSPC;
+    return segment_open(l, &l->tail, FRAME_TAIL);
+}
+
+int log_append(struct log *l, struct record *header, const struct record_parts *parts,
+               uint64_t clock_ns, uint64_t *offset)
+{
+    uint64_t size = record_size(header);
+    ASSERT(size <= segment_bytes(l));
+    if (UNLIKELY(l->lsn_end + segment_bytes(l) + size > l->lsn_ceiling))
+        return -ERANGE;
+    int error = tail_make_room(l, size);
+    if (UNLIKELY(error != 0))
+        return error;
+    l->hybrid_clock = max_u64(l->hybrid_clock + 1, clock_ns);
+    header->format = RECORD_FORMAT;
+    header->log = l->number;
+    header->lsn = l->lsn_end;
+    header->hybrid_clock = l->hybrid_clock;
+    uint8_t *at = l->tail.base + l->tail.used;
+    record_write(at, header, parts);
+    *offset = (uint64_t)(at - l->arena);
+    l->tail.used += (uint32_t)size;
+    l->lsn_end += size;
+    return 0;
+}
+
+void log_epoch_add(struct log *l, const struct log_epoch *entry)
+{
+    ASSERT(l->epoch_count == 0 || entry->epoch > l->epochs[l->epoch_count - 1].epoch);
+    if (l->epoch_count == LIMIT_EPOCHS) {
+        /* Why the second oldest: the oldest keeps the start, so their ranges become one. */
+        for (uint32_t i = 1; i + 1 < LIMIT_EPOCHS; i++)
+            l->epochs[i] = l->epochs[i + 1];
+        l->epoch_count--;
+    }
+    l->epochs[l->epoch_count++] = *entry;
+}
+
+uint64_t log_epoch_at(const struct log *l, uint64_t lsn)
+{
+    for (uint32_t i = l->epoch_count; i-- > 0;)
+        if (l->epochs[i].lsn_start <= lsn)
+            return l->epochs[i].epoch;
+    return 0;
+}
+
+int log_base_claim(struct log *l, struct log_segment *base, uint64_t size, uint64_t *offset)
+{
+    if (base->base != NULL) {
+        uint64_t pad = record_pad_before(base->used, size);
+        if (base->used + pad + size > segment_bytes(l)) {
+            segment_fill_up(l, base);
+            segment_close(l, base);
+        } else if (pad != 0) {
+            record_write_pad(base->base + base->used, pad);
+            base->used += (uint32_t)pad;
+        }
+    }
+    if (base->base == NULL) {
+        int error = segment_open(l, base, FRAME_BASE);
+        if (error != 0)
+            return error;
+    }
+    *offset = (uint64_t)(base->base + base->used - l->arena);
+    base->used += (uint32_t)size;
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* log - the byte stream of one shard: segments, positions, epochs.
+ *
+ * Pure; the shard's lcore only.  A record is written whole at the end, then lsn_end moves; bytes below
+ * it are never written again.  What is visible is the board's business (shard.h).
+ * Segments stand in one queue by age: tail segments, whose bytes are the replicated stream, and base
+ * segments, into which the cleaner copied live records forward (clean.h).
+ * The epoch table says which epoch wrote which LSNs (DESIGN section 5; KIP-101): entries are added by
+ * epoch records, and the oldest collapse into one when the table is full. */
+#ifndef DUNLIN_ENGINE_LOG_H
+#define DUNLIN_ENGINE_LOG_H
+
+#include "engine/base.h"
+#include "engine/frames.h"
+#include "engine/record.h"
+
+struct log_epoch {
+    uint64_t epoch;
+    uint64_t lsn_start;
+    uint64_t lsn_end_before; /* of the epoch before */
+    uint64_t lossy;          /* 1: opened by a recovery that lost data; LSNs may have jumped */
+};
+
+/* A segment being filled. */
+struct log_segment {
+    uint8_t *base; /* NULL: none open */
+    uint32_t frame;
+    uint32_t used;
+};
+
+struct log {
+    struct frames *frames;
+    uint8_t *arena;
+    uint32_t number;
+    uint32_t segment_shift;
+    uint64_t lsn_end;     /* next byte to be written */
+    uint64_t lsn_ceiling; /* granted by the control plane: never append past it */
+    uint64_t hybrid_clock; /* of the last record */
+    struct log_segment tail; /* lsn_end lies in it */
+    uint32_t *queue;         /* full segments, oldest first; ring of frames_per_shard */
+    uint32_t queue_head, queue_count;
+    struct log_epoch epochs[LIMIT_EPOCHS];
+    uint32_t epoch_count;
+};
+
+/* Frames that appends leave to the cleaner: what is live in one victim fits what is left of its base
+ * segment and one more. */
+#define LOG_FRAMES_KEPT 1u
+
+/* lsn_start: multiple of the segment size, above 0.  queue_memory: frames_per_shard words. */
+void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t number,
+              uint64_t lsn_start, uint32_t *queue_memory);
+
+/* Raise the ceiling; a lower one is ignored. */
+void log_grant(struct log *l, uint64_t lsn_ceiling);
+
+/* Append one record.  header: everything but crc, format, log, lsn and hybrid clock, which are set
+ * here (clock_ns is the writer's clock; the record's clock only grows).  Returns 0, *offset being the
+ * record's place in the arena and header complete, or, with nothing written but pads,
+ *   -EAGAIN  no frame now: chunk on its way or cleaner behind; call again in a later pass
+ *   -ENOSPC  all frames are in use: clean first
+ *   -ERANGE  the ceiling is reached: ask for a higher one, call again. */
+MUST_USE int log_append(struct log *l, struct record *header, const struct record_parts *parts,
+                        uint64_t clock_ns, uint64_t *offset);
+
+/* Add an epoch to the table (its record was appended or received). */
+void log_epoch_add(struct log *l, const struct log_epoch *entry);
+/* Epoch of the record at lsn; 0 if it lies before all that the table knows. */
+uint64_t log_epoch_at(const struct log *l, uint64_t lsn);
+
+/* Room for size bytes in a segment of the base region, opening or changing it if it has to; the filled
+ * one joins the queue.  Returns 0 and *offset, or as frames_take. */
+MUST_USE int log_base_claim(struct log *l, struct log_segment *base, uint64_t size,
+                            uint64_t *offset);
+
+/* The oldest full segment, taken off the queue; false if there is none. */
+MUST_USE bool log_queue_pop(struct log *l, uint32_t *frame);
+
+#endif

@@ -1,0 +1,95 @@
+/* read - the read protocol R1 to R7 of DESIGN section 3: reading a shard in place while its lcore
+ * goes on writing.  Optimistic: everything loaded is a guess until read_validate says otherwise.
+ *
+ * Pure: no system call, no allocation.  Used by libdunlin, and by tests that interleave it.
+ * The shared memory is the daemon's and trusted not to be malicious, but it may be reused under the
+ * reader at any moment, so each offset and length is bounds-checked and each walk is bounded.
+ *
+ *   read_begin     R1 reclaim counter and lease generation, R2 commit LSN
+ *   read_find      R3 slot, R4 walk to the newest version at or below the commit LSN
+ *   read_copy      R4 copy with relaxed 8-byte loads
+ *   read_validate  R5 fence, R6 nothing touched was reused
+ *   read_lease     R7 the answer was the newest: after everything else, once per get or batch
+ *
+ * Memory order: R1 pairs with W4 (reclaim.h), R2 with W1 (shard.h), R3 with W0 (index.h). */
+#ifndef DUNLIN_ENGINE_READ_H
+#define DUNLIN_ENGINE_READ_H
+
+#include "engine/base.h"
+#include "engine/clock.h"
+#include "engine/layout.h"
+#include "engine/record.h"
+
+/* What a reader knows of a space; private memory, constant but for mapped_bytes. */
+struct read_space {
+    const uint8_t *arena;    /* chunk 0 */
+    uint64_t mapped_bytes;   /* chunks are made and mapped in order */
+    struct layout_geometry geometry;
+    const struct layout_board *boards;
+    const struct layout_frame *directory;
+    const struct layout_node *node;
+    uint32_t partition_prefix;
+};
+
+#define READ_FRAMES_MAX 12u
+
+struct read_point {
+    const struct layout_board *board;
+    uint64_t reclaim_count;
+    uint64_t lease_generation; /* the cell's */
+    uint64_t lsn;              /* commit LSN: the read sees exactly the shard at it */
+    uint32_t frames[READ_FRAMES_MAX]; /* touched: segments and index pages */
+    uint32_t frame_count;             /* above READ_FRAMES_MAX: only the counter can validate */
+};
+
+struct read_found {
+    const uint8_t *record; /* in place */
+    const uint8_t *value;
+    uint64_t lsn;
+    uint32_t value_length;
+    uint32_t frame;
+};
+
+/* A key made ready: hashed, and its words padded with zeros for comparing. */
+struct read_key {
+    uint64_t hash;
+    uint32_t shard;
+    uint32_t length;
+    uint64_t words[LIMIT_KEY_BYTES / 8];
+};
+
+/* key_length 1 .. LIMIT_KEY_BYTES. */
+void read_key_init(struct read_key *k, const struct read_space *s, const void *key,
+                   size_t key_length);
+
+void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard);
+
+/* Returns 1 found, 0 no such key at p->lsn (also a tombstone: *found then has its lsn, else lsn 0), or
+ *   -EAGAIN  the shard changed under the read: begin again (bounded, then go by the ring)
+ *   -EFAULT  an offset lies in a chunk that is not mapped yet: map what exists, begin again.
+ * All three are guesses before read_validate; on -EAGAIN and -EFAULT nothing need be validated. */
+MUST_USE int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
+                       struct read_found *found);
+
+/* First halves of read_find, for batches: prefetch the bucket, then the record behind the slot. */
+void read_prefetch_bucket(const struct read_space *s, const struct read_key *k);
+void read_prefetch_record(const struct read_space *s, const struct read_key *k);
+
+/* Copy min(length, capacity) bytes of the value. */
+void read_copy(const struct read_found *found, void *buffer, size_t capacity);
+
+/* True: what read_find and read_copy gave since read_begin is good.  missed: they gave 0. */
+MUST_USE bool read_validate(const struct read_point *p, const struct read_space *s, bool missed);
+
+/* True: the answer, already validated, reflects all that was committed before read_begin.
+ * kind is the node's clock kind if the handle may use it, judged at attach. */
+MUST_USE bool read_lease(const struct read_point *p, const struct read_space *s);
+
+/* Age of a local read in ns: since this node was last sure.  ticks is a reading of the clock. */
+uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks);
+
+/* True if the frame may be pinned: not retiring, not reused since p.  The caller has stored its pin
+ * and issued a seq_cst fence before (V1, pairs with W2 of reclaim.h). */
+MUST_USE bool read_pin_holds(const struct read_point *p, const struct read_space *s, uint32_t frame);
+
+#endif

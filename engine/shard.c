@@ -1,0 +1,600 @@
+#include "engine/shard.h"
+
+#include "engine/hash.h"
+#include "engine/plant.h"
+
+#include <string.h>
+
+/* Of what a shard's segments hold, this much may be live: the rest keeps cleaning cheap. */
+#define LIVE_SHARE_NUMERATOR 3u
+#define LIVE_SHARE_DENOMINATOR 4u
+#define FRAMES_WORKING 3u /* tail, base, and one on its way through reclaim */
+
+#define PENDING_MASK (LIMIT_PENDING - 1)
+_Static_assert((LIMIT_PENDING & PENDING_MASK) == 0, "a ring");
+
+static size_t aligned(size_t bytes)
+{
+    return (size_t)align_up(bytes, CACHE_LINE);
+}
+
+size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max)
+{
+    return aligned(sizeof(struct shard)) + 2 * aligned(g->frames_per_shard * sizeof(uint32_t)) +
+           aligned(g->frames_per_shard * sizeof(struct reclaim_entry)) +
+           aligned(LIMIT_PENDING * sizeof(struct shard_pending)) +
+           aligned(session_table_bytes(sessions_max));
+}
+
+/* Deal the memory behind the struct to its parts, in the order of shard_bytes. */
+static void parts_init(struct shard *s, const struct shard_config *c)
+{
+    uint32_t frames = s->geometry.frames_per_shard;
+    uint8_t *at = (uint8_t *)s + aligned(sizeof *s);
+    frames_init(&s->frames, c->header, c->directory, c->chunks_wanted, (uint32_t *)(void *)at);
+    s->frames.shard = c->number;
+    at += aligned(frames * sizeof(uint32_t));
+    uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
+    log_init(&s->log, &s->frames, c->arena, c->log, align_up(c->lsn_start, segment),
+             (uint32_t *)(void *)at);
+    at += aligned(frames * sizeof(uint32_t));
+    reclaim_init(&s->reclaim, c->board, &s->frames, (struct reclaim_entry *)(void *)at);
+    at += aligned(frames * sizeof(struct reclaim_entry));
+    s->pending = (struct shard_pending *)(void *)at;
+    at += aligned(LIMIT_PENDING * sizeof(struct shard_pending));
+    session_table_init(&s->sessions, c->sessions_max, at);
+}
+
+/* Extension of one value: head, then the value. */
+struct extension_u32 {
+    uint16_t type;
+    uint16_t length;
+    uint32_t value;
+};
+struct extension_epoch {
+    uint16_t type;
+    uint16_t length;
+    uint32_t lossy;
+    uint64_t epoch, lsn_start, lsn_end_before;
+};
+
+static int epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
+{
+    struct extension_epoch extension = {
+        .type = RECORD_EXTENSION_EPOCH,
+        .length = sizeof extension - 4,
+        .epoch = epoch,
+        .lsn_start = s->log.lsn_end,
+        .lsn_end_before = s->log.lsn_end,
+    };
+    struct record header = {
+        .kind = RECORD_EPOCH,
+        .flags = RECORD_FLAG_TRANSACTION_END,
+        .extension_length = sizeof extension,
+    };
+    struct record_parts parts = {.extension = &extension};
+    uint64_t offset;
+    int error = log_append(&s->log, &header, &parts, clock_ns, &offset);
+    if (error != 0)
+        return error;
+    struct log_epoch entry = {
+        .epoch = epoch,
+        .lsn_start = header.lsn,
+        .lsn_end_before = extension.lsn_end_before,
+    };
+    log_epoch_add(&s->log, &entry);
+    shard_live_add(s, offset, record_size(&header));
+    atomic_store_explicit(&s->board->epoch, epoch, memory_order_relaxed);
+    shard_commit(s, s->log.lsn_end);
+    return 0;
+}
+
+int shard_init(struct shard *s, const struct shard_config *c)
+{
+    *s = (struct shard){
+        .board = c->board,
+        .directory = c->directory,
+        .counters = c->counters,
+        .arena = c->arena,
+        .geometry = c->header->geometry,
+        .number = c->number,
+        .value_bytes_max = c->value_bytes_max,
+        .session_ttl_ns = c->session_ttl_ns,
+    };
+    parts_init(s, c);
+    shard_grant(s, s->log.lsn_end + (UINT64_C(4) << s->geometry.segment_shift));
+    int error = index_init(&s->index, c->board, &s->frames, &s->reclaim, c->arena);
+    return error != 0 ? error : epoch_begin(s, c->epoch, c->clock_ns);
+}
+
+void shard_grant(struct shard *s, uint64_t lsn_ceiling)
+{
+    log_grant(&s->log, lsn_ceiling);
+}
+
+/* ---- pending answers --------------------------------------------------------------------------- */
+
+static bool pending_is_full(const struct shard *s)
+{
+    return s->pending_tail - s->pending_head == LIMIT_PENDING;
+}
+
+static struct shard_pending *pending_at(const struct shard *s, uint32_t position)
+{
+    return &s->pending[position & PENDING_MASK];
+}
+
+static struct shard_pending *pending_add(struct shard *s, const struct shard_origin *origin)
+{
+    ASSERT(!pending_is_full(s));
+    struct shard_pending *p = pending_at(s, s->pending_tail++);
+    *p = (struct shard_pending){
+        .origin = *origin,
+        .lsn_wait = s->log.lsn_end,
+        .session_slot = SESSION_NONE,
+    };
+    return p;
+}
+
+/* ---- writes ------------------------------------------------------------------------------------- */
+
+/* Live bytes the shard may hold, besides its index and what that needs to grow. */
+static uint64_t live_bytes_max(const struct shard *s)
+{
+    uint32_t taken = index_pages(&s->index) + index_pages_wanted(&s->index) + FRAMES_WORKING;
+    uint32_t frames = s->geometry.frames_per_shard;
+    uint64_t usable = frames > taken ? frames - taken : 0;
+    return (usable << s->geometry.segment_shift) * LIVE_SHARE_NUMERATOR / LIVE_SHARE_DENOMINATOR;
+}
+
+/* Append; what does not fit now is back-pressure, not an error of the agent. */
+static int append(struct shard *s, struct record *header, const struct record_parts *parts,
+                  uint64_t clock_ns, uint64_t *offset)
+{
+    int error = log_append(&s->log, header, parts, clock_ns, offset);
+    if (UNLIKELY(error != 0)) {
+        s->starved |= error == -ENOSPC;
+        return -EAGAIN;
+    }
+    uint64_t size = record_size(header);
+    s->bytes_appended += size;
+    counter_add(s->counters, COUNTER_RECORDS, 1);
+    counter_add(s->counters, COUNTER_RECORD_BYTES, size);
+    return 0;
+}
+
+/* A session's write that is not next in order: answered from what is known, or refused. */
+static int write_out_of_order(struct shard *s, const struct shard_write *w,
+                              enum session_order order, const struct session_result *result)
+{
+    if (order == SESSION_REFUSED)
+        return RING_SEQUENCE;
+    counter_add(s->counters, COUNTER_DUPLICATES, 1);
+    struct shard_pending *p = pending_add(s, &w->origin);
+    p->session_slot = w->session_slot;
+    p->sequence = w->sequence;
+    if (order == SESSION_DUPLICATE) {
+        p->lsn = result->lsn;
+        p->status = (uint8_t)result->status;
+        return 0;
+    }
+    for (uint32_t i = s->pending_head; i != s->pending_tail - 1; i++) {
+        const struct shard_pending *original = pending_at(s, i);
+        if (original->session_slot == w->session_slot && original->sequence == w->sequence &&
+            original->record_kind != 0) {
+            p->lsn = original->lsn;
+            p->status = original->status;
+            return 0;
+        }
+    }
+    ASSERT(false); /* appended above committed means: it is on the list */
+    return 0;
+}
+
+/* Judge the session of a write.  Returns 0 to go on, else what shard_write returns; *done then. */
+static int session_judge(struct shard *s, const struct shard_write *w, struct session **session,
+                         bool *done)
+{
+    *session = NULL;
+    *done = false;
+    if (w->session_slot == SESSION_NONE)
+        return 0;
+    *done = true;
+    struct session *found = session_get(&s->sessions, w->session_slot, w->session, w->uid);
+    if (found == NULL) {
+        counter_add(s->counters, COUNTER_REFUSED_SESSION, 1);
+        return RING_FATE_UNKNOWN;
+    }
+    found->traffic_ns = w->clock_ns;
+    struct session_result result;
+    enum session_order order = session_order(found, w->sequence, &result);
+    if (order != SESSION_NEXT)
+        return write_out_of_order(s, w, order, &result);
+    *session = found;
+    *done = false;
+    return 0;
+}
+
+static const struct record *record_at(const struct shard *s, uint64_t offset)
+{
+    return (const void *)(s->arena + offset);
+}
+
+/* What a write will do to the key, judged at the newest record, committed or not. */
+struct judgement {
+    struct index_place place;
+    const struct record *head; /* NULL: the key never was, or is forgotten */
+    uint64_t lsn_current;      /* 0: no such key */
+    enum ring_status status;   /* RING_OK: append it; else a void with this result */
+};
+
+static int judge(struct shard *s, const struct shard_write *w, struct judgement *j)
+{
+    int error = index_find(&s->index, (uint32_t)w->hash, w->key, w->key_length, &j->place);
+    if (error != 0)
+        return error;
+    j->head = j->place.value != 0 ? record_at(s, layout_slot_offset(j->place.value)) : NULL;
+    j->lsn_current = j->head != NULL && j->head->kind == RECORD_DATA ? j->head->lsn : 0;
+    bool holds = !w->compare || w->expected_lsn == j->lsn_current || PLANTED(COMPARE_IGNORED);
+    j->status = !holds ? RING_CONDITION
+                : w->origin.operation == RING_DELETE && j->lsn_current == 0 ? RING_NOT_FOUND
+                                                                            : RING_OK;
+    return 0;
+}
+
+/* Room for a new record and, if the key is new, its slot. */
+static int admit(struct shard *s, const struct shard_write *w, struct judgement *j)
+{
+    if (w->origin.operation == RING_PUT) {
+        uint64_t size = record_bytes(w->extension_length, w->key_length, w->value_length);
+        if (UNLIKELY(s->live_bytes + size > live_bytes_max(s))) {
+            counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
+            return RING_QUOTA;
+        }
+    }
+    int error = index_make_room(&s->index, &j->place);
+    if (error == -ENOSPC) {
+        counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
+        return RING_QUOTA;
+    }
+    return error;
+}
+
+static void fill_header(struct record *header, const struct shard_write *w)
+{
+    *header = (struct record){
+        .flags = RECORD_FLAG_TRANSACTION_END,
+        .operation = w->origin.operation,
+        .session = w->session_slot != SESSION_NONE ? w->session : 0,
+        .sequence = w->sequence,
+    };
+}
+
+/* Append the record of an operation whose condition held and point the index at it. */
+static int append_effect(struct shard *s, const struct shard_write *w, const struct judgement *j,
+                         struct shard_pending *p)
+{
+    struct record header;
+    fill_header(&header, w);
+    header.kind = w->origin.operation == RING_PUT ? RECORD_DATA : RECORD_TOMBSTONE;
+    header.value_length = w->origin.operation == RING_PUT ? w->value_length : 0;
+    header.key_length = w->key_length;
+    header.extension_length = w->extension_length;
+    header.hash = (uint32_t)w->hash;
+    header.lsn_previous = j->head != NULL ? j->head->lsn : 0;
+    struct record_parts parts = {.extension = w->extension, .key = w->key, .value = w->value};
+    uint64_t offset;
+    int error = append(s, &header, &parts, w->clock_ns, &offset);
+    if (error != 0)
+        return error;
+    uint64_t link = j->head != NULL ? layout_link_make(layout_slot_offset(j->place.value)) : 0;
+    /* relaxed: W0 publishes it together with the record */
+    atomic_store_explicit(shard_link(s, offset), link, memory_order_relaxed);
+    shard_live_add(s, offset, record_size(&header));
+    index_set(&s->index, &j->place, (uint32_t)w->hash, offset);
+    p->lsn = header.lsn;
+    p->offset = offset;
+    p->record_kind = header.kind;
+    return 0;
+}
+
+/* Append the void that keeps the result of an operation whose condition did not hold. */
+static int append_void(struct shard *s, const struct shard_write *w, const struct judgement *j,
+                       struct shard_pending *p)
+{
+    struct extension_u32 result = {
+        .type = RECORD_EXTENSION_RESULT,
+        .length = sizeof result.value,
+        .value = j->status,
+    };
+    struct record header;
+    fill_header(&header, w);
+    header.kind = RECORD_VOID;
+    header.extension_length = sizeof result;
+    header.lsn_previous = j->lsn_current;
+    struct record_parts parts = {.extension = &result};
+    uint64_t offset;
+    int error = append(s, &header, &parts, w->clock_ns, &offset);
+    if (error != 0)
+        return error;
+    counter_add(s->counters, COUNTER_CONDITIONS_FAILED, 1);
+    p->lsn = j->lsn_current;
+    p->record_kind = RECORD_VOID;
+    return 0;
+}
+
+static void append_nothing(struct shard *s, struct shard_pending *p)
+{
+    p->lsn = s->log.lsn_end;
+    p->record_kind = RECORD_VOID;
+}
+
+static int write_next(struct shard *s, const struct shard_write *w, struct shard_pending *p)
+{
+    static _Atomic uint32_t planted_writes;
+    struct judgement j;
+    int error = judge(s, w, &j);
+    if (error == 0 && j.status == RING_OK)
+        error = admit(s, w, &j);
+    if (error != 0)
+        return error;
+    p->status = (uint8_t)j.status;
+    if (PLANTED(ACK_BEFORE_APPEND) && j.status == RING_OK &&
+        atomic_fetch_add_explicit(&planted_writes, 1, memory_order_relaxed) % 64 == 63) {
+        append_nothing(s, p);
+        return 0;
+    }
+    return j.status == RING_OK ? append_effect(s, w, &j, p) : append_void(s, w, &j, p);
+}
+
+int shard_write(struct shard *s, const struct shard_write *w)
+{
+    if (UNLIKELY(w->value_length > s->value_bytes_max))
+        return RING_TOO_LARGE;
+    if (UNLIKELY(pending_is_full(s)))
+        return -EAGAIN;
+    struct session *session;
+    bool done;
+    int result = session_judge(s, w, &session, &done);
+    if (done)
+        return result;
+    struct shard_pending entry = {
+        .origin = w->origin,
+        .session_slot = w->session_slot,
+        .sequence = w->sequence,
+    };
+    result = write_next(s, w, &entry);
+    if (UNLIKELY(result != 0))
+        return result;
+    entry.lsn_wait = s->log.lsn_end;
+    *pending_at(s, s->pending_tail++) = entry;
+    if (session != NULL)
+        session->appended = w->sequence;
+    counter_add(s->counters, COUNTER_OPERATIONS, 1);
+    return 0;
+}
+
+/* ---- reads by the ring ---------------------------------------------------------------------------- */
+
+int shard_read(struct shard *s, const struct shard_read *r)
+{
+    if (pending_is_full(s))
+        return -EAGAIN;
+    struct index_place place;
+    int error = index_find(&s->index, (uint32_t)r->hash, r->key, r->key_length, &place);
+    if (error != 0)
+        return error;
+    struct shard_pending *p = pending_add(s, &r->origin);
+    p->status = RING_NOT_FOUND;
+    if (place.value != 0) {
+        uint64_t offset = layout_slot_offset(place.value);
+        const struct record *head = record_at(s, offset);
+        p->lsn = head->lsn;
+        if (head->kind == RECORD_DATA) {
+            p->offset = offset;
+            p->status = RING_OK;
+        }
+    }
+    counter_add(s->counters, COUNTER_READS_BY_RING, 1);
+    return 0;
+}
+
+/* ---- sessions ---------------------------------------------------------------------------------------- */
+
+static int session_append(struct shard *s, const uint8_t *id, uint32_t uid, uint64_t clock_ns,
+                          struct shard_pending *p)
+{
+    struct record header = {
+        .kind = RECORD_SESSION,
+        .flags = RECORD_FLAG_TRANSACTION_END,
+        .operation = RING_SESSION_OPEN,
+        .key_length = SESSION_ID_BYTES,
+        .value_length = sizeof uid,
+    };
+    struct record_parts parts = {.key = id, .value = &uid};
+    uint64_t offset;
+    int error = append(s, &header, &parts, clock_ns, &offset);
+    if (error != 0)
+        return error;
+    shard_live_add(s, offset, record_size(&header));
+    uint32_t slot = session_open(&s->sessions, id, uid, header.lsn, clock_ns);
+    s->sessions.entries[slot].offset = offset;
+    p->lsn = header.lsn;
+    p->session_slot = slot;
+    p->record_kind = RECORD_SESSION;
+    return 0;
+}
+
+int shard_session_open(struct shard *s, const struct shard_origin *origin,
+                       const uint8_t id[SESSION_ID_BYTES], uint32_t uid, uint64_t clock_ns)
+{
+    if (pending_is_full(s))
+        return -EAGAIN;
+    struct shard_pending entry = {.origin = *origin, .session_slot = SESSION_NONE};
+    uint32_t slot = session_find(&s->sessions, id);
+    if (slot != SESSION_NONE) {
+        struct session *known = &s->sessions.entries[slot];
+        if (known->uid != uid)
+            return RING_ACCESS;
+        if (known->expiring)
+            return -EAGAIN;
+        known->traffic_ns = clock_ns;
+        entry.lsn = known->lsn_opened;
+        entry.session_slot = slot;
+    } else {
+        if (session_table_is_full(&s->sessions))
+            return RING_SESSION_LIMIT;
+        int error = session_append(s, id, uid, clock_ns, &entry);
+        if (error != 0)
+            return error;
+    }
+    entry.lsn_wait = s->log.lsn_end;
+    *pending_at(s, s->pending_tail++) = entry;
+    return 0;
+}
+
+void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns)
+{
+    uint32_t slot = session_sweep(&s->sessions, count, clock_ns, s->session_ttl_ns);
+    if (slot == SESSION_NONE || pending_is_full(s))
+        return;
+    struct session *expired = &s->sessions.entries[slot];
+    struct record header = {
+        .kind = RECORD_EXPIRE,
+        .flags = RECORD_FLAG_TRANSACTION_END,
+        .key_length = SESSION_ID_BYTES,
+        .session = expired->lsn_opened,
+    };
+    struct record_parts parts = {.key = expired->id};
+    uint64_t offset;
+    if (append(s, &header, &parts, clock_ns, &offset) != 0)
+        return;
+    expired->expiring = true;
+    struct shard_origin nobody = {.operation = 0};
+    struct shard_pending *p = pending_add(s, &nobody);
+    p->session_slot = slot;
+    p->record_kind = RECORD_EXPIRE;
+}
+
+/* ---- commit --------------------------------------------------------------------------------------------- */
+
+static void commit_session(struct shard *s, const struct shard_pending *p)
+{
+    struct session *session = &s->sessions.entries[p->session_slot];
+    switch (p->record_kind) {
+    case RECORD_SESSION:
+        session->opening = false;
+        break;
+    case RECORD_EXPIRE:
+        shard_live_sub(s, session->offset, record_size(record_at(s, session->offset)));
+        session_forget(&s->sessions, p->session_slot);
+        break;
+    case 0:
+        break;
+    default:
+        session_commit_result(session, p->sequence,
+                              (struct session_result){.lsn = p->lsn, .status = p->status});
+    }
+}
+
+/* The version below a committed one is needed no more. */
+static void commit_link(struct shard *s, const struct shard_pending *p)
+{
+    if (p->record_kind != RECORD_DATA && p->record_kind != RECORD_TOMBSTONE)
+        return;
+    _Atomic uint64_t *word = shard_link(s, p->offset);
+    uint64_t link = atomic_load_explicit(word, memory_order_relaxed);
+    if (!(link & LAYOUT_SLOT_VALID))
+        return;
+    uint64_t older = layout_slot_offset(link);
+    shard_live_sub(s, older, record_size(record_at(s, older)));
+    /* relaxed: a reader that still follows the old link is caught by the stamp */
+    atomic_store_explicit(word, LAYOUT_LINK_CUT, memory_order_relaxed);
+}
+
+void shard_commit(struct shard *s, uint64_t lsn)
+{
+    ASSERT(lsn <= s->log.lsn_end);
+    if (lsn <= s->lsn_committed)
+        return;
+    uint32_t end = s->pending_applied;
+    for (; end != s->pending_tail && pending_at(s, end)->lsn_wait <= lsn; end++)
+        if (pending_at(s, end)->session_slot != SESSION_NONE)
+            commit_session(s, pending_at(s, end));
+    s->lsn_committed = lsn;
+    atomic_store_explicit(&s->board->live_bytes, s->live_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->board->key_count, s->index.key_count, memory_order_relaxed);
+    atomic_store_explicit(&s->board->lsn_end, s->log.lsn_end, memory_order_relaxed);
+    /* W1: release, pairs with R2: records, links and slots at or below lsn are whole */
+    atomic_store_explicit(&s->board->lsn_committed, lsn, memory_order_release);
+    for (; s->pending_applied != end; s->pending_applied++)
+        commit_link(s, pending_at(s, s->pending_applied));
+}
+
+bool shard_answer_next(struct shard *s, struct shard_answer *answer)
+{
+    while (s->pending_head != s->pending_tail &&
+           pending_at(s, s->pending_head)->lsn_wait <= s->lsn_committed) {
+        const struct shard_pending *p = pending_at(s, s->pending_head);
+        /* Why: a read that waited for nothing was passed by no commit */
+        if (s->pending_applied == s->pending_head)
+            s->pending_applied++;
+        s->pending_head++;
+        if (p->origin.operation == 0)
+            continue;
+        bool is_read = p->origin.operation == RING_GET && p->offset != 0;
+        *answer = (struct shard_answer){
+            .origin = p->origin,
+            .status = p->status,
+            .session_slot = p->session_slot,
+            .lsn = p->lsn,
+            .sequence = p->sequence,
+            .record = is_read ? record_at(s, p->offset) : NULL,
+        };
+        return true;
+    }
+    return false;
+}
+
+/* ---- housekeeping ------------------------------------------------------------------------------------------ */
+
+#define GROW_BUCKETS_MIN 64u
+#define CLEAN_BYTES_MIN (64u << 10)
+#define CLEAN_RATIO 8u /* bytes looked at for each byte appended: enough at 3/4 live */
+#define FREE_SHARE 8u  /* clean while fewer than an eighth of the frames are free */
+
+/* Frames to have free: a share, and what the index is about to need, but no more than half of what
+ * cleaning could ever give, or it would copy the same live records round and round. */
+static uint32_t free_target(const struct shard *s)
+{
+    uint32_t low_water =
+        (uint32_t)max_u64(s->geometry.frames_per_shard / FREE_SHARE, FRAMES_WORKING);
+    uint64_t taken = index_pages(&s->index) + (s->live_bytes >> s->geometry.segment_shift) + 1;
+    uint64_t possible =
+        s->geometry.frames_per_shard > taken ? s->geometry.frames_per_shard - taken : 0;
+    uint64_t target = min_u64(low_water + index_pages_wanted(&s->index), possible / 2);
+    return (uint32_t)max_u64(target, LOG_FRAMES_KEPT + 1);
+}
+
+bool shard_maintain(struct shard *s, const struct reclaim_now *now)
+{
+    ASSERT(s->pending_head == s->pending_applied);
+    uint64_t appended = s->bytes_appended;
+    s->bytes_appended = 0;
+    uint32_t buckets = (uint32_t)min_u64(appended / RECORD_HEADER_BYTES, 1u << 16);
+    bool more = s->index.growing;
+    index_step(&s->index, buckets + GROW_BUCKETS_MIN, now);
+    if (s->index.growing && !more)
+        counter_add(s->counters, COUNTER_INDEX_GROWTHS, 1);
+    more = s->index.growing;
+
+    bool cleaning = false;
+    if (frames_available(&s->frames) + s->reclaim.count < free_target(s) || s->starved) {
+        uint64_t budget = appended * CLEAN_RATIO + CLEAN_BYTES_MIN;
+        cleaning = clean_step(s, budget, now);
+    }
+    s->starved = false;
+    if (s->reclaim.count != 0)
+        (void)reclaim_step(&s->reclaim, now);
+    return more || cleaning || s->reclaim.count != 0;
+}

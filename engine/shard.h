@@ -1,0 +1,205 @@
+/* shard - the writer of one shard: log, index, sessions and cleaner joined into the operations that
+ * agents ask for.  Stations 2 and 6 of a write (DESIGN section 2).
+ *
+ * Pure: no I/O, no clock (time comes in), no allocation.  Owned by one lcore; nobody else calls.
+ *
+ *   shard_write, shard_read, shard_session_open   append or judge; the answer waits in a bounded list
+ *   shard_commit                                  what replication decided: all up to an LSN counts
+ *   shard_answer_next                             answers whose LSN is committed, in order
+ *   shard_maintain                                grow the index, clean, reclaim: bounded steps
+ *
+ * What a commit changes, and in this order: sessions' results; board commit LSN (W1, release: that
+ * alone makes the records, and whole transactions, visible); then the link that each committed record
+ * has to an older version is cut, since a reader at the commit LSN needs it no more.
+ * Between append and commit a key's head is pending and its link leads to what is visible. */
+#ifndef DUNLIN_ENGINE_SHARD_H
+#define DUNLIN_ENGINE_SHARD_H
+
+#include "engine/base.h"
+#include "engine/clean.h"
+#include "engine/index.h"
+#include "engine/log.h"
+#include "engine/reclaim.h"
+#include "engine/ring.h"
+#include "engine/session.h"
+
+/* Who asked; given back with the answer, not looked at. */
+struct shard_origin {
+    uint64_t generation;
+    uint64_t tag;
+    uint32_t agent;
+    uint32_t lcore;
+    uint32_t room; /* READ: bytes of value the asker can take */
+    uint32_t bulk_offset;
+    uint32_t owed; /* bytes reserved for the answer */
+    uint8_t operation; /* enum ring_operation */
+    uint8_t bulk;
+};
+
+struct shard_pending {
+    struct shard_origin origin;
+    uint64_t lsn_wait; /* answer when commit is here */
+    uint64_t lsn;      /* of the record made, met or read */
+    uint64_t offset;   /* of that record in the arena; 0: none */
+    uint64_t sequence;
+    uint32_t session_slot; /* SESSION_NONE: not sequenced */
+    uint8_t status;        /* enum ring_status */
+    uint8_t record_kind;   /* enum record_kind made; 0: none (read, duplicate) */
+};
+
+struct shard_answer {
+    struct shard_origin origin;
+    uint32_t status; /* enum ring_status */
+    uint32_t session_slot;
+    uint64_t lsn;
+    uint64_t sequence;
+    const struct record *record; /* READ that found something: good until the next shard_maintain */
+};
+
+struct shard_write {
+    struct shard_origin origin;
+    uint64_t hash;
+    const void *key;       /* stable */
+    const void *value;     /* may change under us: read once */
+    const void *extension; /* as value */
+    uint32_t value_length;
+    uint16_t key_length;
+    uint16_t extension_length;
+    bool compare;
+    uint64_t expected_lsn;
+    uint32_t session_slot; /* SESSION_NONE: without exactly-once (the daemon's own writes) */
+    uint32_t uid;
+    uint64_t session; /* LSN that opened it */
+    uint64_t sequence;
+    uint64_t clock_ns; /* since 1970 */
+};
+
+struct shard {
+    struct layout_board *board;
+    struct layout_frame *directory;
+    struct layout_counters *counters;
+    uint8_t *arena;
+    struct layout_geometry geometry;
+    uint32_t number;
+    uint32_t value_bytes_max;
+    uint64_t session_ttl_ns;
+    uint64_t lsn_committed;
+    uint64_t live_bytes;
+    uint64_t bytes_appended; /* since the last maintenance */
+    bool dirty;              /* the lcore has it on its list of this pass */
+    bool active;             /* the lcore has it on its list of shards to maintain */
+    bool starved;            /* an append found no frame since the last maintenance */
+    struct frames frames;
+    struct reclaim reclaim;
+    struct index index;
+    struct log log;
+    struct session_table sessions;
+    struct cleaner cleaner;
+    uint32_t pending_head, pending_applied, pending_tail; /* free-running */
+    struct shard_pending *pending;                        /* LIMIT_PENDING */
+};
+
+/* Where a shard lives and what it obeys; everything outlives the shard. */
+struct shard_config {
+    struct layout_space *header;
+    struct layout_frame *directory;
+    struct layout_board *board;
+    uint8_t *arena;
+    _Atomic uint32_t *chunks_wanted;
+    struct layout_counters *counters; /* of its lcore */
+    uint32_t number;                  /* shard in the space */
+    uint32_t log;                     /* log number */
+    uint32_t sessions_max;
+    uint32_t value_bytes_max;
+    uint64_t session_ttl_ns;
+    uint64_t lsn_start; /* rounded up to a segment; above every LSN this log ever had */
+    uint64_t epoch;
+    uint64_t clock_ns;
+};
+
+/* Bytes of zeroed, 64-aligned memory for a shard; touched as it is used. */
+size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max);
+
+/* Make a shard in such memory, with empty index and log, its first epoch record committed.  Returns 0,
+ * -EAGAIN (its first chunks do not exist yet) or -ENOSPC. */
+MUST_USE int shard_init(struct shard *s, const struct shard_config *c);
+
+/* Stages of a batch: fetch the bucket, then the record that the slot names. */
+static inline void shard_prefetch(const struct shard *s, uint64_t hash)
+{
+    index_prefetch(&s->index, (uint32_t)hash);
+}
+static inline void shard_prefetch_record(const struct shard *s, uint64_t hash)
+{
+    index_prefetch_record(&s->index, (uint32_t)hash);
+}
+
+/* Let the log grow up to an LSN (granted by the control plane). */
+void shard_grant(struct shard *s, uint64_t lsn_ceiling);
+
+/* RING_PUT, RING_DELETE.  Returns 0: the answer will come from shard_answer_next; an enum ring_status:
+ * refused, nothing was appended, answer it now; or
+ *   -EAGAIN  no room at the moment: leave the request where it is, call again in a later pass. */
+MUST_USE int shard_write(struct shard *s, const struct shard_write *w);
+
+/* RING_SESSION_OPEN.  As shard_write; the answer's lsn and session_slot name the session. */
+MUST_USE int shard_session_open(struct shard *s, const struct shard_origin *origin,
+                                const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
+                                uint64_t clock_ns);
+
+/* RING_GET of the newest record, committed or not; the answer waits until it is.  As shard_write. */
+struct shard_read {
+    struct shard_origin origin;
+    uint64_t hash;
+    const void *key; /* stable */
+    uint16_t key_length;
+};
+MUST_USE int shard_read(struct shard *s, const struct shard_read *r);
+
+/* lsn: a transaction end at or below the log's end; a lower one than before is ignored. */
+void shard_commit(struct shard *s, uint64_t lsn);
+
+/* Next answer, or false. All of them must be taken before shard_maintain. */
+MUST_USE bool shard_answer_next(struct shard *s, struct shard_answer *answer);
+
+/* One bounded step of housekeeping.  clock_ns as in shard_write.  True: call again in the next pass,
+ * there is more to do. */
+MUST_USE bool shard_maintain(struct shard *s, const struct reclaim_now *now);
+
+/* Append an expire record for at most one session without traffic, looking at count entries. */
+void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns);
+
+/* Link word of the record at an offset: where the key's previous version lies. */
+static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_t offset)
+{
+    uint64_t links = layout_links_of(&s->geometry, offset >> s->geometry.segment_shift);
+    uint64_t position = offset & ((UINT64_C(1) << s->geometry.segment_shift) - 1);
+    return (_Atomic uint64_t *)(void *)(s->arena + links) + (position >> 6);
+}
+
+/* Count a record's bytes among the live ones of its segment, or no more. */
+static ALWAYS_INLINE void shard_live_add(struct shard *s, uint64_t offset, uint64_t size)
+{
+    struct layout_frame *frame = &s->directory[offset >> s->geometry.segment_shift];
+    /* relaxed: this lcore's own count, others only look */
+    uint32_t live = atomic_load_explicit(&frame->bytes_live, memory_order_relaxed);
+    atomic_store_explicit(&frame->bytes_live, live + (uint32_t)size, memory_order_relaxed);
+    s->live_bytes += size;
+}
+static ALWAYS_INLINE void shard_live_sub(struct shard *s, uint64_t offset, uint64_t size)
+{
+    struct layout_frame *frame = &s->directory[offset >> s->geometry.segment_shift];
+    uint32_t live = atomic_load_explicit(&frame->bytes_live, memory_order_relaxed);
+    ASSERT(live >= size && s->live_bytes >= size);
+    atomic_store_explicit(&frame->bytes_live, live - (uint32_t)size, memory_order_relaxed);
+    s->live_bytes -= size;
+}
+
+static ALWAYS_INLINE void counter_add(struct layout_counters *c, enum counter which, uint64_t n)
+{
+    /* relaxed load and store: one writer, and readers want no more than a recent number */
+    uint64_t value = atomic_load_explicit(&c->value[which], memory_order_relaxed);
+    atomic_store_explicit(&c->value[which], value + n, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+suite_fuzz() { meson_tests fuzz fuzz fuzz; }

@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+suite_torture() { meson_tests torture plain torture; }

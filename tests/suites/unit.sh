@@ -1,0 +1,2 @@
+# shellcheck shell=bash
+suite_unit() { meson_tests unit plain unit; }
