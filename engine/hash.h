@@ -17,14 +17,31 @@ static ALWAYS_INLINE uint64_t hash_key(const void *key, size_t length)
     return XXH3_64bits(key, length);
 }
 
+/* Whether any byte is '{': eight at a time (Mycroft's zero-byte test), since keys are short and a call
+ * costs more than they do.  May say yes for a key without one, never no for a key with one. */
+static inline bool hash_may_have_brace(const char *key, size_t length)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t found = 0;
+    uint64_t word = 0;
+    for (; length >= 8; key += 8, length -= 8) {
+        memcpy(&word, key, 8);
+        word ^= ones * '{';
+        found |= (word - ones) & ~word & (ones << 7);
+    }
+    for (; length != 0; key++, length--)
+        found |= *key == '{';
+    return found != 0;
+}
+
 /* The part of the key that names its shard: what is inside the first {} if that is not empty, else
  * the first prefix_length bytes if the space declares one, else all of it.
  * Returns its length and sets *part. */
 static inline size_t hash_partition_part(const char *key, size_t length, size_t prefix_length,
                                          const char **part)
 {
-    const char *open = memchr(key, '{', length);
-    if (open != NULL) {
+    const char *open = hash_may_have_brace(key, length) ? memchr(key, '{', length) : NULL;
+    if (UNLIKELY(open != NULL)) {
         size_t rest = length - (size_t)(open + 1 - key);
         const char *close = memchr(open + 1, '}', rest);
         if (close != NULL && close != open + 1) {

@@ -216,10 +216,20 @@ static int bucket_move(struct index *x, uint32_t number)
     return 0;
 }
 
+/* In whole words: keys in records are padded with zeros, and most are a word or two. */
 static bool key_matches(const struct index *x, uint64_t slot, const void *key, uint32_t key_length)
 {
     const struct record *r = (const void *)(x->arena + layout_slot_offset(slot));
-    return r->key_length == key_length && memcmp(record_key(r), key, key_length) == 0;
+    if (r->key_length != key_length)
+        return false;
+    const uint8_t *mine = record_key(r);
+    const uint8_t *other = key;
+    for (; key_length >= 8; mine += 8, other += 8, key_length -= 8)
+        if (memcmp(mine, other, 8) != 0)
+            return false;
+    uint64_t tail = 0;
+    memcpy(&tail, other, key_length);
+    return key_length == 0 || memcmp(mine, &tail, 8) == 0;
 }
 
 /* Walks the chain of a hash; key NULL: match the offset instead. */

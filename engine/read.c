@@ -114,6 +114,14 @@ static bool key_words_equal(const uint8_t *at, const struct read_key *k)
     return different == 0;
 }
 
+/* Lines behind the header's of a record with a key and value of a few dozen bytes; past the arena a
+ * prefetch does nothing. */
+static ALWAYS_INLINE void record_prefetch_rest(const uint8_t *at)
+{
+    PREFETCH(at + CACHE_LINE);
+    PREFETCH(at + 2 * (size_t)CACHE_LINE);
+}
+
 /* The header's words that a reader needs, each loaded once. */
 struct header_view {
     uint64_t kinds;   /* crc, format, kind, flags, operation */
@@ -150,12 +158,13 @@ static int version_find(struct read_point *p, const struct read_space *s, const 
         uint64_t offset = layout_slot_offset(slot);
         uint64_t position = offset & (segment - 1);
         uint64_t frame = offset >> s->geometry.segment_shift;
-        if (UNLIKELY(offset - position + segment > s->mapped_bytes))
+        /* Why this suffices: whole chunks are mapped, and no segment crosses one */
+        if (UNLIKELY(offset >= s->mapped_bytes))
             return -EFAULT;
         if (UNLIKELY(position + RECORD_HEADER_BYTES > segment))
             return -EAGAIN;
         const uint8_t *at = s->arena + offset;
-        PREFETCH(at + CACHE_LINE);
+        record_prefetch_rest(at);
         struct header_view h = header_load(at);
         touch(p, frame);
         if (UNLIKELY(h.size > segment - position))
@@ -262,10 +271,10 @@ void read_prefetch_record(const struct read_space *s, const struct read_key *k)
     unsigned next = 0;
     uint64_t slot = b != NULL ? slot_next(b, (uint32_t)k->hash, &next) : 0;
     uint64_t offset = layout_slot_offset(slot);
-    if (slot == 0 || offset + 2 * CACHE_LINE > s->mapped_bytes)
+    if (slot == 0 || offset >= s->mapped_bytes)
         return;
     PREFETCH(s->arena + offset);
-    PREFETCH(s->arena + offset + CACHE_LINE);
+    record_prefetch_rest(s->arena + offset);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------------------- */
@@ -275,6 +284,11 @@ void read_copy(const struct read_found *found, void *buffer, size_t capacity)
     size_t length = found->value_length < capacity ? found->value_length : capacity;
     const uint8_t *from = found->value;
     uint8_t *to = buffer;
+    for (; length >= 32; from += 32, to += 32, length -= 32) {
+        const uint64_t words[4] = {word_at(from), word_at(from + 8), word_at(from + 16),
+                                   word_at(from + 24)};
+        memcpy(to, words, sizeof words);
+    }
     for (; length >= 8; from += 8, to += 8, length -= 8) {
         uint64_t word = word_at(from);
         memcpy(to, &word, 8);
