@@ -36,6 +36,15 @@ struct lcore_request {
     alignas(8) uint8_t key[LIMIT_KEY_BYTES];
 };
 
+/* Why beforehand: a division of 128 bits per pass and duration is most of an idle pass. */
+struct lcore_ticks {
+    uint64_t lease, view;
+    uint64_t cool;           /* a ring without requests for so long is not polled each pass */
+    uint64_t pause, yield;   /* idle: this long with pause, that long with yield, then blocked */
+    uint64_t sweep;          /* between visits to every ring */
+    uint64_t sweep_sessions; /* between looks at sessions */
+};
+
 struct lcore {
     struct node *node;
     uint32_t number;
@@ -44,7 +53,7 @@ struct lcore {
     struct layout_counters *counters;
     uint64_t now, now_late;      /* ticks */
     uint64_t clock_ns;           /* since 1970, for records; read when a pass has requests */
-    uint64_t lease_ticks, heartbeat_ticks, view_ticks;
+    struct lcore_ticks ticks;    /* durations, in ticks */
     uint64_t ticks_deadline;     /* as stored in the lease cell */
     uint64_t ticks_upkeep;       /* when the slow work was last done */
     uint64_t ticks_sweep;        /* when every ring was last visited */
@@ -61,6 +70,7 @@ struct lcore {
     uint32_t hot_count;
     bool is_hot[LIMIT_AGENTS];   /* by slot; says that it is in hot */
     uint32_t hot_next;           /* where the next pass begins, so that nobody is always last */
+    uint16_t cooling[LIMIT_AGENTS];
     uint16_t wakes[LIMIT_AGENTS];
     uint32_t wake_count;
     uint32_t chunks_told[LIMIT_SPACES + 1]; /* chunks_wanted when control was last woken */

@@ -3,8 +3,10 @@
 #include "dataplane/node_clock.h"
 #include "dataplane/node_space.h"
 
+#include <linux/membarrier.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static uint64_t file_bytes(uint64_t bytes)
@@ -31,6 +33,12 @@ static void sleep_fds_close(struct node *n)
     }
 }
 
+static uint32_t light_fences_work(void)
+{
+    long known = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    return known > 0 && (known & MEMBARRIER_CMD_GLOBAL_EXPEDITED) != 0 ? 1 : 0;
+}
+
 static void node_file_format(struct node *n)
 {
     struct layout_node *shared = n->shared;
@@ -45,6 +53,7 @@ static void node_file_format(struct node *n)
     shared->view_ns = n->config.view_ns;
     shared->lcore_count = n->config.lcore_count;
     shared->lease_virtual = n->config.lease_virtual ? 1 : 0;
+    shared->light_fences = light_fences_work();
     memcpy(shared->name, n->config.name, sizeof(shared->name));
 }
 

@@ -68,6 +68,22 @@ static uint32_t own_shards(const struct node *n, uint32_t number, struct shard *
     return count;
 }
 
+#define US UINT64_C(1000)
+
+static struct lcore_ticks ticks_of(const struct node *n)
+{
+    uint64_t rate = n->ticks_per_s;
+    return (struct lcore_ticks){
+        .lease = clock_ns_to_ticks(n->config.lease_ns, rate),
+        .view = clock_ns_to_ticks(n->config.view_ns, rate),
+        .cool = clock_ns_to_ticks(200 * US, rate),
+        .pause = clock_ns_to_ticks(5 * US, rate),
+        .yield = clock_ns_to_ticks(20 * US, rate),
+        .sweep = clock_ns_to_ticks(50 * NS_PER_MS, rate),
+        .sweep_sessions = clock_ns_to_ticks(10 * NS_PER_MS, rate),
+    };
+}
+
 int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
 {
     uint32_t shards = own_shards(n, number, NULL);
@@ -87,9 +103,7 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .counters = &n->shared->counters[number],
         .now = clock_ticks(n->clock_kind),
         .clock_ns = clock_realtime_ns(),
-        .lease_ticks = clock_ns_to_ticks(n->config.lease_ns, n->ticks_per_s),
-        .heartbeat_ticks = clock_ns_to_ticks(n->config.heartbeat_ns, n->ticks_per_s),
-        .view_ticks = clock_ns_to_ticks(n->config.view_ns, n->ticks_per_s),
+        .ticks = ticks_of(n),
         .shards = list,
         .dirty = list + (shards + 1),
         .active = list + 2 * (size_t)(shards + 1),

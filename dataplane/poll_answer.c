@@ -67,7 +67,7 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
     };
     const void *value = NULL;
     bool is_read = c.head.operation == RING_GET;
-    if (is_read && l->now_late >= l->now + l->lease_ticks)
+    if (is_read && l->now_late >= l->now + l->ticks.lease)
         c.status = RING_UNAVAILABLE; /* we stood still for longer than the lease */
     else if (answer->record != NULL)
         value = place_value(a, answer, &c);

@@ -1,25 +1,17 @@
 #include "dataplane/lcore.h"
 
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
-/* A ring without requests for so long is no longer polled each pass. */
-#define COOL_NS (200 * UINT64_C(1000))
-/* Idle: this long with pause, then this long with yield, then blocked. */
-#define PAUSE_NS (5 * UINT64_C(1000))
-#define YIELD_NS (20 * UINT64_C(1000))
-#define SWEEP_NS (50 * NS_PER_MS)
 /* With housekeeping to do, blocked no longer than this. */
 #define SLEEP_ACTIVE_MS 1
 
-static uint64_t to_ticks(const struct lcore *l, uint64_t ns)
-{
-    return clock_ns_to_ticks(ns, l->node->ticks_per_s);
-}
-
 static void state_store(struct agent *a, uint32_t lcore, uint32_t state)
 {
-    /* relaxed: a hint; the fence in poll_cool orders the change that matters */
+    /* relaxed: agents_fence orders the change that matters */
     atomic_store_explicit(&a->rings[lcore].request.shared->consumer_state, state,
                           memory_order_relaxed);
 }
@@ -50,7 +42,7 @@ static uint32_t slots_used(const struct lcore *l)
     return atomic_load_explicit(&l->node->agent_slots, memory_order_acquire);
 }
 
-/* Visit every ring: a doorbell bit that somebody else cleared costs its owner SWEEP_NS at most. */
+/* Visit every ring: a doorbell bit that somebody else cleared costs its owner one such interval at most. */
 static void sweep(struct lcore *l)
 {
     uint32_t slots = slots_used(l);
@@ -81,45 +73,58 @@ static bool doorbell_bits(struct lcore *l)
 void poll_doorbell(struct lcore *l)
 {
     (void)doorbell_bits(l);
-    if (UNLIKELY(l->now - l->ticks_sweep > to_ticks(l, SWEEP_NS)))
+    if (UNLIKELY(l->now - l->ticks_sweep > l->ticks.sweep))
         sweep(l);
 }
 
-/* Hand a ring back to its doorbell; it stays hot if a request slipped in meanwhile. */
-static bool cool(struct lcore *l, struct agent *a)
+/* Between storing a consumer state and looking at the rings: pairs with the agent's fence between its
+ * commit and its look at the state.  A ring cools seldom and gets messages often, so where the kernel
+ * can, this side pays for both: membarrier makes every thread of a registered agent pass a full
+ * barrier (liburcu does the same for its readers). */
+static void agents_fence(const struct lcore *l)
 {
-    state_store(a, l->number, RING_CONSUMER_DOORBELL);
-    /* pairs with the agent's fence between its commit and its look at consumer_state */
     atomic_thread_fence(memory_order_seq_cst);
-    if (has_request(l, a)) {
-        state_store(a, l->number, RING_CONSUMER_POLLING);
-        return false;
+    if (l->node->shared->light_fences != 0) {
+        long error = syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+        ASSERT(error == 0); /* it worked when the node was opened */
     }
-    return true;
 }
 
+/* Hand quiet rings back to their doorbells; one stays hot if a request slipped in meanwhile. */
 static void cool_older_than(struct lcore *l, uint64_t ticks)
 {
     uint32_t kept = 0;
+    uint32_t cooling = 0;
     for (uint32_t i = 0; i < l->hot_count; i++) {
         uint16_t slot = l->hot[i];
         struct agent *a = lcore_agent(l, slot);
-        bool keep =
-            a != NULL && (l->now - a->rings[l->number].ticks_used < ticks || !cool(l, a));
-        if (keep)
+        if (a != NULL && l->now - a->rings[l->number].ticks_used < ticks) {
             l->hot[kept++] = slot;
-        else
-            l->is_hot[slot] = false;
+            continue;
+        }
+        if (a != NULL)
+            state_store(a, l->number, RING_CONSUMER_DOORBELL);
+        l->cooling[cooling++] = slot;
     }
     l->hot_count = kept;
+    if (cooling == 0)
+        return;
+    agents_fence(l);
+    for (uint32_t i = 0; i < cooling; i++) {
+        uint16_t slot = l->cooling[i];
+        struct agent *a = lcore_agent(l, slot);
+        l->is_hot[slot] = false;
+        if (a != NULL && has_request(l, a))
+            warm(l, slot);
+    }
 }
 
 void poll_cool(struct lcore *l)
 {
     /* Why not each pass: it visits every hot agent. */
-    if (l->hot_count != 0 && l->now - l->ticks_cooled > to_ticks(l, COOL_NS)) {
+    if (l->hot_count != 0 && l->now - l->ticks_cooled > l->ticks.cool) {
         l->ticks_cooled = l->now;
-        cool_older_than(l, to_ticks(l, COOL_NS));
+        cool_older_than(l, l->ticks.cool);
     }
 }
 
@@ -154,9 +159,9 @@ static void block(struct lcore *l)
 void poll_idle(struct lcore *l)
 {
     uint64_t idle = l->now - l->ticks_busy;
-    if (l->node->config.spin || idle < to_ticks(l, PAUSE_NS))
+    if (l->node->config.spin || idle < l->ticks.pause)
         cpu_relax();
-    else if (idle < to_ticks(l, YIELD_NS))
+    else if (idle < l->ticks.yield)
         (void)sched_yield();
     else
         block(l);

@@ -1,7 +1,6 @@
 #include "dataplane/lcore.h"
 
-/* How often sessions are looked at, and how many at a time. */
-#define SWEEP_SESSIONS_NS (10 * NS_PER_MS)
+/* Sessions looked at in one go. */
 #define SWEEP_SESSIONS 64u
 /* Stores to lines that agents read are spared until they are worth it. */
 #define RENEW_SHARE 16u
@@ -20,8 +19,8 @@ static void generation_change(struct lcore *l)
 /* The only voter of its shards asks itself: granted at once, and counted from before the asking. */
 void poll_lease(struct lcore *l)
 {
-    uint64_t deadline = l->now + l->lease_ticks;
-    if (deadline - l->ticks_deadline < l->lease_ticks / RENEW_SHARE)
+    uint64_t deadline = l->now + l->ticks.lease;
+    if (deadline - l->ticks_deadline < l->ticks.lease / RENEW_SHARE)
         return;
     atomic_store_explicit(&l->shared->ticks_alive, l->now, memory_order_relaxed);
     if (l->ticks_deadline == 0 || l->now >= l->ticks_deadline)
@@ -99,7 +98,7 @@ static void maintain_active(struct lcore *l)
     struct pin_question question = {.lcore = l};
     struct reclaim_now now = {
         .ticks = l->now,
-        .view_ticks = l->view_ticks,
+        .view_ticks = l->ticks.view,
         .ticket_next = l->grace_started + 1,
         .ticket_done = atomic_load_explicit(&l->grace_done, memory_order_acquire),
         .pinned = is_pinned,
@@ -126,9 +125,7 @@ static void maintain_active(struct lcore *l)
 
 static void sweep_sessions(struct lcore *l)
 {
-    if (l->now - l->ticks_upkeep <
-            clock_ns_to_ticks(SWEEP_SESSIONS_NS, l->node->ticks_per_s) ||
-        l->shard_count == 0)
+    if (l->now - l->ticks_upkeep < l->ticks.sweep_sessions || l->shard_count == 0)
         return;
     l->ticks_upkeep = l->now;
     l->clock_ns = clock_realtime_ns();

@@ -93,6 +93,9 @@ struct layout_node {
     uint64_t view_ns;         /* a pin lapses this long after its segment began to retire */
     uint32_t lcore_count;
     uint32_t lease_virtual;   /* 1: no linearizable reads in place (clock may stop) */
+    uint32_t light_fences;    /* 1: lcores fence for registered agents too (membarrier(2), global
+                                 expedited), so these need none between commit and consumer_state */
+    uint32_t reserved;
     char name[LIMIT_NAME_BYTES];
     struct layout_lcore lcores[LIMIT_LCORES];
     struct layout_lease leases[LIMIT_LCORES];
