@@ -19,7 +19,7 @@
 #define WINDOW 64u
 #define IDLE_SHARDS 1024u
 #define IDLE_SETTLE_NS (500 * NS_PER_MS)
-#define SECONDS_FOR_MANY_KEYS 15.0 /* shorter runs have no time to fill ten million keys */
+#define KEYS_MANY 10000000u
 
 static const struct pairs_goal goal_none = {PAIRS_NO_GOAL, 0};
 static const struct pairs_goal goal_flat = {PAIRS_AT_MOST, 2.0};
@@ -28,8 +28,9 @@ static const struct pairs_goal goal_idle = {PAIRS_AT_MOST, 2.0};
 struct bench {
     struct report report;
     uint64_t deadline_ns;
-    double seconds;
     double ticks_per_ns;
+    uint64_t seconds_ns; /* the whole run's */
+    uint64_t filled_ns; /* what making the last rig took */
 };
 
 static uint64_t left_ns(const struct bench *b)
@@ -141,38 +142,42 @@ static uint64_t quota_for(uint32_t key_count)
 static int run_against(struct bench *b, struct rig *small, const struct rig_shape *shape,
                        const char *against, uint64_t budget_ns)
 {
+    uint64_t began_ns = clock_boottime_ns();
     struct rig *big = rig_new(shape);
     if (big == NULL)
         return -ENOMEM;
+    b->filled_ns = clock_boottime_ns() - began_ns;
     char name[64];
     if (shape->shard_count != small->shape.shard_count)
         (void)snprintf(name, sizeof name, "write, batch 64, %u shards", shape->shard_count);
     else
         (void)snprintf(name, sizeof name, "write, batch 64, %u keys", shape->key_count);
-    int rc = run_flat(b, small, big, name, against, budget_ns);
+    int rc = run_flat(b, small, big, name, against, min_u64(budget_ns, left_ns(b)));
     rig_delete(big);
     return rc;
 }
 
+/* Ten times the keys each time, as long as the time allows: clearing gigabytes takes machines very different times. */
 static int run_keys(struct bench *b, uint64_t budget_ns)
 {
     struct rig_shape shape = {.key_count = 1000, .shard_count = 16, .quota_bytes = quota_for(1000)};
     struct rig *small = rig_new(&shape);
     if (small == NULL)
         return -ENOMEM;
-    const uint32_t most = b->seconds >= SECONDS_FOR_MANY_KEYS ? 10000000 : 1000000;
-    const uint32_t counts[] = {100000, most};
     int rc = 0;
-    for (size_t i = 0; i < 2 && rc == 0; i++) {
-        shape.key_count = counts[i];
-        shape.quota_bytes = quota_for(counts[i]);
+    for (uint32_t count = 100000; count <= KEYS_MANY && rc == 0; count *= 10) {
+        uint64_t fill_ns = count == 100000 ? 0 : b->filled_ns * 11 + budget_ns;
+        if (fill_ns > left_ns(b)) {
+            struct report_row *row = &b->report.rows[b->report.row_count - 1];
+            size_t length = strlen(row->note);
+            (void)snprintf(row->note + length, sizeof row->note - length,
+                           "; no time for %u keys, try --seconds %.0f", count,
+                           (double)(fill_ns + b->seconds_ns) / 1e9);
+            break;
+        }
+        shape.key_count = count;
+        shape.quota_bytes = quota_for(count);
         rc = run_against(b, small, &shape, "1,000 keys", budget_ns);
-    }
-    if (rc == 0 && most != 10000000) {
-        struct report_row *row = &b->report.rows[b->report.row_count - 1];
-        size_t length = strlen(row->note);
-        (void)snprintf(row->note + length, sizeof row->note - length,
-                       "; 10,000,000 keys need --seconds %.0f", SECONDS_FOR_MANY_KEYS);
     }
     rig_delete(small);
     return rc;
@@ -331,7 +336,7 @@ static int run(struct bench *b)
     struct rig *rig = rig_new(&shape);
     if (rig == NULL)
         return -ENOMEM;
-    int rc = run_batches(b, rig, all_ns * 3 / 10);
+    int rc = run_batches(b, rig, all_ns / 4);
     rig_delete(rig);
     if (rc == 0)
         rc = run_shards(b, all_ns / 10);
@@ -341,7 +346,7 @@ static int run(struct bench *b)
         rc = run_idle(b, min_u64(all_ns / 7, 3 * NS_PER_S));
     /* Last, since filling takes its own time: what is left, less that. */
     if (rc == 0)
-        rc = run_keys(b, left_ns(b) / 5);
+        rc = run_keys(b, left_ns(b) / 6);
     return rc;
 }
 
@@ -353,8 +358,8 @@ int bench_append(int argc, char **argv)
     struct bench *b = calloc(1, sizeof *b);
     if (b == NULL)
         return BENCH_REFUSED;
-    b->seconds = options.seconds;
-    b->deadline_ns = clock_boottime_ns() + (uint64_t)(options.seconds * 1e9);
+    b->seconds_ns = (uint64_t)(options.seconds * 1e9);
+    b->deadline_ns = clock_boottime_ns() + b->seconds_ns;
     report_init(&b->report, "append");
     b->ticks_per_ns = b->report.machine.ticks_per_ns;
     int rc = machine_cpu(0) < 0 ? -errno : machine_pin(CLIENT_CPU);

@@ -69,7 +69,7 @@ int client_put_many(struct client *c, uint64_t nth, uint64_t count, uint32_t win
     for (uint64_t i = nth; i < nth + count && rc == 0; i++) {
         char key[KEYS_LENGTH];
         uint64_t value[KEYS_VALUE_BYTES / 8] = {i};
-        keys_text(keys_shuffle(i, c->key_bits), key);
+        keys_text(keys_shuffle_write(i, c->key_bits), key);
         struct dunlin_write write = {
             .operation = DUNLIN_PUT,
             .key = key,
@@ -190,7 +190,7 @@ static _Noreturn void writer_run(const struct client_writer *w, const struct dae
     if (client_open(&c, d, key_bits, 1) != 0)
         _exit(1);
     for (uint64_t nth = 0;; nth += WRITER_STEP) {
-        if (client_put_many(&c, nth * 13, WRITER_STEP, FILL_WINDOW) != 0)
+        if (client_put_many(&c, nth, WRITER_STEP, FILL_WINDOW) != 0)
             _exit(1);
         /* relaxed: a counter */
         atomic_store_explicit(&w->shared->count, nth + WRITER_STEP, memory_order_relaxed);

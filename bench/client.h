@@ -27,7 +27,7 @@ void client_close(struct client *c);
 /* Write every key once, in random order, many in flight.  Returns 0, or -errno after a word. */
 MUST_USE int client_fill(struct client *c);
 
-/* Write count keys from the nth on of the random order, at most window in flight; all are answered
+/* Write count keys from the nth on of the order of writing, at most window in flight; all are answered
  * when it returns.  As client_fill. */
 MUST_USE int client_put_many(struct client *c, uint64_t nth, uint64_t count, uint32_t window);
 

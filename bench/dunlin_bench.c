@@ -21,6 +21,7 @@ static const struct bench_entry {
     {"read", bench_read, "get in place, against plain memory reads, liburcu and LMDB"},
     {"ring", bench_ring, "agent ring round trip and stream, against bare cache lines and rte_ring"},
     {"append", bench_append, "what a write costs in the engine and through libdunlin, idle cost"},
+    {"fleet", bench_fleet, "recorded fleets replayed into a running daemon, and checked (fleet --help)"},
 };
 
 static const char *const benches_later[] = {"replicate", "transport", "merge", "failover", "scale"};

@@ -104,6 +104,9 @@ MUST_USE int fleet_telemetry_get(const struct fleet *f, struct dunlin_space *tel
 bool fleet_telemetry_agrees(const struct fleet_slot *slot,
                             const struct fleet_telemetry_state *state);
 
+/* For processes that sleep most of the time; keeps the nice value 0. */
+void fleet_short_slice(void);
+
 /* Bodies of the forked processes; return the exit code. */
 int fleet_agent_main(const struct fleet *f, struct fleet_region *region);
 int fleet_observer_main(const struct fleet *f);

@@ -9,8 +9,9 @@
 
 #define ROWS_PER_PASS 64u
 #define COMPLETIONS 256u
-#define NAP_MIN_NS 50000u
-#define NAP_MAX_NS (2 * NS_PER_MS)
+#define COMMAND_NAP_NS 50000u    /* while a command waits to be tried again */
+#define NAP_MIN_NS NS_PER_MS     /* rows are taken together: a wake-up costs more than a row */
+#define NAP_MAX_NS (10 * NS_PER_MS)
 #define DRAIN_NS (5 * NS_PER_S) /* at the end, for what is in flight */
 
 void fleet_todo(struct fleet_process *p, uint32_t flyer)
@@ -369,7 +370,7 @@ static void nap(struct fleet_process *p, int64_t wait_us, bool blocked)
     uint64_t ns = speed == 0 ? NAP_MAX_NS : (uint64_t)((double)wait_us / (double)speed * 1e9);
     ns = min_u64(max_u64(ns, NAP_MIN_NS), NAP_MAX_NS);
     if (p->todo_count > 0)
-        ns = NAP_MIN_NS;
+        ns = COMMAND_NAP_NS;
     if (p->commands > 0 || blocked) {
         (void)collect(p, ns, false);
     } else {
@@ -407,7 +408,7 @@ static void drain(struct fleet_process *p)
     do {
         p->now_ns = clock_boottime_ns();
         run_todo(p);
-        (void)collect(p, NAP_MIN_NS, false);
+        (void)collect(p, COMMAND_NAP_NS, false);
         if (fleet_start(p->handle) != p->start)
             start_again(p);
     } while (p->now_ns < until && (p->commands > 0 || dunlin_in_flight(p->handle) > 0));

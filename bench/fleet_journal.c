@@ -4,9 +4,8 @@
 
 #define WAIT_NS 200000
 
-void fleet_region_init(struct fleet_region *r, uint32_t process, uint32_t life, uint32_t slot_count)
+void fleet_region_init(struct fleet_region *r, uint32_t life, uint32_t slot_count)
 {
-    r->process = process;
     r->life = life;
     r->slot_count = slot_count;
     r->slots_at = align_up(sizeof(*r), PAGE);

@@ -97,6 +97,7 @@ struct fleet_region {
     _Atomic uint64_t start;      /* of the daemon that slots hold for; 0: in between */
     _Atomic int64_t virtual_us;  /* up to where this process has replayed; INT64_MAX: has no rows */
     _Atomic int32_t last_refusal; /* -errno */
+    _Atomic uint32_t is_dead;     /* supervisor: its process was killed, its slots no longer hold */
     uint32_t process, life;
     uint32_t slot_count;
     uint64_t slots_at; /* bytes from here */
@@ -117,8 +118,8 @@ static inline struct fleet_slot *fleet_region_slots(const struct fleet_region *r
     return (struct fleet_slot *)((uintptr_t)r + r->slots_at);
 }
 
-/* r: zeros.  Before its process is forked. */
-void fleet_region_init(struct fleet_region *r, uint32_t process, uint32_t life, uint32_t slot_count);
+/* r: zeros.  Before any process is forked; process is set when its own is. */
+void fleet_region_init(struct fleet_region *r, uint32_t life, uint32_t slot_count);
 
 /* relaxed: one writer, and who reads wants no order */
 static inline void fleet_count(struct fleet_region *r, enum fleet_counter counter, uint64_t by)

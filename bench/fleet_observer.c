@@ -77,6 +77,7 @@ static bool still(const struct observer *o, const struct target *t)
 {
     return atomic_load_explicit(&t->slot->state, memory_order_acquire) == FLEET_SLOT_LIVE && /* S2 */
            word(&t->slot->owner) == t->owner && word(&t->region->start) == t->start &&
+           atomic_load_explicit(&t->region->is_dead, memory_order_acquire) == 0 && /* D2 */
            fleet_start(o->handle) == t->start;
 }
 

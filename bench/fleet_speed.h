@@ -1,33 +1,34 @@
 /* fleet_speed - how fast to replay: as fast as commands stay quick.
  *
  * Pure.  Each period the supervisor tells what it saw; the answer is the speed of the virtual clock for
- * the next one.  Additive increase, multiplicative decrease (Chiu and Jain, 1989), after a doubling
- * start like TCP's, with two signals: the 99th percentile of command latency above the limit, and a
- * fleet that falls behind its clock, whose nominal speed then means nothing. */
+ * the next one.  What is wanted is a percentile over the whole run, so it is kept as a budget: each
+ * command pays in FLEET_SPEED_SHARE, each one slower than the limit takes out 1.  While there is
+ * credit the speed rises; in debt it falls (additive increase, multiplicative decrease: Chiu and Jain,
+ * 1989), steeply below the speed at which it last fell and gently near it (as CUBIC does, RFC 9438).
+ * A fleet that falls behind its clock is slowed down to what it achieves. */
 #ifndef DUNLIN_BENCH_FLEET_SPEED_H
 #define DUNLIN_BENCH_FLEET_SPEED_H
 
 #include "engine/base.h"
 
-#define FLEET_SPEED_MIN 1.0
+#define FLEET_SPEED_MIN 100.0 /* slower than that, it is not this load that makes commands slow */
 #define FLEET_SPEED_MAX 10000000.0
-#define FLEET_SPEED_SAMPLES 100u /* fewer commands than that say nothing about a 99th percentile */
+#define FLEET_SPEED_SHARE 0.008 /* of commands may be slow; below the 0.01 of a 99th percentile */
 
 struct fleet_speed {
-    double speed;      /* recorded seconds per second */
-    uint64_t limit_ns; /* of the 99th percentile */
-    double step;       /* of an increase, once it has fallen */
-    bool has_fallen;
+    double speed;   /* recorded seconds per second */
+    double ceiling; /* at which it fell; 0: never */
+    double credit;  /* commands that may still be slow; negative: debt */
 };
 
 /* What was seen in a period. */
 struct fleet_seen {
     uint64_t command_count;
-    uint64_t p99_ns;
-    double achieved; /* recorded seconds that the slowest agent advanced per second; 0: unknown */
+    uint64_t slow_count; /* of them, slower than the limit */
+    double achieved;     /* recorded seconds that the slowest process advanced per second */
 };
 
-void fleet_speed_init(struct fleet_speed *s, double speed, uint64_t limit_ns);
+void fleet_speed_init(struct fleet_speed *s, double speed);
 double fleet_speed_next(struct fleet_speed *s, const struct fleet_seen *seen);
 
 #endif

@@ -26,16 +26,26 @@ static ALWAYS_INLINE uint32_t keys_shuffle(uint64_t nth, uint32_t bits)
     return (uint32_t)(x ^ x >> half);
 }
 
-/* Key number to text: "bench-k:" and eight letters a .. p, which sort as the numbers do. */
+/* The nth key in another random order, in which the benches write: were it the order of reading, the
+ * records would lie in it, too, and reading them would be no random access. */
+static ALWAYS_INLINE uint32_t keys_shuffle_write(uint64_t nth, uint32_t bits)
+{
+    return keys_shuffle((uint64_t)keys_shuffle(nth, bits) * 5 + 3, bits);
+}
+
+/* Key number to text: "bench-k:" and eight letters a .. p, which sort as the numbers do.
+ * Why one store of 16 bytes: whoever copies the key with one load would otherwise wait until both
+ * halves are written back, and with that for every read before it. */
 static ALWAYS_INLINE void keys_text(uint32_t number, char key[KEYS_LENGTH])
 {
+    typedef uint64_t pair __attribute__((vector_size(KEYS_LENGTH)));
     uint64_t x = number;
     x = (x | x << 16) & UINT64_C(0x0000ffff0000ffff);
     x = (x | x << 8) & UINT64_C(0x00ff00ff00ff00ff);
     x = (x | x << 4) & UINT64_C(0x0f0f0f0f0f0f0f0f);
     x = __builtin_bswap64(x + UINT64_C(0x6161616161616161));
-    memcpy(key, "bench-k:", 8);
-    memcpy(key + 8, &x, 8);
+    pair text = {UINT64_C(0x3a6b2d68636e6562), x}; /* "bench-k:" */
+    memcpy(key, &text, KEYS_LENGTH);
 }
 
 /* 0, but only known once the word is: makes the next operation wait for this one's result, as a

@@ -18,6 +18,7 @@
 #include "bench/histogram.h"
 
 #define SAMPLER_GROUPS_MAX 65536u
+#define SAMPLER_GROUPS_MIN 32u /* however long they take: a median of few says nothing */
 #define SAMPLER_SCALE 1e-3 /* picoseconds to nanoseconds */
 
 struct sampler {
@@ -48,7 +49,8 @@ static ALWAYS_INLINE bool sampler_add(struct sampler *s, uint64_t from, uint64_t
     if (to < s->ticks_warm)
         return true;
     s->ticks[s->count++] = (uint32_t)min_u64(to - from, UINT32_MAX);
-    return to < s->ticks_deadline && s->count < SAMPLER_GROUPS_MAX;
+    return s->count < SAMPLER_GROUPS_MIN ||
+           (to < s->ticks_deadline && s->count < SAMPLER_GROUPS_MAX);
 }
 
 /* Nanoseconds per operation of the median group. */

@@ -35,7 +35,8 @@ static int answer_hello(struct connection *c, const struct attach_request *r, st
     if (error != 0) {
         log_event(LOG_WARN, "attach_refused", LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid),
                   LOG_ERRNO(error));
-        return error;
+        /* Descriptors that we lack would look like a lack of theirs. */
+        return error == -EMFILE || error == -ENFILE ? -EUSERS : error;
     }
     c->attached_ns = clock_boottime_ns();
     c->server->counts.attachments++;

@@ -1,7 +1,7 @@
 /* cli - what the files of the command `dunlin` share: its options and the way it fails.
  *
- * Exit codes and output are a contract that scripts rest on: every error goes to stderr and says what
- * happened, to what, and what to do. */
+ * Exit codes and output are a contract that scripts rest on: every error goes to stderr and says
+ * what happened, to what, and what to do. */
 #ifndef DUNLIN_CONTROL_CLI_H
 #define DUNLIN_CONTROL_CLI_H
 
@@ -23,7 +23,7 @@ struct cli {
     const char *command;
     const char *operands[CLI_OPERANDS_MAX];
     int operand_count;
-    const char *socket; /* NULL: DUNLIN_SOCKET, else the default */
+    const char *socket;  /* NULL: DUNLIN_SOCKET, else the default */
     uint64_t timeout_ms; /* 0: the library's default */
     bool json;
     bool linearizable, local;
@@ -39,7 +39,8 @@ int cli_get(const struct cli *c);
 int cli_delete(const struct cli *c);
 int cli_status(const struct cli *c);
 
-/* Fills c from the arguments.  Returns 0, or -1 with *exit_code when there is nothing more to do. */
+/* Fills c from the arguments.  Returns 0, or -1 with *exit_code when there is nothing more to do.
+ */
 MUST_USE int cli_parse(struct cli *c, int argc, char **argv, int *exit_code);
 
 /* "dunlin: ..." and a line end to stderr; returns exit_code. */

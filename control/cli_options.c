@@ -14,13 +14,15 @@ static const char help_text[] =
     "      --linearizable       the newest, or fail (the default for strong spaces)\n"
     "      --local              what this machine has\n"
     "      --max-age MS         exit 4 if this machine is not sure of it for longer than that\n"
-    "  del SPACE KEY            delete, and print the version; --if-version and --retry as for put\n"
+    "  del SPACE KEY            delete, and print the version; --if-version and --retry as for "
+    "put\n"
     "  status                   what the daemon says of itself\n"
     "\n"
     "The daemon's socket is PATH, else $DUNLIN_SOCKET, else " DUNLIN_SOCKET_DEFAULT ".\n"
     "After -- everything is an operand.\n"
     "\n"
-    "Exit: 0 done, 1 not found or the condition did not hold, 2 usage or bad input, 3 unavailable,\n"
+    "Exit: 0 done, 1 not found or the condition did not hold, 2 usage or bad input, 3 "
+    "unavailable,\n"
     "4 stale, 5 refused, 6 fate unknown (prints the write's name).\n";
 
 int cli_fail(int exit_code, const char *format, ...)
@@ -34,7 +36,8 @@ int cli_fail(int exit_code, const char *format, ...)
     return exit_code;
 }
 
-/* ---- which option belongs where ----------------------------------------------------------------------- */
+/* ---- which option belongs where
+ * ----------------------------------------------------------------------- */
 
 enum option {
     OPTION_SOCKET,
@@ -63,16 +66,11 @@ static const struct {
     enum option option;
     bool takes_value;
 } options[] = {
-    {"--socket", OPTION_SOCKET, true},
-    {"--timeout", OPTION_TIMEOUT, true},
-    {"--json", OPTION_JSON, false},
-    {"--if-version", OPTION_IF_VERSION, true},
-    {"--retry", OPTION_RETRY, true},
-    {"--linearizable", OPTION_LINEARIZABLE, false},
-    {"--local", OPTION_LOCAL, false},
-    {"--max-age", OPTION_MAX_AGE, true},
-    {"--help", OPTION_HELP, false},
-    {"--version", OPTION_VERSION, false},
+    {"--socket", OPTION_SOCKET, true}, {"--timeout", OPTION_TIMEOUT, true},
+    {"--json", OPTION_JSON, false},    {"--if-version", OPTION_IF_VERSION, true},
+    {"--retry", OPTION_RETRY, true},   {"--linearizable", OPTION_LINEARIZABLE, false},
+    {"--local", OPTION_LOCAL, false},  {"--max-age", OPTION_MAX_AGE, true},
+    {"--help", OPTION_HELP, false},    {"--version", OPTION_VERSION, false},
     {"--at", OPTION_LATER, true},
 };
 
@@ -112,7 +110,8 @@ static const struct {
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* ---- parsing ------------------------------------------------------------------------------------------ */
+/* ---- parsing
+ * ------------------------------------------------------------------------------------------ */
 
 struct parse {
     struct cli *c;
@@ -146,14 +145,16 @@ static int apply(struct cli *c, enum option option, const char *name, const char
         c->has_if_version = true;
         if (cli_version_parse(value, &c->if_version) == 0)
             return 0;
-        return cli_fail(CLI_USAGE, "--if-version: '%s' is no version; give one as put and get print it, "
-                        "or 0 for \"must not exist\"", value);
+        return cli_fail(CLI_USAGE,
+                        "--if-version: '%s' is no version; give one as put and get print it, "
+                        "or 0 for \"must not exist\"",
+                        value);
     case OPTION_RETRY:
         c->has_retry = true;
         if (cli_write_id_parse(value, &c->retry) == 0)
             return 0;
-        return cli_fail(CLI_USAGE, "--retry: '%s' is no name of a write; give it as exit 6 printed it",
-                        value);
+        return cli_fail(CLI_USAGE,
+                        "--retry: '%s' is no name of a write; give it as exit 6 printed it", value);
     case OPTION_LINEARIZABLE:
         c->linearizable = true;
         return 0;
@@ -229,8 +230,6 @@ static int check_options(const struct parse *p, uint32_t allowed)
         return cli_fail(CLI_USAGE, "get --at: not in this version");
     if (p->c->linearizable && p->c->local)
         return cli_fail(CLI_USAGE, "--linearizable and --local exclude each other");
-    if (p->c->has_if_version && p->c->has_retry)
-        return 0; /* the repeated write carries the condition it had */
     return 0;
 }
 

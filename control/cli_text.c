@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- numbers ------------------------------------------------------------------------------------------ */
+/* ---- numbers
+ * ------------------------------------------------------------------------------------------ */
 
 /* Digits from *text on, at least one, no leading zero; *text then stands behind them. */
 static int take_number(const char **text, uint64_t maximum, uint64_t *number)
@@ -32,7 +33,8 @@ int cli_number_parse(const char *text, uint64_t maximum, uint64_t *number)
     return take_number(&text, maximum, number) == 0 && *text == 0 ? 0 : -EINVAL;
 }
 
-/* ---- versions ----------------------------------------------------------------------------------------- */
+/* ---- versions
+ * ----------------------------------------------------------------------------------------- */
 
 void cli_version_print(char text[CLI_VERSION_BYTES], struct dunlin_version version)
 {
@@ -50,7 +52,8 @@ int cli_version_parse(const char *text, struct dunlin_version *version)
     return version->lsn != 0 ? 0 : -EINVAL;
 }
 
-/* ---- names of writes ---------------------------------------------------------------------------------- */
+/* ---- names of writes
+ * ---------------------------------------------------------------------------------- */
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -93,17 +96,18 @@ int cli_write_id_parse(const char *text, struct dunlin_write_id *id)
     return 0;
 }
 
-/* ---- values ------------------------------------------------------------------------------------------- */
+/* ---- values
+ * ------------------------------------------------------------------------------------------- */
 
 /* Length of the sequence that this byte begins, with the least code point it may say; 0: none. */
 static unsigned utf8_length(uint8_t first, uint32_t *least)
 {
     static const uint32_t leasts[] = {0, 0x1, 0x80, 0x800, 0x10000};
-    unsigned length = first < 0x80                      ? 1
-                      : first >= 0xc0 && first < 0xe0   ? 2
-                      : first >= 0xe0 && first < 0xf0   ? 3
+    unsigned length = first < 0x80                     ? 1
+                      : first >= 0xc0 && first < 0xe0  ? 2
+                      : first >= 0xe0 && first < 0xf0  ? 3
                       : first >= 0xf0 && first <= 0xf4 ? 4
-                                                        : 0;
+                                                       : 0;
     *least = leasts[length];
     return length;
 }

@@ -1,4 +1,5 @@
-/* cli_text - the small languages of dunlin's command line: versions, names of writes, base64, UTF-8.
+/* cli_text - the small languages of dunlin's command line: versions, names of writes, base64,
+ * UTF-8.
  *
  * Pure.  Everything that comes in is what a person or a script typed. */
 #ifndef DUNLIN_CONTROL_CLI_TEXT_H

@@ -52,7 +52,7 @@ static bool comes_before(const struct events_fault *a, const struct events_fault
 /* Sorted by insertion, which keeps the order of faults of one place. */
 void events_report(const struct events *e, const char *name, FILE *errors)
 {
-    uint32_t order[CONFIG_FAULTS_MAX];
+    uint32_t order[CONFIG_FAULTS_MAX] = {0};
     for (uint32_t i = 0; i < e->fault_count; i++) {
         uint32_t j = i;
         for (; j > 0 && comes_before(&e->faults[i], &e->faults[order[j - 1]]); j--)

@@ -79,8 +79,10 @@ static void on_readable(uv_poll_t *handle, int status, int events)
 {
     (void)events;
     struct connection *c = handle->data;
+    /* libuv has stopped watching it: the socket reported an error, as it does when the peer died
+     * with an answer unread. */
     if (status < 0) {
-        connection_close(c, "error");
+        connection_close(c, "closed");
         return;
     }
     for (uint32_t i = 0; i < SERVER_REQUESTS_PER_TURN; i++) {
@@ -116,7 +118,10 @@ int connection_open(struct server *s, int fd, uint32_t uid, int32_t pid)
     }
     c->poll.data = c;
     s->handles_open++;
-    error = uv_poll_start(&c->poll, UV_READABLE, on_readable);
+    c->admitted = server_admits(s, uid, c->asked_ns);
+    c->paused = !c->admitted;
+    s->counts.throttled += c->paused ? 1 : 0;
+    error = c->paused ? 0 : uv_poll_start(&c->poll, UV_READABLE, on_readable);
     if (error != 0) {
         /* on_closed frees it; the descriptor stays the caller's */
         uv_close((uv_handle_t *)&c->poll, on_closed);
@@ -157,6 +162,9 @@ bool connection_tick(struct connection *c, uint64_t now_ns)
         return false;
     }
     if (c->paused) {
+        c->admitted = c->admitted || server_admits(c->server, c->uid, now_ns);
+        if (!c->admitted)
+            return true;
         c->paused = uv_poll_start(&c->poll, UV_READABLE, on_readable) != 0;
         return true;
     }

@@ -16,7 +16,16 @@ struct connection {
     uint64_t attached_ns;
     uint64_t asked_ns; /* the last request, or the accept; CLOCK_BOOTTIME */
     uint64_t requests; /* bucket */
-    bool paused;       /* not read until the bucket has a token again */
+    bool paused;       /* not read for now: */
+    bool admitted; /* false: its user came too often, and waits for a token of server.visitors */
+};
+
+/* How often users that are not trusted came.  When there are more of them than entries, the one
+ * that has been quiet longest makes room. */
+#define SERVER_VISITORS 64u
+struct visitor {
+    uint32_t uid;
+    uint64_t bucket;
 };
 
 struct server {
@@ -36,6 +45,7 @@ struct server {
     struct status_server counts;
     char *status_text;
     uint64_t status_made_ns;
+    struct visitor visitors[SERVER_VISITORS];
     struct connection *connections[SERVER_CONNECTIONS];
 };
 
@@ -46,6 +56,9 @@ static inline bool server_trusts(const struct server *s, uint32_t uid)
 
 /* Have connection_tick called on everybody soon. */
 void server_tick_start(struct server *s);
+
+/* May this user's next connection be served now?  Takes a token if so. */
+bool server_admits(struct server *s, uint32_t uid, uint64_t now_ns);
 
 /* Take a connected socket.  Returns 0: it is the server's; or -ENOMEM, -errno: it is the caller's.
  */

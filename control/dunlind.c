@@ -15,6 +15,7 @@
 #include "engine/agent/dunlin.h"
 #include "engine/rcu.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 #include <unistd.h>
 
 #define EXIT_USAGE 2
+#define LOOP_DESCRIPTORS 8 /* what the loop and its handles open, and some more */
 
 struct daemon {
     struct config config;
@@ -77,12 +79,24 @@ static void handles_close(struct daemon *d)
     uv_close((uv_handle_t *)&d->interrupt, on_handle_closed);
 }
 
+/* Why: every other thread inherits the block and none of them is ever interrupted; and a signal
+ * that comes while we start or stop waits, so that each end is a clean one. */
+static void signals_hold(int how)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)pthread_sigmask(how, &set, NULL);
+}
+
 /* Why lcores first: what agents were promised is answered or not at all; then nobody uses memory
  * that goes away. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
     log_event(LOG_INFO, "stopping", LOG_NUMBER("signal", number));
+    signals_hold(SIG_BLOCK);
     node_lcores_stop(&d->node);
     server_stop(d->server);
     handles_close(d);
@@ -134,6 +148,22 @@ static void descriptors_raise(const struct node_config *c)
                   LOG_NUMBER("wanted", wanted));
 }
 
+/* Why: libuv aborts the process when it cannot open the pipe of its signals. */
+static int descriptors_left(void)
+{
+    int fds[LOOP_DESCRIPTORS];
+    int count = 0;
+    int error = 0;
+    while (error == 0 && count < LOOP_DESCRIPTORS) {
+        fds[count] = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+        error = fds[count] < 0 ? -errno : 0;
+        count += error == 0 ? 1 : 0;
+    }
+    while (count > 0)
+        (void)close(fds[--count]);
+    return error;
+}
+
 static int spaces_add(struct daemon *d)
 {
     for (uint32_t i = 0; i < d->config.space_count; i++) {
@@ -183,7 +213,9 @@ static int start(struct daemon *d, enum step *reached)
     error = spaces_add(d);
     if (error != 0)
         return error;
-    error = uv_loop_init(&d->loop);
+    error = descriptors_left();
+    if (error == 0)
+        error = uv_loop_init(&d->loop);
     if (error != 0)
         return failed("loop", error);
     *reached = STEP_LOOP;
@@ -212,6 +244,7 @@ static int serve(struct daemon *d)
                   LOG_NUMBER("start", d->node.start), LOG_TEXT("socket", d->config.socket_path));
         (void)puts("ready");
         (void)fflush(stdout);
+        signals_hold(SIG_UNBLOCK);
         (void)uv_run(&d->loop, UV_RUN_DEFAULT);
         server_free(d->server);
         reached = STEP_LOOP;
@@ -253,6 +286,10 @@ static int arguments_read(int argc, char **argv, struct arguments *a)
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
     };
+    if (argc > 1 && strcmp(argv[1], "dev") == 0) {
+        (void)fputs("dunlind: dev: not in this version\n", stderr);
+        return EXIT_USAGE;
+    }
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'c':
@@ -271,10 +308,6 @@ static int arguments_read(int argc, char **argv, struct arguments *a)
             usage(stderr);
             return EXIT_USAGE;
         }
-    }
-    if (optind < argc && strcmp(argv[optind], "dev") == 0) {
-        (void)fputs("dunlind: dev: not in this version\n", stderr);
-        return EXIT_USAGE;
     }
     if (optind < argc || a->config == NULL) {
         usage(stderr);
@@ -298,6 +331,7 @@ int main(int argc, char **argv)
     descriptors_raise(&daemon.config.node);
     /* A peer or a reader of our output that goes away is an error code, not a signal. */
     (void)signal(SIGPIPE, SIG_IGN);
+    signals_hold(SIG_BLOCK);
     qsbr_thread_register();
     qsbr_offline();
     qsbr_defer_start();

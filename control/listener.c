@@ -118,6 +118,7 @@ static int socket_listen(struct listener *l, uint32_t mode)
         return -errno;
     l->device = status.st_dev;
     l->inode = status.st_ino;
+    /* Why once more: a default ACL of the directory counts instead of umask. */
     if (chmod(l->address.sun_path, (mode_t)mode) != 0 || listen(l->fd, BACKLOG) != 0)
         return -errno;
     return 0;

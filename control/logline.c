@@ -115,13 +115,14 @@ static struct {
     uint64_t dropped;
 } logline_state;
 
-static bool may_write(uint64_t ns)
+static bool may_write(enum log_level level, uint64_t ns)
 {
+    uint64_t allowed = level == LOG_INFO ? LOGLINES_PER_S - LOGLINES_PER_S / 4 : LOGLINES_PER_S;
     if (ns / NS_PER_S != logline_state.second) {
         logline_state.second = ns / NS_PER_S;
         logline_state.lines = 0;
     }
-    if (logline_state.lines >= LOGLINES_PER_S)
+    if (logline_state.lines >= allowed)
         return false;
     /* A pipe that polls writable takes a line of this size whole: it is shorter than PIPE_BUF. */
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -134,7 +135,7 @@ void logline_write(enum log_level level, const char *event, const struct log_fie
     char line[LOGLINE_BYTES];
     char dropped[40];
     uint64_t ns = clock_realtime_ns();
-    if (!may_write(ns)) {
+    if (!may_write(level, ns)) {
         logline_state.dropped++;
         return;
     }

@@ -1,5 +1,6 @@
 #include "control/server.h"
 
+#include "control/bucket.h"
 #include "control/connection.h"
 #include "control/logline.h"
 
@@ -24,6 +25,30 @@ static bool may_connect(const struct server *s, uint32_t uid)
     if (s->connection_count >= SERVER_CONNECTIONS)
         return false;
     return server_trusts(s, uid) || count_of_uid(s, uid) < SERVER_CONNECTIONS_PER_UID;
+}
+
+/* A whole fleet at once, then what a fleet in trouble needs; a loop of attach and detach by one
+ * user then costs control a few per cent. */
+static const struct bucket_rate visitor_rate = {.interval_ns = 5 * NS_PER_MS,
+                                                .burst = LIMIT_AGENTS_PER_UID};
+
+static struct visitor *visitor_of(struct server *s, uint32_t uid)
+{
+    struct visitor *quietest = &s->visitors[0];
+    for (uint32_t i = 0; i < SERVER_VISITORS; i++) {
+        struct visitor *v = &s->visitors[i];
+        if (v->bucket != 0 && v->uid == uid)
+            return v;
+        if (v->bucket < quietest->bucket)
+            quietest = v;
+    }
+    *quietest = (struct visitor){.uid = uid};
+    return quietest;
+}
+
+bool server_admits(struct server *s, uint32_t uid, uint64_t now_ns)
+{
+    return server_trusts(s, uid) || bucket_take(&visitor_of(s, uid)->bucket, &visitor_rate, now_ns);
 }
 
 /* ---- the clock of waiting

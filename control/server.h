@@ -7,7 +7,8 @@
  * Bounded, so that no peer hurts another:
  *   connections      SERVER_CONNECTIONS in all; one uid that is neither root nor the daemon's own
  *                    holds at most SERVER_CONNECTIONS_PER_UID; one that has not said HELLO
- *                    is closed after SERVER_IDLE_NS without a request
+ *                    is closed after SERVER_IDLE_NS without a request; who comes more often
+ *                    than 200 times a second, in the long run, waits his turn
  *   requests         SERVER_REQUESTS_PER_TURN per connection and loop iteration, and a token bucket
  *                    each; who is faster is not read for a while
  *   status           text for strangers is at most SERVER_STATUS_AGE_NS old, not made for each

@@ -14,11 +14,10 @@ static uint64_t pad_bytes(const struct record *p)
     return ((uint64_t)p->flags | (uint64_t)p->operation << 8) * 8;
 }
 
-/* Where a record is referred to from: its key's slot, or the link of a newer, pending version.  NULL:
- * from nowhere, it is dead. */
-static int reference_of(struct shard *s, const struct record *r, uint64_t offset,
-                        struct index_place *place, _Atomic uint64_t **reference)
+int clean_reference(struct shard *s, uint64_t offset, struct index_place *place,
+                    _Atomic uint64_t **reference)
 {
+    const struct record *r = (const void *)(s->arena + offset);
     *reference = NULL;
     int error = index_find(&s->index, r->hash, record_key(r), r->key_length, place);
     if (error != 0 || place->value == 0)
@@ -62,7 +61,7 @@ static int clean_keyed(struct shard *s, const struct record *r, uint64_t offset)
 {
     struct index_place place;
     _Atomic uint64_t *reference;
-    int error = reference_of(s, r, offset, &place, &reference);
+    int error = clean_reference(s, offset, &place, &reference);
     if (error != 0 || reference == NULL)
         return error;
     bool in_slot = reference == place.slot;
@@ -132,7 +131,7 @@ static bool victim_is_dead(const struct shard *s)
                                 memory_order_relaxed) == 0;
 }
 
-/* A victim whose records are all committed. */
+/* A victim whose records are all committed, and that no peer needs. */
 static bool victim_choose(struct shard *s)
 {
     struct cleaner *c = &s->cleaner;
@@ -144,7 +143,8 @@ static bool victim_choose(struct shard *s)
     uint64_t lsn_start = atomic_load_explicit(&oldest->lsn_start, memory_order_relaxed);
     uint32_t kind = atomic_load_explicit(&oldest->kind, memory_order_relaxed);
     if (kind == FRAME_TAIL &&
-        lsn_start + (UINT64_C(1) << s->geometry.segment_shift) > s->lsn_committed)
+        lsn_start + (UINT64_C(1) << s->geometry.segment_shift) >
+            min_u64(s->lsn_committed, s->lsn_kept))
         return false;
     c->cleaning = log_queue_pop(&s->log, &c->victim);
     c->position = 0;

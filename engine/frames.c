@@ -20,28 +20,26 @@ static uint32_t frames_within(const struct frames *f, uint32_t chunk_count)
     return (uint32_t)min_u64(n, g->frames_per_shard);
 }
 
-uint32_t frames_available(const struct frames *f)
+uint32_t frames_total(const struct frames *f)
 {
     /* relaxed: a bound that control moves now and then; a late look only delays */
     uint32_t limit = atomic_load_explicit(&f->header->chunk_limit, memory_order_relaxed);
-    uint32_t within = frames_within(f, limit);
+    return frames_within(f, limit);
+}
+
+uint32_t frames_existing(const struct frames *f)
+{
+    /* relaxed: only a count; frames_take loads it with acquire before it uses a chunk */
+    uint32_t count = atomic_load_explicit(&f->header->chunk_count, memory_order_relaxed);
+    return frames_within(f, count);
+}
+
+uint32_t frames_available(const struct frames *f)
+{
+    uint32_t within = frames_total(f);
     uint32_t fresh = within > f->fresh_next ? within - f->fresh_next : 0;
     uint32_t all = f->free_count + fresh;
     return all > f->reserved ? all - f->reserved : 0;
-}
-
-bool frames_reserve(struct frames *f, uint32_t n)
-{
-    if (frames_available(f) < n)
-        return false;
-    f->reserved += n;
-    return true;
-}
-
-void frames_unreserve(struct frames *f, uint32_t n)
-{
-    ASSERT(f->reserved >= n);
-    f->reserved -= n;
 }
 
 static uint32_t chunk_of(const struct frames *f, uint32_t n)
@@ -51,18 +49,48 @@ static uint32_t chunk_of(const struct frames *f, uint32_t n)
     return (uint32_t)(((uint64_t)last * g->shard_count + f->shard) / g->frames_per_chunk);
 }
 
-/* Ask for the next chunk when this one is half used, so that making it delays nobody. */
-static void ask_for_chunks(struct frames *f)
+static void want_chunks(struct frames *f, uint32_t wanted)
 {
-    const struct layout_geometry *g = &f->header->geometry;
-    uint32_t ahead = 2 + g->frames_per_chunk / (2 * g->shard_count);
-    uint32_t wanted = chunk_of(f, f->fresh_next + ahead) + 1;
     uint32_t old = atomic_load_explicit(f->chunks_wanted, memory_order_relaxed);
     /* relaxed: a number, nothing hangs on it; the waker orders it before control looks */
     while (old < wanted && !atomic_compare_exchange_weak_explicit(
                                f->chunks_wanted, &old, wanted, memory_order_relaxed,
                                memory_order_relaxed)) {
     }
+}
+
+/* Ask for the next chunk when this one is half used, so that making it delays nobody. */
+static void ask_ahead(struct frames *f)
+{
+    const struct layout_geometry *g = &f->header->geometry;
+    uint32_t ahead = 2 + g->frames_per_chunk / (2 * g->shard_count);
+    want_chunks(f, chunk_of(f, f->fresh_next + ahead) + 1);
+}
+
+void frames_ask(struct frames *f)
+{
+    /* relaxed: as in frames_existing */
+    uint32_t count = atomic_load_explicit(&f->header->chunk_count, memory_order_relaxed);
+    if (frames_existing(f) < f->header->geometry.frames_per_shard)
+        want_chunks(f, count + 1);
+}
+
+bool frames_reserve(struct frames *f, uint32_t n)
+{
+    uint32_t existing = frames_existing(f);
+    uint32_t fresh = existing > f->fresh_next ? existing - f->fresh_next : 0;
+    if (f->free_count + fresh < f->reserved + n) {
+        frames_ask(f);
+        return false;
+    }
+    f->reserved += n;
+    return true;
+}
+
+void frames_unreserve(struct frames *f, uint32_t n)
+{
+    ASSERT(f->reserved >= n);
+    f->reserved -= n;
 }
 
 static void set_entry(struct frames *f, uint32_t frame, enum frame_kind kind, uint64_t lsn_start)
@@ -86,7 +114,7 @@ int frames_take(struct frames *f, enum frame_kind kind, uint64_t lsn_start, uint
     }
     if (f->fresh_next >= g->frames_per_shard)
         return -ENOSPC;
-    ask_for_chunks(f);
+    ask_ahead(f);
     /* acquire: pairs with control's release after it mapped the chunk */
     uint32_t chunks = atomic_load_explicit(&f->header->chunk_count, memory_order_acquire);
     uint32_t chunk = chunk_of(f, f->fresh_next);

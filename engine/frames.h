@@ -9,6 +9,10 @@
 #include "engine/base.h"
 #include "engine/layout.h"
 
+/* Frames that all but the cleaner leave free: what is live in one victim fits what is left of its base
+ * segment and one more. */
+#define FRAMES_KEPT 1u
+
 struct frames {
     struct layout_space *header; /* geometry, and chunk_count as control publishes it */
     struct layout_frame *directory;
@@ -27,7 +31,17 @@ void frames_init(struct frames *f, struct layout_space *header, struct layout_fr
  * A chunk that could not be made (chunk_limit) counts for nothing. */
 uint32_t frames_available(const struct frames *f);
 
-/* Promise n available frames to a later frames_take_reserved.  False: there are not so many. */
+/* Frames the shard may have in all: those of its frames_per_shard whose chunks can be made; and those of
+ * them whose chunks are there. */
+uint32_t frames_total(const struct frames *f);
+uint32_t frames_existing(const struct frames *f);
+
+/* Ask control for the next chunk, if there are not all that can be made. */
+void frames_ask(struct frames *f);
+
+/* Promise n frames, of chunks that exist and no others, so that what has begun can end when control finds
+ * no more memory.  False: there are not so many, control has been asked.  Only the cleaner may take a
+ * promised frame, for a while: what it takes it gives back by cleaning. */
 MUST_USE bool frames_reserve(struct frames *f, uint32_t n);
 void frames_unreserve(struct frames *f, uint32_t n);
 

@@ -44,17 +44,19 @@ static struct layout_bucket *bucket_at(const struct index *x, const struct index
     return (struct layout_bucket *)(void *)(x->arena + offset) + (number & ((1u << shift) - 1));
 }
 
-/* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN. */
+/* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN: the cleaner has
+ * what is promised to the growing table, or the last frame is the cleaner's. */
 static int page_ensure(struct index *x, const struct index_table *t, uint32_t number)
 {
     uint32_t shift = page_shift(x);
     _Atomic uint32_t *page = &x->board->pages[t->array][number >> shift];
     if (LIKELY(atomic_load_explicit(page, memory_order_relaxed) != 0))
         return 0;
+    if (t != &x->next && frames_available(x->frames) <= FRAMES_KEPT)
+        return -EAGAIN;
     uint32_t frame;
-    int error = frames_take(x->frames, FRAME_INDEX, 0, &frame);
-    if (error != 0)
-        return error;
+    if (frames_take(x->frames, FRAME_INDEX, 0, &frame) != 0)
+        return -EAGAIN;
     if (t == &x->next)
         frames_unreserve(x->frames, 1);
     _Atomic uint64_t *words = (void *)(x->arena + ((uint64_t)frame << (shift + 6)));
@@ -342,7 +344,8 @@ static void growth_begin(struct index *x)
         return;
     struct index_table next = table_make(x, 1 - x->table.array, x->table.bits + 1);
     uint32_t pages = table_pages(x, &next);
-    if (pages > LIMIT_INDEX_PAGES || !frames_reserve(x->frames, pages))
+    if (pages > LIMIT_INDEX_PAGES || frames_available(x->frames) < pages + FRAMES_KEPT ||
+        !frames_reserve(x->frames, pages))
         return;
     for (uint32_t i = 0; i < pages; i++)
         atomic_store_explicit(&x->board->pages[next.array][i], 0, memory_order_relaxed);

@@ -45,7 +45,7 @@ struct index_place {
     uint32_t chain;             /* buckets in it */
 };
 
-/* Take the first pages.  Returns 0, -EAGAIN (chunk not there yet) or -ENOSPC. */
+/* Take the first pages.  Returns 0 or -EAGAIN (chunk not there yet). */
 MUST_USE int index_init(struct index *x, struct layout_board *board, struct frames *frames,
                         struct reclaim *reclaim, uint8_t *arena);
 

@@ -28,6 +28,8 @@
 #define LIMIT_READ_RETRIES 16u          /* of an in-place read before it goes through the ring */
 
 #define LIMIT_EPOCHS 64u                /* entries of an epoch table; older ones collapse */
+#define LIMIT_LAND_RANGES 16u           /* gaps a follower keeps track of; more are asked for again */
+#define LIMIT_LAND_SEGMENTS 2u          /* segments that may get bytes ahead of the log's end */
 #define LIMIT_PENDING 1024u             /* operations of a shard appended and not yet committed */
 #define LIMIT_SESSIONS 4096u            /* per shard */
 #define LIMIT_SESSION_WINDOW 64u        /* operations of a session in flight per shard (W) */

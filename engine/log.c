@@ -1,7 +1,7 @@
 #include "engine/log.h"
 
 void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t number,
-              uint64_t lsn_start, uint32_t *queue_memory)
+              uint64_t lsn_start, uint32_t *memory)
 {
     uint32_t shift = frames->header->geometry.segment_shift;
     ASSERT(lsn_start != 0 && (lsn_start & ((UINT64_C(1) << shift) - 1)) == 0);
@@ -12,7 +12,8 @@ void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t num
         .segment_shift = shift,
         .lsn_end = lsn_start,
         .lsn_ceiling = lsn_start,
-        .queue = queue_memory,
+        .queue = memory,
+        .by_lsn = memory + frames->header->geometry.frames_per_shard,
     };
 }
 
@@ -57,6 +58,11 @@ static void segment_close(struct log *l, struct log_segment *s)
     s->base = NULL;
 }
 
+static uint32_t *by_lsn(const struct log *l, uint64_t lsn)
+{
+    return &l->by_lsn[(lsn >> l->segment_shift) % l->frames->header->geometry.frames_per_shard];
+}
+
 static int segment_open(struct log *l, struct log_segment *s, enum frame_kind kind)
 {
     uint32_t frame;
@@ -67,6 +73,8 @@ static int segment_open(struct log *l, struct log_segment *s, enum frame_kind ki
         .base = l->arena + ((uint64_t)frame << l->segment_shift),
         .frame = frame,
     };
+    if (kind == FRAME_TAIL)
+        *by_lsn(l, l->lsn_end) = frame + 1;
     return 0;
 }
 
@@ -86,7 +94,7 @@ static int tail_make_room(struct log *l, uint64_t size)
         segment_fill_up(l, &l->tail);
         segment_close(l, &l->tail);
     }
-    if (frames_available(l->frames) <= LOG_FRAMES_KEPT)
+    if (frames_available(l->frames) <= FRAMES_KEPT)
         return -ENOSPC;
     return segment_open(l, &l->tail, FRAME_TAIL);
 }
@@ -154,4 +162,105 @@ int log_base_claim(struct log *l, struct log_segment *base, uint64_t size, uint6
     *offset = (uint64_t)(base->base + base->used - l->arena);
     base->used += (uint32_t)size;
     return 0;
+}
+
+/* ---- the tail as bytes ----------------------------------------------------------------------------- */
+
+static uint64_t segment_start(const struct log *l, uint64_t lsn)
+{
+    return lsn & ~((uint64_t)segment_bytes(l) - 1);
+}
+
+const uint8_t *log_bytes_at(const struct log *l, uint64_t lsn, uint64_t *available)
+{
+    uint32_t known = *by_lsn(l, lsn);
+    if (lsn >= l->lsn_end || known == 0)
+        return NULL;
+    const struct layout_frame *entry = &l->frames->directory[known - 1];
+    /* Why both: a frame may have been retired, or serve another LSN of the same remainder. */
+    if (atomic_load_explicit(&entry->kind, memory_order_relaxed) != FRAME_TAIL ||
+        atomic_load_explicit(&entry->lsn_start, memory_order_relaxed) != segment_start(l, lsn))
+        return NULL;
+    uint64_t position = lsn - segment_start(l, lsn);
+    *available = min_u64(segment_bytes(l) - position, l->lsn_end - lsn);
+    return l->arena + ((uint64_t)(known - 1) << l->segment_shift) + position;
+}
+
+void log_tail_adopt(struct log *l, uint32_t frame)
+{
+    ASSERT(l->lsn_end == segment_start(l, l->lsn_end));
+    if (l->tail.base != NULL) {
+        ASSERT(l->tail.used == segment_bytes(l));
+        segment_close(l, &l->tail);
+    }
+    l->tail = (struct log_segment){
+        .base = l->arena + ((uint64_t)frame << l->segment_shift),
+        .frame = frame,
+    };
+    *by_lsn(l, l->lsn_end) = frame + 1;
+}
+
+void log_tail_advance(struct log *l, uint64_t bytes)
+{
+    ASSERT(l->tail.used + bytes <= segment_bytes(l));
+    l->tail.used += (uint32_t)bytes;
+    l->lsn_end += bytes;
+}
+
+static uint64_t lsn_start_of(const struct log *l, uint32_t frame)
+{
+    return atomic_load_explicit(&l->frames->directory[frame].lsn_start, memory_order_relaxed);
+}
+
+static bool is_tail(const struct log *l, uint32_t frame)
+{
+    return atomic_load_explicit(&l->frames->directory[frame].kind, memory_order_relaxed) ==
+           FRAME_TAIL;
+}
+
+/* Take a full tail segment that starts in [from, to) off the queue, wherever it stands there. */
+static bool queue_take(struct log *l, uint64_t from, uint64_t to, uint32_t *frame)
+{
+    uint32_t capacity = l->frames->header->geometry.frames_per_shard;
+    for (uint32_t i = l->queue_count; i-- > 0;) {
+        uint32_t *at = &l->queue[(l->queue_head + i) % capacity];
+        if (!is_tail(l, *at) || lsn_start_of(l, *at) < from || lsn_start_of(l, *at) >= to)
+            continue;
+        *frame = *at;
+        for (uint32_t next = i + 1; next < l->queue_count; next++)
+            l->queue[(l->queue_head + next - 1) % capacity] =
+                l->queue[(l->queue_head + next) % capacity];
+        l->queue_count--;
+        return true;
+    }
+    return false;
+}
+
+bool log_take_above(struct log *l, uint64_t lsn, uint32_t *frame)
+{
+    if (l->tail.base != NULL && lsn_start_of(l, l->tail.frame) >= lsn) {
+        *frame = l->tail.frame;
+        l->tail.base = NULL;
+        return true;
+    }
+    return queue_take(l, lsn, UINT64_MAX, frame);
+}
+
+bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced)
+{
+    uint64_t start = segment_start(l, lsn);
+    l->lsn_end = lsn;
+    if (start == lsn)
+        return false;
+    if (l->tail.base != NULL)
+        *replaced = l->tail.frame;
+    else if (!queue_take(l, start, lsn, replaced))
+        ASSERT(false); /* what is not committed is not cleaned */
+    l->tail = (struct log_segment){
+        .base = l->arena + ((uint64_t)frame << l->segment_shift),
+        .frame = frame,
+        .used = (uint32_t)(lsn - start),
+    };
+    *by_lsn(l, start) = frame + 1;
+    return true;
 }

@@ -38,17 +38,14 @@ struct log {
     struct log_segment tail; /* lsn_end lies in it */
     uint32_t *queue;         /* full segments, oldest first; ring of frames_per_shard */
     uint32_t queue_head, queue_count;
+    uint32_t *by_lsn; /* tail segments, by number modulo frames_per_shard: frame + 1 */
     struct log_epoch epochs[LIMIT_EPOCHS];
     uint32_t epoch_count;
 };
 
-/* Frames that appends leave to the cleaner: what is live in one victim fits what is left of its base
- * segment and one more. */
-#define LOG_FRAMES_KEPT 1u
-
-/* lsn_start: multiple of the segment size, above 0.  queue_memory: frames_per_shard words. */
+/* lsn_start: multiple of the segment size, above 0.  memory: two zeroed arrays of frames_per_shard. */
 void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t number,
-              uint64_t lsn_start, uint32_t *queue_memory);
+              uint64_t lsn_start, uint32_t *memory);
 
 /* Raise the ceiling; a lower one is ignored. */
 void log_grant(struct log *l, uint64_t lsn_ceiling);
@@ -71,6 +68,22 @@ uint64_t log_epoch_at(const struct log *l, uint64_t lsn);
  * one joins the queue.  Returns 0 and *offset, or as frames_take. */
 MUST_USE int log_base_claim(struct log *l, struct log_segment *base, uint64_t size,
                             uint64_t *offset);
+
+/* The retained bytes at lsn: up to *available of them lie at the address returned (to the end of the
+ * segment or of the log).  NULL: lsn is beyond the end, or behind what the tail still holds. */
+const uint8_t *log_bytes_at(const struct log *l, uint64_t lsn, uint64_t *available);
+
+/* Follower: make frame, whose bytes belong at the log's end, the tail; the old tail is full. */
+void log_tail_adopt(struct log *l, uint32_t frame);
+/* Follower: bytes more of the tail are checked. */
+void log_tail_advance(struct log *l, uint64_t bytes);
+
+/* A segment of the tail that starts at or above lsn, taken off the log, which is cut there; false: none
+ * is left. */
+MUST_USE bool log_take_above(struct log *l, uint64_t lsn, uint32_t *frame);
+/* End the log at lsn.  If that is inside a segment, frame (a copy of it up to lsn) becomes the tail in its
+ * place, and *replaced is the one that was; at a segment's start frame is not used, and false returned. */
+MUST_USE bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced);
 
 /* The oldest full segment, taken off the queue; false if there is none. */
 MUST_USE bool log_queue_pop(struct log *l, uint32_t *frame);

@@ -44,8 +44,8 @@ static int map_shared(uint8_t **base, int fd, uint64_t bytes, int protection, vo
     void *at = mmap(fixed_address, bytes, protection, flags, fd, 0);
     if (at == MAP_FAILED)
         return -errno;
-    /* Why the result does not matter: a kernel without huge pages for shared memory says -EINVAL, and
-     * small pages serve as well. */
+    /* Why the result does not matter: a kernel without huge pages for shared memory says -EINVAL,
+     * and small pages serve as well. */
     if (bytes >= HUGE_PAGE)
         (void)madvise(at, bytes, MADV_HUGEPAGE);
     *base = at;

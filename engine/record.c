@@ -61,6 +61,8 @@ void record_write_pad(uint8_t *destination, uint64_t length)
         uint64_t word;
         memcpy(&word, &pad, 8);
         store_word(destination, word);
+        for (uint64_t i = 1; i < units; i++)
+            store_word(destination + i * 8, 0);
         destination += units * 8;
         length -= units * 8;
     }
@@ -74,6 +76,12 @@ static int64_t check_pad(const uint8_t *bytes, uint64_t available, struct record
         return -EBADMSG;
     if ((uint64_t)pad.units * 8 > available)
         return -EAGAIN;
+    for (uint64_t i = 1; i < pad.units; i++) {
+        uint64_t word;
+        memcpy(&word, bytes + i * 8, 8);
+        if (word != 0)
+            return -EBADMSG;
+    }
     *header = (struct record){.format = pad.format, .kind = pad.kind};
     return (int64_t)pad.units * 8;
 }

@@ -6,7 +6,7 @@
  *
  * Little-endian.  A record starts at a multiple of 8; one of up to 128 bytes does not cross a
  * 128-byte boundary; none crosses a segment.  Gaps are pads, whose first 8 bytes are all there is
- * to say: crc over bytes 4 to 7, format, kind, and the length in 8-byte units at byte 6.
+ * to say: crc over bytes 4 to 7, format, kind, and the length in 8-byte units at byte 6; the rest is 0.
  * crc32c covers the payload first (bytes 64 to the end), then bytes 4 to 63: so the payload can be
  * copied and summed in one pass before the header is known.
  * A version is identified by its log and lsn.  Whoever holds a pointer to a record in a log holds
@@ -45,6 +45,19 @@ enum record_extension {
     RECORD_EXTENSION_DOT = 4,
     RECORD_EXTENSION_DEPENDENCIES = 5,
     RECORD_EXTENSION_EPOCH = 6,
+};
+
+/* Extension RESULT of a void, and EPOCH of an epoch record, heads included. */
+struct record_result {
+    uint16_t type;
+    uint16_t length;
+    uint32_t status; /* enum ring_status */
+};
+struct record_epoch {
+    uint16_t type;
+    uint16_t length;
+    uint32_t lossy;
+    uint64_t epoch, lsn_start, lsn_end_before;
 };
 
 struct record {

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-static uint32_t by_id_size(uint32_t capacity)
+static uint32_t slots_for(uint32_t capacity)
 {
     uint32_t size = 4;
     while (size < 2 * capacity)
@@ -12,19 +12,27 @@ static uint32_t by_id_size(uint32_t capacity)
 
 size_t session_table_bytes(uint32_t capacity)
 {
-    return (size_t)capacity * sizeof(struct session) + by_id_size(capacity) * sizeof(uint32_t);
+    return (size_t)capacity * sizeof(struct session) +
+           2 * (size_t)slots_for(capacity) * sizeof(uint32_t);
 }
 
 void session_table_init(struct session_table *t, uint32_t capacity, void *memory)
 {
     ASSERT(capacity != 0 && capacity <= LIMIT_SESSIONS);
+    uint32_t *slots = (uint32_t *)(void *)((struct session *)memory + capacity);
     *t = (struct session_table){
         .entries = memory,
-        .by_id = (uint32_t *)(void *)((struct session *)memory + capacity),
+        .by_id = slots,
+        .by_lsn = slots + slots_for(capacity),
         .capacity = capacity,
-        .by_id_mask = by_id_size(capacity) - 1,
+        .mask = slots_for(capacity) - 1,
         .free = SESSION_NONE,
     };
+}
+
+static uint32_t spread(uint64_t word)
+{
+    return (uint32_t)((word * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
 }
 
 /* The id is random already; an agent that picks its ids badly only slows down this table's walks,
@@ -33,21 +41,37 @@ static uint32_t id_hash(const uint8_t id[SESSION_ID_BYTES])
 {
     uint64_t words[2];
     memcpy(words, id, sizeof words);
-    return (uint32_t)(((words[0] ^ words[1]) * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+    return spread(words[0] ^ words[1]);
 }
 
-static uint32_t position_of(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES])
+static uint32_t id_position(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES])
 {
-    uint32_t at = id_hash(id) & t->by_id_mask;
+    uint32_t at = id_hash(id) & t->mask;
     while (t->by_id[at] != 0 &&
            memcmp(t->entries[t->by_id[at] - 1].id, id, SESSION_ID_BYTES) != 0)
-        at = (at + 1) & t->by_id_mask;
+        at = (at + 1) & t->mask;
+    return at;
+}
+
+static uint32_t lsn_position(const struct session_table *t, uint64_t lsn)
+{
+    uint32_t at = spread(lsn) & t->mask;
+    while (t->by_lsn[at] != 0 && t->entries[t->by_lsn[at] - 1].lsn_opened != lsn)
+        at = (at + 1) & t->mask;
     return at;
 }
 
 uint32_t session_find(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES])
 {
-    uint32_t entry = t->by_id[position_of(t, id)];
+    uint32_t entry = t->by_id[id_position(t, id)];
+    return entry != 0 ? entry - 1 : SESSION_NONE;
+}
+
+uint32_t session_find_lsn(const struct session_table *t, uint64_t lsn_opened, uint32_t hint)
+{
+    if (hint < t->fresh && t->entries[hint].lsn_opened == lsn_opened)
+        return hint;
+    uint32_t entry = t->by_lsn[lsn_position(t, lsn_opened)];
     return entry != 0 ? entry - 1 : SESSION_NONE;
 }
 
@@ -76,17 +100,21 @@ uint32_t session_open(struct session_table *t, const uint8_t id[SESSION_ID_BYTES
     s->uid = uid;
     s->opening = true;
     s->expiring = false;
-    t->by_id[position_of(t, id)] = slot + 1;
+    t->by_id[id_position(t, id)] = slot + 1;
+    t->by_lsn[lsn_position(t, lsn)] = slot + 1;
     return slot;
 }
 
-struct session *session_get(struct session_table *t, uint32_t slot, uint64_t lsn_opened,
+struct session *session_get(struct session_table *t, uint64_t lsn_opened, uint32_t hint,
                             uint32_t uid)
 {
-    if (slot >= t->fresh || lsn_opened == 0)
+    if (lsn_opened == 0)
+        return NULL;
+    uint32_t slot = session_find_lsn(t, lsn_opened, hint);
+    if (slot == SESSION_NONE)
         return NULL;
     struct session *s = &t->entries[slot];
-    return s->lsn_opened == lsn_opened && s->uid == uid && !s->expiring ? s : NULL;
+    return s->uid == uid && !s->expiring ? s : NULL;
 }
 
 enum session_order session_order(const struct session *s, uint64_t sequence,
@@ -111,26 +139,39 @@ void session_commit_result(struct session *s, uint64_t sequence, struct session_
     s->results[sequence % LIMIT_SESSION_WINDOW] = result;
 }
 
+typedef uint32_t home_function(const struct session *s);
+
+static uint32_t home_by_id(const struct session *s)
+{
+    return id_hash(s->id);
+}
+
+static uint32_t home_by_lsn(const struct session *s)
+{
+    return spread(s->lsn_opened);
+}
+
 /* Knuth, TAOCP 3, 6.4, algorithm R: close the gap, so that no walk meets a tombstone. */
-static void by_id_remove(struct session_table *t, uint32_t at)
+static void slot_remove(const struct session_table *t, uint32_t *slots, uint32_t at,
+                        home_function *home_of)
 {
     uint32_t gap = at;
-    for (uint32_t next = (at + 1) & t->by_id_mask; t->by_id[next] != 0;
-         next = (next + 1) & t->by_id_mask) {
-        uint32_t home = id_hash(t->entries[t->by_id[next] - 1].id) & t->by_id_mask;
-        if (((next - home) & t->by_id_mask) >= ((next - gap) & t->by_id_mask)) {
-            t->by_id[gap] = t->by_id[next];
+    for (uint32_t next = (at + 1) & t->mask; slots[next] != 0; next = (next + 1) & t->mask) {
+        uint32_t home = home_of(&t->entries[slots[next] - 1]) & t->mask;
+        if (((next - home) & t->mask) >= ((next - gap) & t->mask)) {
+            slots[gap] = slots[next];
             gap = next;
         }
     }
-    t->by_id[gap] = 0;
+    slots[gap] = 0;
 }
 
 void session_forget(struct session_table *t, uint32_t slot)
 {
     struct session *s = &t->entries[slot];
     ASSERT(s->lsn_opened != 0);
-    by_id_remove(t, position_of(t, s->id));
+    slot_remove(t, t->by_id, id_position(t, s->id), home_by_id);
+    slot_remove(t, t->by_lsn, lsn_position(t, s->lsn_opened), home_by_lsn);
     s->lsn_opened = 0;
     s->next_free = t->free;
     t->free = slot;

@@ -37,9 +37,10 @@ struct session {
 
 struct session_table {
     struct session *entries;
-    uint32_t *by_id; /* open addressing, linear: entry + 1; 0 empty */
+    uint32_t *by_id;  /* open addressing, linear: entry + 1; 0 empty */
+    uint32_t *by_lsn; /* the same, by opening LSN */
     uint32_t capacity;
-    uint32_t by_id_mask;
+    uint32_t mask; /* of both */
     uint32_t used;
     uint32_t fresh; /* entries never used */
     uint32_t free;  /* list of forgotten ones */
@@ -58,9 +59,12 @@ uint32_t session_open(struct session_table *t, const uint8_t id[SESSION_ID_BYTES
                       uint64_t lsn, uint64_t now_ns);
 bool session_table_is_full(const struct session_table *t);
 
-/* The entry if slot and opening LSN name a living session of this uid, else NULL.  uid 0 and callers
- * that must not be stopped are the caller's business. */
-struct session *session_get(struct session_table *t, uint32_t slot, uint64_t lsn_opened,
+/* Entry of the session that an LSN opened, or SESSION_NONE.  hint: the slot it may have; a slot that
+ * another replica gave out is a wrong hint, and does no harm. */
+uint32_t session_find_lsn(const struct session_table *t, uint64_t lsn_opened, uint32_t hint);
+
+/* The entry if an LSN names a living session of this uid, else NULL. */
+struct session *session_get(struct session_table *t, uint64_t lsn_opened, uint32_t hint,
                             uint32_t uid);
 
 /* How a sequence relates to what was applied. */

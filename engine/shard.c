@@ -1,17 +1,16 @@
 #include "engine/shard.h"
 
-#include "engine/hash.h"
+#include "engine/pending.h"
 #include "engine/plant.h"
 
 #include <string.h>
 
 /* Of what a shard's segments hold, this much may be live: the rest keeps cleaning cheap. */
-#define LIVE_SHARE_NUMERATOR 3u
-#define LIVE_SHARE_DENOMINATOR 4u
+#define LIVE_EIGHTHS 6u
+#define LIVE_EIGHTHS_ASK 5u /* ask for a chunk before it is needed */
+/* Sessions may have a little more, so that a shard full of values can still be told to delete some. */
+#define LIVE_EIGHTHS_SESSIONS 7u
 #define FRAMES_WORKING 3u /* tail, base, and one on its way through reclaim */
-
-#define PENDING_MASK (LIMIT_PENDING - 1)
-_Static_assert((LIMIT_PENDING & PENDING_MASK) == 0, "a ring");
 
 static size_t aligned(size_t bytes)
 {
@@ -20,7 +19,8 @@ static size_t aligned(size_t bytes)
 
 size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max)
 {
-    return aligned(sizeof(struct shard)) + 2 * aligned(g->frames_per_shard * sizeof(uint32_t)) +
+    return aligned(sizeof(struct shard)) + aligned(g->frames_per_shard * sizeof(uint32_t)) +
+           aligned(2 * (size_t)g->frames_per_shard * sizeof(uint32_t)) +
            aligned(g->frames_per_shard * sizeof(struct reclaim_entry)) +
            aligned(LIMIT_PENDING * sizeof(struct shard_pending)) +
            aligned(session_table_bytes(sessions_max));
@@ -37,7 +37,7 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
     log_init(&s->log, &s->frames, c->arena, c->log, align_up(c->lsn_start, segment),
              (uint32_t *)(void *)at);
-    at += aligned(frames * sizeof(uint32_t));
+    at += aligned(2 * (size_t)frames * sizeof(uint32_t));
     reclaim_init(&s->reclaim, c->board, &s->frames, (struct reclaim_entry *)(void *)at);
     at += aligned(frames * sizeof(struct reclaim_entry));
     s->pending = (struct shard_pending *)(void *)at;
@@ -45,22 +45,21 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     session_table_init(&s->sessions, c->sessions_max, at);
 }
 
-/* Extension of one value: head, then the value. */
-struct extension_u32 {
-    uint16_t type;
-    uint16_t length;
-    uint32_t value;
-};
-struct extension_epoch {
-    uint16_t type;
-    uint16_t length;
-    uint32_t lossy;
-    uint64_t epoch, lsn_start, lsn_end_before;
-};
+void shard_epoch_add(struct shard *s, const struct record_epoch *e)
+{
+    struct log_epoch entry = {
+        .epoch = e->epoch,
+        .lsn_start = e->lsn_start,
+        .lsn_end_before = e->lsn_end_before,
+        .lossy = e->lossy,
+    };
+    log_epoch_add(&s->log, &entry);
+    atomic_store_explicit(&s->board->epoch, e->epoch, memory_order_relaxed);
+}
 
 static int epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
 {
-    struct extension_epoch extension = {
+    struct record_epoch extension = {
         .type = RECORD_EXTENSION_EPOCH,
         .length = sizeof extension - 4,
         .epoch = epoch,
@@ -77,14 +76,8 @@ static int epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
     int error = log_append(&s->log, &header, &parts, clock_ns, &offset);
     if (error != 0)
         return error;
-    struct log_epoch entry = {
-        .epoch = epoch,
-        .lsn_start = header.lsn,
-        .lsn_end_before = extension.lsn_end_before,
-    };
-    log_epoch_add(&s->log, &entry);
+    shard_epoch_add(s, &extension);
     shard_live_add(s, offset, record_size(&header));
-    atomic_store_explicit(&s->board->epoch, epoch, memory_order_relaxed);
     shard_commit(s, s->log.lsn_end);
     return 0;
 }
@@ -100,6 +93,7 @@ int shard_init(struct shard *s, const struct shard_config *c)
         .number = c->number,
         .value_bytes_max = c->value_bytes_max,
         .session_ttl_ns = c->session_ttl_ns,
+        .lsn_kept = UINT64_MAX,
     };
     parts_init(s, c);
     shard_grant(s, s->log.lsn_end + (UINT64_C(4) << s->geometry.segment_shift));
@@ -112,39 +106,40 @@ void shard_grant(struct shard *s, uint64_t lsn_ceiling)
     log_grant(&s->log, lsn_ceiling);
 }
 
-/* ---- pending answers --------------------------------------------------------------------------- */
-
-static bool pending_is_full(const struct shard *s)
-{
-    return s->pending_tail - s->pending_head == LIMIT_PENDING;
-}
-
-static struct shard_pending *pending_at(const struct shard *s, uint32_t position)
-{
-    return &s->pending[position & PENDING_MASK];
-}
-
-static struct shard_pending *pending_add(struct shard *s, const struct shard_origin *origin)
-{
-    ASSERT(!pending_is_full(s));
-    struct shard_pending *p = pending_at(s, s->pending_tail++);
-    *p = (struct shard_pending){
-        .origin = *origin,
-        .lsn_wait = s->log.lsn_end,
-        .session_slot = SESSION_NONE,
-    };
-    return p;
-}
-
 /* ---- writes ------------------------------------------------------------------------------------- */
 
-/* Live bytes the shard may hold, besides its index and what that needs to grow. */
-static uint64_t live_bytes_max(const struct shard *s)
+/* What live records may be charged for, besides the index and what that needs to grow. */
+static uint64_t live_charge_max(const struct shard *s, uint32_t frames, unsigned eighths)
 {
     uint32_t taken = index_pages(&s->index) + index_pages_wanted(&s->index) + FRAMES_WORKING;
-    uint32_t frames = s->geometry.frames_per_shard;
     uint64_t usable = frames > taken ? frames - taken : 0;
-    return (usable << s->geometry.segment_shift) * LIVE_SHARE_NUMERATOR / LIVE_SHARE_DENOMINATOR;
+    return (usable << s->geometry.segment_shift) * eighths / 8;
+}
+
+/* Whether live records may be charged for so much.  They must fit the chunks that exist: who counted on
+ * one that control cannot make would have no room left, not even to delete.  Returns 0, RING_QUOTA, or
+ * -EAGAIN: a chunk is on its way. */
+static int charge_admit(struct shard *s, uint64_t charge, unsigned eighths)
+{
+    uint32_t existing = frames_existing(&s->frames);
+    if (LIKELY(charge <= live_charge_max(s, existing, LIVE_EIGHTHS_ASK)))
+        return 0;
+    if (charge > live_charge_max(s, frames_total(&s->frames), eighths)) {
+        counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
+        return RING_QUOTA;
+    }
+    frames_ask(&s->frames);
+    return charge <= live_charge_max(s, existing, eighths) ? 0 : -EAGAIN;
+}
+
+/* A put must fit once it is committed, when what it replaces counts no more; a value that is no larger
+ * than the one before always may. */
+static int put_admit(struct shard *s, const struct shard_write *w, const struct record *head)
+{
+    uint64_t size = record_bytes(w->extension_length, w->key_length, w->value_length);
+    uint64_t charge = shard_charge(s, size);
+    uint64_t freed = head != NULL ? shard_charge(s, record_size(head)) : 0;
+    return charge <= freed ? 0 : charge_admit(s, s->live_charge + charge - freed, LIVE_EIGHTHS);
 }
 
 /* Append; what does not fit now is back-pressure, not an error of the agent. */
@@ -164,14 +159,14 @@ static int append(struct shard *s, struct record *header, const struct record_pa
 }
 
 /* A session's write that is not next in order: answered from what is known, or refused. */
-static int write_out_of_order(struct shard *s, const struct shard_write *w,
+static int write_out_of_order(struct shard *s, const struct shard_write *w, uint32_t slot,
                               enum session_order order, const struct session_result *result)
 {
     if (order == SESSION_REFUSED)
         return RING_SEQUENCE;
     counter_add(s->counters, COUNTER_DUPLICATES, 1);
     struct shard_pending *p = pending_add(s, &w->origin);
-    p->session_slot = w->session_slot;
+    p->session_slot = slot;
     p->sequence = w->sequence;
     if (order == SESSION_DUPLICATE) {
         p->lsn = result->lsn;
@@ -180,7 +175,7 @@ static int write_out_of_order(struct shard *s, const struct shard_write *w,
     }
     for (uint32_t i = s->pending_head; i != s->pending_tail - 1; i++) {
         const struct shard_pending *original = pending_at(s, i);
-        if (original->session_slot == w->session_slot && original->sequence == w->sequence &&
+        if (original->session_slot == slot && original->sequence == w->sequence &&
             original->record_kind != 0) {
             p->lsn = original->lsn;
             p->status = original->status;
@@ -189,6 +184,11 @@ static int write_out_of_order(struct shard *s, const struct shard_write *w,
     }
     ASSERT(false); /* appended above committed means: it is on the list */
     return 0;
+}
+
+static uint32_t session_slot(const struct shard *s, const struct session *session)
+{
+    return session != NULL ? (uint32_t)(session - s->sessions.entries) : SESSION_NONE;
 }
 
 /* Judge the session of a write.  Returns 0 to go on, else what shard_write returns; *done then. */
@@ -200,7 +200,7 @@ static int session_judge(struct shard *s, const struct shard_write *w, struct se
     if (w->session_slot == SESSION_NONE)
         return 0;
     *done = true;
-    struct session *found = session_get(&s->sessions, w->session_slot, w->session, w->uid);
+    struct session *found = session_get(&s->sessions, w->session, w->session_slot, w->uid);
     if (found == NULL) {
         counter_add(s->counters, COUNTER_REFUSED_SESSION, 1);
         return RING_FATE_UNKNOWN;
@@ -209,15 +209,10 @@ static int session_judge(struct shard *s, const struct shard_write *w, struct se
     struct session_result result;
     enum session_order order = session_order(found, w->sequence, &result);
     if (order != SESSION_NEXT)
-        return write_out_of_order(s, w, order, &result);
+        return write_out_of_order(s, w, session_slot(s, found), order, &result);
     *session = found;
     *done = false;
     return 0;
-}
-
-static const struct record *record_at(const struct shard *s, uint64_t offset)
-{
-    return (const void *)(s->arena + offset);
 }
 
 /* What a write will do to the key, judged at the newest record, committed or not. */
@@ -233,7 +228,7 @@ static int judge(struct shard *s, const struct shard_write *w, struct judgement 
     int error = index_find(&s->index, (uint32_t)w->hash, w->key, w->key_length, &j->place);
     if (error != 0)
         return error;
-    j->head = j->place.value != 0 ? record_at(s, layout_slot_offset(j->place.value)) : NULL;
+    j->head = j->place.value != 0 ? shard_record(s, layout_slot_offset(j->place.value)) : NULL;
     j->lsn_current = j->head != NULL && j->head->kind == RECORD_DATA ? j->head->lsn : 0;
     bool holds = !w->compare || w->expected_lsn == j->lsn_current || PLANTED(COMPARE_IGNORED);
     j->status = !holds ? RING_CONDITION
@@ -245,14 +240,10 @@ static int judge(struct shard *s, const struct shard_write *w, struct judgement 
 /* Room for a new record and, if the key is new, its slot. */
 static int admit(struct shard *s, const struct shard_write *w, struct judgement *j)
 {
-    if (w->origin.operation == RING_PUT) {
-        uint64_t size = record_bytes(w->extension_length, w->key_length, w->value_length);
-        if (UNLIKELY(s->live_bytes + size > live_bytes_max(s))) {
-            counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
-            return RING_QUOTA;
-        }
-    }
-    int error = index_make_room(&s->index, &j->place);
+    int error = w->origin.operation == RING_PUT ? put_admit(s, w, j->head) : 0;
+    if (UNLIKELY(error != 0))
+        return error;
+    error = index_make_room(&s->index, &j->place);
     if (error == -ENOSPC) {
         counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
         return RING_QUOTA;
@@ -302,10 +293,10 @@ static int append_effect(struct shard *s, const struct shard_write *w, const str
 static int append_void(struct shard *s, const struct shard_write *w, const struct judgement *j,
                        struct shard_pending *p)
 {
-    struct extension_u32 result = {
+    struct record_result result = {
         .type = RECORD_EXTENSION_RESULT,
-        .length = sizeof result.value,
-        .value = j->status,
+        .length = sizeof result - 4,
+        .status = j->status,
     };
     struct record header;
     fill_header(&header, w);
@@ -360,7 +351,8 @@ int shard_write(struct shard *s, const struct shard_write *w)
         return result;
     struct shard_pending entry = {
         .origin = w->origin,
-        .session_slot = w->session_slot,
+        .offset = SHARD_NO_OFFSET,
+        .session_slot = session_slot(s, session),
         .sequence = w->sequence,
     };
     result = write_next(s, w, &entry);
@@ -388,7 +380,7 @@ int shard_read(struct shard *s, const struct shard_read *r)
     p->status = RING_NOT_FOUND;
     if (place.value != 0) {
         uint64_t offset = layout_slot_offset(place.value);
-        const struct record *head = record_at(s, offset);
+        const struct record *head = shard_record(s, offset);
         p->lsn = head->lsn;
         if (head->kind == RECORD_DATA) {
             p->offset = offset;
@@ -411,9 +403,13 @@ static int session_append(struct shard *s, const uint8_t *id, uint32_t uid, uint
         .key_length = SESSION_ID_BYTES,
         .value_length = sizeof uid,
     };
+    uint64_t charge = shard_charge(s, record_size(&header));
+    int error = charge_admit(s, s->live_charge + charge, LIVE_EIGHTHS_SESSIONS);
+    if (error != 0)
+        return error;
     struct record_parts parts = {.key = id, .value = &uid};
     uint64_t offset;
-    int error = append(s, &header, &parts, clock_ns, &offset);
+    error = append(s, &header, &parts, clock_ns, &offset);
     if (error != 0)
         return error;
     shard_live_add(s, offset, record_size(&header));
@@ -430,7 +426,11 @@ int shard_session_open(struct shard *s, const struct shard_origin *origin,
 {
     if (pending_is_full(s))
         return -EAGAIN;
-    struct shard_pending entry = {.origin = *origin, .session_slot = SESSION_NONE};
+    struct shard_pending entry = {
+        .origin = *origin,
+        .offset = SHARD_NO_OFFSET,
+        .session_slot = SESSION_NONE,
+    };
     uint32_t slot = session_find(&s->sessions, id);
     if (slot != SESSION_NONE) {
         struct session *known = &s->sessions.entries[slot];
@@ -486,7 +486,7 @@ static void commit_session(struct shard *s, const struct shard_pending *p)
         session->opening = false;
         break;
     case RECORD_EXPIRE:
-        shard_live_sub(s, session->offset, record_size(record_at(s, session->offset)));
+        shard_live_sub(s, session->offset, record_size(shard_record(s, session->offset)));
         session_forget(&s->sessions, p->session_slot);
         break;
     case 0:
@@ -507,7 +507,7 @@ static void commit_link(struct shard *s, const struct shard_pending *p)
     if (!(link & LAYOUT_SLOT_VALID))
         return;
     uint64_t older = layout_slot_offset(link);
-    shard_live_sub(s, older, record_size(record_at(s, older)));
+    shard_live_sub(s, older, record_size(shard_record(s, older)));
     /* relaxed: a reader that still follows the old link is caught by the stamp */
     atomic_store_explicit(word, LAYOUT_LINK_CUT, memory_order_relaxed);
 }
@@ -542,14 +542,14 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
         s->pending_head++;
         if (p->origin.operation == 0)
             continue;
-        bool is_read = p->origin.operation == RING_GET && p->offset != 0;
+        bool is_read = p->origin.operation == RING_GET && p->offset != SHARD_NO_OFFSET;
         *answer = (struct shard_answer){
             .origin = p->origin,
             .status = p->status,
             .session_slot = p->session_slot,
             .lsn = p->lsn,
             .sequence = p->sequence,
-            .record = is_read ? record_at(s, p->offset) : NULL,
+            .record = is_read ? shard_record(s, p->offset) : NULL,
         };
         return true;
     }
@@ -569,11 +569,11 @@ static uint32_t free_target(const struct shard *s)
 {
     uint32_t low_water =
         (uint32_t)max_u64(s->geometry.frames_per_shard / FREE_SHARE, FRAMES_WORKING);
-    uint64_t taken = index_pages(&s->index) + (s->live_bytes >> s->geometry.segment_shift) + 1;
-    uint64_t possible =
-        s->geometry.frames_per_shard > taken ? s->geometry.frames_per_shard - taken : 0;
+    uint64_t taken = index_pages(&s->index) + (s->live_charge >> s->geometry.segment_shift) + 1;
+    uint32_t frames = frames_total(&s->frames);
+    uint64_t possible = frames > taken ? frames - taken : 0;
     uint64_t target = min_u64(low_water + index_pages_wanted(&s->index), possible / 2);
-    return (uint32_t)max_u64(target, LOG_FRAMES_KEPT + 1);
+    return (uint32_t)max_u64(target, FRAMES_KEPT + 1);
 }
 
 bool shard_maintain(struct shard *s, const struct reclaim_now *now)

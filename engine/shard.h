@@ -18,6 +18,7 @@
 #include "engine/base.h"
 #include "engine/clean.h"
 #include "engine/index.h"
+#include "engine/land.h"
 #include "engine/log.h"
 #include "engine/reclaim.h"
 #include "engine/ring.h"
@@ -36,11 +37,12 @@ struct shard_origin {
     uint8_t bulk;
 };
 
+#define SHARD_NO_OFFSET UINT64_MAX
 struct shard_pending {
     struct shard_origin origin;
     uint64_t lsn_wait; /* answer when commit is here */
     uint64_t lsn;      /* of the record made, met or read */
-    uint64_t offset;   /* of that record in the arena; 0: none */
+    uint64_t offset;   /* of that record in the arena, or SHARD_NO_OFFSET */
     uint64_t sequence;
     uint32_t session_slot; /* SESSION_NONE: not sequenced */
     uint8_t status;        /* enum ring_status */
@@ -85,6 +87,7 @@ struct shard {
     uint64_t session_ttl_ns;
     uint64_t lsn_committed;
     uint64_t live_bytes;
+    uint64_t live_charge; /* live records as the quota counts them: shard_charge */
     uint64_t bytes_appended; /* since the last maintenance */
     bool dirty;              /* the lcore has it on its list of this pass */
     bool active;             /* the lcore has it on its list of shards to maintain */
@@ -95,6 +98,8 @@ struct shard {
     struct log log;
     struct session_table sessions;
     struct cleaner cleaner;
+    struct landing landing;  /* as a follower */
+    uint64_t lsn_kept;       /* the log from here on is kept for peers: not cleaned */
     uint32_t pending_head, pending_applied, pending_tail; /* free-running */
     struct shard_pending *pending;                        /* LIMIT_PENDING */
 };
@@ -121,7 +126,7 @@ struct shard_config {
 size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max);
 
 /* Make a shard in such memory, with empty index and log, its first epoch record committed.  Returns 0,
- * -EAGAIN (its first chunks do not exist yet) or -ENOSPC. */
+ * or -EAGAIN (its first chunks do not exist yet). */
 MUST_USE int shard_init(struct shard *s, const struct shard_config *c);
 
 /* Stages of a batch: fetch the bucket, then the record that the slot names. */
@@ -177,6 +182,17 @@ static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_
     return (_Atomic uint64_t *)(void *)(s->arena + links) + (position >> 6);
 }
 
+/* What a live record of this size counts for in the quota: at least what it takes from a segment where
+ * records lie worst.  A small one has a 128-byte block to itself, since two headers fit none; one above
+ * a quarter of a segment can leave as much empty in front of it, since it crosses no segment's end; of
+ * all others the end of a segment wastes less than a quarter, which LIVE_SHARE allows for. */
+static ALWAYS_INLINE uint64_t shard_charge(const struct shard *s, uint64_t size)
+{
+    if (LIKELY(size <= RECORD_SMALL_BYTES))
+        return RECORD_SMALL_BYTES;
+    return size > UINT64_C(1) << (s->geometry.segment_shift - 2) ? 2 * size : size;
+}
+
 /* Count a record's bytes among the live ones of its segment, or no more. */
 static ALWAYS_INLINE void shard_live_add(struct shard *s, uint64_t offset, uint64_t size)
 {
@@ -185,6 +201,7 @@ static ALWAYS_INLINE void shard_live_add(struct shard *s, uint64_t offset, uint6
     uint32_t live = atomic_load_explicit(&frame->bytes_live, memory_order_relaxed);
     atomic_store_explicit(&frame->bytes_live, live + (uint32_t)size, memory_order_relaxed);
     s->live_bytes += size;
+    s->live_charge += shard_charge(s, size);
 }
 static ALWAYS_INLINE void shard_live_sub(struct shard *s, uint64_t offset, uint64_t size)
 {
@@ -193,6 +210,7 @@ static ALWAYS_INLINE void shard_live_sub(struct shard *s, uint64_t offset, uint6
     ASSERT(live >= size && s->live_bytes >= size);
     atomic_store_explicit(&frame->bytes_live, live - (uint32_t)size, memory_order_relaxed);
     s->live_bytes -= size;
+    s->live_charge -= shard_charge(s, size);
 }
 
 static ALWAYS_INLINE void counter_add(struct layout_counters *c, enum counter which, uint64_t n)

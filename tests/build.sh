@@ -4,8 +4,8 @@
 #   tests/build.sh FLAVOUR [TARGET...]
 #
 #   plain  gcc -O2, what users run              asan   gcc, address and undefined-behaviour sanitizer
-#   plant  plain, with bugs to switch on        tsan   clang, thread sanitizer
-#   clang  everything by the other compiler     fuzz   clang, libFuzzer targets alone
+#   plant  plain, with bugs to switch on        tsan   clang, thread sanitizer, the tests alone
+#   clang  everything by the other compiler     fuzz   clang, the fuzzers alone
 #
 # DUNLIN_TORTURE_SECONDS and DUNLIN_FUZZ_SECONDS set how long those tests run. A directory that was
 # configured otherwise, or not to the end, is made anew. Quiet when all goes well: the compiler's words
@@ -21,7 +21,10 @@ plain) compiler=gcc options=() ;;
 plant) compiler=gcc options=(-Dplant=true) ;;
 asan) compiler=gcc options=("-Db_sanitize=address,undefined" -Dslow_asserts=true) ;;
 clang) compiler=clang options=() ;;
-tsan) compiler=clang options=(-Db_sanitize=thread -Db_lundef=false) ;;
+tsan)
+    compiler=clang options=(-Db_sanitize=thread -Db_lundef=false)
+    [ $# -gt 0 ] || set -- meson-test-prereq
+    ;;
 fuzz)
     compiler=clang
     options=(-Dfuzz=true "-Db_sanitize=address,undefined" -Db_lundef=false -Dslow_asserts=true)
@@ -44,8 +47,8 @@ exec 9>"$dir.lock"
 flock 9
 
 fail() {
-    echo "build.sh: $flavour failed; the end of $log:" >&2
-    tail -n 60 "$log" >&2
+    echo "build.sh: $flavour failed; from $log:" >&2
+    grep -vE '^\[[0-9]+/[0-9]+\] ' "$log" | tail -n 60 >&2
     exit 1
 }
 
@@ -59,4 +62,4 @@ elif [ "$(cat "$dir/seconds" 2>/dev/null)" != "${seconds[*]}" ]; then
     meson configure "${seconds[@]}" "$dir" >"$log" 2>&1 </dev/null 9>&- || fail
     printf '%s\n' "${seconds[*]}" >"$dir/seconds"
 fi
-ninja -C "$dir" "$@" >"$log" 2>&1 </dev/null 9>&- || fail
+ninja -C "$dir" -k 0 "$@" >"$log" 2>&1 </dev/null 9>&- || fail

@@ -22,7 +22,8 @@ for suite in "$@"; do
     case " ${all_suites[*]} " in
     *" $suite "*) ;;
     *)
-        echo "run.sh: unknown suite '$suite'; suites: ${all_suites[*]}" >&2
+        [ "$suite" = --help ] && sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "$0" && exit 0
+        echo "run.sh: no suite '$suite' in this version; suites: ${all_suites[*]}" >&2
         exit 2
         ;;
     esac

@@ -1,12 +1,14 @@
 /* agent - what the files of libdunlin share: a handle, its attachment, its sessions and operations.
  *
  * The way of a write: write.c (built into a private copy) -> session.c (its place in the session of
- * its shard) -> ring (request) -> the lcore -> ring (completion) -> complete.c -> session.c -> poll.c or
- * the waiting call.  wait.c waits, link.c speaks on the socket, attach.c makes and loses
- * attachments, space.c maps; get.c, get_many.c and view.c read in place, ask.c reads through the ring.
+ * its shard) -> ring (request) -> the lcore -> ring (completion) -> complete.c -> session.c ->
+ * poll.c or the waiting call.  wait.c waits, link.c speaks on the socket, attach.c makes and loses
+ * attachments, space.c maps; get.c, get_many.c and view.c read in place, ask.c reads through the
+ * ring.
  *
- * One thread at a time; nothing here is shared between threads.  Memory of the daemon is trusted not
- * to be malicious, but a value that cannot be ends the attachment (attach_lost) rather than us. */
+ * One thread at a time; nothing here is shared between threads.  Memory of the daemon is trusted
+ * not to be malicious, but a value that cannot be ends the attachment (attach_lost) rather than us.
+ */
 #ifndef DUNLIN_ENGINE_AGENT_AGENT_H
 #define DUNLIN_ENGINE_AGENT_AGENT_H
 
@@ -24,17 +26,19 @@
 #define AGENT_TIMEOUT_DEFAULT_NS (5 * NS_PER_S)
 #define AGENT_SPIN_DEFAULT_NS UINT64_C(20000)
 #define AGENT_SPIN_FEW_CORES_NS UINT64_C(2000)
-#define AGENT_LOOK_NS NS_PER_MS              /* between looks at the socket */
-#define AGENT_TRY_MIN_NS (5 * NS_PER_MS)     /* between attempts to attach ... */
-#define AGENT_TRY_MAX_NS (100 * NS_PER_MS)   /* ... while nobody answers */
-#define AGENT_EXCHANGE_NS (250 * NS_PER_MS)  /* an answer of the control thread, once it greeted us */
-#define AGENT_CLOCK_BRACKET_NS NS_PER_MS     /* a wider bracket proves nothing */
-#define AGENT_OPERATIONS_KEPT 16u /* for calls that wait */
+#define AGENT_LOOK_NS NS_PER_MS            /* between looks at the socket */
+#define AGENT_TRY_MIN_NS (5 * NS_PER_MS)   /* between attempts to attach ... */
+#define AGENT_TRY_MAX_NS (100 * NS_PER_MS) /* ... while nobody answers */
+#define AGENT_EXCHANGE_NS                                                                          \
+    (250 * NS_PER_MS)                    /* an answer of the control thread, once it greeted us */
+#define AGENT_CLOCK_BRACKET_NS NS_PER_MS /* a wider bracket proves nothing */
+#define AGENT_OPERATIONS_KEPT 16u        /* for calls that wait */
 #define AGENT_CLOCK_AGAIN_NS (50 * NS_PER_MS)
 
-/* ---- attachment: one connection to one start of a daemon, and all memory got through it ----------- */
+/* ---- attachment: one connection to one start of a daemon, and all memory got through it
+ * ----------- */
 
-struct mapping { /* one space */
+struct mapping {                       /* one space */
     const struct layout_space *header; /* NULL: not there */
     uint64_t file_bytes;
     uint8_t *arena; /* reserved range; the first chunks of it are mapped */
@@ -46,7 +50,7 @@ struct mapping { /* one space */
 struct lane { /* to one lcore and back */
     struct ring request, completion;
     int event_fd;
-    uint32_t unanswered; /* messages sent and not answered */
+    uint32_t unanswered; /* messages sent and not answered; also counted in the attachment */
 };
 
 struct attachment {
@@ -56,7 +60,8 @@ struct attachment {
     uint32_t pins_held;      /* bit per pin */
     uint32_t agent_slot;
     uint32_t lcore_count;
-    bool clock_good;         /* the daemon's clock and ours are one */
+    uint32_t unanswered; /* messages, on all lanes */
+    bool clock_good;     /* the daemon's clock and ours are one */
     uint64_t clock_checked_ns;
     uint64_t start;
     const struct layout_node *node;
@@ -70,7 +75,8 @@ struct attachment {
     struct mapping mappings[LIMIT_SPACES]; /* by number of the space in the handle */
 };
 
-/* ---- operations ------------------------------------------------------------------------------------ */
+/* ---- operations
+ * ------------------------------------------------------------------------------------ */
 
 enum operation_state {
     OPERATION_FREE = 0,
@@ -82,8 +88,8 @@ enum operation_state {
 struct operation {
     struct operation *next; /* of its session, the free or the done ones */
     struct dunlin_space *space;
-    struct agent_session *session;      /* NULL: a message outside of sessions (ask.c) */
-    struct ring_request *message; /* copy to send (again) from; writes of sessions only */
+    struct agent_session *session; /* NULL: a message outside of sessions (ask.c) */
+    struct ring_request *message;  /* copy to send (again) from; writes of sessions only */
     uint32_t copy_piece;
     uint32_t bulk_piece;  /* in the present attachment, or FIFO_NONE */
     uint32_t bulk_offset; /* GET: where the value is to go, and how much of it may */
@@ -107,7 +113,8 @@ struct operation {
     void *buffer; /* GET: where the value goes */
 };
 
-/* ---- sessions: one per space and shard that is written -------------------------------------------- */
+/* ---- sessions: one per space and shard that is written
+ * -------------------------------------------- */
 
 enum session_state {
     SESSION_CLOSED = 0, /* no name */
@@ -125,23 +132,24 @@ enum session_rewind {
 struct agent_session {
     struct dunlin_space *space;
     struct agent_session *next_blocked;
-    bool blocked; /* in the list of those that wait for room in a ring */
+    bool blocked;  /* in the list of those that wait for room in a ring */
     bool existing; /* writes were sent under this name: find it, do not open another of that name */
-    uint8_t state;  /* enum session_state */
+    uint8_t state; /* enum session_state */
     uint8_t rewind; /* enum session_rewind: takes place once nothing of it is in a ring */
     uint8_t id[16];
     uint32_t shard;
     uint32_t slot;
     uint64_t lsn; /* of the opening record */
     uint64_t sequence_next;
-    uint64_t sequence_consumed; /* last known to stand in the daemon's log */
-    uint32_t count;             /* unanswered operations */
-    uint32_t sent;              /* of them in a ring */
+    uint64_t sequence_consumed;     /* last known to stand in the daemon's log */
+    uint32_t count;                 /* unanswered operations */
+    uint32_t sent;                  /* of them in a ring */
     struct operation *first, *last; /* unanswered, in order */
     struct operation *unsent;       /* the first of them that is not in a ring; no later one is */
 };
 
-/* ---- handle ------------------------------------------------------------------------------------------ */
+/* ---- handle
+ * ------------------------------------------------------------------------------------------ */
 
 struct dunlin_space {
     struct read_space read; /* of the present attachment */
@@ -173,8 +181,8 @@ struct dunlin {
     uint32_t space_count;
     struct agent_session *blocked;
     struct operation *done_first, *done_last;
-    size_t in_flight; /* asynchronous, not collected */
-    struct operation *last_write; /* while it is alive: its name may still change */
+    size_t in_flight;               /* asynchronous, not collected */
+    struct operation *last_write;   /* while it is alive: its name may still change */
     struct dunlin_write_id last_id; /* sequence 0: none */
     uint8_t *copies;
     struct fifo copy_pieces;
@@ -189,14 +197,16 @@ static inline bool agent_attached(const struct dunlin *d)
     return d->now != NULL && d->now->socket >= 0;
 }
 
-/* ---- link.c: the socket ---------------------------------------------------------------------------- */
+/* ---- link.c: the socket
+ * ---------------------------------------------------------------------------- */
 
-/* A connected, nonblocking socket, or -ENOTCONN (nobody listens, or its queue is full), -EACCES, other. */
+/* A connected, nonblocking socket, or -ENOTCONN (nobody listens, or its queue is full), -EACCES,
+ * other. */
 MUST_USE int link_connect(const struct sockaddr_un *address);
 MUST_USE int link_send(int fd, const struct attach_request *request);
 /* Receive one answer, waiting for it until deadline_ns.  fds must have room for ATTACH_FDS_MAX; the
- * caller owns them.  Returns 0 (the answer says answer->fd_count of them came), -ETIMEDOUT, -ENOTCONN
- * (the connection ended), -EPROTO. */
+ * caller owns them.  Returns 0 (the answer says answer->fd_count of them came), -ETIMEDOUT,
+ * -ENOTCONN (the connection ended), -EPROTO. */
 MUST_USE int link_receive(int fd, struct attach_answer *answer, int *fds, uint64_t deadline_ns);
 void link_close_fds(const int *fds, uint32_t count);
 /* One request and its answer, with fd_count descriptors expected if it is not an error.
@@ -206,10 +216,12 @@ MUST_USE int link_exchange(struct attachment *a, const struct attach_request *re
 /* False once the daemon is gone. */
 bool link_alive(int fd);
 
-/* ---- attach.c ---------------------------------------------------------------------------------------- */
+/* ---- attach.c
+ * ---------------------------------------------------------------------------------------- */
 
-/* One step towards an attachment, waiting up to wait_ns for the greeting's answer.  Returns 0 attached,
- * -EAGAIN not answered yet, -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO, other. */
+/* One step towards an attachment, waiting up to wait_ns for the greeting's answer.  Returns 0
+ * attached, -EAGAIN not answered yet, -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO,
+ * other. */
 MUST_USE int attach_try(struct dunlin *d, uint64_t wait_ns);
 /* The daemon wrote what cannot be, or is gone and all that it answered is taken. */
 void attach_lost(struct dunlin *d);
@@ -225,9 +237,11 @@ void attach_clock(struct dunlin *d, struct attachment *a);
 void attach_view_gone(struct dunlin *d, struct attachment *a);
 void attach_free(struct attachment *a);
 
-/* ---- space.c ----------------------------------------------------------------------------------------- */
+/* ---- space.c
+ * ----------------------------------------------------------------------------------------- */
 
-/* Ask for space number n by name and map its file.  Returns 0, -ENOENT, -EACCES, or as link_exchange. */
+/* Ask for space number n by name and map its file.  Returns 0, -ENOENT, -EACCES, or as
+ * link_exchange. */
 MUST_USE int space_map(struct attachment *a, const char *name, struct mapping *m,
                        uint64_t deadline_ns);
 void space_unmap(struct mapping *m);
@@ -239,7 +253,8 @@ MUST_USE int space_map_more(struct dunlin_space *space);
  * -ENOTCONN. */
 MUST_USE int space_again(struct dunlin_space *space);
 
-/* ---- session.c --------------------------------------------------------------------------------------- */
+/* ---- session.c
+ * --------------------------------------------------------------------------------------- */
 
 /* Room for the sessions of the space's shards.  Returns 0 or -ENOMEM. */
 MUST_USE int agent_session_prepare(struct dunlin_space *space);
@@ -249,7 +264,8 @@ void agent_session_append(struct dunlin *d, struct agent_session *s, struct oper
 void agent_session_withdraw(struct dunlin *d, struct operation *o);
 void agent_session_pump(struct dunlin *d, struct agent_session *s);
 void agent_session_pump_blocked(struct dunlin *d);
-void agent_session_opened(struct dunlin *d, struct agent_session *s, const struct ring_completion *c);
+void agent_session_opened(struct dunlin *d, struct agent_session *s,
+                          const struct ring_completion *c);
 void agent_session_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c);
 /* d->now is a new attachment and previous the one before (whose bulk buffer is still mapped):
  * send again what was not answered. */
@@ -257,7 +273,8 @@ void agent_session_resume(struct dunlin *d, struct attachment *previous);
 /* Nobody will answer any more: everything sent is of unknown fate, the rest was never sent. */
 void agent_session_give_up(struct dunlin *d);
 
-/* ---- complete.c: operations and their completions ---------------------------------------------------- */
+/* ---- complete.c: operations and their completions
+ * ---------------------------------------------------- */
 
 /* Returns NULL when all are taken, or all but those kept for calls that wait. */
 struct operation *operation_take(struct dunlin *d, bool synchronous);
@@ -273,14 +290,15 @@ int status_error(uint32_t status);
 /* Take all completions that are there, send what waited for room. */
 void complete_all(struct dunlin *d);
 
-/* ---- ask.c: messages outside of sessions --------------------------------------------------------------- */
+/* ---- ask.c: messages outside of sessions
+ * --------------------------------------------------------------- */
 
 struct waiter { /* wait.c */
     uint64_t deadline_ns;
     uint64_t spin_end_ns;
 };
 
-struct message { /* parts of a request */
+struct message {              /* parts of a request */
     struct ring_request head; /* head.length is computed */
     const void *key;          /* head.key_length bytes */
     const void *value;        /* head.value_length bytes, unless BULK */
@@ -301,18 +319,22 @@ struct get_target {
 MUST_USE int ask_get(struct dunlin_space *space, const struct read_key *k,
                      const struct get_target *target, struct dunlin_read *read);
 
-/* ---- wait.c -------------------------------------------------------------------------------------------- */
+/* ---- wait.c
+ * -------------------------------------------------------------------------------------------- */
 
 #define WAIT_ANY_LCORE UINT32_MAX
 struct waiter wait_begin(const struct dunlin *d, uint64_t timeout_ns);
-/* Let a little time pass, or wait for a completion of lcore, or for a daemon.  False: the time is up. */
+/* Let a little time pass, or wait for a completion of lcore, or for a daemon.  False: the time is
+ * up. */
 MUST_USE bool wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore);
 /* Until the operation is done.  Returns 0 or -ETIMEDOUT. */
 MUST_USE int wait_operation(struct dunlin *d, const struct operation *o, const struct waiter *w);
 /* Tell the lcore of a message, if it does not look by itself. */
 void wait_bell(struct attachment *a, uint32_t lcore);
 
-/* ---- get.c ------------------------------------------------------------------------------------------------ */
+/* ---- get.c
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* A key and a place to put the answer that can be looked up. */
 static ALWAYS_INLINE int get_check_key(const void *key, size_t key_length)

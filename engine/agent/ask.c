@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-/* ---- building a request ------------------------------------------------------------------------------ */
+/* ---- building a request
+ * ------------------------------------------------------------------------------ */
 
 static uint8_t *put_padded(uint8_t *at, const void *bytes, size_t length)
 {
@@ -37,14 +38,16 @@ struct ring_head message_build(struct ring_request *at, const struct message *m)
     return head;
 }
 
-/* ---- one message outside of sessions, and its answer ------------------------------------------------- */
+/* ---- one message outside of sessions, and its answer
+ * ------------------------------------------------- */
 
 /* 0 sent, -EAGAIN no room now, -ENOTCONN. */
 static int ask_send(struct dunlin *d, struct operation *o, struct message *m)
 {
     if (!agent_attached(d))
         return -ENOTCONN;
-    struct lane *lane = &d->now->lanes[o->lcore];
+    struct attachment *a = d->now;
+    struct lane *lane = &a->lanes[o->lcore];
     void *at;
     int error = ring_claim(&lane->request, message_bytes(m), &at);
     if (error == -EPROTO) {
@@ -56,8 +59,9 @@ static int ask_send(struct dunlin *d, struct operation *o, struct message *m)
     m->head.tag = operation_tag(d, o);
     ring_commit(&lane->request, at, message_build(at, m));
     lane->unanswered++;
+    a->unanswered++;
     o->state = OPERATION_SENT;
-    wait_bell(d->now, o->lcore);
+    wait_bell(a, o->lcore);
     return 0;
 }
 
@@ -98,7 +102,9 @@ void ask_answered(struct dunlin *d, struct operation *o, const struct ring_compl
     operation_finish(d, o, status_error(o->status));
 }
 
-/* ---- get ------------------------------------------------------------------------------------------------ */
+/* ---- get
+ * ------------------------------------------------------------------------------------------------
+ */
 
 /* Room for a value that does not fit the ring. */
 static int take_room(struct dunlin *d, struct operation *o, uint32_t room, const struct waiter *w)

@@ -5,7 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- what the greeting gave us ------------------------------------------------------------------- */
+/* ---- what the greeting gave us
+ * ------------------------------------------------------------------- */
 
 static bool ring_bytes_valid(uint32_t bytes)
 {
@@ -60,8 +61,7 @@ static int map_greeting(struct attachment *a, const struct attach_answer *answer
     int error = memory_map(&at, fds[0], sizeof(struct layout_node), MEMORY_READ_ONLY, false, NULL);
     if (error == 0)
         a->node = (const void *)at;
-    int other =
-        memory_map(&at, fds[1], sizeof(struct layout_doorbell), MEMORY_SHARED, true, NULL);
+    int other = memory_map(&at, fds[1], sizeof(struct layout_doorbell), MEMORY_SHARED, true, NULL);
     if (other == 0)
         a->doorbell = (void *)at;
     error = error != 0 ? error : other;
@@ -98,7 +98,8 @@ void attach_free(struct attachment *a)
     free(a);
 }
 
-/* ---- clock ------------------------------------------------------------------------------------------- */
+/* ---- clock
+ * ------------------------------------------------------------------------------------------- */
 
 /* Bracket a reading of the daemon's clock with two of ours: DESIGN 5, clocks. */
 static int clock_bracket(struct attachment *a, uint64_t deadline_ns)
@@ -130,7 +131,8 @@ void attach_clock(struct dunlin *d, struct attachment *a)
         space_bind(d->spaces[i], a);
 }
 
-/* ---- becoming attached ------------------------------------------------------------------------------- */
+/* ---- becoming attached
+ * ------------------------------------------------------------------------------- */
 
 static int send_greeting(struct dunlin *d)
 {
@@ -238,7 +240,8 @@ int attach_try(struct dunlin *d, uint64_t wait_ns)
     return 0;
 }
 
-/* ---- losing it --------------------------------------------------------------------------------------- */
+/* ---- losing it
+ * --------------------------------------------------------------------------------------- */
 
 void attach_lost(struct dunlin *d)
 {
@@ -254,9 +257,8 @@ void attach_lost(struct dunlin *d)
         struct operation *o = &d->operations[i];
         /* Why -EOWNERDEAD only for writes: what only reads can be asked again. */
         if (o->state == OPERATION_SENT && o->session == NULL)
-            operation_finish(d, o,
-                             o->kind == RING_PUT || o->kind == RING_DELETE ? -EOWNERDEAD
-                                                                           : -ENOTCONN);
+            operation_finish(
+                d, o, o->kind == RING_PUT || o->kind == RING_DELETE ? -EOWNERDEAD : -ENOTCONN);
     }
 }
 

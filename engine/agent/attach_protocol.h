@@ -37,16 +37,16 @@ struct attach_request {
 
 struct attach_answer {
     uint32_t kind;
-    int32_t error;        /* 0 or -errno: -EPROTO fingerprint or form, -EACCES, -ENOENT no such space
-                             or chunk yet, -EUSERS no free agent slot, -ENOMEM */
+    int32_t error; /* 0 or -errno: -EPROTO fingerprint or form, -EACCES, -ENOENT no such space
+                      or chunk yet, -EUSERS no free agent slot, -ENOMEM */
     uint32_t fd_count;
-    uint32_t agent_slot;  /* HELLO */
-    uint64_t start;       /* HELLO: number of this start of the daemon */
-    uint64_t clock_ticks; /* HELLO, CLOCK: daemon's clock, in ticks of the node file's kind, read
-                             while answering: the agent brackets it with two readings of its own */
-    uint64_t bytes;       /* SPACE, CHUNK, STATUS: size of the memory behind the fd */
-    uint32_t space_id;    /* SPACE */
-    uint32_t writable;    /* SPACE: 1 if this peer may write */
+    uint32_t agent_slot;   /* HELLO */
+    uint64_t start;        /* HELLO: number of this start of the daemon */
+    uint64_t clock_ticks;  /* HELLO, CLOCK: daemon's clock, in ticks of the node file's kind, read
+                              while answering: the agent brackets it with two readings of its own */
+    uint64_t bytes;        /* SPACE, CHUNK, STATUS: size of the memory behind the fd */
+    uint32_t space_id;     /* SPACE */
+    uint32_t writable;     /* SPACE: 1 if this peer may write */
     struct ring_file file; /* HELLO: geometry of the agent file (its pins are not used) */
 };
 

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* A tag names what its completion is for.  An operation: its number and generation; the opening of a
- * session: number of the space and shard. */
+/* A tag names what its completion is for.  An operation: its number and generation; the opening of
+ * a session: number of the space and shard. */
 #define TAG_SESSION (UINT64_C(1) << 63)
 
 uint64_t operation_tag(const struct dunlin *d, const struct operation *o)
@@ -16,7 +16,8 @@ uint64_t session_tag(const struct agent_session *s)
     return TAG_SESSION | (uint64_t)s->space->number << 32 | s->shard;
 }
 
-/* ---- operations -------------------------------------------------------------------------------------- */
+/* ---- operations
+ * -------------------------------------------------------------------------------------- */
 
 struct operation *operation_take(struct dunlin *d, bool synchronous)
 {
@@ -89,7 +90,8 @@ void operation_abandon(struct dunlin *d, struct operation *o)
     d->gets_abandoned += o->kind == RING_GET;
 }
 
-/* ---- completions ------------------------------------------------------------------------------------- */
+/* ---- completions
+ * ------------------------------------------------------------------------------------- */
 
 int status_error(uint32_t status)
 {
@@ -172,6 +174,7 @@ static int complete_lane(struct dunlin *d, struct lane *lane)
         memcpy(&c, message, sizeof c);
         c.head = head;
         lane->unanswered--;
+        d->now->unanswered--;
         if (dispatch(d, &c, (const uint8_t *)message + sizeof c) != 0)
             return -EPROTO;
         ring_consume(r, &head);

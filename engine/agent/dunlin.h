@@ -1,21 +1,21 @@
-/* dunlin - the agent's side: attach to the daemon on this machine, read in place, write through rings.
+/* dunlin - the agent's side: attach to the daemon on this machine, read in place, write through
+ * rings.
  *
  * Threads    A `struct dunlin` belongs to one thread at a time; open one per thread.
  * Lifetime   The daemon may die and come back at any time.  Reads go on from the memory that is
- *            mapped (local reads with growing age, linearizable ones -ENOTCONN); every call looks for
- *            the new daemon by itself, at most every few milliseconds, and unanswered writes are
- *            sent again under the same sequence numbers.  The program needs no code for this.
- * Units      *_ns nanoseconds, *_length and capacity bytes.
- * Waiting    Synchronous calls return at the latest after the timeout of dunlin_options.
- * Errors     0 or a negative errno, the same ones everywhere; what the caller does about each:
+ *            mapped (local reads with growing age, linearizable ones -ENOTCONN); every call looks
+ * for the new daemon by itself, at most every few milliseconds, and unanswered writes are sent
+ * again under the same sequence numbers.  The program needs no code for this. Units      *_ns
+ * nanoseconds, *_length and capacity bytes. Waiting    Synchronous calls return at the latest after
+ * the timeout of dunlin_options. Errors     0 or a negative errno, the same ones everywhere; what
+ * the caller does about each:
  *
  *   -ENOENT        no such key (or space).
- *   -ECANCELED     the condition of a compare did not hold; *version is what stands there.  Read, decide.
- *   -ENOTCONN      unavailable: no daemon, no lease, or no quorum.  For a write: it was never sent.
- *                  Try later, or go to your fail-safe state.
- *   -EOWNERDEAD    fate unknown: the write was sent and nobody can say any more whether it was
- *                  applied (the daemon lost its memory, the timeout passed, or the session was
- *                  forgotten).  Read before you write again; dunlin_last_write names it.
+ *   -ECANCELED     the condition of a compare did not hold; *version is what stands there.  Read,
+ * decide. -ENOTCONN      unavailable: no daemon, no lease, or no quorum.  For a write: it was never
+ * sent. Try later, or go to your fail-safe state. -EOWNERDEAD    fate unknown: the write was sent
+ * and nobody can say any more whether it was applied (the daemon lost its memory, the timeout
+ * passed, or the session was forgotten).  Read before you write again; dunlin_last_write names it.
  *   -ESTALE        the value is older than max_age_ns; it is returned all the same, with its age.
  *   -EACCES        the space's access list does not let you.  Ask its administrator.
  *   -EDQUOT        the shard is full of live data.  Delete, or raise the space's quota.
@@ -59,30 +59,33 @@ struct dunlin_version {
 };
 
 struct dunlin_options {
-    const char *socket;      /* NULL: $DUNLIN_SOCKET, else DUNLIN_SOCKET_DEFAULT */
-    uint64_t timeout_ns;     /* of a synchronous call; 0: 5 s */
-    uint64_t spin_ns;        /* busy waiting before sleeping; 0: none when cores are few, else 20 us */
-    uint32_t request_bytes;  /* of each request ring, power of two; 0: 64 KiB */
+    const char *socket;  /* NULL: $DUNLIN_SOCKET, else DUNLIN_SOCKET_DEFAULT */
+    uint64_t timeout_ns; /* of a synchronous call; 0: 5 s */
+    uint64_t spin_ns;    /* busy waiting before sleeping; 0: none when cores are few, else 20 us */
+    uint32_t request_bytes;    /* of each request ring, power of two; 0: 64 KiB */
     uint32_t completion_bytes; /* 0: 64 KiB */
-    uint32_t bulk_bytes;     /* for values that do not fit a ring; 0: 4 MiB */
-    uint32_t flags;          /* DUNLIN_OPEN_* */
+    uint32_t bulk_bytes;       /* for values that do not fit a ring; 0: 4 MiB */
+    uint32_t flags;            /* DUNLIN_OPEN_* */
 };
 
 #define DUNLIN_OPEN_WAIT 0x1u /* if no daemon answers, wait up to timeout_ns instead of failing */
 
 /* Attach.  options may be NULL.  Returns 0 and *handle (close it with dunlin_close), or -ENOTCONN,
  * -EACCES, -EPROTO, -ENOMEM, -EINVAL. */
-DUNLIN_API DUNLIN_MUST_USE int dunlin_open(const struct dunlin_options *options, struct dunlin **handle);
+DUNLIN_API DUNLIN_MUST_USE int dunlin_open(const struct dunlin_options *options,
+                                           struct dunlin **handle);
 
 /* Detach and free everything, views and spaces included.  handle may be NULL. */
 DUNLIN_API void dunlin_close(struct dunlin *handle);
 
-/* Open a space by name for reading (and writing, if the access list says so).  Returns 0 and *space,
- * owned by the handle, the same pointer for the same name, or -ENOENT, -EACCES, -ENOTCONN. */
+/* Open a space by name for reading (and writing, if the access list says so).  Returns 0 and
+ * *space, owned by the handle, the same pointer for the same name, or -ENOENT, -EACCES, -ENOTCONN.
+ */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_space(struct dunlin *handle, const char *name,
                                             struct dunlin_space **space);
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------
+ */
 
 enum dunlin_mode {
     DUNLIN_LINEARIZABLE = 0, /* reflects every write completed before the call began */
@@ -101,8 +104,9 @@ struct dunlin_read {
     int stale;       /* 1: the daemon is gone or silent, age_ns grows */
 };
 
-/* Copy the newest value of a key into buffer.  read may be NULL (linearizable).  In place: no system
- * call, no message.  Returns 0, -ENOENT, -ENOTCONN (linearizable only), -ESTALE, -ENOBUFS, -EINVAL. */
+/* Copy the newest value of a key into buffer.  read may be NULL (linearizable).  In place: no
+ * system call, no message.  Returns 0, -ENOENT, -ENOTCONN (linearizable only), -ESTALE, -ENOBUFS,
+ * -EINVAL. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_get(struct dunlin_space *space, const void *key,
                                           size_t key_length, void *buffer, size_t capacity,
                                           struct dunlin_read *read);
@@ -136,7 +140,8 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_view(struct dunlin_space *space, const voi
  * what was read. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_release(struct dunlin_space *space, struct dunlin_view *view);
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------
+ */
 
 /* Write, and wait until it is committed.  version may be NULL. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_put(struct dunlin_space *space, const void *key,
@@ -172,7 +177,8 @@ struct dunlin_write {
 };
 struct dunlin_completion {
     uint64_t context;
-    int result; /* 0, -ENOENT, -ECANCELED, -EOWNERDEAD, -EACCES, -EDQUOT, -EUSERS, -EMSGSIZE, -ENOTCONN */
+    int result; /* 0, -ENOENT, -ECANCELED, -EOWNERDEAD, -EACCES, -EDQUOT, -EUSERS, -EMSGSIZE,
+                   -ENOTCONN */
     struct dunlin_space *space;
     struct dunlin_version version;
 };
@@ -187,7 +193,8 @@ DUNLIN_API size_t dunlin_poll(struct dunlin *handle, struct dunlin_completion *c
 /* Writes submitted and not yet collected. */
 DUNLIN_API size_t dunlin_in_flight(const struct dunlin *handle);
 
-/* ---- sessions ---------------------------------------------------------------------------------- */
+/* ---- sessions ----------------------------------------------------------------------------------
+ */
 
 /* Name of a write for exactly-once: whoever repeats it under this name applies it at most once. */
 struct dunlin_write_id {
@@ -197,21 +204,24 @@ struct dunlin_write_id {
     uint64_t sequence;
 };
 /* The last write this handle submitted (of use after -EOWNERDEAD).  -ENOENT: none yet. */
-DUNLIN_API DUNLIN_MUST_USE int dunlin_last_write(const struct dunlin *handle, struct dunlin_write_id *id);
-/* Repeat a write under its name, from the same user: applied now, or answered with the result of the
- * first time, or -EOWNERDEAD when the session is forgotten (then read before writing). */
-DUNLIN_API DUNLIN_MUST_USE int dunlin_retry(struct dunlin_space *space, const struct dunlin_write_id *id,
+DUNLIN_API DUNLIN_MUST_USE int dunlin_last_write(const struct dunlin *handle,
+                                                 struct dunlin_write_id *id);
+/* Repeat a write under its name, from the same user: applied now, or answered with the result of
+ * the first time, or -EOWNERDEAD when the session is forgotten (then read before writing). */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_retry(struct dunlin_space *space,
+                                            const struct dunlin_write_id *id,
                                             const struct dunlin_write *write,
                                             struct dunlin_version *version);
 
-/* ---- the daemon -------------------------------------------------------------------------------- */
+/* ---- the daemon --------------------------------------------------------------------------------
+ */
 
 struct dunlin_info {
-    uint64_t start;     /* number of the daemon's start: changes when it was restarted */
+    uint64_t start; /* number of the daemon's start: changes when it was restarted */
     uint32_t node_id;
     uint32_t lcores;
     uint64_t lease_ns;
-    uint64_t attached_count; /* times this handle attached */
+    uint64_t attached_count;                               /* times this handle attached */
     uint64_t reads_in_place, reads_by_ring, reads_retried; /* of this handle */
 };
 DUNLIN_API void dunlin_info(const struct dunlin *handle, struct dunlin_info *info);

@@ -1,6 +1,7 @@
 #include "engine/agent/agent.h"
 
-/* ---- judging a read that no lease covers --------------------------------------------------------------- */
+/* ---- judging a read that no lease covers
+ * --------------------------------------------------------------- */
 
 static COLD int judge_age(struct dunlin_space *space, const struct read_point *p,
                           struct dunlin_read *read)
@@ -28,7 +29,8 @@ int get_judge(struct dunlin_space *space, const struct read_point *p, struct dun
     return read->mode == DUNLIN_LOCAL ? judge_age(space, p, read) : -EAGAIN;
 }
 
-/* ---- one key -------------------------------------------------------------------------------------------- */
+/* ---- one key
+ * -------------------------------------------------------------------------------------------- */
 
 #define GET_AGAIN 1 /* it changed meanwhile */
 #define GET_MAP 2   /* it lies in memory that is not mapped yet */

@@ -8,11 +8,11 @@ struct batch {
     struct dunlin_get_entry *entries;
     size_t count;
     uint32_t point_count;
-    uint8_t point_of[LIMIT_GET_BATCH];  /* by entry */
-    uint8_t point_at[LIMIT_GET_BATCH];  /* by low bits of the shard: point + 1 */
-    bool missed[LIMIT_GET_BATCH];       /* by point: a key of it was not there */
-    bool again[LIMIT_GET_BATCH];        /* by point: nothing of it counts */
-    int judged[LIMIT_GET_BATCH];        /* by point */
+    uint8_t point_of[LIMIT_GET_BATCH];        /* by entry */
+    uint8_t point_at[LIMIT_GET_BATCH];        /* by low bits of the shard: point + 1 */
+    bool missed[LIMIT_GET_BATCH];             /* by point: a key of it was not there */
+    bool again[LIMIT_GET_BATCH];              /* by point: nothing of it counts */
+    int judged[LIMIT_GET_BATCH];              /* by point */
     struct dunlin_read read[LIMIT_GET_BATCH]; /* by point: age */
     struct read_point points[LIMIT_GET_BATCH];
     struct read_key keys[LIMIT_GET_BATCH];
@@ -96,7 +96,8 @@ static void batch_answer(struct batch *b)
         if (UNLIKELY(b->again[point])) {
             e->read.mode = asked.mode;
             e->read.max_age_ns = asked.max_age_ns;
-            e->result = dunlin_get(b->space, e->key, e->key_length, e->buffer, e->capacity, &e->read);
+            e->result =
+                dunlin_get(b->space, e->key, e->key_length, e->buffer, e->capacity, &e->read);
             continue;
         }
         b->space->reads_in_place++;

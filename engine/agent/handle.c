@@ -6,7 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- open and close ----------------------------------------------------------------------------------- */
+/* ---- open and close
+ * ----------------------------------------------------------------------------------- */
 
 static bool ring_bytes_valid(uint32_t bytes)
 {
@@ -38,10 +39,10 @@ static int take_options(struct dunlin *d, const struct dunlin_options *options)
         socket = getenv("DUNLIN_SOCKET");
     if (socket == NULL || socket[0] == 0)
         socket = DUNLIN_SOCKET_DEFAULT;
-    if (strlen(socket) >= sizeof d->address.sun_path || !ring_bytes_valid(d->options.request_bytes) ||
+    if (strlen(socket) >= sizeof d->address.sun_path ||
+        !ring_bytes_valid(d->options.request_bytes) ||
         !ring_bytes_valid(d->options.completion_bytes) ||
-        d->options.bulk_bytes > LIMIT_BULK_BYTES_MAX ||
-        (d->options.flags & ~DUNLIN_OPEN_WAIT) != 0)
+        d->options.bulk_bytes > LIMIT_BULK_BYTES_MAX || (d->options.flags & ~DUNLIN_OPEN_WAIT) != 0)
         return -EINVAL;
     d->address.sun_family = AF_UNIX;
     memcpy(d->address.sun_path, socket, strlen(socket) + 1);
@@ -118,7 +119,8 @@ void dunlin_close(struct dunlin *handle)
     free(handle);
 }
 
-/* ---- the daemon --------------------------------------------------------------------------------------- */
+/* ---- the daemon
+ * --------------------------------------------------------------------------------------- */
 
 void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
 {
@@ -157,8 +159,8 @@ int64_t dunlin_status_json(struct dunlin *handle, char *buffer, size_t capacity)
     struct waiter w = wait_begin(handle, handle->options.timeout_ns);
     int error = attached_by(handle, &w);
     if (error == 0)
-        error = attach_error(handle,
-                             link_exchange(handle->now, &request, &answer, &fd, w.deadline_ns));
+        error =
+            attach_error(handle, link_exchange(handle->now, &request, &answer, &fd, w.deadline_ns));
     if (error != 0)
         return error;
     error = memory_map(&at, fd, max_u64(answer.bytes, 1), MEMORY_READ_ONLY, false, NULL);

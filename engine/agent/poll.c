@@ -11,10 +11,8 @@ static size_t collect(struct dunlin *d, struct dunlin_completion *completions, s
         d->done_first = o->next;
         if (d->done_first == NULL)
             d->done_last = NULL;
-        completions[count++] = (struct dunlin_completion){.context = o->context,
-                                                          .result = o->result,
-                                                          .space = o->space,
-                                                          .version = o->version};
+        completions[count++] = (struct dunlin_completion){
+            .context = o->context, .result = o->result, .space = o->space, .version = o->version};
         operation_free(d, o);
     }
     d->in_flight -= count;

@@ -38,7 +38,8 @@ int agent_session_prepare(struct dunlin_space *space)
     return 0;
 }
 
-/* ---- sending ----------------------------------------------------------------------------------------- */
+/* ---- sending
+ * ----------------------------------------------------------------------------------------- */
 
 static uint32_t lcore_of(const struct agent_session *s)
 {
@@ -63,6 +64,7 @@ static int send_opening(struct attachment *a, struct agent_session *s)
         return error;
     ring_commit(&lane->request, at, message_build(at, &m));
     lane->unanswered++;
+    a->unanswered++;
     s->state = SESSION_OPENING;
     return 0;
 }
@@ -81,6 +83,7 @@ static int send_write(struct attachment *a, struct agent_session *s, struct oper
            copy->head.length - sizeof copy->head);
     ring_commit(&lane->request, at, copy->head);
     lane->unanswered++;
+    a->unanswered++;
     o->state = OPERATION_SENT;
     o->sent = true;
     o->lcore = lcore_of(s);
@@ -133,7 +136,8 @@ void agent_session_pump_blocked(struct dunlin *d)
     }
 }
 
-/* ---- the queue --------------------------------------------------------------------------------------- */
+/* ---- the queue
+ * --------------------------------------------------------------------------------------- */
 
 static void give_name(struct dunlin *d, struct agent_session *s, struct operation *o)
 {
@@ -242,17 +246,20 @@ static void rewind_to(struct agent_session *s, enum session_rewind rewind)
     s->unsent = NULL; /* restart finds it again */
 }
 
-/* ---- answers ----------------------------------------------------------------------------------------- */
+/* ---- answers
+ * ----------------------------------------------------------------------------------------- */
 
-/* The daemon does not know the session or the place in it, so it applied nothing now.  What was sent
- * only now is certainly not applied and goes again; what was sent before may have been applied then. */
+/* The daemon does not know the session or the place in it, so it applied nothing now.  What was
+ * sent only now is certainly not applied and goes again; what was sent before may have been applied
+ * then. */
 static void not_applied(struct dunlin *d, struct operation *o, enum session_rewind rewind)
 {
     struct agent_session *s = o->session;
     if (o->message->sequence == s->sequence_consumed + 1)
         rewind = REWIND_SESSION; /* no gap, and refused all the same: the sessions are not one */
     if (o->resent || o->abandoned) {
-        /* Why a new session: the caller learns this name, so it must not come to mean another write. */
+        /* Why a new session: the caller learns this name, so it must not come to mean another
+         * write. */
         rewind_to(s, REWIND_SESSION);
         finish(d, s, o, -EOWNERDEAD);
     } else {
@@ -300,7 +307,8 @@ static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error
     s->state = SESSION_CLOSED;
 }
 
-void agent_session_opened(struct dunlin *d, struct agent_session *s, const struct ring_completion *c)
+void agent_session_opened(struct dunlin *d, struct agent_session *s,
+                          const struct ring_completion *c)
 {
     switch (c->status) {
     case RING_OK:
@@ -319,7 +327,8 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s, const struc
     }
 }
 
-/* ---- another attachment ------------------------------------------------------------------------------ */
+/* ---- another attachment
+ * ------------------------------------------------------------------------------ */
 
 /* The value lies in the bulk buffer of the attachment before: take it along. */
 static int move_bulk(const struct attachment *previous, struct attachment *a, struct operation *o)

@@ -28,8 +28,7 @@ static const struct layout_frame *frame_of(const struct dunlin_space *space, uin
 static uint64_t stamp_of(const struct layout_frame *frame)
 {
     /* relaxed: V1 and the fence in dunlin_release order it */
-    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&frame->stamp,
-                                memory_order_relaxed);
+    return atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&frame->stamp, memory_order_relaxed);
 }
 
 #define VIEW_AGAIN 1
@@ -89,8 +88,8 @@ static int view_once(struct dunlin_space *space, const struct read_key *k, int p
     return result == 1 || judged != 0 ? judged : -ENOENT;
 }
 
-/* No lease: have the owner answer, then look in place.  What its answer reflects is committed, so the
- * board shows it.  Returns VIEW_AGAIN, or -ENOTCONN. */
+/* No lease: have the owner answer, then look in place.  What its answer reflects is committed, so
+ * the board shows it.  Returns VIEW_AGAIN, or -ENOTCONN. */
 static int view_unleased(struct dunlin_space *space, const struct read_key *k)
 {
     struct dunlin *d = space->handle;

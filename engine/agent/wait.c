@@ -10,7 +10,8 @@
 #endif
 
 #define SPIN_ROUND 32u
-#define SLEEP_BLIND_NS NS_PER_MS /* on one ring of several, where the kernel cannot wait for all */
+#define SLEEP_BLIND_NS NS_PER_MS /* on one ring of several, where the kernel cannot wait for all   \
+                                  */
 
 struct waiter wait_begin(const struct dunlin *d, uint64_t timeout_ns)
 {
@@ -19,7 +20,8 @@ struct waiter wait_begin(const struct dunlin *d, uint64_t timeout_ns)
     return (struct waiter){.deadline_ns = now + left, .spin_end_ns = now + d->options.spin_ns};
 }
 
-/* ---- sleeping on completion rings --------------------------------------------------------------------- */
+/* ---- sleeping on completion rings
+ * --------------------------------------------------------------------- */
 
 static bool has_message(struct ring *r)
 {
@@ -39,9 +41,9 @@ static void sleep_add(struct sleep_set *set, struct lane *lane)
     set->lanes[set->count++] = lane;
 }
 
-/* S1: sleeping is stored, seq_cst fence, then the ring is looked at; the lcore publishes, fences and
- * then looks at sleeping (S2).  One of the two sees the other.
- * Returns false if there is something already. */
+/* S1: sleeping is stored, seq_cst fence, then the ring is looked at; the lcore publishes, fences
+ * and then looks at sleeping (S2).  One of the two sees the other. Returns false if there is
+ * something already. */
 static bool sleep_prepare(struct sleep_set *set)
 {
     for (uint32_t i = 0; i < set->count; i++) {
@@ -121,7 +123,8 @@ static void wait_sleep(struct dunlin *d, uint32_t lcore, uint64_t for_ns)
     sleep_end(&set);
 }
 
-/* ---- waiting ------------------------------------------------------------------------------------------- */
+/* ---- waiting
+ * ------------------------------------------------------------------------------------------- */
 
 /* No daemon: look for the next one, at the pace of attach_try. */
 static void wait_attach(struct dunlin *d, uint64_t now, uint64_t deadline_ns)
@@ -171,7 +174,8 @@ int wait_operation(struct dunlin *d, const struct operation *o, const struct wai
     }
 }
 
-/* ---- waking the other side ---------------------------------------------------------------------------- */
+/* ---- waking the other side
+ * ---------------------------------------------------------------------------- */
 
 void wait_bell(struct attachment *a, uint32_t lcore)
 {

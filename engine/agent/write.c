@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-/* ---- a write as the caller means it, judged ----------------------------------------------------------- */
+/* ---- a write as the caller means it, judged
+ * ----------------------------------------------------------- */
 
 static int check(const struct dunlin_space *space, const struct dunlin_write *w)
 {
@@ -80,11 +81,18 @@ static int build(struct dunlin *d, struct operation *o, struct message *m)
     return 0;
 }
 
+/* Attached as far as we know.  Why a look when nothing is under way: what is put into the ring of a
+ * daemon that died while we were idle is of unknown fate for no need. */
+static bool ready(struct dunlin *d)
+{
+    return agent_attached(d) && d->now->unanswered != 0 ? true : attach_look(d);
+}
+
 static int submit(struct dunlin_space *space, const struct dunlin_write *w, bool synchronous,
                   struct operation **operation)
 {
     struct dunlin *d = space->handle;
-    if (!agent_attached(d) && !attach_look(d))
+    if (!ready(d))
         return -ENOTCONN;
     int error = check_space(space, w);
     if (error != 0)
@@ -116,7 +124,8 @@ int dunlin_submit(struct dunlin_space *space, const struct dunlin_write *write)
     return error != 0 ? error : submit(space, write, false, &o);
 }
 
-/* ---- synchronous -------------------------------------------------------------------------------------- */
+/* ---- synchronous
+ * -------------------------------------------------------------------------------------- */
 
 /* Submit as soon as there is room and a daemon.  Never sent when this fails. */
 static int submit_patiently(struct dunlin_space *space, const struct dunlin_write *w,
@@ -204,7 +213,8 @@ int dunlin_delete_if(struct dunlin_space *space, const void *key, size_t key_len
     return write_now(space, &w, version);
 }
 
-/* ---- repeating a write under its name ----------------------------------------------------------------- */
+/* ---- repeating a write under its name
+ * ----------------------------------------------------------------- */
 
 int dunlin_last_write(const struct dunlin *handle, struct dunlin_write_id *id)
 {
@@ -219,12 +229,12 @@ static int find_session(struct dunlin_space *space, const struct dunlin_write_id
                         struct message *write, const struct waiter *w)
 {
     struct dunlin *d = space->handle;
-    struct message m = {.head = {.head = {.operation = RING_SESSION_OPEN,
-                                          .flags = RING_FLAG_EXISTING},
-                                 .space = (uint16_t)space->id,
-                                 .shard = id->shard,
-                                 .key_length = sizeof id->session},
-                        .key = id->session};
+    struct message m = {
+        .head = {.head = {.operation = RING_SESSION_OPEN, .flags = RING_FLAG_EXISTING},
+                 .space = (uint16_t)space->id,
+                 .shard = id->shard,
+                 .key_length = sizeof id->session},
+        .key = id->session};
     struct operation *o = operation_take(d, true);
     if (o == NULL)
         return -ENOTCONN;

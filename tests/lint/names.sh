@@ -8,7 +8,7 @@ cd "$1" || exit 2
 # Why git first: what it ignores (build directories, caches of editors) is nobody's business.
 {
     git ls-files --cached --others --exclude-standard --deduplicate 2>/dev/null | cut -d/ -f1 | grep . ||
-        ls -A
+        find . -mindepth 1 -maxdepth 1 ! -name 'build*' -printf '%f\n'
 } | sort -u | while read -r name; do
     case $name in
     engine | dataplane | control | bench | tests) ;;

@@ -212,5 +212,105 @@ expect refuse tidy 'a null pointer followed' 'clang-analyzer' . "$scratch/build"
 tidy_tree 'int f(void)\n{\n    return nowhere;\n}'
 expect refuse tidy 'a source that does not compile' 'undeclared' . "$scratch/build"
 
+# unit STATUS WHAT PATTERN TEXT [ARGUMENT...]: a CUnit program by tests/unit/unit.h.
+unit() {
+    local wanted=$1 what=$2 pattern=$3 text=$4
+    local output status
+    shift 4
+    checks=$((checks + 1))
+    printf '#include "tests/unit/unit.h"\n%b\nUNIT_MAIN("sample", tests)\n' "$text" |
+        gcc -std=c11 -I"$top" -o "$scratch/unit" -x c - -x none -lcunit || exit 2
+    output=$("$scratch/unit" "$@" 2>&1)
+    status=$?
+    [ $status -eq "$wanted" ] && grep -q -- "$pattern" <<<"$output" && return 0
+    echo "unit.h: $what ends by $status instead of $wanted, or without '$pattern':"
+    echo "$output" | sed 's/^/    /'
+    faults=$((faults + 1))
+}
+table='static const struct unit_test tests[] = {UNIT_TEST(f), UNIT_TEST(g)};'
+good='static void f(void) { CU_ASSERT(1 == 1); } static void g(void) { CU_ASSERT(1); }'
+unit 0 'a good test' 'Test: g ...passed' "$good $table"
+unit 0 'the list of tests' '^g$' "$good $table" --list
+unit 2 'a name that is none' 'no such test' "$good $table" h
+unit 1 'a failed assert' 'CU_ASSERT_EQUAL(1,2)' "static void f(void) { CU_ASSERT_EQUAL(1, 2); } static void g(void) { CU_ASSERT(1); } $table"
+unit 0 'the sound one of two' 'Test: g ...passed' "static void f(void) { CU_ASSERT(0); } static void g(void) { CU_ASSERT(1); } $table" g
+unit 1 'tests that assert nothing' 'nothing was asserted' "static void f(void) {} static void g(void) {} $table"
+unit 2 'a name that stands twice' 'cannot add' "$good static const struct unit_test tests[] = {UNIT_TEST(f), UNIT_TEST(f)};"
+
+# The runner: one test of each outcome, by meson and as a script.
+runner_tree() {
+    sound_tree
+    rm -rf tests
+    mkdir -p tests/e2e
+    cp -r "$top"/tests/{run,build,install}.sh "$top/tests/suites" tests/
+    cp "$top/meson_options.txt" .
+    cat >meson.build <<'MESON'
+project('dunlin', 'c')
+sh = find_program('sh')
+foreach name, command : {'good': 'exit 0', 'bad': 'exit 1', 'absent': 'exit 77', 'slow': 'sleep 9', 'crash': 'kill -SEGV $$'}
+  test('x/' + name, sh, args: ['-c', command], suite: 'unit', timeout: name == 'slow' ? 1 : 30)
+endforeach
+MESON
+    printf '#!/bin/sh\nexit 0\n' >tests/e2e/good.sh
+    printf '#!/bin/sh\nexit 3\n' >tests/e2e/bad.sh
+    printf '#!/bin/sh\necho needs a network\nexit 77\n' >tests/e2e/absent.sh
+    printf '#!/bin/sh\nsleep 99 &\n' >tests/e2e/leaves.sh
+    chmod +x tests/e2e/*.sh
+}
+# runner STATUS LAST_LINE PATTERN SUITE...
+runner() {
+    local wanted=$1 last=$2 pattern=$3
+    local output status
+    shift 3
+    checks=$((checks + 1))
+    output=$(tests/run.sh "$@" 2>&1)
+    status=$?
+    [ $status -eq "$wanted" ] && [ "$(tail -n 1 <<<"$output")" = "$last" ] &&
+        grep -qE -- "$pattern" <<<"$output" && return 0
+    echo "run.sh $*: ended by $status instead of $wanted, or not with '$last', or without '$pattern':"
+    echo "$output" | sed 's/^/    /'
+    faults=$((faults + 1))
+}
+runner_tree
+runner 1 '2 passed, 5 failed, 2 skipped' '^skip +e2e +absent .*needs a network' unit e2e
+runner 1 '1 passed, 2 failed, 1 skipped' 'leaves .*left processes running' e2e
+rm tests/e2e/{bad,leaves}.sh
+runner 0 '1 passed, 0 failed, 1 skipped' '^ok +e2e +good' e2e
+rm tests/e2e/good.sh
+runner 1 '0 passed, 0 failed, 1 skipped' '^skip' e2e
+echo broken >>meson.build
+runner 1 '0 passed, 1 failed, 0 skipped' 'build of plain' unit
+checks=$((checks + 1))
+if tests/run.sh everything >"$scratch/log" 2>&1 || [ $? -ne 2 ] || ! grep -q 'suites: format' "$scratch/log"; then
+    echo "run.sh: an unknown suite is not refused by status 2 and the list of suites"
+    faults=$((faults + 1))
+fi
+runner_tree
+rm tests/e2e/*.sh
+cat >tests/e2e/long.sh <<'LONG'
+#!/bin/sh
+trap 'echo cleaned >cleaned; exit 1' TERM
+sleep 99 &
+echo $! >started.part && mv started.part started
+wait
+LONG
+chmod +x tests/e2e/long.sh
+tests/run.sh e2e >"$scratch/log" 2>&1 &
+runner_pid=$!
+for _ in $(seq 200); do
+    [ -e started ] && break
+    sleep 0.1
+done
+kill -TERM "$runner_pid"
+wait "$runner_pid"
+status=$?
+checks=$((checks + 1))
+if [ $status -ne 143 ] || [ ! -e cleaned ] || kill -0 "$(cat started)" 2>/dev/null; then
+    echo "run.sh, interrupted: status $status, or its test had no time to clean up, or lives on"
+    cat "$scratch/log"
+    faults=$((faults + 1))
+fi
+cd "$top" || exit 2
+
 echo "$checks samples, $faults judged wrong"
 [ $faults -eq 0 ]

@@ -47,6 +47,12 @@ static struct space_config space_config_small(uint32_t id, const char *name)
 
 static void open_small(void)
 {
+    static bool registered;
+    if (!registered) {
+        qsbr_thread_register();
+        qsbr_offline();
+        registered = true;
+    }
     struct node_config c = node_config_small();
     CU_ASSERT_EQUAL_FATAL(node_open(&node, &c, START), 0);
 }
@@ -80,7 +86,8 @@ static int attach(uint32_t uid, struct agent **agent)
     return node_agent_attach(&node, uid, OWN_UID, &wanted, agent);
 }
 
-/* ---- node ------------------------------------------------------------------------------------------ */
+/* ---- node
+ * ------------------------------------------------------------------------------------------ */
 
 static void node_file_says_who_we_are(void)
 {
@@ -138,7 +145,8 @@ static void node_open_unwinds(void)
     CU_ASSERT_EQUAL(open_fds(), before);
 }
 
-/* ---- spaces ---------------------------------------------------------------------------------------- */
+/* ---- spaces
+ * ---------------------------------------------------------------------------------------- */
 
 static void space_is_made_whole(void)
 {
@@ -246,7 +254,8 @@ static void chunks_grow_as_far_as_asked_and_possible(void)
     node_close(&node);
 }
 
-/* ---- agents ---------------------------------------------------------------------------------------- */
+/* ---- agents
+ * ---------------------------------------------------------------------------------------- */
 
 static void agents_take_the_lowest_slot(void)
 {
@@ -276,8 +285,11 @@ static void agents_take_the_lowest_slot(void)
 static void agent_file_has_the_geometry_that_was_asked_for(void)
 {
     struct agent *a;
-    struct ring_file wanted = {
-        .request_bytes = 8192, .bulk_bytes = 12345, .lcore_count = 99, .agent_slot = 77, .bytes = 1};
+    struct ring_file wanted = {.request_bytes = 8192,
+                               .bulk_bytes = 12345,
+                               .lcore_count = 99,
+                               .agent_slot = 77,
+                               .bytes = 1};
     open_small();
     CU_ASSERT_EQUAL_FATAL(node_agent_attach(&node, 0, OWN_UID, &wanted, &a), 0);
     const struct ring_file *f = (const struct ring_file *)(void *)a->memory.base;
@@ -308,9 +320,12 @@ static void agent_file_has_the_geometry_that_was_asked_for(void)
 static void bad_ring_sizes_are_refused(void)
 {
     static const struct ring_file bad[] = {
-        {.request_bytes = LIMIT_RING_BYTES_MIN / 2}, {.request_bytes = 2 * LIMIT_RING_BYTES_MAX},
-        {.request_bytes = 12288},                    {.completion_bytes = 1},
-        {.completion_bytes = UINT32_MAX},            {.bulk_bytes = LIMIT_BULK_BYTES_MAX + 1},
+        {.request_bytes = LIMIT_RING_BYTES_MIN / 2},
+        {.request_bytes = 2 * LIMIT_RING_BYTES_MAX},
+        {.request_bytes = 12288},
+        {.completion_bytes = 1},
+        {.completion_bytes = UINT32_MAX},
+        {.bulk_bytes = LIMIT_BULK_BYTES_MAX + 1},
         {.bulk_bytes = UINT32_MAX},
     };
     struct agent *a = NULL;
@@ -399,7 +414,8 @@ static void a_stranger_cannot_take_every_slot(void)
     node_close(&node);
 }
 
-/* ---- sleeping -------------------------------------------------------------------------------------- */
+/* ---- sleeping
+ * -------------------------------------------------------------------------------------- */
 
 static int wakes(uint32_t lcore, uint64_t *slot)
 {

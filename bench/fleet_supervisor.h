@@ -1,0 +1,69 @@
+/* fleet_supervisor - the parent of the fleet: forks, kills, replaces, reads journals, keeps the clock.
+ * Owner of all memory here: fleet.c, until the process ends. */
+#ifndef DUNLIN_BENCH_FLEET_SUPERVISOR_H
+#define DUNLIN_BENCH_FLEET_SUPERVISOR_H
+
+#include "bench/fleet.h"
+#include "bench/fleet_speed.h"
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#define FLEET_VIOLATIONS_PRINTED 20u
+
+struct fleet_kill {
+    uint64_t at_ns; /* from the start */
+    uint32_t process;
+};
+
+struct fleet_child {
+    pid_t pid; /* 0: none */
+    uint32_t life;
+    bool was_killed;
+};
+
+struct fleet_totals {
+    uint64_t counters[FLEET_COUNTERS];
+    struct histogram latency;
+};
+
+struct fleet_supervisor {
+    struct fleet *fleet;
+    struct fleet_check check;
+    struct fleet_controller controller;
+    struct fleet_speed speed;
+    struct fleet_child *children; /* per process; the last one is the observer */
+    struct fleet_kill *kills;
+    uint32_t *to_adopt; /* lives */
+    uint32_t kill_done, life_next, adopt_count, alive;
+    uint32_t failed;     /* children that ended by themselves, not well */
+    uint64_t started_ns, speed_ns, line_ns, ended_ns;
+    uint64_t start;      /* of the daemon at first */
+    uint64_t restarts;   /* of the daemon, seen by the supervisor */
+    int64_t slowest_us, slowest_at_speed_us;
+    uint64_t daemon_ns_at_start, own_ns_at_start;
+    double achieved;     /* speed, of late */
+    double flown_s;      /* agents in the air times seconds, summed once a second */
+    uint64_t line_number;
+    struct fleet_totals now, at_speed, at_line;
+    bool incomplete; /* a check could not be made */
+};
+
+/* Sums of all processes so far. */
+void fleet_totals_take(const struct fleet *f, struct fleet_totals *totals);
+/* What was added since before, as a histogram. */
+void fleet_latency_since(const struct histogram *now, const struct histogram *before,
+                         struct histogram *since);
+
+/* How many values lie above a limit, up to a bucket's width. */
+uint64_t fleet_latency_above(const struct histogram *h, uint64_t limit);
+
+/* CPU time of a process with all its threads, or 0 if it is not there. */
+uint64_t fleet_cpu_ns(int pid);
+
+/* One line (a terminal: the same line again) of what happens now. */
+void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns);
+/* The summary.  Returns the exit code. */
+int fleet_print_summary(struct fleet_supervisor *s);
+
+#endif

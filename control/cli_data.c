@@ -1,0 +1,400 @@
+#include "control/cli.h"
+#include "engine/limits.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- attaching
+ * ---------------------------------------------------------------------------------------- */
+
+static const char *socket_name(const struct cli *c)
+{
+    const char *name = c->socket != NULL ? c->socket : getenv("DUNLIN_SOCKET");
+    return name != NULL && name[0] != 0 ? name : DUNLIN_SOCKET_DEFAULT;
+}
+
+/* Errors that mean the same for every command. */
+static int fail(const struct cli *c, int error)
+{
+    const char *space = c->operand_count > 0 ? c->operands[0] : "";
+    const char *socket = socket_name(c);
+    switch (error) {
+    case -ENOTCONN:
+        return cli_fail(CLI_UNAVAILABLE,
+                        "%s: no answer from a daemon at %s; see that dunlind runs there, then try "
+                        "again",
+                        c->command, socket);
+    case -EPROTO:
+        return cli_fail(CLI_UNAVAILABLE,
+                        "%s: the daemon at %s speaks another version; update it or dunlin",
+                        c->command, socket);
+    case -EACCES:
+        return cli_fail(CLI_REFUSED,
+                        "%s %s: access refused to this user; ask for it in the access list of the "
+                        "space, or in the permissions of %s",
+                        c->command, space, socket);
+    case -EDQUOT:
+        return cli_fail(CLI_REFUSED,
+                        "%s %s: the space is full; delete something or raise its quota", c->command,
+                        space);
+    case -EUSERS:
+        return cli_fail(CLI_REFUSED,
+                        "%s: no place for one more agent or session; try again later, or raise "
+                        "the limit",
+                        c->command);
+    case -EMSGSIZE:
+        return cli_fail(CLI_USAGE, "%s: key or value is too long for space %s", c->command, space);
+    case -EINVAL:
+        return cli_fail(CLI_USAGE,
+                        "%s: bad argument (an empty key, a name too long, or a --retry of "
+                        "another key)",
+                        c->command);
+    default:
+        return cli_fail(CLI_UNAVAILABLE, "%s: %s", c->command, strerror(-error));
+    }
+}
+
+static int attach(const struct cli *c, struct dunlin **handle)
+{
+    const struct dunlin_options options = {.socket = c->socket,
+                                           .timeout_ns = c->timeout_ms * NS_PER_MS};
+    int error = dunlin_open(&options, handle);
+    return error != 0 ? fail(c, error) : CLI_DONE;
+}
+
+static int attach_space(const struct cli *c, struct dunlin **handle, struct dunlin_space **space)
+{
+    int exit_code = attach(c, handle);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    int error = dunlin_space(*handle, c->operands[0], space);
+    if (error == 0)
+        return CLI_DONE;
+    if (error == -ENOENT)
+        exit_code = cli_fail(CLI_NOT_FOUND,
+                             "%s: there is no space '%s'; dunlin status lists those there are",
+                             c->command, c->operands[0]);
+    else
+        exit_code = fail(c, error);
+    dunlin_close(*handle);
+    return exit_code;
+}
+
+/* Everything is printed, or the exit code says that it is not. */
+static int flushed(int exit_code)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0)
+        return exit_code;
+    return cli_fail(CLI_UNAVAILABLE, "cannot write to standard output: %s", strerror(errno));
+}
+
+static int print_json(json_t *object, int exit_code)
+{
+    if (object == NULL)
+        return cli_fail(CLI_UNAVAILABLE, "out of memory");
+    (void)json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
+    (void)fputc('\n', stdout);
+    json_decref(object);
+    return flushed(exit_code);
+}
+
+/* ---- put, del
+ * ----------------------------------------------------------------------------------------- */
+
+/* The value of put: an operand, or all of standard input.  *owned is to be freed. */
+static int take_value(const struct cli *c, const char **value, size_t *length, char **owned)
+{
+    *owned = NULL;
+    *value = c->operands[2];
+    *length = strlen(*value);
+    if (strcmp(*value, "-") != 0)
+        return CLI_DONE;
+    *owned = malloc(LIMIT_VALUE_BYTES + 1);
+    if (*owned == NULL)
+        return cli_fail(CLI_UNAVAILABLE, "out of memory");
+    *length = fread(*owned, 1, LIMIT_VALUE_BYTES + 1, stdin);
+    *value = *owned;
+    if (ferror(stdin) != 0)
+        return cli_fail(CLI_USAGE, "put: cannot read standard input: %s", strerror(errno));
+    if (*length > LIMIT_VALUE_BYTES)
+        return cli_fail(CLI_USAGE, "put: standard input is longer than %u bytes",
+                        LIMIT_VALUE_BYTES);
+    return CLI_DONE;
+}
+
+static int print_version(const struct cli *c, struct dunlin_version version)
+{
+    char text[CLI_VERSION_BYTES];
+    cli_version_print(text, version);
+    if (c->json)
+        return print_json(json_pack("{s:s}", "version", text), CLI_DONE);
+    (void)printf("%s\n", text);
+    return flushed(CLI_DONE);
+}
+
+static int condition_failed(const struct cli *c, struct dunlin_version found)
+{
+    char text[CLI_VERSION_BYTES] = "none";
+    if (found.lsn != 0)
+        cli_version_print(text, found);
+    return cli_fail(CLI_NOT_FOUND,
+                    "%s %s %s: the condition did not hold, the newest version is %s; read it, then "
+                    "decide",
+                    c->command, c->operands[0], c->operands[1], text);
+}
+
+static int fate_unknown(const struct cli *c, const struct dunlin *handle)
+{
+    struct dunlin_write_id id;
+    char text[CLI_WRITE_ID_BYTES];
+    if (c->has_retry)
+        return cli_fail(
+            CLI_FATE_UNKNOWN,
+            "%s %s %s: the daemon has forgotten that session; read before you write again",
+            c->command, c->operands[0], c->operands[1]);
+    if (dunlin_last_write(handle, &id) != 0)
+        return cli_fail(CLI_FATE_UNKNOWN, "%s: fate unknown; read before you write again",
+                        c->command);
+    cli_write_id_print(text, &id);
+    (void)printf(c->json ? "{\"retry\":\"%s\"}\n" : "%s\n", text);
+    return flushed(cli_fail(CLI_FATE_UNKNOWN,
+                            "%s %s %s: nobody knows if it was applied; repeat it with --retry %s",
+                            c->command, c->operands[0], c->operands[1], text));
+}
+
+static int report_write(const struct cli *c, const struct dunlin *handle, int error,
+                        struct dunlin_version version)
+{
+    switch (error) {
+    case 0:
+        return print_version(c, version);
+    case -ENOENT:
+        return cli_fail(CLI_NOT_FOUND, "%s %s %s: there is no such key", c->command, c->operands[0],
+                        c->operands[1]);
+    case -ECANCELED:
+        return condition_failed(c, version);
+    case -EOWNERDEAD:
+        return fate_unknown(c, handle);
+    default:
+        return fail(c, error);
+    }
+}
+
+/* A version names a log, too: one of another key's log cannot be this key's newest. */
+static bool is_of_other_log(const struct cli *c, struct dunlin_space *space,
+                            struct dunlin_version *found)
+{
+    struct dunlin_read read = {.mode = DUNLIN_LINEARIZABLE};
+    if (!c->has_if_version || c->has_retry || c->if_version.lsn == 0)
+        return false;
+    int error = dunlin_get(space, c->operands[1], strlen(c->operands[1]), NULL, 0, &read);
+    *found = read.version;
+    return (error == 0 || error == -ENOBUFS) && read.version.log != c->if_version.log;
+}
+
+static int write_value(const struct cli *c, const struct dunlin_write *wanted)
+{
+    struct dunlin *handle;
+    struct dunlin_space *space;
+    struct dunlin_version version = {0};
+    struct dunlin_write w = *wanted;
+    w.key = c->operands[1];
+    w.key_length = strlen(c->operands[1]);
+    w.compare = c->has_if_version;
+    w.expected_lsn = c->if_version.lsn;
+    int exit_code = attach_space(c, &handle, &space);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    int error;
+    if (is_of_other_log(c, space, &version))
+        error = -ECANCELED;
+    else if (c->has_retry)
+        error = dunlin_retry(space, &c->retry, &w, &version);
+    else if (w.operation == DUNLIN_PUT)
+        error = w.compare != 0
+                    ? dunlin_put_if(space, w.key, w.key_length, w.value, w.value_length,
+                                    w.expected_lsn, &version)
+                    : dunlin_put(space, w.key, w.key_length, w.value, w.value_length, &version);
+    else
+        error = w.compare != 0
+                    ? dunlin_delete_if(space, w.key, w.key_length, w.expected_lsn, &version)
+                    : dunlin_delete(space, w.key, w.key_length, &version);
+    exit_code = report_write(c, handle, error, version);
+    dunlin_close(handle);
+    return exit_code;
+}
+
+int cli_put(const struct cli *c)
+{
+    struct dunlin_write w = {.operation = DUNLIN_PUT};
+    const char *value;
+    char *owned;
+    int exit_code = take_value(c, &value, &w.value_length, &owned);
+    w.value = value;
+    if (exit_code == CLI_DONE)
+        exit_code = write_value(c, &w);
+    free(owned);
+    return exit_code;
+}
+
+int cli_delete(const struct cli *c)
+{
+    const struct dunlin_write w = {.operation = DUNLIN_DELETE};
+    return write_value(c, &w);
+}
+
+/* ---- get
+ * ---------------------------------------------------------------------------------------------- */
+
+static int print_value(const char *value, size_t length, int exit_code)
+{
+    (void)fwrite(value, 1, length, stdout);
+    /* Why only for people: a file gets the value's bytes and no other. */
+    if (isatty(STDOUT_FILENO))
+        (void)fputc('\n', stdout);
+    return flushed(exit_code);
+}
+
+static int print_value_json(const struct dunlin *handle, const char *value,
+                            const struct dunlin_read *read, int exit_code)
+{
+    char version[CLI_VERSION_BYTES];
+    struct dunlin_info info;
+    bool text = cli_is_text(value, read->length);
+    char *encoded = text ? NULL : cli_base64(value, read->length);
+    if (!text && encoded == NULL)
+        return cli_fail(CLI_UNAVAILABLE, "out of memory");
+    cli_version_print(version, read->version);
+    dunlin_info(handle, &info);
+    json_t *o = json_pack("{s:s%, s:s, s:I, s:b, s:i}", "value", text ? value : encoded,
+                          text ? read->length : strlen(encoded), "version", version, "epoch",
+                          (json_int_t)read->epoch, "stale", read->stale, "node", (int)info.node_id);
+    json_t *age = read->age_ns == UINT64_MAX ? json_null()
+                                             : json_real((double)read->age_ns / (double)NS_PER_MS);
+    free(encoded);
+    if (o == NULL || json_object_set_new(o, "age_ms", age) != 0 ||
+        (!text && json_object_set_new(o, "encoding", json_string("base64")) != 0)) {
+        json_decref(o);
+        o = NULL;
+    }
+    return print_json(o, exit_code);
+}
+
+static int report_read(const struct cli *c, const struct dunlin *handle, int error,
+                       const char *value, const struct dunlin_read *read)
+{
+    int exit_code = CLI_DONE;
+    if (error == -ENOENT)
+        return cli_fail(CLI_NOT_FOUND, "get %s %s: there is no such key", c->operands[0],
+                        c->operands[1]);
+    if (error == -ESTALE)
+        exit_code = cli_fail(CLI_STALE,
+                             "get %s %s: older than --max-age allows; the daemon at %s is "
+                             "slow or gone",
+                             c->operands[0], c->operands[1], socket_name(c));
+    else if (error != 0)
+        return fail(c, error);
+    if (read->version.lsn == 0)
+        return exit_code; /* stale, and there is no such key as far as this machine knows */
+    return c->json ? print_value_json(handle, value, read, exit_code)
+                   : print_value(value, read->length, exit_code);
+}
+
+int cli_get(const struct cli *c)
+{
+    struct dunlin *handle;
+    struct dunlin_space *space;
+    /* Why 0 becomes 1 ns: to the library 0 means any age. */
+    struct dunlin_read read = {
+        .mode = c->local ? DUNLIN_LOCAL : DUNLIN_LINEARIZABLE,
+        .max_age_ns = c->has_max_age ? max_u64(c->max_age_ms * NS_PER_MS, 1) : 0,
+    };
+    char *value = malloc(LIMIT_VALUE_BYTES);
+    if (value == NULL)
+        return cli_fail(CLI_UNAVAILABLE, "out of memory");
+    int exit_code = attach_space(c, &handle, &space);
+    if (exit_code == CLI_DONE) {
+        int error = dunlin_get(space, c->operands[1], strlen(c->operands[1]), value,
+                               LIMIT_VALUE_BYTES, &read);
+        exit_code = report_read(c, handle, error, value, &read);
+        dunlin_close(handle);
+    }
+    free(value);
+    return exit_code;
+}
+
+/* ---- status
+ * ------------------------------------------------------------------------------------------- */
+
+static json_int_t number_at(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static const char *text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "?";
+}
+
+static void print_spaces(const json_t *spaces)
+{
+    size_t i;
+    json_t *s;
+    (void)printf("%-20s %-10s %7s %12s %14s %14s\n", "space", "keeps", "shards", "keys",
+                 "live bytes", "quota bytes");
+    json_array_foreach(spaces, i, s)(void) printf(
+        "%-20s %-10s %7" PRId64 " %12" PRId64 " %14" PRId64 " %14" PRId64 "\n", text_at(s, "name"),
+        text_at(s, "consistency"), (int64_t)number_at(s, "shards"), (int64_t)number_at(s, "keys"),
+        (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "quota_bytes"));
+}
+
+static int print_status(const struct cli *c, const char *text)
+{
+    json_error_t fault;
+    json_t *status = json_loads(text, 0, &fault);
+    if (status == NULL)
+        return fail(c, -EPROTO);
+    const json_t *node = json_object_get(status, "node");
+    const json_t *agents = json_object_get(status, "agents");
+    (void)printf("node %s (%" PRId64 "), dunlin %s, up %" PRId64 " s, start %" PRId64 "\n",
+                 text_at(node, "name"), (int64_t)number_at(node, "id"), text_at(status, "version"),
+                 (int64_t)number_at(status, "uptime_ms") / 1000,
+                 (int64_t)number_at(status, "start"));
+    (void)printf("agents %" PRId64 " of %" PRId64 ", operations %" PRId64 "\n",
+                 (int64_t)number_at(agents, "attached"), (int64_t)number_at(agents, "limit"),
+                 (int64_t)number_at(json_object_get(status, "counters"), "operations"));
+    print_spaces(json_object_get(status, "spaces"));
+    json_decref(status);
+    return flushed(CLI_DONE);
+}
+
+#define STATUS_BYTES (4u << 20)
+
+int cli_status(const struct cli *c)
+{
+    struct dunlin *handle;
+    char *text = malloc(STATUS_BYTES);
+    if (text == NULL)
+        return cli_fail(CLI_UNAVAILABLE, "out of memory");
+    int exit_code = attach(c, &handle);
+    if (exit_code == CLI_DONE) {
+        int64_t length = dunlin_status_json(handle, text, STATUS_BYTES);
+        if (length < 0) {
+            exit_code = fail(c, (int)length);
+        } else if (c->json) {
+            (void)printf("%s\n", text);
+            exit_code = flushed(CLI_DONE);
+        } else {
+            exit_code = print_status(c, text);
+        }
+        dunlin_close(handle);
+    }
+    free(text);
+    return exit_code;
+}

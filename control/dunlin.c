@@ -1,0 +1,25 @@
+/* dunlin - the command line of a node's daemon: put, get, del, status.  COMMANDS of the README. */
+#include "control/cli.h"
+
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*run)(const struct cli *c);
+    } commands[] = {
+        {"put", cli_put},
+        {"get", cli_get},
+        {"del", cli_delete},
+        {"status", cli_status},
+    };
+    struct cli c;
+    int exit_code;
+    if (cli_parse(&c, argc, argv, &exit_code) != 0)
+        return exit_code;
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, c.command) == 0)
+            return commands[i].run(&c);
+    return CLI_USAGE; /* cli_parse knows no other */
+}

@@ -1,0 +1,187 @@
+#include "engine/land.h"
+
+#include "engine/clean.h"
+#include "engine/pending.h"
+
+/* ---- records taken back ----------------------------------------------------------------------------- */
+
+/* The newest version of a key goes: its slot names the one before again. */
+static void undo_keyed(struct shard *s, const struct shard_pending *p)
+{
+    const struct record *r = shard_record(s, p->offset);
+    struct index_place place;
+    int error = index_find_offset(&s->index, r->hash, p->offset, &place);
+    /* Why it cannot fail: the record was indexed after its bucket was last moved or moves with it,
+     * and a bucket that still has to move needs no memory that its growth was not promised. */
+    ASSERT(error == 0 && place.value != 0);
+    uint64_t link = atomic_load_explicit(shard_link(s, p->offset), memory_order_relaxed);
+    shard_live_sub(s, p->offset, record_size(r));
+    if (link & LAYOUT_SLOT_VALID)
+        index_set(&s->index, &place, r->hash, layout_slot_offset(link));
+    else
+        index_erase(&s->index, &place);
+}
+
+static void undo_session(struct shard *s, const struct shard_pending *p)
+{
+    struct session *session = &s->sessions.entries[p->session_slot];
+    switch (p->record_kind) {
+    case RECORD_SESSION:
+        shard_live_sub(s, session->offset, record_size(shard_record(s, session->offset)));
+        session_forget(&s->sessions, p->session_slot);
+        break;
+    case RECORD_EXPIRE:
+        session->expiring = false;
+        break;
+    case 0:
+        break;
+    default:
+        session->appended = p->sequence - 1;
+    }
+}
+
+void pending_undo(struct shard *s, uint64_t lsn)
+{
+    for (uint32_t i = s->pending_tail; i != s->pending_applied; i--) {
+        struct shard_pending *p = pending_at(s, i - 1);
+        if (p->lsn_wait <= lsn)
+            break;
+        if (p->record_kind == RECORD_DATA || p->record_kind == RECORD_TOMBSTONE)
+            undo_keyed(s, p);
+        if (p->record_kind == RECORD_EPOCH) {
+            shard_live_sub(s, p->offset, record_size(shard_record(s, p->offset)));
+            s->log.epoch_count--;
+        }
+        if (p->session_slot != SESSION_NONE)
+            undo_session(s, p);
+        p->lsn_wait = lsn;
+        p->record_kind = 0;
+        p->offset = SHARD_NO_OFFSET;
+        p->session_slot = SESSION_NONE;
+        p->status = RING_FATE_UNKNOWN;
+    }
+    /* Entries that nobody waits for are gone at once. */
+    while (s->pending_tail != s->pending_applied &&
+           pending_at(s, s->pending_tail - 1)->origin.operation == 0 &&
+           pending_at(s, s->pending_tail - 1)->record_kind == 0)
+        s->pending_tail--;
+}
+
+/* ---- the segment that the cut falls into -------------------------------------------------------------- */
+
+struct move {
+    uint64_t from, to; /* offsets of the segment and of its copy */
+    uint64_t length;
+};
+
+static int swing_keyed(struct shard *s, uint64_t offset, uint64_t to)
+{
+    struct index_place place;
+    _Atomic uint64_t *reference;
+    int error = clean_reference(s, offset, &place, &reference);
+    if (error != 0 || reference == NULL)
+        return error;
+    if (reference == place.slot)
+        index_set(&s->index, &place, shard_record(s, offset)->hash, to);
+    else
+        atomic_store_explicit(reference, layout_link_make(to), memory_order_release);
+    return 0;
+}
+
+/* Slots and links that lead into the segment lead into the copy.  -EAGAIN in the middle is harmless:
+ * both hold the same bytes, and the next call goes on. */
+static int swing_all(struct shard *s, const struct move *m)
+{
+    for (uint64_t at = 0; at < m->length;) {
+        struct record h;
+        int64_t size = record_check(s->arena + m->from + at, m->length - at, &h);
+        ASSERT(size > 0); /* it was checked when it was appended */
+        int error = h.kind == RECORD_DATA || h.kind == RECORD_TOMBSTONE
+                        ? swing_keyed(s, m->from + at, m->to + at)
+                        : 0;
+        if (error != 0)
+            return error;
+        at += (uint64_t)size;
+    }
+    return 0;
+}
+
+static uint64_t moved(const struct move *m, uint64_t offset)
+{
+    return offset - m->from < m->length ? offset - m->from + m->to : offset;
+}
+
+static void rename_rest(struct shard *s, const struct move *m)
+{
+    for (uint32_t i = s->pending_head; i != s->pending_tail; i++)
+        pending_at(s, i)->offset = moved(m, pending_at(s, i)->offset);
+    for (uint32_t i = 0; i < s->sessions.fresh; i++)
+        s->sessions.entries[i].offset = moved(m, s->sessions.entries[i].offset);
+    _Atomic uint32_t *from = &s->directory[m->from >> s->geometry.segment_shift].bytes_live;
+    _Atomic uint32_t *to = &s->directory[m->to >> s->geometry.segment_shift].bytes_live;
+    atomic_store_explicit(to, atomic_load_explicit(from, memory_order_relaxed),
+                          memory_order_relaxed);
+    atomic_store_explicit(from, 0, memory_order_relaxed);
+}
+
+/* Copy the bytes and links of [segment start, lsn) to a fresh frame and lead everything there. */
+static int prefix_move(struct shard *s, uint64_t lsn)
+{
+    uint64_t start = lsn & ~((UINT64_C(1) << s->geometry.segment_shift) - 1);
+    uint64_t available;
+    const uint8_t *bytes = log_bytes_at(&s->log, start, &available);
+    ASSERT(bytes != NULL);
+    if (s->landing.cut_frame == 0) {
+        uint32_t frame;
+        if (frames_take(&s->frames, FRAME_TAIL, start, &frame) != 0) {
+            s->starved = true;
+            return -EAGAIN;
+        }
+        s->landing.cut_frame = frame + 1;
+    }
+    struct move m = {
+        .from = (uint64_t)(bytes - s->arena),
+        .to = (uint64_t)(s->landing.cut_frame - 1) << s->geometry.segment_shift,
+        .length = lsn - start,
+    };
+    record_copy(s->arena + m.to, bytes, m.length);
+    for (uint64_t at = 0; at < m.length; at += 64)
+        atomic_store_explicit(
+            shard_link(s, m.to + at),
+            atomic_load_explicit(shard_link(s, m.from + at), memory_order_relaxed),
+            memory_order_relaxed);
+    int error = swing_all(s, &m);
+    if (error == 0)
+        rename_rest(s, &m);
+    return error;
+}
+
+static void landing_reset(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
+{
+    for (unsigned i = 0; i < LIMIT_LAND_SEGMENTS; i++) {
+        if (s->landing.ahead[i].frame != 0)
+            reclaim_retire(&s->reclaim, s->landing.ahead[i].frame - 1, now);
+        s->landing.ahead[i].frame = 0;
+    }
+    s->landing.lsn_received = lsn;
+    s->landing.range_count = 0;
+}
+
+int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
+{
+    ASSERT(lsn >= s->lsn_committed && lsn <= s->log.lsn_end);
+    bool inside = (lsn & ((UINT64_C(1) << s->geometry.segment_shift) - 1)) != 0;
+    pending_undo(s, lsn);
+    int error = inside ? prefix_move(s, lsn) : 0;
+    if (error != 0)
+        return error;
+    landing_reset(s, lsn, now);
+    uint32_t frame;
+    while (log_take_above(&s->log, lsn, &frame))
+        reclaim_retire(&s->reclaim, frame, now);
+    if (log_end_at(&s->log, lsn, s->landing.cut_frame - 1, &frame))
+        reclaim_retire(&s->reclaim, frame, now);
+    s->landing.cut_frame = 0;
+    atomic_store_explicit(&s->board->lsn_end, lsn, memory_order_relaxed);
+    return 0;
+}

@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# common - what the end-to-end scripts share. Sourced by them; each gets the build directory as $1.
+#
+# A script makes a directory of its own under /tmp (short paths: a socket's is limited), starts what it
+# needs, and ends only that, also when it is interrupted.
+set -u
+export LC_ALL=C
+unset DUNLIN_SOCKET
+
+e2e_name=$(basename "$0" .sh)
+[ $# -ge 1 ] || { echo "usage: $e2e_name.sh BUILD [ARGUMENT...]" >&2; exit 2; }
+build=$(cd "$1" && pwd) || exit 2
+dunlind=$build/control/dunlind
+dunlin=$build/control/dunlin
+programs=$build/tests/e2e
+for program in "$dunlind" "$dunlin"; do
+    [ -x "$program" ] || { echo "$e2e_name: no $program: build first" >&2; exit 2; }
+done
+
+scratch=$(mktemp -d "/tmp/dunlin-$e2e_name.XXXXXX") || exit 2
+socket=$scratch/dunlind.sock
+config=$scratch/dunlind.yaml
+log=$scratch/dunlind.log
+children=()
+
+clean_up() {
+    local pid
+    for pid in "${children[@]}"; do
+        kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+    rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+
+skip() {
+    echo "$*"
+    exit 77
+}
+
+need_root() { [ "$(id -u)" -eq 0 ] || skip "needs root: agents of another uid are a part of it"; }
+
+# config_head [MODE [LCORES]]: the configuration without its spaces; lease and heartbeat at their defaults.
+config_head() {
+    cat <<END
+node:
+  name: $e2e_name
+  id: 1
+socket:
+  path: $socket
+  mode: ${1:-0600}
+lcores:
+  count: ${2:-1}
+spaces:
+END
+}
+
+# space NAME ID SHARDS QUOTA [MORE...]: one entry; MORE are lines like `read: any`.
+space() {
+    printf '  - name: %s\n    id: %s\n    shards: %s\n    quota: %s\n' "$1" "$2" "$3" "$4"
+    shift 4
+    [ $# -eq 0 ] || printf '    %s\n' "$@"
+}
+
+# run PROGRAM ARGUMENT...: one of ours, in the background, so that a trap is not kept waiting.
+run() {
+    local pid
+    "$@" &
+    pid=$!
+    children+=("$pid")
+    wait "$pid"
+}
+
+# finish STATUS: end by it; with the daemon's last words if it is bad.
+finish() {
+    if [ "$1" -ne 0 ] && [ -s "$log" ]; then
+        echo "-- the end of the daemon's log:"
+        tail -n 25 "$log"
+    fi
+    exit "$1"
+}

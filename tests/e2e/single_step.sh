@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# An agent of another uid dies at every instruction of a call; nobody else notices: see single_step.c.
+#
+#   single_step.sh BUILD [SEED [SECONDS]]
+# shellcheck source=tests/e2e/common.sh
+. "$(dirname "$0")/common.sh"
+shift
+need_root
+
+chmod 0711 "$scratch"
+{
+    config_head 0666
+    # Why a second: each of thousands of dead leaves a session behind.
+    space shared 1 4 8MiB 'sessions: 4096' 'session_ttl: 1s' 'read: any' 'write: any'
+} >"$config"
+run "$programs/single_step" "$dunlind" "$config" "$scratch" "$@"
+finish $?

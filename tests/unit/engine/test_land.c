@@ -1,0 +1,235 @@
+/* A follower lands what a leader wrote, in any order and with losses, and cuts what did not last. */
+#include "engine/land.h"
+#include "engine/pending.h"
+#include "tests/unit/engine/fixture.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+
+#define KEYS 400u
+#define ROUNDS 1500u
+#define VALUE_BYTES 300u
+
+static const struct fixture_config small = {
+    .quota_bytes = UINT64_C(2) << 20,
+    .shard_count = 1,
+    .sessions_max = 16,
+};
+
+/* What the leader's keys hold: version 0 is none. */
+struct model {
+    uint64_t versions[KEYS];
+    uint32_t lengths[KEYS];
+};
+
+static void write_some(struct fixture *leader, struct model *m, uint64_t *seed, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        char key[32];
+        uint8_t value[VALUE_BYTES];
+        uint32_t number = fixture_below(seed, KEYS);
+        uint32_t key_length = fixture_key(number, key);
+        if (fixture_below(seed, 8) == 0) {
+            if (fixture_delete(leader, key, key_length) == 0)
+                m->versions[number] = 0;
+            continue;
+        }
+        uint64_t version = fixture_random(seed) | 1;
+        uint32_t length = fixture_below(seed, VALUE_BYTES);
+        fixture_value(number, version, value, length);
+        if (fixture_put(leader, key, key_length, value, length) == 0) {
+            m->versions[number] = version;
+            m->lengths[number] = length;
+        }
+    }
+}
+
+static void check_equal(const struct fixture *f, const struct model *m)
+{
+    for (uint32_t number = 0; number < KEYS; number++) {
+        char key[32];
+        uint8_t value[VALUE_BYTES];
+        uint32_t key_length = fixture_key(number, key);
+        struct read_found found;
+        int result = fixture_read(f, key, key_length, &found);
+        CU_ASSERT_EQUAL(result, m->versions[number] != 0);
+        if (result != 1 || m->versions[number] == 0)
+            continue;
+        read_copy(&found, value, sizeof value);
+        CU_ASSERT_EQUAL(found.value_length, m->lengths[number]);
+        CU_ASSERT(fixture_value_is(number, m->versions[number], value, m->lengths[number]));
+    }
+}
+
+/* Bytes of the leader's log at lsn, at most length, within what is retained. */
+static uint64_t ship(const struct fixture *leader, struct fixture *follower, uint64_t lsn,
+                     uint64_t length, int *result)
+{
+    uint64_t available = 0;
+    const uint8_t *bytes = log_bytes_at(&leader->shard->log, lsn, &available);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    length = min_u64(length, available);
+    *result = land_bytes(follower->shard, lsn, bytes, length);
+    return length;
+}
+
+static void maintain(struct fixture *f)
+{
+    fixture_commit(f);
+    (void)fixture_maintain(f);
+}
+
+/* Ship until the follower has all that the leader has: random pieces, a third of them lost, some twice. */
+static void catch_up(struct fixture *leader, struct fixture *follower, uint64_t *seed)
+{
+    for (uint32_t turn = 0; follower->shard->log.lsn_end != leader->shard->log.lsn_end; turn++) {
+        struct land_range missing;
+        CU_ASSERT_FATAL(turn < 100000);
+        bool any = land_missing(follower->shard, leader->shard->log.lsn_end, &missing);
+        uint64_t lsn = any ? missing.lsn_start : follower->shard->log.lsn_end;
+        if (fixture_below(seed, 4) == 0)
+            lsn += 8 * (uint64_t)fixture_below(seed, 4000); /* ahead of the gap */
+        if (any && lsn < leader->shard->log.lsn_end && fixture_below(seed, 3) != 0) {
+            int result;
+            (void)ship(leader, follower, lsn, 8 + 8 * (uint64_t)fixture_below(seed, 2000), &result);
+            CU_ASSERT(result >= 0 || result == -EAGAIN);
+        }
+        int checked = land_check(follower->shard);
+        CU_ASSERT(checked >= 0 || checked == -EAGAIN);
+        maintain(follower);
+    }
+}
+
+static void follower_equals_leader_whatever_the_order(void)
+{
+    for (uint64_t run = 1; run <= 5; run++) {
+        struct fixture leader, follower;
+        struct model m = {.versions = {0}};
+        uint64_t seed = run;
+        fixture_open(&leader, &small);
+        fixture_open(&follower, &small);
+        for (uint32_t round = 0; round < ROUNDS; round++) {
+            leader.shard->lsn_kept = follower.shard->log.lsn_end;
+            write_some(&leader, &m, &seed, fixture_below(&seed, 40));
+            maintain(&leader);
+            if (fixture_below(&seed, 4) == 0)
+                catch_up(&leader, &follower, &seed);
+        }
+        catch_up(&leader, &follower, &seed);
+        check_equal(&leader, &m);
+        check_equal(&follower, &m);
+        CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+        /* more was written than the arena holds, on both */
+        CU_ASSERT(fixture_counter(&follower, COUNTER_SEGMENTS_FREED) > 10);
+        fixture_close(&leader);
+        fixture_close(&follower);
+    }
+}
+
+static void damaged_bytes_are_dropped_and_asked_for_again(void)
+{
+    struct fixture leader, follower;
+    struct model m = {.versions = {0}};
+    uint64_t seed = 7;
+    fixture_open(&leader, &small);
+    fixture_open(&follower, &small);
+    write_some(&leader, &m, &seed, 100);
+    uint64_t start = follower.shard->log.lsn_end;
+    uint64_t available;
+    const uint8_t *bytes = log_bytes_at(&leader.shard->log, start, &available);
+    uint8_t *copy = malloc(available);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    for (uint32_t i = 0; i < 2000; i++) {
+        memcpy(copy, bytes, available);
+        uint64_t at = fixture_below(&seed, (uint32_t)available);
+        copy[at] ^= (uint8_t)(1u << fixture_below(&seed, 8));
+        (void)land_bytes(follower.shard, start, copy, available);
+        int result = land_check(follower.shard);
+        /* what is indexed lies before the damage; nothing behind it */
+        CU_ASSERT(result == -EBADMSG || result >= 0);
+        CU_ASSERT(follower.shard->log.lsn_end <= start + at);
+        CU_ASSERT_EQUAL(land_cut(follower.shard, start, &follower.now), 0);
+        fixture_settle(&follower);
+    }
+    free(copy);
+    catch_up(&leader, &follower, &seed);
+    fixture_settle(&leader);
+    check_equal(&follower, &m);
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
+static void a_cut_takes_back_what_was_not_committed(void)
+{
+    for (uint64_t run = 1; run <= 40; run++) {
+        struct fixture leader, follower;
+        struct model kept = {.versions = {0}};
+        uint64_t seed = run;
+        fixture_open(&leader, &small);
+        fixture_open(&follower, &small);
+        write_some(&leader, &kept, &seed, 200 + fixture_below(&seed, 1500));
+        maintain(&leader);
+        catch_up(&leader, &follower, &seed);
+        uint64_t cut = leader.shard->log.lsn_end;
+
+        /* the leader dies with a tail that only one follower has */
+        struct fixture state = leader;
+        uint8_t *saved = fixture_save(&leader);
+        struct model lost = kept;
+        for (uint32_t i = 0; i < 1 + fixture_below(&seed, 6); i++)
+            write_some(&leader, &lost, &seed, 100);
+        leader.shard->lsn_kept = cut;
+        while (follower.shard->log.lsn_end != leader.shard->log.lsn_end) {
+            int result;
+            struct land_range missing;
+            if (land_missing(follower.shard, leader.shard->log.lsn_end, &missing))
+                (void)ship(&leader, &follower, missing.lsn_start, 1 << 16, &result);
+            if (land_check(follower.shard) < 0)
+                break;
+        }
+        CU_ASSERT(follower.shard->log.lsn_end > cut);
+        CU_ASSERT_EQUAL(land_cut(follower.shard, cut, &follower.now), 0);
+        CU_ASSERT_EQUAL(follower.shard->log.lsn_end, cut);
+        check_equal(&follower, &kept);
+        CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+
+        /* another leader goes on from there with other bytes at the same LSNs */
+        leader = state;
+        fixture_restore(&leader, saved);
+        free(saved);
+        write_some(&leader, &kept, &seed, 300);
+        maintain(&leader);
+        catch_up(&leader, &follower, &seed);
+        check_equal(&follower, &kept);
+        CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+        fixture_close(&leader);
+        fixture_close(&follower);
+    }
+}
+
+static void only_whole_aligned_ranges_within_reach_are_placed(void)
+{
+    struct fixture follower;
+    uint8_t bytes[64] = {0};
+    fixture_open(&follower, &small);
+    uint64_t end = follower.shard->log.lsn_end;
+    uint64_t segment = UINT64_C(1) << follower.geometry.segment_shift;
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end + 4, bytes, 8), -EINVAL);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end, bytes, 12), -EINVAL);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end, bytes, 0), -EINVAL);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end, bytes, segment + 8), -EINVAL);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, UINT64_MAX - 7, bytes, 64), -EINVAL);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end + segment, bytes, 8), 0);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end + 2 * segment, bytes, 8), 0);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end + 3 * segment, bytes, 8), -EAGAIN);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end - 8, bytes, 8), 0);
+    fixture_close(&follower);
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(follower_equals_leader_whatever_the_order),
+    UNIT_TEST(damaged_bytes_are_dropped_and_asked_for_again),
+    UNIT_TEST(a_cut_takes_back_what_was_not_committed),
+    UNIT_TEST(only_whole_aligned_ranges_within_reach_are_placed),
+};
+UNIT_MAIN("land", tests)
