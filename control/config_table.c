@@ -2,7 +2,6 @@
 
 #include "engine/agent/dunlin.h"
 
-#include <stdarg.h>
 #include <string.h>
 
 #define TEXT(x) TEXT_OF(x)

@@ -94,16 +94,15 @@ static void add_time(struct text *t, uint64_t ns)
     add(t, whole);
 }
 
-size_t logline_format(char *line, size_t capacity, uint64_t ns_realtime, enum log_level level,
-                      const char *event, const struct log_field *fields, size_t count)
+size_t logline_format(char *line, size_t capacity, const struct logline *what)
 {
     static const char *const levels[] = {"info", "warn", "error"};
     struct text t = {.bytes = line, .capacity = capacity - 1};
-    add_time(&t, ns_realtime);
-    add_field(&t, &LOG_TEXT("level", levels[level]));
-    add_field(&t, &LOG_TEXT("event", event));
-    for (size_t i = 0; i < count; i++)
-        add_field(&t, &fields[i]);
+    add_time(&t, what->ns_realtime);
+    add_field(&t, &LOG_TEXT("level", levels[what->level]));
+    add_field(&t, &LOG_TEXT("event", what->event));
+    for (size_t i = 0; i < what->count; i++)
+        add_field(&t, &what->fields[i]);
     line[t.length++] = '\n';
     return t.length;
 }
@@ -139,8 +138,8 @@ void logline_write(enum log_level level, const char *event, const struct log_fie
         logline_state.dropped++;
         return;
     }
-    size_t length =
-        logline_format(line, sizeof(line) - sizeof(dropped), ns, level, event, fields, count);
+    const struct logline what = {ns, level, event, fields, count};
+    size_t length = logline_format(line, sizeof(line) - sizeof(dropped), &what);
     if (logline_state.dropped != 0) {
         int more = snprintf(dropped, sizeof(dropped), " dropped=%llu\n",
                             (unsigned long long)logline_state.dropped);

@@ -52,9 +52,16 @@ struct log_field {
 void logline_write(enum log_level level, const char *event, const struct log_field *fields,
                    size_t count);
 
-/* The line as logline_write makes it, with its newline, into capacity bytes (>= 128); ns_realtime
- * since 1970.  Returns its length. */
-size_t logline_format(char *line, size_t capacity, uint64_t ns_realtime, enum log_level level,
-                      const char *event, const struct log_field *fields, size_t count);
+struct logline {
+    uint64_t ns_realtime; /* since 1970 */
+    enum log_level level;
+    const char *event;
+    const struct log_field *fields;
+    size_t count;
+};
+
+/* The line as logline_write makes it, with its newline, into capacity bytes (>= 128).  Returns its
+ * length. */
+size_t logline_format(char *line, size_t capacity, const struct logline *what);
 
 #endif

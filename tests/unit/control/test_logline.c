@@ -12,7 +12,8 @@
 static const char *formatted(const struct log_field *fields, size_t count)
 {
     static char line[LOGLINE_BYTES + 1];
-    size_t length = logline_format(line, LOGLINE_BYTES, TIME_NS, LOG_INFO, "test", fields, count);
+    const struct logline what = {TIME_NS, LOG_INFO, "test", fields, count};
+    size_t length = logline_format(line, LOGLINE_BYTES, &what);
     CU_ASSERT_FATAL(length >= 1 && length <= LOGLINE_BYTES);
     line[length] = 0;
     CU_ASSERT_EQUAL(line[length - 1], '\n');
