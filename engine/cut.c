@@ -1,9 +1,9 @@
 #include "engine/land.h"
 
-#include "engine/clean.h"
 #include "engine/pending.h"
 
-/* ---- records taken back ----------------------------------------------------------------------------- */
+/* ---- records taken back
+ * ----------------------------------------------------------------------------- */
 
 /* The newest version of a key goes: its slot names the one before again. */
 static void undo_keyed(struct shard *s, const struct shard_pending *p)
@@ -67,28 +67,42 @@ void pending_undo(struct shard *s, uint64_t lsn)
         s->pending_tail--;
 }
 
-/* ---- the segment that the cut falls into -------------------------------------------------------------- */
+/* ---- the segment that the cut falls into
+ * -------------------------------------------------------------- */
 
 struct move {
     uint64_t from, to; /* offsets of the segment and of its copy */
     uint64_t length;
 };
 
+static uint64_t moved(const struct move *m, uint64_t offset)
+{
+    return offset - m->from < m->length ? offset - m->from + m->to : offset;
+}
+
+/* Links inside the segment lead to the copies of what they led to.  From outside none leads in:
+ * newer versions lie above the cut. */
+static void links_move(struct shard *s, const struct move *m)
+{
+    for (uint64_t at = 0; at < m->length; at += 64) {
+        uint64_t link = atomic_load_explicit(shard_link(s, m->from + at), memory_order_relaxed);
+        if (link & LAYOUT_SLOT_VALID)
+            link = layout_link_make(moved(m, layout_slot_offset(link)));
+        atomic_store_explicit(shard_link(s, m->to + at), link, memory_order_relaxed);
+    }
+}
+
 static int swing_keyed(struct shard *s, uint64_t offset, uint64_t to)
 {
     struct index_place place;
-    _Atomic uint64_t *reference;
-    int error = clean_reference(s, offset, &place, &reference);
-    if (error != 0 || reference == NULL)
-        return error;
-    if (reference == place.slot)
-        index_set(&s->index, &place, shard_record(s, offset)->hash, to);
-    else
-        atomic_store_explicit(reference, layout_link_make(to), memory_order_release);
-    return 0;
+    uint32_t hash = shard_record(s, offset)->hash;
+    int error = index_find_offset(&s->index, hash, offset, &place);
+    if (error == 0 && place.value != 0)
+        index_set(&s->index, &place, hash, to);
+    return error;
 }
 
-/* Slots and links that lead into the segment lead into the copy.  -EAGAIN in the middle is harmless:
+/* Slots that lead into the segment lead into the copy.  -EAGAIN in the middle is harmless:
  * both hold the same bytes, and the next call goes on. */
 static int swing_all(struct shard *s, const struct move *m)
 {
@@ -104,11 +118,6 @@ static int swing_all(struct shard *s, const struct move *m)
         at += (uint64_t)size;
     }
     return 0;
-}
-
-static uint64_t moved(const struct move *m, uint64_t offset)
-{
-    return offset - m->from < m->length ? offset - m->from + m->to : offset;
 }
 
 static void rename_rest(struct shard *s, const struct move *m)
@@ -145,11 +154,7 @@ static int prefix_move(struct shard *s, uint64_t lsn)
         .length = lsn - start,
     };
     record_copy(s->arena + m.to, bytes, m.length);
-    for (uint64_t at = 0; at < m.length; at += 64)
-        atomic_store_explicit(
-            shard_link(s, m.to + at),
-            atomic_load_explicit(shard_link(s, m.from + at), memory_order_relaxed),
-            memory_order_relaxed);
+    links_move(s, &m);
     int error = swing_all(s, &m);
     if (error == 0)
         rename_rest(s, &m);

@@ -24,7 +24,8 @@ static uint64_t frame_lsn(const struct shard *s, uint32_t frame)
     return atomic_load_explicit(&s->directory[frame].lsn_start, memory_order_relaxed);
 }
 
-/* ---- placing bytes ------------------------------------------------------------------------------- */
+/* ---- placing bytes
+ * ------------------------------------------------------------------------------- */
 
 /* Memory of the tail segment that starts at lsn_start, taken if there is none.  NULL: not now. */
 static uint8_t *segment_for(struct shard *s, uint64_t lsn_start)
@@ -112,7 +113,8 @@ bool land_missing(const struct shard *s, uint64_t lsn_wanted, struct land_range 
     return missing->lsn_start < missing->lsn_end;
 }
 
-/* ---- applying ---------------------------------------------------------------------------------------- */
+/* ---- applying
+ * ---------------------------------------------------------------------------------------- */
 
 struct landed {
     struct record header; /* copy */
@@ -198,8 +200,8 @@ static int apply_session(struct shard *s, const struct landed *r)
     if (r->header.key_length != SESSION_ID_BYTES || r->header.value_length != sizeof uid)
         return -EBADMSG;
     memcpy(&uid, record_value(in_place), sizeof uid);
-    uint32_t slot =
-        session_open(&s->sessions, record_key(in_place), uid, r->header.lsn, r->header.hybrid_clock);
+    uint32_t slot = session_open(&s->sessions, record_key(in_place), uid, r->header.lsn,
+                                 r->header.hybrid_clock);
     if (slot == SESSION_NONE)
         return -EAGAIN;
     s->sessions.entries[slot].offset = r->offset;
@@ -256,9 +258,11 @@ static int apply(struct shard *s, const struct landed *r)
     }
 }
 
-/* ---- checking ------------------------------------------------------------------------------------------ */
+/* ---- checking
+ * ------------------------------------------------------------------------------------------ */
 
-/* A transaction of length bytes (records sound, pads between) at the tail: apply all of it or none. */
+/* A transaction of length bytes (records sound, pads between) at the tail: apply all of it or none.
+ */
 static int apply_transaction(struct shard *s, uint64_t length)
 {
     struct log *l = &s->log;
@@ -284,7 +288,8 @@ static int apply_transaction(struct shard *s, uint64_t length)
     return 0;
 }
 
-/* Walk one transaction, or one pad between two.  Returns its length, 0 (not all there), or -EBADMSG. */
+/* Walk one transaction, or one pad between two.  Returns its length, 0 (not all there), or
+ * -EBADMSG. */
 static int64_t transaction_length(const struct shard *s)
 {
     const struct log *l = &s->log;
@@ -307,7 +312,8 @@ static int64_t transaction_length(const struct shard *s)
     }
 }
 
-/* The log's end is at a segment's start: go on in the segment that got bytes ahead.  False: none did. */
+/* The log's end is at a segment's start: go on in the segment that got bytes ahead.  False: none
+ * did. */
 static bool tail_follow(struct shard *s)
 {
     struct log *l = &s->log;

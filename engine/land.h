@@ -1,12 +1,12 @@
 /* land - a follower's side of the log: bytes that the leader wrote, placed at the same LSN here.
  * Station 5 of a write (DESIGN sections 2 and 5).
  *
- * Pure; the shard's lcore only.  Ranges come in any order, twice, or not at all.  What is placed counts
- * for nothing until land_check has walked it: whole transactions of whole, sound records of this log,
- * each at its own LSN, are indexed, and only then does the log's end move.  Foreign bytes are checked
- * in our copy.  An incomplete tail counts as absent.
- * What is checked and not committed is the shard's bounded list of pending records; a cut takes it back
- * record by record, newest first. */
+ * Pure; the shard's lcore only.  Ranges come in any order, twice, or not at all.  What is placed
+ * counts for nothing until land_check has walked it: whole transactions of whole, sound records of
+ * this log, each at its own LSN, are indexed, and only then does the log's end move.  Foreign bytes
+ * are checked in our copy.  An incomplete tail counts as absent. What is checked and not committed
+ * is the shard's bounded list of pending records; a cut takes it back record by record, newest
+ * first. */
 #ifndef DUNLIN_ENGINE_LAND_H
 #define DUNLIN_ENGINE_LAND_H
 
@@ -33,28 +33,27 @@ struct landing {
     uint32_t cut_frame; /* frame + 1 that a cut has begun to copy into; 0: none */
 };
 
-/* Place length bytes (a multiple of 8, as lsn is) that belong at lsn.  What is here already is passed
- * over.  Returns 1 if lsn_received moved, 0 if not (a duplicate, or behind a gap), or
+/* Place length bytes (a multiple of 8, as lsn is) that belong at lsn.  What is here already is
+ * passed over.  Returns 1 if lsn_received moved, 0 if not (a duplicate, or behind a gap), or
  *   -EAGAIN  further ahead than this follower keeps, or no segment is free now: drop it, it will be
  *            asked for again
  *   -EINVAL  not aligned, or more than a segment: the peer is broken. */
 MUST_USE int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t length);
 
-/* Walk what was received: index whole transactions, move the log's end.  Returns 1 if it moved, 0 if
- * not, or
- *   -EBADMSG  what was received is not what the leader wrote: all beyond the log's end is dropped, ask
- *             for it again
- *   -EAGAIN   more is here than may wait uncommitted, or no memory now: call again after a commit. */
+/* Walk what was received: index whole transactions, move the log's end.  Returns 1 if it moved, 0
+ * if not, or -EBADMSG  what was received is not what the leader wrote: all beyond the log's end is
+ * dropped, ask for it again -EAGAIN   more is here than may wait uncommitted, or no memory now:
+ * call again after a commit. */
 MUST_USE int land_check(struct shard *s);
 
 /* First missing range at or above lsn_received, to ask for: up to the next range here, else up to
  * lsn_wanted.  False: nothing is missing below lsn_wanted. */
 bool land_missing(const struct shard *s, uint64_t lsn_wanted, struct land_range *missing);
 
-/* Cut the log at lsn, a transaction end at or above the commit LSN: take back every record above it,
- * drop what was received beyond.  No byte is rewritten in place: what stays of the segment that the cut
- * falls into is copied to a fresh one, and the old one is retired.  now as in shard_maintain.  Returns 0
- * or -EAGAIN (no segment free now: call again). */
+/* Cut the log at lsn, a transaction end at or above the commit LSN: take back every record above
+ * it, drop what was received beyond.  No byte is rewritten in place: what stays of the segment that
+ * the cut falls into is copied to a fresh one, and the old one is retired.  now as in
+ * shard_maintain.  Returns 0 or -EAGAIN (no segment free now: call again). */
 struct reclaim_now;
 MUST_USE int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now);
 

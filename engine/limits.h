@@ -24,9 +24,11 @@
 
 #define LIMIT_INDEX_PAGES 448u          /* of one index table: buckets and their overflow */
 #define LIMIT_INDEX_CHAIN 8u            /* buckets a lookup walks */
-#define LIMIT_VERSION_WALK 64u          /* versions of a key a reader or the cleaner walks */
+#define LIMIT_VERSION_WALK 64u          /* versions of a key a reader walks */
 #define LIMIT_READ_RETRIES 16u          /* of an in-place read before it goes through the ring */
 
+#define LIMIT_VOTERS 7u                 /* of one shard */
+#define LIMIT_PEERS 8u                  /* voters and learners of one shard */
 #define LIMIT_EPOCHS 64u                /* entries of an epoch table; older ones collapse */
 #define LIMIT_LAND_RANGES 16u           /* gaps a follower keeps track of; more are asked for again */
 #define LIMIT_LAND_SEGMENTS 2u          /* segments that may get bytes ahead of the log's end */

@@ -99,6 +99,15 @@ static int tail_make_room(struct log *l, uint64_t size)
     return segment_open(l, &l->tail, FRAME_TAIL);
 }
 
+uint64_t log_next_lsn(const struct log *l, uint64_t size)
+{
+    if (l->tail.base == NULL)
+        return l->lsn_end;
+    uint64_t pad = record_pad_before(l->tail.used, size);
+    uint64_t left = segment_bytes(l) - l->tail.used;
+    return l->lsn_end + (pad + size <= left ? pad : left);
+}
+
 int log_append(struct log *l, struct record *header, const struct record_parts *parts,
                uint64_t clock_ns, uint64_t *offset)
 {

@@ -59,6 +59,9 @@ void log_grant(struct log *l, uint64_t lsn_ceiling);
 MUST_USE int log_append(struct log *l, struct record *header, const struct record_parts *parts,
                         uint64_t clock_ns, uint64_t *offset);
 
+/* Where log_append would put a record of this size. */
+uint64_t log_next_lsn(const struct log *l, uint64_t size);
+
 /* Add an epoch to the table (its record was appended or received). */
 void log_epoch_add(struct log *l, const struct log_epoch *entry);
 /* Epoch of the record at lsn; 0 if it lies before all that the table knows. */

@@ -1,5 +1,5 @@
-/* pending - what a shard has appended or judged and not answered: the bounded list that commits walk
- * forward and cuts walk back.  Inside the engine only; see shard.h. */
+/* pending - what a shard has appended or judged and not answered: the bounded list that commits
+ * walk forward and cuts walk back.  Inside the engine only; see shard.h. */
 #ifndef DUNLIN_ENGINE_PENDING_H
 #define DUNLIN_ENGINE_PENDING_H
 
@@ -32,8 +32,8 @@ static inline struct shard_pending *pending_add(struct shard *s, const struct sh
     return p;
 }
 
-/* Take back what entries above lsn did, newest first.  Those that somebody waits for stay, to be answered
- * "fate unknown" when lsn is committed. */
+/* Take back what entries above lsn did, newest first.  Those that somebody waits for stay, to be
+ * answered "fate unknown" when lsn is committed. */
 void pending_undo(struct shard *s, uint64_t lsn);
 
 /* An epoch record's entry joins the table and the board. */

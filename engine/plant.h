@@ -1,6 +1,6 @@
-/* plant - known bugs that a build with -Dplant=true can switch on by name, to see that the checks of
- * the demo, the simulator and the tests fail.  In every other build PLANTED() is the constant false.
- * Set before any thread starts; constant afterwards. */
+/* plant - known bugs that a build with -Dplant=true can switch on by name, to see that the checks
+ * of the demo, the simulator and the tests fail.  In every other build PLANTED() is the constant
+ * false. Set before any thread starts; constant afterwards. */
 #ifndef DUNLIN_ENGINE_PLANT_H
 #define DUNLIN_ENGINE_PLANT_H
 
@@ -11,6 +11,25 @@ enum plant {
     PLANT_COMPARE_IGNORED,    /* a compare always holds */
     PLANT_ACK_BEFORE_APPEND,  /* one write in 64 is acknowledged and dropped */
     PLANT_REUSE_BEFORE_GRACE, /* memory is reused without grace period, pins or stamp */
+    /* of the replication core; found by the simulator */
+    PLANT_COMMIT_WITHOUT_MAJORITY,   /* the leader's own copy commits */
+    PLANT_COMMIT_OLD_EPOCH_BY_COUNT, /* records of older epochs commit without one of this epoch */
+    PLANT_HOLDER_NOT_WAITED_FOR,     /* commit without the holders of read leases */
+    PLANT_SKIP_SEAL,                 /* a new leader recovers from its own log alone */
+    PLANT_ONE_EPOCH_PAIR,            /* the cut looks at the last epoch only, not at the table */
+    PLANT_COMMIT_BEFORE_CUT,         /* a follower takes over a commit LSN before it joined */
+    PLANT_ACK_BEFORE_CHECK,          /* bytes are acknowledged as they arrive */
+    PLANT_CORRUPT_IS_ABSENT,   /* a recovering leader takes a damaged range for the log's end */
+    PLANT_VOTE_AFTER_AMNESIA,  /* a restarted voter answers seals as who it was */
+    PLANT_SEAL_WITHOUT_WAIT,   /* a seal is answered before the last promise ran out */
+    PLANT_ACK_AFTER_SEAL,      /* a sealed voter goes on acknowledging the old epoch */
+    PLANT_LEASE_FROM_ECHO,     /* the right to read runs from the echo's arrival, not the ask */
+    PLANT_LEASE_BEFORE_ACTIVE, /* asks from before activation give a right */
+    PLANT_READ_LEASE_SHORT,    /* a holder answers before its log reached the grant's end */
+    PLANT_SHOW_ABOVE_INDEXED,  /* a follower shows the leader's commit LSN above its own end */
+    PLANT_RETRY_APPLIED_TWICE, /* a sequence that was applied is applied again */
+    PLANT_ANSWER_UNCOMMITTED, /* a read by the ring is answered at a record that is not committed */
+    PLANT_GENERATION_IGNORED, /* a lease granted anew validates what was loaded before it */
     PLANT_COUNT
 };
 

@@ -47,8 +47,7 @@ static uint32_t id_hash(const uint8_t id[SESSION_ID_BYTES])
 static uint32_t id_position(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES])
 {
     uint32_t at = id_hash(id) & t->mask;
-    while (t->by_id[at] != 0 &&
-           memcmp(t->entries[t->by_id[at] - 1].id, id, SESSION_ID_BYTES) != 0)
+    while (t->by_id[at] != 0 && memcmp(t->entries[t->by_id[at] - 1].id, id, SESSION_ID_BYTES) != 0)
         at = (at + 1) & t->mask;
     return at;
 }
@@ -183,8 +182,8 @@ uint32_t session_sweep(struct session_table *t, uint32_t count, uint64_t now_ns,
     for (; count != 0 && t->fresh != 0; count--) {
         uint32_t slot = t->sweep++ % t->fresh;
         const struct session *s = &t->entries[slot];
-        if (s->lsn_opened != 0 && !s->opening && !s->expiring &&
-            s->committed == s->appended && s->traffic_ns + ttl_ns <= now_ns)
+        if (s->lsn_opened != 0 && !s->opening && !s->expiring && s->committed == s->appended &&
+            s->traffic_ns + ttl_ns <= now_ns)
             return slot;
     }
     return SESSION_NONE;

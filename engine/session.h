@@ -2,10 +2,10 @@
  *
  * Pure; the shard's lcore only.  A session is opened by a log record, whose LSN names it within the
  * shard for ever, is 128-bit random, and belongs to the uid that opened it.  Its sequences are
- * contiguous; results of the last LIMIT_SESSION_WINDOW are kept, as many as may be in flight.  State changes at
- * commit (session_commit_*); what is appended above it is counted in appended and cut off with the log.
- * A session is forgotten only by a log record (EXPIRE).  When the table is full no session is evicted:
- * a new one is refused. */
+ * contiguous; results of the last LIMIT_SESSION_WINDOW are kept, as many as may be in flight. State
+ * changes at commit (session_commit_*); what is appended above it is counted in appended and cut
+ * off with the log. A session is forgotten only by a log record (EXPIRE).  When the table is full
+ * no session is evicted: a new one is refused. */
 #ifndef DUNLIN_ENGINE_SESSION_H
 #define DUNLIN_ENGINE_SESSION_H
 
@@ -54,13 +54,14 @@ void session_table_init(struct session_table *t, uint32_t capacity, void *memory
 /* Entry of an id, or SESSION_NONE. */
 uint32_t session_find(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES]);
 
-/* Take an entry for an opening record that was appended at lsn.  SESSION_NONE: the table is full. */
+/* Take an entry for an opening record that was appended at lsn.  SESSION_NONE: the table is full.
+ */
 uint32_t session_open(struct session_table *t, const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
                       uint64_t lsn, uint64_t now_ns);
 bool session_table_is_full(const struct session_table *t);
 
-/* Entry of the session that an LSN opened, or SESSION_NONE.  hint: the slot it may have; a slot that
- * another replica gave out is a wrong hint, and does no harm. */
+/* Entry of the session that an LSN opened, or SESSION_NONE.  hint: the slot it may have; a slot
+ * that another replica gave out is a wrong hint, and does no harm. */
 uint32_t session_find_lsn(const struct session_table *t, uint64_t lsn_opened, uint32_t hint);
 
 /* The entry if an LSN names a living session of this uid, else NULL. */

@@ -57,28 +57,51 @@ void shard_epoch_add(struct shard *s, const struct record_epoch *e)
     atomic_store_explicit(&s->board->epoch, e->epoch, memory_order_relaxed);
 }
 
-static int epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
+/* Append; what does not fit now is back-pressure, not an error of the agent. */
+static int append(struct shard *s, struct record *header, const struct record_parts *parts,
+                  uint64_t clock_ns, uint64_t *offset)
 {
+    int error = log_append(&s->log, header, parts, clock_ns, offset);
+    if (UNLIKELY(error != 0)) {
+        s->starved |= error == -ENOSPC;
+        return -EAGAIN;
+    }
+    uint64_t size = record_size(header);
+    s->bytes_appended += size;
+    counter_add(s->counters, COUNTER_RECORDS, 1);
+    counter_add(s->counters, COUNTER_RECORD_BYTES, size);
+    return 0;
+}
+
+int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
+{
+    if (pending_is_full(s))
+        return -EAGAIN;
+    struct record header = {
+        .kind = RECORD_EPOCH,
+        .flags = RECORD_FLAG_TRANSACTION_END,
+        .extension_length = sizeof(struct record_epoch),
+    };
     struct record_epoch extension = {
         .type = RECORD_EXTENSION_EPOCH,
         .length = sizeof extension - 4,
         .epoch = epoch,
-        .lsn_start = s->log.lsn_end,
+        .lsn_start = log_next_lsn(&s->log, record_size(&header)),
         .lsn_end_before = s->log.lsn_end,
-    };
-    struct record header = {
-        .kind = RECORD_EPOCH,
-        .flags = RECORD_FLAG_TRANSACTION_END,
-        .extension_length = sizeof extension,
     };
     struct record_parts parts = {.extension = &extension};
     uint64_t offset;
-    int error = log_append(&s->log, &header, &parts, clock_ns, &offset);
+    int error = append(s, &header, &parts, clock_ns, &offset);
     if (error != 0)
         return error;
+    ASSERT(header.lsn == extension.lsn_start);
     shard_epoch_add(s, &extension);
     shard_live_add(s, offset, record_size(&header));
-    shard_commit(s, s->log.lsn_end);
+    const struct shard_origin nobody = {.operation = 0};
+    struct shard_pending *p = pending_add(s, &nobody);
+    p->lsn = header.lsn;
+    p->offset = offset;
+    p->record_kind = RECORD_EPOCH;
     return 0;
 }
 
@@ -98,7 +121,11 @@ int shard_init(struct shard *s, const struct shard_config *c)
     parts_init(s, c);
     shard_grant(s, s->log.lsn_end + (UINT64_C(4) << s->geometry.segment_shift));
     int error = index_init(&s->index, c->board, &s->frames, &s->reclaim, c->arena);
-    return error != 0 ? error : epoch_begin(s, c->epoch, c->clock_ns);
+    if (error != 0 || c->epoch == 0)
+        return error;
+    error = shard_epoch_begin(s, c->epoch, c->clock_ns);
+    shard_commit(s, s->log.lsn_end);
+    return error;
 }
 
 void shard_grant(struct shard *s, uint64_t lsn_ceiling)
@@ -140,22 +167,6 @@ static int put_admit(struct shard *s, const struct shard_write *w, const struct 
     uint64_t charge = shard_charge(s, size);
     uint64_t freed = head != NULL ? shard_charge(s, record_size(head)) : 0;
     return charge <= freed ? 0 : charge_admit(s, s->live_charge + charge - freed, LIVE_EIGHTHS);
-}
-
-/* Append; what does not fit now is back-pressure, not an error of the agent. */
-static int append(struct shard *s, struct record *header, const struct record_parts *parts,
-                  uint64_t clock_ns, uint64_t *offset)
-{
-    int error = log_append(&s->log, header, parts, clock_ns, offset);
-    if (UNLIKELY(error != 0)) {
-        s->starved |= error == -ENOSPC;
-        return -EAGAIN;
-    }
-    uint64_t size = record_size(header);
-    s->bytes_appended += size;
-    counter_add(s->counters, COUNTER_RECORDS, 1);
-    counter_add(s->counters, COUNTER_RECORD_BYTES, size);
-    return 0;
 }
 
 /* A session's write that is not next in order: answered from what is known, or refused. */
@@ -208,7 +219,7 @@ static int session_judge(struct shard *s, const struct shard_write *w, struct se
     found->traffic_ns = w->clock_ns;
     struct session_result result;
     enum session_order order = session_order(found, w->sequence, &result);
-    if (order != SESSION_NEXT)
+    if (order != SESSION_NEXT && !PLANTED(RETRY_APPLIED_TWICE))
         return write_out_of_order(s, w, session_slot(s, found), order, &result);
     *session = found;
     *done = false;
@@ -314,12 +325,6 @@ static int append_void(struct shard *s, const struct shard_write *w, const struc
     return 0;
 }
 
-static void append_nothing(struct shard *s, struct shard_pending *p)
-{
-    p->lsn = s->log.lsn_end;
-    p->record_kind = RECORD_VOID;
-}
-
 static int write_next(struct shard *s, const struct shard_write *w, struct shard_pending *p)
 {
     static _Atomic uint32_t planted_writes;
@@ -332,8 +337,10 @@ static int write_next(struct shard *s, const struct shard_write *w, struct shard
     p->status = (uint8_t)j.status;
     if (PLANTED(ACK_BEFORE_APPEND) && j.status == RING_OK &&
         atomic_fetch_add_explicit(&planted_writes, 1, memory_order_relaxed) % 64 == 63) {
-        append_nothing(s, p);
-        return 0;
+        /* Why a void and not nothing: the session's sequence must go on, only the write is lost. */
+        error = append_void(s, w, &j, p);
+        p->lsn = s->log.lsn_end;
+        return error;
     }
     return j.status == RING_OK ? append_effect(s, w, &j, p) : append_void(s, w, &j, p);
 }
@@ -377,6 +384,8 @@ int shard_read(struct shard *s, const struct shard_read *r)
     if (error != 0)
         return error;
     struct shard_pending *p = pending_add(s, &r->origin);
+    if (PLANTED(ANSWER_UNCOMMITTED))
+        p->lsn_wait = 0;
     p->status = RING_NOT_FOUND;
     if (place.value != 0) {
         uint64_t offset = layout_slot_offset(place.value);
@@ -453,11 +462,10 @@ int shard_session_open(struct shard *s, const struct shard_origin *origin,
     return 0;
 }
 
-void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns)
+/* The answer, if origin wants one, comes when the session is forgotten. */
+static int session_expire(struct shard *s, uint32_t slot, const struct shard_origin *origin,
+                          uint64_t clock_ns)
 {
-    uint32_t slot = session_sweep(&s->sessions, count, clock_ns, s->session_ttl_ns);
-    if (slot == SESSION_NONE || pending_is_full(s))
-        return;
     struct session *expired = &s->sessions.entries[slot];
     struct record header = {
         .kind = RECORD_EXPIRE,
@@ -467,13 +475,41 @@ void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns)
     };
     struct record_parts parts = {.key = expired->id};
     uint64_t offset;
-    if (append(s, &header, &parts, clock_ns, &offset) != 0)
-        return;
+    int error = append(s, &header, &parts, clock_ns, &offset);
+    if (error != 0)
+        return error;
     expired->expiring = true;
-    struct shard_origin nobody = {.operation = 0};
-    struct shard_pending *p = pending_add(s, &nobody);
+    struct shard_pending *p = pending_add(s, origin);
     p->session_slot = slot;
     p->record_kind = RECORD_EXPIRE;
+    return 0;
+}
+
+int shard_session_close(struct shard *s, const struct shard_origin *origin,
+                        const uint8_t id[SESSION_ID_BYTES], uint32_t uid, uint64_t clock_ns)
+{
+    if (pending_is_full(s))
+        return -EAGAIN;
+    uint32_t slot = session_find(&s->sessions, id);
+    if (slot == SESSION_NONE)
+        return RING_NOT_FOUND;
+    const struct session *known = &s->sessions.entries[slot];
+    if (known->uid != uid)
+        return RING_ACCESS;
+    if (known->expiring)
+        return RING_NOT_FOUND;
+    if (known->opening || known->committed != known->appended)
+        return RING_SEQUENCE;
+    return session_expire(s, slot, origin, clock_ns);
+}
+
+void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns)
+{
+    const struct shard_origin nobody = {.operation = 0};
+    uint32_t slot = session_sweep(&s->sessions, count, clock_ns, s->session_ttl_ns);
+    if (slot != SESSION_NONE && !pending_is_full(s))
+        /* Why the result does not matter: a later sweep finds it again. */
+        (void)!session_expire(s, slot, &nobody, clock_ns);
 }
 
 /* ---- commit --------------------------------------------------------------------------------------------- */
@@ -553,13 +589,15 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
         };
         return true;
     }
+    if (s->pending_head == s->pending_tail)
+        s->pending_head = s->pending_applied = s->pending_tail = 0;
     return false;
 }
 
 /* ---- housekeeping ------------------------------------------------------------------------------------------ */
 
 #define GROW_BUCKETS_MIN 64u
-#define CLEAN_BYTES_MIN (64u << 10)
+#define CLEAN_BYTES_MIN (2u << 10)
 #define CLEAN_RATIO 8u /* bytes looked at for each byte appended: enough at 3/4 live */
 #define FREE_SHARE 8u  /* clean while fewer than an eighth of the frames are free */
 
@@ -590,7 +628,9 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
 
     bool cleaning = false;
     if (frames_available(&s->frames) + s->reclaim.count < free_target(s) || s->starved) {
-        uint64_t budget = appended * CLEAN_RATIO + CLEAN_BYTES_MIN;
+        /* Why a segment for the starved: the write that waits is put back until one is free. */
+        uint64_t least = s->starved ? UINT64_C(1) << s->geometry.segment_shift : CLEAN_BYTES_MIN;
+        uint64_t budget = appended * CLEAN_RATIO + least;
         cleaning = clean_step(s, budget, now);
     }
     s->starved = false;

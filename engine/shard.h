@@ -76,6 +76,7 @@ struct shard_write {
     uint64_t clock_ns; /* since 1970 */
 };
 
+/* What a write touches stands together and first: with many shards each line of it is a miss. */
 struct shard {
     struct layout_board *board;
     struct layout_frame *directory;
@@ -89,19 +90,19 @@ struct shard {
     uint64_t live_bytes;
     uint64_t live_charge; /* live records as the quota counts them: shard_charge */
     uint64_t bytes_appended; /* since the last maintenance */
+    struct shard_pending *pending; /* LIMIT_PENDING */
+    uint32_t pending_head, pending_applied, pending_tail; /* from 0 on; 0 again when none is left, so that the first entries stay in the cache */
     bool dirty;              /* the lcore has it on its list of this pass */
     bool active;             /* the lcore has it on its list of shards to maintain */
     bool starved;            /* an append found no frame since the last maintenance */
     struct frames frames;
     struct reclaim reclaim;
     struct index index;
-    struct log log;
     struct session_table sessions;
     struct cleaner cleaner;
-    struct landing landing;  /* as a follower */
-    uint64_t lsn_kept;       /* the log from here on is kept for peers: not cleaned */
-    uint32_t pending_head, pending_applied, pending_tail; /* free-running */
-    struct shard_pending *pending;                        /* LIMIT_PENDING */
+    uint64_t lsn_kept; /* the log from here on is kept for peers: not cleaned */
+    struct log log;    /* Why last of what a write touches: it ends with the epoch table */
+    struct landing landing; /* as a follower */
 };
 
 /* Where a shard lives and what it obeys; everything outlives the shard. */
@@ -118,7 +119,7 @@ struct shard_config {
     uint32_t value_bytes_max;
     uint64_t session_ttl_ns;
     uint64_t lsn_start; /* rounded up to a segment; above every LSN this log ever had */
-    uint64_t epoch;
+    uint64_t epoch;     /* its first record is written and committed; 0: replication will do it */
     uint64_t clock_ns;
 };
 
@@ -129,14 +130,53 @@ size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max);
  * or -EAGAIN (its first chunks do not exist yet). */
 MUST_USE int shard_init(struct shard *s, const struct shard_config *c);
 
-/* Stages of a batch: fetch the bucket, then the record that the slot names. */
+/* Link word of the record at an offset: where the key's previous version lies. */
+static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_t offset)
+{
+    uint64_t links = layout_links_of(&s->geometry, offset >> s->geometry.segment_shift);
+    uint64_t position = offset & ((UINT64_C(1) << s->geometry.segment_shift) - 1);
+    return (_Atomic uint64_t *)(void *)(s->arena + links) + (position >> 6);
+}
+
+/* Stages of a batch: fetch what every operation touches of the shard itself; then the bucket, where the
+ * log goes on and where the answer will wait; then the record that the slot names. */
+static inline void shard_prefetch_self(const struct shard *s)
+{
+    for (size_t at = 0; at < offsetof(struct shard, log.epochs); at += CACHE_LINE)
+        PREFETCH_WRITE((const uint8_t *)s + at);
+}
 static inline void shard_prefetch(const struct shard *s, uint64_t hash)
 {
     index_prefetch(&s->index, (uint32_t)hash);
+    PREFETCH_WRITE(s->board);
+    PREFETCH(&s->board->reclaim_count);
+    const struct shard_pending *entry = &s->pending[s->pending_tail % LIMIT_PENDING];
+    PREFETCH_WRITE(entry);
+    PREFETCH_WRITE((const uint8_t *)entry + CACHE_LINE);
+    if (UNLIKELY(s->log.tail.base == NULL))
+        return;
+    const uint8_t *end = s->log.tail.base + s->log.tail.used;
+    PREFETCH_WRITE(end);
+    PREFETCH_WRITE(end + CACHE_LINE);
+    PREFETCH_WRITE(end + 2 * (size_t)CACHE_LINE);
+    PREFETCH_WRITE(shard_link(s, (uint64_t)(end - s->arena)));
+    PREFETCH_WRITE(&s->directory[s->log.tail.frame]);
 }
 static inline void shard_prefetch_record(const struct shard *s, uint64_t hash)
 {
-    index_prefetch_record(&s->index, (uint32_t)hash);
+    uint64_t offset = index_prefetch_record(&s->index, (uint32_t)hash);
+    if (offset != 0)
+        PREFETCH_WRITE(&s->directory[offset >> s->geometry.segment_shift]);
+}
+/* The session that a write may belong to: a hint, so it may be anything. */
+static inline void shard_prefetch_session(const struct shard *s, uint32_t slot, uint64_t sequence)
+{
+    if (slot >= s->sessions.capacity)
+        return;
+    const struct session *session = &s->sessions.entries[slot];
+    PREFETCH_WRITE(session);
+    PREFETCH_WRITE((const uint8_t *)session + CACHE_LINE);
+    PREFETCH_WRITE(&session->results[sequence % LIMIT_SESSION_WINDOW]);
 }
 
 /* Let the log grow up to an LSN (granted by the control plane). */
@@ -152,6 +192,12 @@ MUST_USE int shard_session_open(struct shard *s, const struct shard_origin *orig
                                 const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
                                 uint64_t clock_ns);
 
+/* RING_SESSION_CLOSE: forget it now instead of after its ttl.  As shard_write; RING_NOT_FOUND: it is
+ * forgotten, RING_SEQUENCE: it has writes that are not committed. */
+MUST_USE int shard_session_close(struct shard *s, const struct shard_origin *origin,
+                                 const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
+                                 uint64_t clock_ns);
+
 /* RING_GET of the newest record, committed or not; the answer waits until it is.  As shard_write. */
 struct shard_read {
     struct shard_origin origin;
@@ -160,6 +206,9 @@ struct shard_read {
     uint16_t key_length;
 };
 MUST_USE int shard_read(struct shard *s, const struct shard_read *r);
+
+/* Leader: append the first record of an epoch.  Returns 0 or -EAGAIN. */
+MUST_USE int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns);
 
 /* lsn: a transaction end at or below the log's end; a lower one than before is ignored. */
 void shard_commit(struct shard *s, uint64_t lsn);
@@ -173,14 +222,6 @@ MUST_USE bool shard_maintain(struct shard *s, const struct reclaim_now *now);
 
 /* Append an expire record for at most one session without traffic, looking at count entries. */
 void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns);
-
-/* Link word of the record at an offset: where the key's previous version lies. */
-static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_t offset)
-{
-    uint64_t links = layout_links_of(&s->geometry, offset >> s->geometry.segment_shift);
-    uint64_t position = offset & ((UINT64_C(1) << s->geometry.segment_shift) - 1);
-    return (_Atomic uint64_t *)(void *)(s->arena + links) + (position >> 6);
-}
 
 /* What a live record of this size counts for in the quota: at least what it takes from a segment where
  * records lie worst.  A small one has a 128-byte block to itself, since two headers fit none; one above

@@ -7,7 +7,7 @@
 #   lint     rules of the house; clang; clang-tidy   fuzz     each fuzzer for DUNLIN_FUZZ_SECONDS (20)
 #   unit     CUnit, plain build                      e2e      tests/e2e/*.sh: real processes
 #   torture  real threads, plain build               demo     bench/demo.sh, short
-#   asan     unit and torture under ASan and UBSan
+#   asan     unit and torture under ASan and UBSan   sim      dunlin-sim, and bugs it must find
 #
 # Without an argument: all of them. Each torture test runs DUNLIN_TORTURE_SECONDS (5). Logs lie in
 # build/logs. The last line is `N passed, N failed, N skipped`. Exit 0 when something passed and
@@ -16,7 +16,7 @@ set -u
 export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
 
-all_suites=(format lint unit torture asan tsan fuzz e2e demo)
+all_suites=(format lint unit torture sim asan tsan fuzz e2e demo)
 
 for suite in "$@"; do
     case " ${all_suites[*]} " in

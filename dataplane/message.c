@@ -1,0 +1,95 @@
+#include "dataplane/message.h"
+
+#include <string.h>
+
+#define EPOCH_BYTES 32u
+
+struct head {
+    uint8_t kind, table_count;
+    uint16_t reserved;
+    uint32_t log;
+    uint64_t epoch;
+    uint32_t node, length;
+    uint64_t incarnation, lsn, lsn_end, lsn_committed, ask, duration, lsn_kept, reserved2;
+};
+_Static_assert(sizeof(struct head) == MESSAGE_HEAD_BYTES, "no holes on the wire");
+_Static_assert(sizeof(struct log_epoch) == EPOCH_BYTES, "a table entry is four words");
+
+static bool has_table(uint8_t kind)
+{
+    return kind == MESSAGE_SEALED || kind == MESSAGE_JOIN;
+}
+
+static uint64_t payload_bytes(const struct message *m)
+{
+    return m->kind == MESSAGE_APPEND ? m->length : 0;
+}
+
+uint64_t message_bytes(const struct message *m)
+{
+    return MESSAGE_HEAD_BYTES + (uint64_t)m->table_count * EPOCH_BYTES + payload_bytes(m);
+}
+
+void message_encode(const struct message *m, uint8_t *into)
+{
+    ASSERT(m->table_count <= LIMIT_EPOCHS && payload_bytes(m) <= MESSAGE_PAYLOAD_MAX);
+    struct head head = {
+        .kind = m->kind,
+        .table_count = m->table_count,
+        .log = m->log,
+        .epoch = m->epoch,
+        .node = m->from.node,
+        .length = m->length,
+        .incarnation = m->from.incarnation,
+        .lsn = m->lsn,
+        .lsn_end = m->lsn_end,
+        .lsn_committed = m->lsn_committed,
+        .ask = m->ask,
+        .duration = m->duration,
+        .lsn_kept = m->lsn_kept,
+    };
+    memcpy(into, &head, sizeof head);
+    into += sizeof head;
+    memcpy(into, m->table, (size_t)m->table_count * EPOCH_BYTES);
+    into += (size_t)m->table_count * EPOCH_BYTES;
+    if (payload_bytes(m) != 0)
+        memcpy(into, m->bytes, payload_bytes(m));
+}
+
+/* Epochs and their starts only grow. */
+static bool table_is_ordered(const struct message *m)
+{
+    for (uint32_t i = 1; i < m->table_count; i++)
+        if (m->table[i].epoch <= m->table[i - 1].epoch ||
+            m->table[i].lsn_start < m->table[i - 1].lsn_start)
+            return false;
+    return true;
+}
+
+int message_decode(struct message *m, const uint8_t *bytes, uint64_t length)
+{
+    struct head head;
+    if (length < sizeof head)
+        return -EBADMSG;
+    memcpy(&head, bytes, sizeof head);
+    if (head.kind == 0 || head.kind >= MESSAGE_KIND_COUNT || head.table_count > LIMIT_EPOCHS ||
+        (head.table_count != 0 && !has_table(head.kind)) || head.length > MESSAGE_PAYLOAD_MAX)
+        return -EBADMSG;
+    m->kind = head.kind;
+    m->table_count = head.table_count;
+    m->log = head.log;
+    m->epoch = head.epoch;
+    m->from = (struct member){.node = head.node, .incarnation = head.incarnation};
+    m->lsn = head.lsn;
+    m->lsn_end = head.lsn_end;
+    m->lsn_committed = head.lsn_committed;
+    m->ask = head.ask;
+    m->duration = head.duration;
+    m->lsn_kept = head.lsn_kept;
+    m->length = head.length;
+    if (message_bytes(m) != length)
+        return -EBADMSG;
+    memcpy(m->table, bytes + sizeof head, (size_t)m->table_count * EPOCH_BYTES);
+    m->bytes = bytes + length - payload_bytes(m);
+    return table_is_ordered(m) ? 0 : -EBADMSG;
+}

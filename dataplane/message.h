@@ -1,0 +1,69 @@
+/* message - what replicas of a shard say to each other; DESIGN section 5.
+ *
+ * Pure.  A message is a fixed head, then what its kind adds: an epoch table, or bytes of the log.
+ * Encoded little-endian by message_encode; message_decode judges foreign bytes and names what is
+ * wrong. Authenticity is the frame's business (DESIGN section 6); epoch, incarnation and crc are
+ * checked here and in land.h again, so that safety hangs on no transport.
+ *
+ *   SEAL    new leader -> voters of the predecessor: promise my epoch
+ *   SEALED  voter -> new leader: promised; my table, end, commit.  Sent when my last promise is
+ * over FETCH   new leader -> the voter with the newest log: bytes from lsn JOIN    follower ->
+ * leader: my table and end CUT     leader -> follower: cut at lsn, then you hold a prefix of mine
+ *   APPEND  leader -> follower, voter -> fetching leader: bytes at lsn (maybe none), commit LSN,
+ * and the leader's clock as an ask ACK     follower -> leader: checked up to lsn; echoes the ask
+ *   NAK     follower -> leader: [lsn, lsn_end) is missing
+ *   GRANT   leader -> follower: read lease, in answer to the ask it echoes
+ *   WANT    follower -> leader: I would hold a read lease; its clock as the ask */
+#ifndef DUNLIN_DATAPLANE_MESSAGE_H
+#define DUNLIN_DATAPLANE_MESSAGE_H
+
+#include "dataplane/configuration.h"
+#include "engine/base.h"
+#include "engine/log.h"
+
+enum message_kind {
+    MESSAGE_SEAL = 1,
+    MESSAGE_SEALED = 2,
+    MESSAGE_FETCH = 3,
+    MESSAGE_JOIN = 4,
+    MESSAGE_CUT = 5,
+    MESSAGE_APPEND = 6,
+    MESSAGE_ACK = 7,
+    MESSAGE_NAK = 8,
+    MESSAGE_GRANT = 9,
+    MESSAGE_WANT = 10,
+    MESSAGE_KIND_COUNT
+};
+
+struct message {
+    uint8_t kind; /* enum message_kind */
+    uint8_t table_count;
+    uint16_t reserved;
+    uint32_t log;   /* of the shard */
+    uint64_t epoch; /* that the sender acts in */
+    struct member from;
+    uint64_t lsn;     /* see above */
+    uint64_t lsn_end; /* SEALED, JOIN: end of the sender's log; APPEND, GRANT: of the leader's */
+    uint64_t lsn_committed; /* SEALED, APPEND, CUT */
+    uint64_t ask; /* APPEND, WANT: sender's clock; ACK, GRANT: the receiver's, echoed; 0: none */
+    uint64_t duration; /* GRANT: ticks from the ask */
+    uint64_t lsn_kept; /* APPEND: some peer may still need the log from here on */
+    uint32_t length;   /* APPEND: bytes; FETCH: wanted */
+    uint32_t reserved2;
+    struct log_epoch table[LIMIT_EPOCHS]; /* SEALED, JOIN */
+    const uint8_t *bytes;                 /* APPEND: in the log, or in the received datagram */
+};
+
+#define MESSAGE_HEAD_BYTES 88u
+#define MESSAGE_BYTES_MAX (MESSAGE_HEAD_BYTES + LIMIT_EPOCHS * 32u + MESSAGE_PAYLOAD_MAX)
+#define MESSAGE_PAYLOAD_MAX (1u << 16)
+
+/* Bytes that message_encode writes. */
+uint64_t message_bytes(const struct message *m);
+/* into: message_bytes(m) bytes. */
+void message_encode(const struct message *m, uint8_t *into);
+/* Judge and read length bytes.  m->bytes points into them.  Returns 0 or
+ *   -EBADMSG  kind, counts or length do not agree: drop it, count it. */
+MUST_USE int message_decode(struct message *m, const uint8_t *bytes, uint64_t length);
+
+#endif

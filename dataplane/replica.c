@@ -1,0 +1,239 @@
+#include "dataplane/replica.h"
+
+#include "engine/plant.h"
+
+#include <string.h>
+
+void replica_init(struct replica *r, struct shard *shard, const struct member *self,
+                  const struct replica_times *times)
+{
+    *r = (struct replica){
+        .shard = shard,
+        .self = *self,
+        .times = *times,
+        .generation = 1,
+    };
+}
+
+struct message *replica_say(const struct replica *r, struct replica_update *u, uint32_t to,
+                            enum message_kind kind)
+{
+    if (u->out_count == REPLICA_OUT_MAX) {
+        u->more = true;
+        return NULL;
+    }
+    struct replica_out *out = &u->out[u->out_count++];
+    struct message *m = &out->message;
+    out->to = to;
+    m->kind = (uint8_t)kind;
+    m->table_count = 0;
+    m->log = r->shard->log.number;
+    m->epoch = r->promised;
+    m->from = r->self;
+    m->lsn = m->lsn_end = m->lsn_committed = m->ask = m->duration = m->lsn_kept = 0;
+    m->length = 0;
+    m->bytes = NULL;
+    return m;
+}
+
+void replica_copy_table(const struct replica *r, struct message *m)
+{
+    const struct log *l = &r->shard->log;
+    m->table_count = (uint8_t)l->epoch_count;
+    memcpy(m->table, l->epochs, l->epoch_count * sizeof l->epochs[0]);
+}
+
+void replica_drop_right(struct replica *r)
+{
+    r->right_end = 0;
+    r->generation++;
+}
+
+void replica_begin_right(struct replica *r)
+{
+    r->counts[REPLICA_COUNT_LAPSES] += r->right_end != 0;
+    r->generation++;
+}
+
+void replica_promise(struct replica *r, uint64_t epoch, const struct member *who)
+{
+    ASSERT(epoch > r->promised); /* S2 */
+    r->promised = epoch;
+    r->leader = *who;
+    r->role = REPLICA_FOLLOWER;
+    r->joined = false;
+    r->lsn_told = 0;
+    r->seal_unanswered = false;
+    r->grant_end = 0;
+    r->ticks_said = 0;
+    replica_drop_right(r);
+}
+
+void replica_show(struct replica *r, uint64_t lsn_committed)
+{
+    uint64_t lsn = min_u64(lsn_committed, r->shard->log.lsn_end);
+    shard_commit(r->shard, lsn);
+}
+
+/* Where an epoch ends in a log: at the start of the next, or at the log's end. */
+static uint64_t epoch_end(const struct log_epoch *table, uint32_t count, uint32_t i,
+                          uint64_t lsn_end)
+{
+    return i + 1 < count ? table[i + 1].lsn_start : lsn_end;
+}
+
+uint64_t replica_common(const struct replica *r, const struct log_epoch *table,
+                        uint32_t table_count, uint64_t lsn_end)
+{
+    const struct log *l = &r->shard->log;
+    /* An empty log is a prefix of every one that begins where it does. */
+    if (table_count == 0 || l->epoch_count == 0) {
+        uint64_t empty_end = table_count == 0 ? lsn_end : l->lsn_end;
+        const struct log_epoch *first = table_count != 0 ? table : l->epochs;
+        bool both = table_count == 0 && l->epoch_count == 0;
+        return both || first->lsn_start == empty_end ? empty_end : 0;
+    }
+    if (PLANTED(ONE_EPOCH_PAIR))
+        return min_u64(lsn_end, l->lsn_end);
+    for (uint32_t i = table_count; i-- > 0;) {
+        for (uint32_t j = l->epoch_count; j-- > 0;) {
+            if (l->epochs[j].epoch != table[i].epoch)
+                continue;
+            if (l->epochs[j].lsn_start != table[i].lsn_start)
+                return 0;
+            return min_u64(epoch_end(table, table_count, i, lsn_end),
+                           epoch_end(l->epochs, l->epoch_count, j, l->lsn_end));
+        }
+    }
+    return 0;
+}
+
+/* ---- events
+ * ------------------------------------------------------------------------------------------ */
+
+void replica_configure(struct replica *r, const struct configuration *c, uint64_t now,
+                       struct replica_update *u)
+{
+    if (r->role == REPLICA_STOPPED || c->epoch < r->configuration.epoch || c->epoch < r->promised)
+        return;
+    bool known = c->epoch == r->configuration.epoch;
+    r->configuration = *c;
+    if (member_equal(&c->leader, &r->self)) {
+        if (c->epoch > r->promised && !c->active)
+            replica_recover_begin(r, now, u);
+        else if (known && c->active && r->role == REPLICA_BRINGING) {
+            r->role = REPLICA_LEADING;
+            r->counts[REPLICA_COUNT_ACTIVATIONS]++;
+            replica_lead_tick(r, now, u);
+        }
+    }
+}
+
+/* Messages that only the leader of an epoch sends; the first one from it names it. */
+static int receive_from_leader(struct replica *r, const struct message *m, uint64_t now,
+                               struct replica_update *u)
+{
+    if (m->kind == MESSAGE_SEAL)
+        return replica_on_seal(r, m, now, u);
+    if (m->epoch > r->promised)
+        /* Only a leader with a sealed majority sends this: it seals without a wait. */
+        replica_promise(r, m->epoch, &m->from);
+    if (r->leader.incarnation == 0)
+        r->leader = m->from;
+    if (!member_equal(&r->leader, &m->from))
+        return -EPROTO; /* S1 */
+    switch (m->kind) {
+    case MESSAGE_FETCH:
+        return replica_on_fetch(r, m, u);
+    case MESSAGE_CUT:
+        return replica_on_cut(r, m, now, u);
+    case MESSAGE_GRANT:
+        return replica_on_grant(r, m, now);
+    default:
+        return replica_on_append(r, m, now, u);
+    }
+}
+
+static int receive_as_leader(struct replica *r, const struct message *m, uint64_t now,
+                             struct replica_update *u)
+{
+    if (m->kind == MESSAGE_SEALED)
+        return replica_on_sealed(r, m);
+    if (r->role < REPLICA_BRINGING)
+        return -ESTALE;
+    switch (m->kind) {
+    case MESSAGE_JOIN:
+        return replica_on_join(r, m, now, u);
+    case MESSAGE_ACK:
+        return replica_on_ack(r, m, now);
+    case MESSAGE_NAK:
+        return replica_on_nak(r, m);
+    case MESSAGE_WANT:
+        return replica_on_want(r, m, now, u);
+    default:
+        return -EPROTO;
+    }
+}
+
+static bool is_for_leader(const struct replica *r, const struct message *m)
+{
+    switch (m->kind) {
+    case MESSAGE_SEALED:
+    case MESSAGE_JOIN:
+    case MESSAGE_ACK:
+    case MESSAGE_NAK:
+    case MESSAGE_WANT:
+        return true;
+    case MESSAGE_APPEND:
+        return r->role == REPLICA_FETCHING && m->epoch == r->promised;
+    default:
+        return false;
+    }
+}
+
+int replica_receive(struct replica *r, const struct message *m, uint64_t now,
+                    struct replica_update *u)
+{
+    if (r->role == REPLICA_STOPPED || m->log != r->shard->log.number)
+        return -EPROTO;
+    bool old = m->epoch < r->promised;
+    if (old && PLANTED(ACK_AFTER_SEAL) && m->kind == MESSAGE_APPEND)
+        return replica_on_append(r, m, now, u);
+    if (old) {
+        r->counts[REPLICA_COUNT_STALE]++;
+        return -ESTALE;
+    }
+    if (!is_for_leader(r, m))
+        return receive_from_leader(r, m, now, u);
+    if (m->epoch > r->promised || r->role == REPLICA_FOLLOWER)
+        return -ESTALE;
+    int error =
+        m->kind == MESSAGE_APPEND ? replica_on_fetched(r, m) : receive_as_leader(r, m, now, u);
+    if (error == 0)
+        replica_tick(r, now, u);
+    return error;
+}
+
+void replica_tick(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    switch (r->role) {
+    case REPLICA_FOLLOWER:
+        replica_follow_tick(r, now, u);
+        break;
+    case REPLICA_SEALING:
+    case REPLICA_FETCHING:
+        replica_recover_tick(r, now, u);
+        break;
+    case REPLICA_BRINGING:
+    case REPLICA_LEADING:
+        replica_lead_tick(r, now, u);
+        break;
+    default:
+        break;
+    }
+}
+
+bool replica_may_answer(const struct replica *r, uint64_t now)
+{
+    return now < r->right_end;
+}

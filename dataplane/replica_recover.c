@@ -1,0 +1,231 @@
+#include "dataplane/replica.h"
+
+#include "engine/plant.h"
+
+#include <string.h>
+
+/* A recovered range comes in pieces of this size. */
+#define FETCH_BYTES (1u << 14)
+
+static uint32_t sealed_count(const struct replica *r)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < r->configuration.voter_before_count; i++)
+        count += r->sealed[i].here;
+    return count;
+}
+
+/* Our own seal, as a voter of the predecessor; like every voter's, once our promise has run out. */
+static void seal_self(struct replica *r, uint64_t now)
+{
+    const struct configuration *c = &r->configuration;
+    int slot = member_find(c->voters_before, c->voter_before_count, &r->self);
+    if (slot < 0 || r->sealed[slot].here || (now < r->promise_end && !PLANTED(SEAL_WITHOUT_WAIT)))
+        return;
+    const struct log *l = &r->shard->log;
+    r->sealed[slot] = (struct replica_sealed){
+        .here = true,
+        .epoch = l->epoch_count != 0 ? l->epochs[l->epoch_count - 1].epoch : 0,
+        .lsn_end = l->lsn_end,
+        .lsn_committed = r->shard->lsn_committed,
+        .table_count = l->epoch_count,
+    };
+    memcpy(r->sealed[slot].table, l->epochs, l->epoch_count * sizeof l->epochs[0]);
+}
+
+void replica_recover_begin(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    replica_promise(r, r->configuration.epoch, &r->self);
+    r->role = REPLICA_SEALING;
+    r->ticks_asked = 0;
+    memset(r->sealed, 0, sizeof r->sealed);
+    replica_recover_tick(r, now, u);
+}
+
+int replica_on_sealed(struct replica *r, const struct message *m)
+{
+    const struct configuration *c = &r->configuration;
+    int slot = member_find(c->voters_before, c->voter_before_count, &m->from);
+    if (slot < 0)
+        return -EPROTO; /* S13: not the voter that the predecessor had */
+    if (r->role != REPLICA_SEALING || r->sealed[slot].here)
+        return 0;
+    r->sealed[slot] = (struct replica_sealed){
+        .here = true,
+        .epoch = m->table_count != 0 ? m->table[m->table_count - 1].epoch : 0,
+        .lsn_end = m->lsn_end,
+        .lsn_committed = m->lsn_committed,
+        .table_count = m->table_count,
+    };
+    memcpy(r->sealed[slot].table, m->table, m->table_count * sizeof m->table[0]);
+    return 0;
+}
+
+/* Ongaro 3.6.1: the later log is the one whose last record is of the higher epoch, then the longer.
+ */
+static uint32_t best_sealed(const struct replica *r)
+{
+    uint32_t best = LIMIT_VOTERS;
+    for (uint32_t i = 0; i < r->configuration.voter_before_count; i++) {
+        const struct replica_sealed *s = &r->sealed[i];
+        if (s->here &&
+            (best == LIMIT_VOTERS || s->epoch > r->sealed[best].epoch ||
+             (s->epoch == r->sealed[best].epoch && s->lsn_end > r->sealed[best].lsn_end)))
+            best = i;
+    }
+    return best;
+}
+
+/* ---- the log is complete: open the epoch
+ * ------------------------------------------------------------ */
+
+static void peers_init(struct replica *r, uint64_t now)
+{
+    const struct configuration *c = &r->configuration;
+    uint32_t count = 1;
+    memset(r->peers, 0, sizeof r->peers);
+    r->peers[0].id = r->self;
+    for (uint32_t i = 0; i < c->voter_count + c->learner_count; i++) {
+        const struct member *m =
+            i < c->voter_count ? &c->voters[i] : &c->learners[i - c->voter_count];
+        if (!member_equal(m, &r->self))
+            r->peers[count++].id = *m;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        r->peers[i].ticks_moved = now;
+    commit_init(&r->commit, c->epoch, c->voter_count, count);
+}
+
+static void bring_begin(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    uint64_t lsn_committed = r->shard->lsn_committed;
+    for (uint32_t i = 0; i < r->configuration.voter_before_count; i++)
+        if (r->sealed[i].here)
+            lsn_committed = max_u64(lsn_committed, r->sealed[i].lsn_committed);
+    if (shard_epoch_begin(r->shard, r->promised, r->clock_ns) != 0)
+        return; /* no segment now: the next tick tries again */
+    /* What the sealed majority knew to be committed is; more commits only in an active epoch. */
+    replica_show(r, lsn_committed);
+    peers_init(r, now);
+    r->commit.lsn_committed = r->shard->lsn_committed;
+    r->commit.lsn_epoch_start = r->shard->log.lsn_end;
+    commit_on_append(&r->commit, r->shard->log.lsn_end);
+    r->role = REPLICA_BRINGING;
+    r->ticks_asked = 0;
+    replica_lead_tick(r, now, u);
+}
+
+/* ---- completing our own log
+ * --------------------------------------------------------------------------- */
+
+/* Cut our log to what it has in common with the best one. */
+static bool cut_to_best(struct replica *r)
+{
+    const struct replica_sealed *best = &r->sealed[r->best];
+    uint64_t cut = replica_common(r, best->table, best->table_count, best->lsn_end);
+    if (cut == 0 || cut < r->shard->lsn_committed) {
+        r->role = REPLICA_STOPPED;
+        return false;
+    }
+    if (cut < r->shard->log.lsn_end)
+        r->counts[REPLICA_COUNT_CUTS]++;
+    if (land_cut(r->shard, cut, r->reclaim) != 0)
+        return false;
+    r->cutting = false;
+    return true;
+}
+
+static void fetch_more(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    if (r->ticks_asked != 0 && now - r->ticks_asked < r->times.retry)
+        return;
+    struct message *m =
+        replica_say(r, u, r->configuration.voters_before[r->best].node, MESSAGE_FETCH);
+    if (m == NULL)
+        return;
+    r->ticks_asked = now;
+    m->lsn = max_u64(r->shard->log.lsn_end, r->shard->landing.lsn_received);
+    m->length = FETCH_BYTES;
+}
+
+int replica_on_fetched(struct replica *r, const struct message *m)
+{
+    const struct member *best = &r->configuration.voters_before[r->best];
+    if (!member_equal(&m->from, best))
+        return -EPROTO;
+    uint64_t lsn_end = r->sealed[r->best].lsn_end;
+    if (m->lsn >= lsn_end)
+        return 0;
+    uint32_t length = (uint32_t)min_u64(m->length, lsn_end - m->lsn);
+    int landed = length != 0 ? land_bytes(r->shard, m->lsn, m->bytes, length) : 0;
+    if (landed == -EINVAL)
+        return -EPROTO;
+    int checked = land_check(r->shard);
+    if (checked == -EBADMSG) {
+        r->counts[REPLICA_COUNT_DAMAGED]++;
+        if (PLANTED(CORRUPT_IS_ABSENT))
+            r->sealed[r->best].lsn_end = r->shard->log.lsn_end;
+    }
+    if (landed == 1)
+        r->ticks_asked =
+            0; /* ask for what comes next at once; a copy of an answer asks for nothing */
+    return 0;
+}
+
+static void complete(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    if (r->cutting && !cut_to_best(r))
+        return;
+    if (r->shard->log.lsn_end < r->sealed[r->best].lsn_end)
+        fetch_more(r, now, u);
+    else
+        bring_begin(r, now, u);
+}
+
+/* ---- sealing
+ * -------------------------------------------------------------------------------------------- */
+
+static void seal_ask(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    const struct configuration *c = &r->configuration;
+    if (r->ticks_asked != 0 && now - r->ticks_asked < r->times.retry)
+        return;
+    r->ticks_asked = now;
+    for (uint32_t i = 0; i < c->voter_before_count; i++) {
+        if (r->sealed[i].here || member_equal(&c->voters_before[i], &r->self))
+            continue;
+        struct message *m = replica_say(r, u, c->voters_before[i].node, MESSAGE_SEAL);
+        if (m != NULL)
+            m->lsn = c->epoch_before;
+    }
+}
+
+static void seal_done(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    r->role = REPLICA_FETCHING;
+    r->best = best_sealed(r);
+    r->ticks_asked = 0;
+    r->cutting = true;
+    const struct replica_sealed *best = &r->sealed[r->best];
+    if (r->shard->log.lsn_end < best->lsn_end)
+        r->counts[REPLICA_COUNT_FETCHES]++;
+    complete(r, now, u);
+}
+
+void replica_recover_tick(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    if (r->role == REPLICA_FETCHING) {
+        complete(r, now, u);
+        return;
+    }
+    if (r->configuration.epoch_before == 0) {
+        bring_begin(r, now, u); /* the first epoch has nothing to recover */
+        return;
+    }
+    seal_self(r, now);
+    uint32_t needed = PLANTED(SKIP_SEAL) ? 1 : majority_of(r->configuration.voter_before_count);
+    if (sealed_count(r) >= needed)
+        seal_done(r, now, u);
+    else
+        seal_ask(r, now, u);
+}

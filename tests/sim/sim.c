@@ -1,0 +1,227 @@
+#include "tests/sim/sim.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPERATIONS_PER_SEED 5000u
+#define FAULTS_PER_SEED 20u
+#define TIME_MAX (60 * NS_PER_S)
+
+/* splitmix64 */
+uint64_t sim_random(struct sim *s)
+{
+    uint64_t z = (s->random += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+uint32_t sim_below(struct sim *s, uint32_t n)
+{
+    return (uint32_t)((sim_random(s) >> 32) * n >> 32);
+}
+
+bool sim_chance(struct sim *s, uint32_t percent)
+{
+    return percent != 0 && sim_below(s, 100) < percent;
+}
+
+uint64_t sim_clock(const struct sim *s, const struct sim_node *n)
+{
+    int64_t drift = (int64_t)s->time / 1000000 * n->clock_ppm;
+    return (uint64_t)((int64_t)s->time + drift + n->clock_offset);
+}
+
+void sim_broken(struct sim *s, const char *invariant, const char *format, ...)
+{
+    if (s->broken != NULL)
+        return;
+    s->broken = invariant;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(s->broken_detail, sizeof s->broken_detail, format, arguments);
+    va_end(arguments);
+}
+
+/* ---- events, a binary heap
+ * --------------------------------------------------------------------------- */
+
+static bool before(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->time != b->time ? a->time < b->time : a->order < b->order;
+}
+
+void sim_schedule(struct sim *s, uint64_t delay, struct sim_event e)
+{
+    if (s->heap_count == s->heap_capacity) {
+        s->heap_capacity = s->heap_capacity != 0 ? 2 * s->heap_capacity : 1024;
+        s->heap = realloc(s->heap, s->heap_capacity * sizeof s->heap[0]);
+        ASSERT(s->heap != NULL);
+    }
+    e.time = s->time + delay;
+    e.order = s->order++;
+    uint32_t at = s->heap_count++;
+    for (; at != 0 && before(&e, &s->heap[(at - 1) / 2]); at = (at - 1) / 2)
+        s->heap[at] = s->heap[(at - 1) / 2];
+    s->heap[at] = e;
+}
+
+static struct sim_event next_event(struct sim *s)
+{
+    struct sim_event first = s->heap[0];
+    struct sim_event last = s->heap[--s->heap_count];
+    uint32_t at = 0;
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+        if (child >= s->heap_count)
+            break;
+        if (child + 1 < s->heap_count && before(&s->heap[child + 1], &s->heap[child]))
+            child++;
+        if (!before(&s->heap[child], &last))
+            break;
+        s->heap[at] = s->heap[child];
+        at = child;
+    }
+    s->heap[at] = last;
+    return first;
+}
+
+/* ---- one seed
+ * -------------------------------------------------------------------------------------------- */
+
+static void handle(struct sim *s, const struct sim_event *e)
+{
+    switch (e->kind) {
+    case EVENT_MESSAGE:
+        sim_node_receive(s, e);
+        break;
+    case EVENT_TICK:
+        sim_node_tick(s, e->node);
+        break;
+    case EVENT_CONFIGURE:
+        sim_node_configure(s, e->node);
+        break;
+    case EVENT_ACTIVATE:
+        sim_coordinator_activate(s, e->a, e->node, e->b);
+        break;
+    case EVENT_REQUEST:
+        sim_node_request(s, e);
+        break;
+    case EVENT_REPLY:
+        sim_client_reply(s, e);
+        break;
+    case EVENT_CLIENT:
+        sim_client_timeout(s, e);
+        break;
+    case EVENT_READ:
+        sim_read_begin(s, e->node);
+        break;
+    case EVENT_READ_END:
+        sim_read_end(s, e->node);
+        break;
+    case EVENT_FAULT:
+        sim_fault_begin(s);
+        break;
+    case EVENT_FAULT_END:
+        sim_fault_end(s, e);
+        break;
+    case EVENT_COORDINATOR:
+        sim_coordinator_look(s);
+        break;
+    }
+}
+
+static void trace(const struct sim *s, const struct sim_event *e)
+{
+    static const char *const names[] = {"message",  "tick",  "configure", "activate",
+                                        "request",  "reply", "client",    "read",
+                                        "read_end", "fault", "fault_end", "coordinator"};
+    printf("t=%llu %s node=%u client=%u a=%llu b=%llu length=%llu\n", (unsigned long long)s->time,
+           names[e->kind], e->node, e->client, (unsigned long long)e->a, (unsigned long long)e->b,
+           (unsigned long long)e->length);
+}
+
+static bool is_done(const struct sim *s)
+{
+    return (s->operation_count >= OPERATIONS_PER_SEED && s->faults_done >= FAULTS_PER_SEED) ||
+           s->operation_count + SIM_CLIENTS >= SIM_OPERATIONS_MAX || s->time > TIME_MAX;
+}
+
+static void collect(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->node_count; i++) {
+        if (!s->nodes[i].up)
+            continue;
+        if (s->nodes[i].replica.role == REPLICA_STOPPED)
+            sim_broken(s, "S5", "node %u stopped: it met a cut below its commit LSN", i);
+        for (unsigned c = 0; c < REPLICA_COUNT_COUNT; c++)
+            s->counts[c] += s->nodes[i].replica.counts[c];
+    }
+}
+
+bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
+{
+    struct sim_event *heap = s->heap;
+    uint32_t capacity = s->heap_capacity;
+    struct sim_operation *history = s->history;
+    struct sim_record *records = s->records;
+    uint8_t *memories[SIM_NODES];
+    for (uint32_t i = 0; i < SIM_NODES; i++)
+        memories[i] = s->nodes[i].memory;
+    *s = (struct sim){
+        .seed = seed,
+        .random = seed,
+        .heap = heap,
+        .heap_capacity = capacity,
+        .history = history,
+        .records = records,
+        .trace = with_trace,
+    };
+    for (uint32_t i = 0; i < SIM_NODES; i++)
+        s->nodes[i].memory = memories[i];
+    s->node_count = sim_chance(s, 70) ? 3 : 5;
+    for (uint32_t i = 0; i < s->node_count; i++)
+        sim_node_start(s, i, true);
+    sim_coordinator_start(s);
+    for (uint32_t i = 0; i < SIM_CLIENTS; i++)
+        sim_client_next(s, i);
+    for (uint32_t i = 0; i < s->node_count; i++)
+        sim_schedule(s, sim_below(s, 1000000), (struct sim_event){.kind = EVENT_READ, .node = i});
+    sim_schedule(s, 50 * NS_PER_MS, (struct sim_event){.kind = EVENT_FAULT});
+    while (s->broken == NULL && !is_done(s) && s->heap_count != 0) {
+        struct sim_event e = next_event(s);
+        s->time = e.time;
+        if (s->trace)
+            trace(s, &e);
+        handle(s, &e);
+        free(e.bytes);
+    }
+    collect(s);
+    while (s->heap_count != 0)
+        free(s->heap[--s->heap_count].bytes);
+    if (s->broken == NULL)
+        sim_check_history(s);
+    return s->broken == NULL;
+}
+
+struct sim *sim_new(void)
+{
+    struct sim *s = calloc(1, sizeof *s);
+    ASSERT(s != NULL);
+    s->history = malloc(SIM_OPERATIONS_MAX * sizeof s->history[0]);
+    s->records = malloc(SIM_RECORDS_MAX * sizeof s->records[0]);
+    ASSERT(s->history != NULL && s->records != NULL);
+    return s;
+}
+
+void sim_free(struct sim *s)
+{
+    for (uint32_t i = 0; i < SIM_NODES; i++)
+        free(s->nodes[i].memory);
+    free(s->heap);
+    free(s->history);
+    free(s->records);
+    free(s);
+}

@@ -1,0 +1,196 @@
+/* sim - a cluster of one shard in one thread, from one seed: nodes with their clocks, a network
+ * that delays, loses, doubles, reorders, damages and cuts, clients with sessions, a scripted
+ * coordinator, and a checker that sees everything (DESIGN sections 5 and 11).
+ *
+ * Nothing reads a clock or memory that is not derived from the seed: the same seed gives the same
+ * trace.  Units: time is ns of the world; each node tells it by a clock of its own (sim_clock). */
+#ifndef DUNLIN_TESTS_SIM_SIM_H
+#define DUNLIN_TESTS_SIM_SIM_H
+
+#include "dataplane/replica.h"
+#include "engine/space.h"
+
+#define SIM_NODES 5u
+#define SIM_CLIENTS 6u
+#define SIM_KEYS 12u
+#define SIM_OPERATIONS_MAX 40000u
+#define SIM_RECORDS_MAX 60000u
+#define SIM_VALUE_BYTES 8u
+
+enum sim_fault {
+    FAULT_LOSS,        /* a burst of lost messages */
+    FAULT_DELAY,       /* a burst of slow, reordered messages */
+    FAULT_DOUBLE,      /* messages delivered twice */
+    FAULT_DAMAGE,      /* log bytes that arrive changed */
+    FAULT_CUT_BOTH,    /* a node cut off both ways */
+    FAULT_CUT_ONE_WAY, /* a link that carries one way only */
+    FAULT_FREEZE,      /* a node stands still, longer than the lease */
+    FAULT_CRASH,       /* a node loses its memory and comes back as another incarnation */
+    FAULT_MOVE,        /* leadership moved without need */
+    FAULT_VOTERS,      /* voters changed */
+    FAULT_COUNT
+};
+
+enum sim_event_kind {
+    EVENT_MESSAGE,
+    EVENT_TICK,
+    EVENT_CONFIGURE,
+    EVENT_ACTIVATE,
+    EVENT_REQUEST,
+    EVENT_REPLY,
+    EVENT_CLIENT,
+    EVENT_READ,
+    EVENT_READ_END,
+    EVENT_FAULT,
+    EVENT_FAULT_END,
+    EVENT_COORDINATOR,
+};
+
+struct sim_event {
+    uint64_t time, order; /* order: of scheduling, among equal times */
+    enum sim_event_kind kind;
+    uint32_t node, client;
+    uint64_t a, b, c; /* by kind */
+    uint8_t *bytes;   /* MESSAGE: owned */
+    uint64_t length;
+};
+
+struct sim_node {
+    bool up;
+    bool frozen;
+    uint64_t incarnation;
+    int64_t clock_offset;
+    int32_t clock_ppm;
+    uint8_t *memory;
+    struct layout_space *header;
+    struct layout_board *board;
+    struct layout_frame *directory;
+    struct layout_node *page;
+    uint8_t *arena;
+    struct shard *shard;
+    _Atomic uint32_t chunks_wanted;
+    struct replica replica;
+    uint64_t lsn_checked;  /* the checker compared our committed bytes up to here */
+    uint64_t promised_max; /* S2 */
+};
+
+enum sim_operation_kind { OPERATION_PUT, OPERATION_PUT_IF, OPERATION_DELETE, OPERATION_GET };
+
+/* One operation of a client's history. */
+struct sim_operation {
+    enum sim_operation_kind kind;
+    uint32_t client, key;
+    uint64_t invoked, returned; /* returned 0: fate unknown */
+    uint64_t lsn_floor;         /* highest LSN anybody had been told when it was invoked */
+    uint64_t session, sequence; /* session: LSN that opened it */
+    uint64_t expected, value;
+    uint32_t status;
+    uint64_t lsn, read_value;
+};
+
+/* What is committed, in order; learned from the first node that commits it. */
+struct sim_record {
+    uint64_t lsn, lsn_end, session, sequence, value;
+    uint32_t key; /* SIM_KEYS: none */
+    uint8_t kind;
+    uint32_t crc;
+};
+
+struct sim_client {
+    uint8_t id[SESSION_ID_BYTES];
+    uint64_t session; /* LSN, 0: none */
+    uint32_t session_slot;
+    uint64_t sequence;
+    uint32_t leader;  /* guess */
+    uint32_t attempt; /* replies to others are stale */
+    uint32_t tries;   /* of the current operation */
+    bool busy;
+    bool opening;
+    struct sim_operation now;
+    uint64_t seen[SIM_KEYS]; /* last version seen, for compares */
+};
+
+struct sim_read {
+    bool open;
+    uint32_t node, key;
+    uint64_t invoked, lsn_floor, incarnation, generation, lsn, value;
+    bool found;
+};
+
+struct sim {
+    uint64_t seed, random, time, order;
+    struct sim_event *heap;
+    uint32_t heap_count, heap_capacity;
+    struct sim_node nodes[SIM_NODES];
+    uint32_t node_count;
+    bool link_cut[SIM_NODES][SIM_NODES];
+    uint32_t loss_percent, double_percent, damage_percent, slow_percent;
+    struct configuration configuration; /* newest issued */
+    struct configuration active;
+    uint64_t incarnations;
+    struct sim_client clients[SIM_CLIENTS];
+    struct sim_operation *history;
+    uint32_t operation_count;
+    struct sim_record *records;
+    uint32_t record_count;
+    uint64_t lsn_told; /* highest LSN that a client was told of */
+    struct sim_read reads[8];
+    uint64_t fault_counts[FAULT_COUNT];
+    uint64_t counts[REPLICA_COUNT_COUNT];
+    uint64_t reads_leader, reads_holder, reads_refused;
+    uint32_t faults_done, faults_now;
+    bool trace;
+    const char *broken; /* first invariant that did not hold */
+    char broken_detail[256];
+};
+
+struct sim_totals {
+    uint64_t seeds, operations, unknown, faults[FAULT_COUNT], counts[REPLICA_COUNT_COUNT];
+    uint64_t reads_leader, reads_holder, reads_refused;
+};
+
+/* Run one seed.  Returns true if every check held; else s->broken says what did not. */
+bool sim_run(struct sim *s, uint64_t seed, bool trace);
+struct sim *sim_new(void);
+void sim_free(struct sim *s);
+
+/* ---- between the files
+ * -------------------------------------------------------------------------------- */
+
+uint64_t sim_random(struct sim *s);
+uint32_t sim_below(struct sim *s, uint32_t n);
+bool sim_chance(struct sim *s, uint32_t percent);
+void sim_schedule(struct sim *s, uint64_t delay, struct sim_event e);
+uint64_t sim_clock(const struct sim *s, const struct sim_node *n);
+void sim_broken(struct sim *s, const char *invariant, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void sim_node_start(struct sim *s, uint32_t node, bool first);
+void sim_node_stop(struct sim *s, uint32_t node);
+void sim_node_tick(struct sim *s, uint32_t node);
+void sim_node_receive(struct sim *s, const struct sim_event *e);
+void sim_node_configure(struct sim *s, uint32_t node);
+void sim_node_request(struct sim *s, const struct sim_event *e);
+
+void sim_send(struct sim *s, uint32_t from, uint32_t to, const struct message *m);
+
+void sim_client_next(struct sim *s, uint32_t client);
+void sim_client_reply(struct sim *s, const struct sim_event *e);
+void sim_client_timeout(struct sim *s, const struct sim_event *e);
+
+void sim_read_begin(struct sim *s, uint32_t node);
+void sim_read_end(struct sim *s, uint32_t slot);
+
+void sim_coordinator_start(struct sim *s);
+void sim_coordinator_activate(struct sim *s, uint64_t epoch, uint32_t node, uint64_t incarnation);
+void sim_coordinator_change(struct sim *s, bool voters);
+void sim_coordinator_look(struct sim *s);
+
+void sim_fault_begin(struct sim *s);
+void sim_fault_end(struct sim *s, const struct sim_event *e);
+
+void sim_check_node(struct sim *s, uint32_t node);
+void sim_check_history(struct sim *s);
+void sim_check_read(struct sim *s, const struct sim_read *r);
+
+#endif
