@@ -3,7 +3,8 @@
  *
  * dunlin-bench forks: a supervisor, which only waits, and a worker, which runs the bench in a
  * process group of its own.  Whatever ends the worker or interrupts the supervisor, the supervisor
- * ends the whole group, reaps it, and removes the directory; so a bench may simply return or die. */
+ * ends the whole group, reaps it, and removes the directory; so a bench may simply return or die.
+ */
 #ifndef DUNLIN_BENCH_BENCH_H
 #define DUNLIN_BENCH_BENCH_H
 

@@ -1,4 +1,5 @@
-/* client - what the benches do through libdunlin: fill a space, keep a writer busy, measure reads. */
+/* client - what the benches do through libdunlin: fill a space, keep a writer busy, measure reads.
+ */
 #ifndef DUNLIN_BENCH_CLIENT_H
 #define DUNLIN_BENCH_CLIENT_H
 
@@ -27,8 +28,8 @@ void client_close(struct client *c);
 /* Write every key once, in random order, many in flight.  Returns 0, or -errno after a word. */
 MUST_USE int client_fill(struct client *c);
 
-/* Write count keys from the nth on of the order of writing, at most window in flight; all are answered
- * when it returns.  As client_fill. */
+/* Write count keys from the nth on of the order of writing, at most window in flight; all are
+ * answered when it returns.  As client_fill. */
 MUST_USE int client_put_many(struct client *c, uint64_t nth, uint64_t count, uint32_t window);
 
 /* pairs_measure of dunlin_get, and of dunlin_get_many per key. */

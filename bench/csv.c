@@ -8,6 +8,8 @@
 
 #define NO_COLUMN UINT32_MAX
 #define QUOTED_BYTES 32u /* of a field in an error */
+#define EXPONENT_MAX 10000
+#define MANTISSA_MAX INT64_C(1000000000000000000)
 
 static const char *const agent_columns[] = {"agent", "icao24", "mmsi", "track_id", "device"};
 
@@ -40,37 +42,63 @@ static struct quoted quote(struct csv_text field)
     return q;
 }
 
+/* The digits after an e, with their sign.  Returns 0 or -EINVAL. */
+static int exponent_of(const char *at, const char *end, int32_t *exponent)
+{
+    bool negative = at < end && *at == '-';
+    int32_t e = 0;
+    at += at < end && (*at == '-' || *at == '+');
+    if (at == end)
+        return -EINVAL;
+    for (; at < end; at++) {
+        if (*at < '0' || *at > '9')
+            return -EINVAL;
+        e = e < EXPONENT_MAX ? e * 10 + (*at - '0') : e;
+    }
+    *exponent += negative ? -e : e;
+    return 0;
+}
+
+/* mantissa * 10^exponent, towards zero. */
+static int scale(int64_t mantissa, int32_t exponent, int64_t *value)
+{
+    for (; exponent < 0 && mantissa != 0; exponent++)
+        mantissa /= 10;
+    for (; exponent > 0 && mantissa != 0; exponent--) {
+        if (mantissa > INT64_MAX / 10)
+            return -ERANGE;
+        mantissa *= 10;
+    }
+    *value = mantissa;
+    return 0;
+}
+
 int csv_decimal(struct csv_text text, uint32_t decimals, int64_t *value)
 {
-    size_t i = 0;
-    uint32_t whole_digits = 0, digits = 0, kept = 0;
-    bool negative = false, fraction = false;
-    int64_t v = 0;
-    if (text.length > 0 && (text.bytes[0] == '-' || text.bytes[0] == '+'))
-        negative = text.bytes[i++] == '-';
-    for (; i < text.length; i++) {
-        char byte = text.bytes[i];
-        if (byte == '.' && !fraction) {
+    const char *at = text.bytes, *end = text.bytes + text.length;
+    bool negative = at < end && *at == '-', fraction = false, any = false;
+    int32_t exponent = (int32_t)decimals;
+    int64_t mantissa = 0;
+    at += at < end && (*at == '-' || *at == '+');
+    for (; at < end && *at != 'e' && *at != 'E'; at++) {
+        if (*at == '.' && !fraction) {
             fraction = true;
             continue;
         }
-        if (byte < '0' || byte > '9')
+        if (*at < '0' || *at > '9')
             return -EINVAL;
-        digits++;
-        if (fraction && kept == decimals)
-            continue;
-        if (fraction)
-            kept++;
-        else if ((v != 0 || byte != '0') && ++whole_digits + decimals > 18)
-            return -ERANGE;
-        v = v * 10 + (byte - '0');
+        any = true;
+        /* What does not fit any more only moves the point. */
+        bool fits = mantissa < MANTISSA_MAX / 10;
+        mantissa = fits ? mantissa * 10 + (*at - '0') : mantissa;
+        exponent += fraction ? -(int32_t)fits : (int32_t)!fits;
     }
-    if (digits == 0)
+    if (!any || (at < end && exponent_of(at + 1, end, &exponent) != 0))
         return -EINVAL;
-    for (; kept < decimals; kept++)
-        v *= 10;
-    *value = negative ? -v : v;
-    return 0;
+    int error = scale(mantissa, exponent, value);
+    if (error == 0 && negative)
+        *value = -*value;
+    return error;
 }
 
 /* Cuts the line into raw fields.  Returns 0 or what refuse returned. */
@@ -128,7 +156,8 @@ static struct csv_text content(struct csv_text raw, char *line)
 static uint32_t find_column(const struct csv_text *fields, uint32_t count, const char *name)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (fields[i].length == strlen(name) && memcmp(fields[i].bytes, name, fields[i].length) == 0)
+        if (fields[i].length == strlen(name) &&
+            memcmp(fields[i].bytes, name, fields[i].length) == 0)
             return i;
     }
     return NO_COLUMN;
@@ -139,9 +168,8 @@ static int header(struct csv *c, struct csv_text *fields, uint32_t count)
     struct {
         const char *name;
         uint32_t *column;
-    } needed[] = {{"time_s", &c->column_time},
-                  {"lat_deg", &c->column_lat},
-                  {"lon_deg", &c->column_lon}};
+    } needed[] = {
+        {"time_s", &c->column_time}, {"lat_deg", &c->column_lat}, {"lon_deg", &c->column_lon}};
     for (uint32_t i = 0; i < count; i++)
         fields[i] = content(fields[i], c->buffer);
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
@@ -161,8 +189,9 @@ static int header(struct csv *c, struct csv_text *fields, uint32_t count)
             c->column_agent = find_column(fields, count, agent_columns[i]);
     }
     if (c->column_agent == NO_COLUMN)
-        return refuse(c, c->line, "the header has none of the agent columns agent, icao24, mmsi, "
-                                  "track_id, device: name one with --agent-column");
+        return refuse(c, c->line,
+                      "the header has none of the agent columns agent, icao24, mmsi, "
+                      "track_id, device: name one with --agent-column");
     if (c->column_agent == c->column_time || c->column_agent == c->column_lat ||
         c->column_agent == c->column_lon)
         return refuse(c, c->line, "the agent column cannot be time_s, lat_deg or lon_deg");
@@ -180,7 +209,7 @@ static int number(struct csv *c, struct csv_text field, const char *name, int64_
         return refuse(c, c->line, "%s is empty", name);
     int error = csv_decimal(text, decimals, value);
     if (error == -EINVAL)
-        return refuse(c, c->line, "%s is not a plain decimal number: %s", name, quote(text).text);
+        return refuse(c, c->line, "%s is not a number: %s", name, quote(text).text);
     if (error != 0 || *value > limit || *value < -limit)
         return refuse(c, c->line, "%s is out of range: %s", name, quote(text).text);
     return 0;
@@ -209,7 +238,7 @@ static int value_of(struct csv *c, const struct csv_text *fields, struct csv_tex
 static int row(struct csv *c, struct csv_text *fields, uint32_t count)
 {
     struct csv_row r = {.line = c->line};
-    int64_t lat, lon;
+    int64_t lat = 0, lon = 0;
     int error;
     if (count != c->column_count)
         return refuse(c, c->line, "%u fields, the header has %u", count, c->column_count);

@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STOP_STEPS 500u /* of 10 ms */
+#define STOP_STEPS 500u    /* of 10 ms */
 #define ATTACH_STEPS 1000u /* of 10 ms */
 #define CALL_TIMEOUT_NS (10 * NS_PER_S)
 
@@ -51,8 +51,10 @@ static int write_config(const struct daemon *d, const struct daemon_options *o, 
     (void)fprintf(file, "lcores:\n  count: 1\n  spin: %s\n", o->spin ? "true" : "false");
     if (o->cpu >= 0)
         (void)fprintf(file, "  cpus: [%d]\n", o->cpu);
-    (void)fprintf(file, "spaces:\n  - name: " DAEMON_SPACE "\n    id: 1\n    shards: %" PRIu32
-                        "\n    quota: %" PRIu64 "KiB\n", o->shard_count, o->quota_bytes >> 10);
+    (void)fprintf(file,
+                  "spaces:\n  - name: " DAEMON_SPACE "\n    id: 1\n    shards: %" PRIu32
+                  "\n    quota: %" PRIu64 "KiB\n",
+                  o->shard_count, o->quota_bytes >> 10);
     return fclose(file) == 0 ? 0 : -errno;
 }
 
@@ -61,8 +63,7 @@ static _Noreturn void become(const char *program, const char *config, const char
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     machine_unpin();
     int fd = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (getppid() != parent || fd < 0 || dup2(fd, STDERR_FILENO) < 0 ||
-        dup2(fd, STDOUT_FILENO) < 0)
+    if (getppid() != parent || fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
         _exit(127);
     (void)execl(program, "dunlind", "--config", config, (char *)NULL);
     _exit(127);
@@ -116,7 +117,8 @@ int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **hand
         siginfo_t info = {.si_pid = 0};
         if (rc != -ENOTCONN)
             break;
-        if (waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0)
+        if (waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+            info.si_pid != 0)
             break; /* it has ended: no use waiting */
         (void)usleep(10000);
     }

@@ -13,9 +13,9 @@
 struct dunlin;
 
 struct daemon_options {
-    const char *name;     /* of its files in the directory */
-    int cpu;              /* its lcore is pinned there; -1: not */
-    bool spin;            /* never sleeps; otherwise as users run it */
+    const char *name; /* of its files in the directory */
+    int cpu;          /* its lcore is pinned there; -1: not */
+    bool spin;        /* never sleeps; otherwise as users run it */
     uint32_t shard_count;
     uint64_t quota_bytes;
 };

@@ -85,8 +85,8 @@ static void sink(void *channel, struct duo_sink *out, const _Atomic uint32_t *st
     struct message burst[DUO_BURST];
     uint64_t taken = atomic_load_explicit(&out->taken, memory_order_relaxed);
     while (atomic_load_explicit(stop, memory_order_relaxed) == 0) {
-        uint32_t count = rte_ring_sc_dequeue_burst_elem(d->stream, burst, sizeof burst[0], DUO_BURST,
-                                                        NULL);
+        uint32_t count =
+            rte_ring_sc_dequeue_burst_elem(d->stream, burst, sizeof burst[0], DUO_BURST, NULL);
         for (uint32_t i = 0; i < count; i++)
             out->sum += duo_read(burst[i].payload);
         if (count != 0) {

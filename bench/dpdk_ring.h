@@ -1,6 +1,6 @@
 /* dpdk_ring - baseline of the ring bench: DPDK's rte_ring, single producer and consumer, in plain
- * memory without DPDK's environment.  Round trip: one pointer each way.  Stream: elements of 64 bytes
- * in bursts, as its documentation advises. */
+ * memory without DPDK's environment.  Round trip: one pointer each way.  Stream: elements of 64
+ * bytes in bursts, as its documentation advises. */
 #ifndef DUNLIN_BENCH_DPDK_RING_H
 #define DUNLIN_BENCH_DPDK_RING_H
 

@@ -21,7 +21,8 @@ static const struct bench_entry {
     {"read", bench_read, "get in place, against plain memory reads, liburcu and LMDB"},
     {"ring", bench_ring, "agent ring round trip and stream, against bare cache lines and rte_ring"},
     {"append", bench_append, "what a write costs in the engine and through libdunlin, idle cost"},
-    {"fleet", bench_fleet, "recorded fleets replayed into a running daemon, and checked (fleet --help)"},
+    {"fleet", bench_fleet,
+     "recorded fleets replayed into a running daemon, and checked (fleet --help)"},
 };
 
 static const char *const benches_later[] = {"replicate", "transport", "merge", "failover", "scale"};
@@ -46,12 +47,15 @@ int bench_options_parse(int argc, char **argv, struct bench_options *options)
             options->seconds = strtod(argv[++i], &end);
             if (end == argv[i] || *end != '\0' || !(options->seconds >= 1) ||
                 options->seconds > 3600) {
-                (void)fprintf(stderr, "dunlin-bench: --seconds %s: a number from 1 to 3600 was "
-                                      "expected\n", argv[i]);
+                (void)fprintf(stderr,
+                              "dunlin-bench: --seconds %s: a number from 1 to 3600 was "
+                              "expected\n",
+                              argv[i]);
                 return -EINVAL;
             }
         } else {
-            (void)fprintf(stderr, "dunlin-bench %s: unknown argument %s; known: --json, --seconds N\n",
+            (void)fprintf(stderr,
+                          "dunlin-bench %s: unknown argument %s; known: --json, --seconds N\n",
                           argv[0], argv[i]);
             return -EINVAL;
         }
@@ -64,8 +68,9 @@ static void usage(FILE *out)
     (void)fprintf(out, "usage: dunlin-bench NAME [--json] [--seconds N]\n\n");
     for (size_t i = 0; i < COUNT(benches); i++)
         (void)fprintf(out, "  %-8s %s\n", benches[i].name, benches[i].about);
-    (void)fprintf(out, "\nN bounds the whole run, default %.0f.  Exit: 0 measured (rows say which goals "
-                       "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
+    (void)fprintf(out,
+                  "\nN bounds the whole run, default %.0f.  Exit: 0 measured (rows say which goals "
+                  "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
                   BENCH_SECONDS_DEFAULT);
 }
 

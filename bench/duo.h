@@ -1,14 +1,14 @@
 /* duo - round trips and one-way streams between two pinned threads, over some channel.
  *
- * What is common to the sides of the ring bench: the calling thread sends and times, the peer on the
- * other core echoes, or sinks what is streamed; in between it sleeps.  A channel supplies four loops:
+ * What is common to the sides of the ring bench: the calling thread sends and times, the peer on
+ * the other core echoes, or sinks what is streamed; in between it sleeps.  A channel supplies four
+ * loops:
  *
  *   echo      peer: answer whatever comes, until *stop
- *   sink      peer: take what is streamed, until *stop, and count it in *taken (messages, relaxed, at
- *             least once per DUO_BURST)
- *   exchange  caller: count round trips, one after the other
- *   pour      caller: stream count messages (a multiple of DUO_BURST) of DUO_MESSAGE_BYTES, waiting
- *             for room as needed
+ *   sink      peer: take what is streamed, until *stop, and count it in *taken (messages, relaxed,
+ * at least once per DUO_BURST) exchange  caller: count round trips, one after the other pour
+ * caller: stream count messages (a multiple of DUO_BURST) of DUO_MESSAGE_BYTES, waiting for room as
+ * needed
  *
  * Every message is filled and read whole: DUO_WORDS words, of which the sink keeps a sum. */
 #ifndef DUNLIN_BENCH_DUO_H
@@ -42,7 +42,8 @@ struct duo {
     void *context;
     struct duo_sink sink;
     struct peer echo_peer, sink_peer;
-    struct sampler *sampler;
+    struct sampler *sampler;        /* of round trips */
+    struct sampler *stream_sampler; /* per message */
     uint64_t poured;
 };
 

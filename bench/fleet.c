@@ -2,6 +2,7 @@
 #include "bench/fleet.h"
 
 #include "bench/bench.h"
+#include "bench/daemon.h"
 #include "bench/fleet_random.h"
 #include "bench/fleet_supervisor.h"
 #include "bench/geohash.h"
@@ -27,6 +28,9 @@
 #define HORIZON_S 0.2
 #define HORIZON_MIN_SPEED 500.0
 #define ENTRIES 512u
+#define OWN_SHARDS 16u
+#define OWN_QUOTA_BYTES (UINT64_C(128) << 20)
+#define AWAY_MAX 2u /* pings in vain, one a second */
 
 static void on_violation(void *context, enum fleet_violation kind, const char *text)
 {
@@ -34,6 +38,13 @@ static void on_violation(void *context, enum fleet_violation kind, const char *t
     (void)kind;
     if (fleet_check_violations(&s->check) <= FLEET_VIOLATIONS_PRINTED)
         (void)fprintf(stderr, "violation: %s\n", text);
+}
+
+static void name_owner(void *context, uint64_t owner, char name[FLEET_OWNER_BYTES])
+{
+    const struct fleet_supervisor *s = context;
+    _Static_assert(FLEET_OWNER_BYTES > FLEET_NAME_BYTES, "room for the final 0");
+    name[fleet_name(s->fleet->sources, owner, name)] = 0;
 }
 
 /* ---- children ---- */
@@ -107,7 +118,8 @@ static int bury(struct fleet_supervisor *s, uint32_t child, int status, bool sto
     }
     if (observer || well)
         return 0;
-    /* release, D1 -> D2 (fleet_observer.c): before the controller touches what the dead agents held. */
+    /* release, D1 -> D2 (fleet_observer.c): before the controller touches what the dead agents
+     * held. */
     atomic_store_explicit(&s->fleet->regions[c->life]->is_dead, 1, memory_order_release);
     int error = drain_journals(s); /* all that it wrote, before its sectors are touched */
     s->to_adopt[s->adopt_count++] = c->life;
@@ -182,6 +194,8 @@ static void adjust_speed(struct fleet_supervisor *s, uint64_t now_ns)
         .command_count = histogram_count(&window),
         .slow_count = fleet_latency_above(&window, FLEET_COMMAND_LIMIT_NS),
         .achieved = (double)(s->slowest_us - s->slowest_at_speed_us) / 1e6 / passed_s,
+        .cpu_share = (double)(s->now.counters[FLEET_CPU_NS] - s->at_speed.counters[FLEET_CPU_NS]) /
+                     1e9 / passed_s / s->cpus,
     };
     if (s->fleet->options.speed == FLEET_SPEED_AUTO) {
         double speed = fleet_speed_next(&s->speed, &seen);
@@ -198,9 +212,13 @@ static void adjust_speed(struct fleet_supervisor *s, uint64_t now_ns)
 
 static void watch_daemon(struct fleet_supervisor *s)
 {
-    /* Why a ping: it is the supervisor's own way to notice that the daemon died, and to attach again. */
-    if (dunlin_ping(s->controller.handle, 0) != 0)
+    /* Why a ping: it is the supervisor's own way to notice that the daemon died, and to attach
+     * again. */
+    if (dunlin_ping(s->controller.handle, 0) != 0) {
+        s->daemon_away++;
         return;
+    }
+    s->daemon_away = 0;
     uint64_t start = fleet_start(s->controller.handle);
     if (start != s->start) {
         s->start = start;
@@ -250,6 +268,12 @@ static int start(struct fleet_supervisor *s)
         speed = SPEED_FIRST;
     else if (speed == FLEET_SPEED_UNBOUND)
         speed = FLEET_SPEED_MAX;
+    /* Before any child: one word if there is no daemon, not one of each. */
+    if ((error = fleet_attach(f, &s->controller.handle, &s->controller.telemetry,
+                              &s->controller.sectors)) != 0)
+        return error;
+    dunlin_close(s->controller.handle);
+    s->controller.handle = NULL;
     for (uint32_t i = 0; error == 0 && i < f->options.agents; i++)
         error = spawn(s, i, s->life_next++);
     if (error == 0)
@@ -266,6 +290,7 @@ static int start(struct fleet_supervisor *s)
                              &s->controller.sectors);
     if (error != 0)
         return error;
+    s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
     s->start = fleet_start(s->controller.handle);
     s->started_ns = s->speed_ns = s->line_ns = clock_boottime_ns();
     s->daemon_ns_at_start = fleet_cpu_ns(f->options.daemon_pid);
@@ -293,12 +318,19 @@ static int stop(struct fleet_supervisor *s)
     return error != 0 ? error : drain_journals(s);
 }
 
+/* Nobody is going to start the daemon again. */
+static bool is_lost(const struct fleet_supervisor *s)
+{
+    return !s->fleet->options.restarts_expected && s->daemon_away >= AWAY_MAX;
+}
+
 static int judge(struct fleet_supervisor *s)
 {
     uint64_t until = clock_boottime_ns() + STOP_NS;
     int error;
     /* The daemon may be on its way back: what it holds can only be judged when it is there. */
-    while ((error = dunlin_ping(s->controller.handle, 0)) != 0 && clock_boottime_ns() < until)
+    while ((error = dunlin_ping(s->controller.handle, 0)) != 0 && clock_boottime_ns() < until &&
+           !is_lost(s))
         continue;
     watch_daemon(s);
     adopt(s);
@@ -323,7 +355,7 @@ static int run(struct fleet_supervisor *s)
         return error;
     }
     until = s->started_ns + (uint64_t)(s->fleet->options.seconds * 1e9);
-    while (error == 0 && clock_boottime_ns() < until && s->failed == 0)
+    while (error == 0 && clock_boottime_ns() < until && s->failed == 0 && !is_lost(s))
         error = tick(s, false);
     s->ended_ns = clock_boottime_ns();
     int stopped = stop(s);
@@ -344,14 +376,24 @@ static void kill_all(const struct fleet_supervisor *s)
     }
 }
 
+/* Its agents are dealt out from where those of the one before ended. */
+static struct fleet_source *next_source(struct fleet *f)
+{
+    struct fleet_source *s = &f->sources[f->source_count];
+    if (f->source_count > 0)
+        s->deal_from = s[-1].deal_from + s[-1].agent_count;
+    f->source_count++;
+    return s;
+}
+
 static int load_sources(struct fleet *f)
 {
     const struct fleet_options *o = &f->options;
     char error_text[CSV_ERROR_BYTES + 256];
     for (uint32_t i = 0; i < o->path_count; i++) {
         struct fleet_load load = {o->paths[i], o->agent_column, o->sort, o->agents};
-        int error = fleet_source_load(&f->sources[f->source_count++], &load, error_text,
-                                      sizeof(error_text));
+        struct fleet_source *source = next_source(f);
+        int error = fleet_source_load(source, &load, error_text, sizeof(error_text));
         if (error != 0) {
             (void)fprintf(stderr, "dunlin-bench fleet: %s\n", error_text);
             return error;
@@ -360,8 +402,8 @@ static int load_sources(struct fleet *f)
     for (int kind = FLEET_SPARSE; kind <= FLEET_CROWD; kind++) {
         if (!(kind == FLEET_SPARSE ? o->generate_sparse : o->generate_crowd))
             continue;
-        int error = fleet_source_generate(&f->sources[f->source_count++], (enum fleet_kind)kind,
-                                          o->seed, o->agents);
+        int error =
+            fleet_source_generate(next_source(f), (enum fleet_kind)kind, o->seed, o->agents);
         if (error != 0)
             return error;
     }
@@ -375,7 +417,8 @@ static void *share(size_t bytes)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* Slots for the process that owns most agents: twice, since one repetition ends as the next begins. */
+/* Slots for the process that owns most agents: twice, since one repetition ends as the next begins.
+ */
 static uint32_t slots_needed(const struct fleet *f)
 {
     uint32_t most = 0;
@@ -392,17 +435,17 @@ static uint32_t slots_needed(const struct fleet *f)
 
 static int share_memory(struct fleet *f)
 {
-    uint32_t slots = slots_needed(f);
+    f->slot_count = slots_needed(f);
     f->life_count = f->options.agents + f->options.kills;
     f->shared = share(sizeof(*f->shared));
     f->regions = calloc(f->life_count + 1, sizeof(struct fleet_region *));
     if (f->shared == NULL || f->regions == NULL)
         return -ENOMEM;
     for (uint32_t life = 0; life <= f->life_count; life++) {
-        f->regions[life] = share(fleet_region_bytes(slots));
+        f->regions[life] = share(fleet_region_bytes(f->slot_count));
         if (f->regions[life] == NULL)
             return -ENOMEM;
-        fleet_region_init(f->regions[life], life, slots);
+        fleet_region_init(f->regions[life], life, f->slot_count);
     }
     /* Nothing is due before the clock starts. */
     atomic_store_explicit(&f->shared->clock.horizon_us, -1, memory_order_relaxed);
@@ -433,8 +476,7 @@ static int plan_kills(struct fleet_supervisor *s)
     }
     for (uint32_t i = 0; i < o->kills; i++) {
         s->kills[i].process = order[i % o->agents];
-        s->kills[i].at_ns =
-            (uint64_t)(o->seconds * 1e9 * fleet_random_between(&random, 0.1, 0.9));
+        s->kills[i].at_ns = (uint64_t)(o->seconds * 1e9 * fleet_random_between(&random, 0.1, 0.9));
     }
     qsort(s->kills, o->kills, sizeof(*s->kills), compare_kills);
     free(order);
@@ -453,35 +495,78 @@ static int prepare(struct fleet_supervisor *s)
     s->to_adopt = calloc(f->life_count + 1, sizeof(*s->to_adopt));
     if (s->children == NULL || s->to_adopt == NULL)
         return -ENOMEM;
-    fleet_check_init(&s->check, on_violation, s);
+    struct fleet_check_hooks hooks = {on_violation, name_owner, s};
+    fleet_check_init(&s->check, &hooks);
     s->controller.fleet = f;
     s->controller.check = &s->check;
     return 0;
 }
 
+static void release(struct fleet_supervisor *s)
+{
+    struct fleet *f = s->fleet;
+    dunlin_close(s->controller.handle);
+    fleet_check_fini(&s->check);
+    for (uint32_t i = 0; i < f->source_count; i++)
+        fleet_source_free(&f->sources[i]);
+    for (uint32_t life = 0; f->regions != NULL && life <= f->life_count; life++) {
+        if (f->regions[life] != NULL)
+            (void)munmap(f->regions[life], fleet_region_bytes(f->slot_count));
+    }
+    if (f->shared != NULL)
+        (void)munmap(f->shared, sizeof(*f->shared));
+    free(f->regions);
+    free(s->controller.cells);
+    free(s->children);
+    free(s->to_adopt);
+    free(s->kills);
+}
+
+/* Nobody named a daemon: one of our own, with one space for everything. */
+static int start_daemon(struct fleet_options *o, struct daemon *d)
+{
+    struct daemon_options options = {
+        .name = "fleet", .cpu = -1, .shard_count = OWN_SHARDS, .quota_bytes = OWN_QUOTA_BYTES};
+    struct dunlin *handle;
+    int error = daemon_start(d, &options);
+    if (error != 0 || (error = daemon_attach(d, 0, &handle)) != 0)
+        return error;
+    dunlin_close(handle); /* it was only to see that it serves */
+    o->socket = d->socket_path;
+    o->daemon_pid = d->pid;
+    o->telemetry_space = o->sectors_space = DAEMON_SPACE;
+    return 0;
+}
+
 int bench_fleet(int argc, char **argv)
 {
-    struct fleet *f = calloc(1, sizeof(*f));
-    struct fleet_supervisor *s = calloc(1, sizeof(*s));
-    if (f == NULL || s == NULL)
-        return BENCH_REFUSED;
-    int error = fleet_options_parse(argc, argv, &f->options);
+    static struct fleet fleet;
+    static struct fleet_supervisor supervisor = {.fleet = &fleet};
+    struct daemon daemon = {0};
+    int error = fleet_options_parse(argc, argv, &fleet.options);
     if (error != 0)
         return error == 1 ? BENCH_OK : BENCH_USAGE;
     uint64_t random = clock_realtime_ns() ^ (uint64_t)getpid() << 32;
-    f->run = (uint32_t)fleet_random(&random);
-    if (f->options.seed == UINT64_MAX)
-        f->options.seed = clock_realtime_ns() / NS_PER_S;
-    s->fleet = f;
-    error = prepare(s);
-    if (error != 0) {
-        if (error == -ENOMEM)
-            (void)fprintf(stderr, "dunlin-bench fleet: out of memory\n");
-        return BENCH_USAGE;
+    fleet.run = (uint32_t)fleet_random(&random);
+    if (fleet.options.seed == UINT64_MAX)
+        fleet.options.seed = clock_realtime_ns() / NS_PER_S;
+    int result = BENCH_USAGE;
+    error = prepare(&supervisor);
+    if (error == -ENOMEM)
+        (void)fprintf(stderr, "dunlin-bench fleet: out of memory\n");
+    if (error == 0 && fleet.options.socket == NULL && getenv("DUNLIN_SOCKET") == NULL) {
+        error = start_daemon(&fleet.options, &daemon);
+        result = BENCH_REFUSED;
     }
-    int result = BENCH_REFUSED;
-    if (run(s) == 0 || s->ended_ns != 0)
-        result = fleet_print_summary(s);
-    kill_all(s);
-    return result; /* memory: the process ends here */
+    if (error == 0) {
+        result = BENCH_REFUSED;
+        error = run(&supervisor);
+        kill_all(&supervisor);
+        if (error == 0 || supervisor.ended_ns != 0)
+            result = fleet_print_summary(&supervisor);
+    }
+    release(&supervisor);
+    if (daemon.pid > 0)
+        daemon_stop(&daemon);
+    return result;
 }

@@ -1,13 +1,13 @@
 /* fleet - a recorded fleet replayed into a running daemon by many processes, and what it proves.
  *
- * Processes  the supervisor (fleet.c) loads the data, forks, keeps the virtual clock, reads the journals,
- *            kills and replaces agent processes, frees the sectors of dead agents (fleet_controller),
- *            and judges.  Each agent process (fleet_agent, fleet_command) flies the recorded agents
- *            that it owns by hash.  The observer (fleet_observer) reads in place what all others write.
- * Memory     fleet_shared and one fleet_region per life of a process are shared; sources are the
- *            supervisor's own, copied on write, never written after the first fork.
- * Data       space `telemetry`: one key per agent, put for every row.  Space `sectors`: one key per
- *            geohash cell, written only by compare-and-set; its value names the owner. */
+ * Processes  the supervisor (fleet.c) loads the data, forks, keeps the virtual clock, reads the
+ * journals, kills and replaces agent processes, frees the sectors of dead agents
+ * (fleet_controller), and judges.  Each agent process (fleet_agent, fleet_command) flies the
+ * recorded agents that were dealt to it.  The observer (fleet_observer) reads in place what all
+ * others write. Memory     fleet_shared and one fleet_region per life of a process are shared;
+ * sources are the supervisor's own, copied on write, never written after the first fork. Data space
+ * `telemetry`: one key per agent, put for every row.  Space `sectors`: one key per geohash cell,
+ * written only by compare-and-set; its value names the owner. */
 #ifndef DUNLIN_BENCH_FLEET_H
 #define DUNLIN_BENCH_FLEET_H
 
@@ -19,12 +19,12 @@
 #include "engine/base.h"
 
 #define FLEET_SPEED_AUTO 0.0
-#define FLEET_SPEED_UNBOUND -1.0
+#define FLEET_SPEED_UNBOUND (-1.0)
 #define FLEET_KILLS_MAX 1000u
 #define FLEET_COMMAND_LIMIT_NS NS_PER_MS /* of the 99th percentile */
 
 struct fleet_options {
-    const char *socket;
+    const char *socket; /* NULL: $DUNLIN_SOCKET, else a daemon of our own */
     const char *paths[FLEET_SOURCES_MAX];
     uint32_t path_count;
     bool generate_sparse, generate_crowd;
@@ -47,7 +47,7 @@ struct fleet_clock {
     _Atomic uint64_t sequence;
     _Atomic uint64_t base_ns;
     _Atomic int64_t base_us;
-    _Atomic uint64_t us_per_s;   /* speed, in recorded microseconds per second */
+    _Atomic uint64_t us_per_s;  /* speed, in recorded microseconds per second */
     _Atomic int64_t horizon_us; /* nobody replays past it, so that the slowest is not left behind */
 };
 void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed);
@@ -62,8 +62,9 @@ struct fleet {
     struct fleet_options options;
     struct fleet_source sources[FLEET_SOURCES_MAX];
     uint32_t source_count;
-    uint32_t run; /* number in all keys */
+    uint32_t run;        /* number in all keys */
     uint32_t life_count; /* regions: agents + kills, then the observer's */
+    uint32_t slot_count; /* in each region */
     struct fleet_shared *shared;
     struct fleet_region **regions;
 };
@@ -120,7 +121,8 @@ struct fleet_mismatch {
 void fleet_journal_finding(struct fleet_region *region, uint64_t start,
                            const struct fleet_mismatch *mismatch);
 
-/* The supervisor's own hands in the data: frees what dead agents held, judges and removes it all. */
+/* The supervisor's own hands in the data: frees what dead agents held, judges and removes it all.
+ */
 struct fleet_controller {
     const struct fleet *fleet;
     struct fleet_check *check; /* told what the controller writes and finds */

@@ -1,4 +1,5 @@
-/* The agent process: replays its rows, tells telemetry, collects completions.  See fleet_agent.h. */
+/* The agent process: replays its rows, tells telemetry, collects completions.  See fleet_agent.h.
+ */
 #include "bench/fleet_agent.h"
 
 #include "engine/clock.h"
@@ -9,9 +10,10 @@
 
 #define ROWS_PER_PASS 64u
 #define COMPLETIONS 256u
-#define COMMAND_NAP_NS 50000u    /* while a command waits to be tried again */
-#define NAP_MIN_NS NS_PER_MS     /* rows are taken together: a wake-up costs more than a row */
+#define COMMAND_NAP_NS 50000u /* while a command waits to be tried again */
+#define NAP_MIN_NS NS_PER_MS  /* rows are taken together: a wake-up costs more than a row */
 #define NAP_MAX_NS (10 * NS_PER_MS)
+#define CPU_PERIOD_NS (20 * NS_PER_MS)
 #define DRAIN_NS (5 * NS_PER_S) /* at the end, for what is in flight */
 
 void fleet_todo(struct fleet_process *p, uint32_t flyer)
@@ -48,6 +50,11 @@ static uint64_t load(const _Atomic uint64_t *word)
     return atomic_load_explicit(word, memory_order_relaxed); /* relaxed: its writer reads it */
 }
 
+static void set_state(struct fleet_slot *slot, enum fleet_slot_state state)
+{
+    atomic_store_explicit(&slot->state, state, memory_order_release); /* S1 */
+}
+
 /* ---- agents come and go ---- */
 
 static bool flyer_start(struct fleet_process *p, struct fleet_identity id, uint32_t *flyer)
@@ -65,7 +72,7 @@ static bool flyer_start(struct fleet_process *p, struct fleet_identity id, uint3
     atomic_store_explicit(&slot->cell_held, GEOHASH_NONE, memory_order_release);      /* S1 */
     atomic_store_explicit(&slot->cell_claiming, GEOHASH_NONE, memory_order_release);  /* S1 */
     atomic_store_explicit(&slot->cell_releasing, GEOHASH_NONE, memory_order_release); /* S1 */
-    atomic_store_explicit(&slot->state, FLEET_SLOT_LIVE, memory_order_release);       /* S1 */
+    set_state(slot, FLEET_SLOT_FLYING);
     fleet_slot_set(&slot->owner, f->owner);
     p->flyer_of[id.source][id.agent] = *flyer + 1;
     fleet_count(p->region, FLEET_AGENTS_STARTED, 1);
@@ -107,10 +114,10 @@ static bool flyer_retire(struct fleet_process *p)
                                  .context = fleet_request(FLEET_DELETE, flyer, 0)};
     if (flyer_verify(p, flyer) != 0)
         return false;
-    atomic_store_explicit(&p->slots[flyer].state, FLEET_SLOT_DELETING, memory_order_release); /* S1 */
+    set_state(&p->slots[flyer], FLEET_SLOT_DELETING);
     int error = dunlin_submit(p->telemetry, &write);
     if (error != 0) {
-        atomic_store_explicit(&p->slots[flyer].state, FLEET_SLOT_LIVE, memory_order_release); /* S1 */
+        set_state(&p->slots[flyer], FLEET_SLOT_LINGERING);
         if (error != -EAGAIN && error != -ENOTCONN)
             fleet_refused(p, error);
         return false;
@@ -124,11 +131,11 @@ static void delete_complete(struct fleet_process *p, uint32_t flyer, int result)
     struct fleet_slot *slot = &p->slots[flyer];
     if (result == 0 || result == -ENOENT) {
         if (result == -ENOENT && load(&slot->lsn_acked) != 0) {
-            struct fleet_mismatch m = {FLEET_FINDING_MISSING, GEOHASH_NONE,
-                                       p->flyers[flyer].owner, load(&slot->lsn_acked), 0};
+            struct fleet_mismatch m = {FLEET_FINDING_MISSING, GEOHASH_NONE, p->flyers[flyer].owner,
+                                       load(&slot->lsn_acked), 0};
             fleet_journal_finding(p->region, p->start, &m);
         }
-        atomic_store_explicit(&slot->state, FLEET_SLOT_DELETED, memory_order_release); /* S1 */
+        set_state(slot, FLEET_SLOT_DELETED);
         fleet_count(p->region, FLEET_RETIRED, 1);
     } else if (result == -EOWNERDEAD || result == -ENOTCONN) {
         fleet_count(p->region, FLEET_UNKNOWN, 1);
@@ -150,6 +157,7 @@ static void flyer_settle(struct fleet_process *p, uint32_t flyer)
     if (!f->ended || f->retiring || f->put_in_flight != 0 || !fleet_command_is_idle(f))
         return;
     f->retiring = true;
+    set_state(&p->slots[flyer], FLEET_SLOT_LINGERING);
     fleet_count(p->region, FLEET_AGENTS_ENDED, 1);
     fifo_push(&p->retiring, flyer);
 }
@@ -298,7 +306,7 @@ static void put_complete(struct fleet_process *p, uint32_t flyer,
                                        done->version.lsn};
             fleet_journal_finding(p->region, p->start, &m);
         }
-        fleet_slot_set(&slot->number_acked, done->context & ((UINT64_C(1) << 40) - 1));
+        fleet_slot_set(&slot->number_acked, done->context % FLEET_NUMBERS);
         fleet_slot_set(&slot->lsn_acked, done->version.lsn);
         fleet_count(p->region, FLEET_UPDATES, 1);
     } else if (done->result == -EOWNERDEAD || done->result == -ENOTCONN) {
@@ -363,6 +371,16 @@ static void start_again(struct fleet_process *p)
 
 /* ---- the loop ---- */
 
+/* A process that has nothing to say would not notice that its daemon is another: any call does, and
+ * a read in place costs next to nothing. */
+static void look_for_daemon(struct fleet_process *p)
+{
+    struct fleet_sector_state state;
+    int error = fleet_sector_get(p->fleet, p->sectors, 0, &state);
+    if (error != 0 && error != -ENOTCONN && error != -EBADMSG)
+        fleet_refused(p, error);
+}
+
 static void nap(struct fleet_process *p, int64_t wait_us, bool blocked)
 {
     /* relaxed: a speed that may be old by one change */
@@ -371,15 +389,30 @@ static void nap(struct fleet_process *p, int64_t wait_us, bool blocked)
     ns = min_u64(max_u64(ns, NAP_MIN_NS), NAP_MAX_NS);
     if (p->todo_count > 0)
         ns = COMMAND_NAP_NS;
-    if (p->commands > 0 || blocked) {
+    if (dunlin_in_flight(p->handle) > 0 && (p->commands > 0 || blocked)) {
         (void)collect(p, ns, false);
-    } else {
-        /* Why not in dunlin_poll: nobody waits for telemetry's completions; taken together they
-         * cost a wake-up less for each. */
-        struct timespec sleep = {.tv_nsec = (long)ns};
-        (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
-        (void)collect(p, 0, false);
+        return;
     }
+    /* Why not in dunlin_poll: nobody waits for telemetry's completions; taken together they cost a
+     * wake-up less for each. */
+    struct timespec sleep = {.tv_nsec = (long)ns};
+    (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
+    if (dunlin_in_flight(p->handle) > 0)
+        (void)collect(p, 0, false);
+    else
+        look_for_daemon(p);
+}
+
+/* For the supervisor, who slows down only what uses the machine. */
+static void tell_cpu(struct fleet_process *p)
+{
+    struct timespec used;
+    if (p->now_ns < p->cpu_told_ns + CPU_PERIOD_NS ||
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) != 0)
+        return;
+    uint64_t ns = (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+    fleet_count(p->region, FLEET_CPU_NS, ns - fleet_counted(p->region, FLEET_CPU_NS));
+    p->cpu_told_ns = p->now_ns;
 }
 
 static void pass(struct fleet_process *p)
@@ -393,6 +426,7 @@ static void pass(struct fleet_process *p)
     atomic_store_explicit(&p->region->virtual_us, next_us <= now_us ? next_us : now_us,
                           memory_order_relaxed);
     run_todo(p);
+    tell_cpu(p);
     if (more)
         (void)collect(p, 0, false);
     else

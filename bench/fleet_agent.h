@@ -1,14 +1,14 @@
 /* fleet_agent - one agent process: the agents it flies, and the state of their commands.
  *
- * A row of an agent is a telemetry put, and when its sector changes a command: release of the old sector,
- * claim of the new.  An agent has one command at a time; a row that needs another waits for it,
- * and with it the later rows of the same source.  Many agents' commands are in flight at once.
+ * A row of an agent is a telemetry put, and when its sector changes a command: release of the old
+ * sector, claim of the new.  An agent has one command at a time; a row that needs another waits for
+ * it, and with it the later rows of the same source.  Many agents' commands are in flight at once.
  *
- * Claim    look at the sector in place; owned by another: conflict, look again a few times, then divert (fly
- *          on without one).  Free: put_if on the version seen.  A quarter of the agents claim from memory
- *          first, without looking, as an agent would whose view is old: the compare must refuse them.
- * Fate     unknown: look.  Applied: go on.  Not applied: it may still be, so write the sector once more
- *          under the version it expected (a fence): then one of the two has failed for good. */
+ * Claim    look at the sector in place; owned by another: conflict, look again a few times, then
+ * divert (fly on without one).  Free: put_if on the version seen.  A quarter of the agents claim
+ * from memory first, without looking, as an agent would whose view is old: the compare must refuse
+ * them. Fate     unknown: look.  Applied: go on.  Not applied: it may still be, so write the sector
+ * once more under the version it expected (a fence): then one of the two has failed for good. */
 #ifndef DUNLIN_BENCH_FLEET_AGENT_H
 #define DUNLIN_BENCH_FLEET_AGENT_H
 
@@ -23,7 +23,7 @@
 
 enum fleet_phase {
     FLEET_IDLE = 0,
-    FLEET_TO_SUBMIT,  /* at ns_next */
+    FLEET_TO_SUBMIT, /* at ns_next */
     FLEET_IN_FLIGHT,
     FLEET_TO_RESOLVE, /* fate unknown: look, at ns_next */
     FLEET_FENCING,    /* a fence is in flight */
@@ -32,6 +32,7 @@ enum fleet_phase {
 /* What a completion belongs to: kind << 62 | flyer << 40 | number. */
 enum fleet_request { FLEET_PUT = 0, FLEET_CLAIM = 1, FLEET_RELEASE = 2, FLEET_DELETE = 3 };
 #define FLEET_FLYERS_MAX (1u << 22)
+#define FLEET_NUMBERS (UINT64_C(1) << 40)
 
 struct fleet_command {
     enum fleet_phase phase;
@@ -72,6 +73,7 @@ struct fleet_process {
     struct dunlin_space *telemetry, *sectors;
     uint64_t start;
     uint64_t now_ns; /* of this pass */
+    uint64_t cpu_told_ns;
     struct fleet_flyer *flyers;
     uint32_t *free, *todo;
     uint32_t free_count, todo_count;
@@ -93,7 +95,8 @@ static inline void fleet_slot_set(_Atomic uint64_t *word, uint64_t value)
 
 static inline uint64_t fleet_request(enum fleet_request kind, uint32_t flyer, uint64_t number)
 {
-    return (uint64_t)kind << 62 | (uint64_t)flyer << 40 | (number & ((UINT64_C(1) << 40) - 1));
+    uint64_t who = (uint64_t)kind * FLEET_FLYERS_MAX + flyer;
+    return who * FLEET_NUMBERS + number % FLEET_NUMBERS;
 }
 
 /* ---- fleet_command.c ---- */
@@ -115,7 +118,8 @@ void fleet_command_forget(struct fleet_process *p, uint32_t flyer);
 /* ---- fleet_agent.c ---- */
 
 void fleet_todo(struct fleet_process *p, uint32_t flyer);
-/* A write that Dunlin refused for a reason that is nobody's fate: counted and kept for the summary. */
+/* A write that Dunlin refused for a reason that is nobody's fate: counted and kept for the summary.
+ */
 void fleet_refused(struct fleet_process *p, int error);
 
 #endif

@@ -14,7 +14,7 @@
 /* Versions in (from, until] are not accounted for yet. */
 struct gap {
     uint64_t from, until;
-    uint64_t owner_from; /* after the write that made from */
+    uint64_t owner_from;  /* after the write that made from */
     uint64_t owner_until; /* before the write that expected until */
 };
 
@@ -34,9 +34,24 @@ struct fleet_sector {
     struct hold holds[RECENT_HOLDS];
 };
 
-__attribute__((format(printf, 4, 5))) static void
-report(struct fleet_check *c, enum fleet_violation kind, const struct fleet_sector *s,
-       const char *format, ...)
+struct owner_name {
+    char text[FLEET_OWNER_BYTES];
+};
+
+static struct owner_name name(const struct fleet_check *c, uint64_t owner)
+{
+    struct owner_name n;
+    if (c->hooks.name != NULL)
+        c->hooks.name(c->hooks.context, owner, n.text);
+    else
+        (void)snprintf(n.text, sizeof(n.text), "%" PRIx64, owner);
+    return n;
+}
+
+__attribute__((format(printf, 4, 5))) static void report(struct fleet_check *c,
+                                                         enum fleet_violation kind,
+                                                         const struct fleet_sector *s,
+                                                         const char *format, ...)
 {
     char text[FLEET_VIOLATION_BYTES];
     char cell[GEOHASH_CHARACTERS];
@@ -47,12 +62,12 @@ report(struct fleet_check *c, enum fleet_violation kind, const struct fleet_sect
     (void)vsnprintf(text + n, sizeof(text) - (size_t)n, format, arguments);
     va_end(arguments);
     c->counts[kind]++;
-    c->on_violation(c->context, kind, text);
+    c->hooks.on_violation(c->hooks.context, kind, text);
 }
 
-void fleet_check_init(struct fleet_check *c, fleet_on_violation *on_violation, void *context)
+void fleet_check_init(struct fleet_check *c, const struct fleet_check_hooks *hooks)
 {
-    *c = (struct fleet_check){.on_violation = on_violation, .context = context};
+    *c = (struct fleet_check){.hooks = *hooks};
 }
 
 void fleet_check_fini(struct fleet_check *c)
@@ -119,8 +134,8 @@ static void join(struct fleet_check *c, struct fleet_sector *s, uint64_t lsn, ui
 {
     if (owner_after != owner_before)
         report(c, FLEET_VIOLATION_OWNERS, s,
-               "version %" PRIu64 " made owner %" PRIx64 ", but the next write found %" PRIx64, lsn,
-               owner_after, owner_before);
+               "version %" PRIu64 " made the owner %s, but the next write found %s", lsn,
+               name(c, owner_after).text, name(c, owner_before).text);
 }
 
 static int gap_add(struct fleet_sector *s, struct gap gap)
@@ -147,7 +162,8 @@ static int fill(struct fleet_check *c, struct fleet_sector *s, uint32_t index,
     if (gap.from == e->lsn_expected)
         join(c, s, gap.from, gap.owner_from, e->owner_before);
     else
-        error = gap_add(s, (struct gap){gap.from, e->lsn_expected, gap.owner_from, e->owner_before});
+        error =
+            gap_add(s, (struct gap){gap.from, e->lsn_expected, gap.owner_from, e->owner_before});
     if (gap.until == e->lsn)
         join(c, s, gap.until, e->owner_after, gap.owner_until);
     else if (error == 0)
@@ -160,8 +176,9 @@ static int add_write(struct fleet_check *c, struct fleet_sector *s, const struct
     c->writes++;
     if (e->lsn <= e->lsn_expected) {
         report(c, FLEET_VIOLATION_VERSION_FELL, s,
-               "a write of %" PRIx64 " that expected version %" PRIu64 " got %" PRIu64,
-               e->owner_after != 0 ? e->owner_after : e->owner_before, e->lsn_expected, e->lsn);
+               "a write of %s that expected version %" PRIu64 " got %" PRIu64,
+               name(c, e->owner_after != 0 ? e->owner_after : e->owner_before).text,
+               e->lsn_expected, e->lsn);
         return 0;
     }
     if (e->lsn_expected >= s->lsn) {
@@ -179,9 +196,9 @@ static int add_write(struct fleet_check *c, struct fleet_sector *s, const struct
             return fill(c, s, i, e);
     }
     report(c, FLEET_VIOLATION_VERSION_TWICE, s,
-           "the write of owner %" PRIx64 " -> %" PRIx64 " that expected version %" PRIu64
-           " and got %" PRIu64 " succeeded, but another write lies in between",
-           e->owner_before, e->owner_after, e->lsn_expected, e->lsn);
+           "the write of owner %s -> %s that expected version %" PRIu64 " and got %" PRIu64
+           " succeeded, but another write lies in between",
+           name(c, e->owner_before).text, name(c, e->owner_after).text, e->lsn_expected, e->lsn);
     return 0;
 }
 
@@ -194,9 +211,10 @@ static void add_hold(struct fleet_check *c, struct fleet_sector *s, const struct
         const struct hold *h = &s->holds[i];
         if (h->owner != e->owner_before && e->ns_from < h->ns_until && h->ns_from < e->ns_until)
             report(c, FLEET_VIOLATION_OVERLAP, s,
-                   "owner %" PRIx64 " had it from %" PRIu64 " to %" PRIu64 " ns and owner %" PRIx64
-                   " from %" PRIu64 " to %" PRIu64,
-                   h->owner, h->ns_from, h->ns_until, e->owner_before, e->ns_from, e->ns_until);
+                   "%s had it from %" PRIu64 " to %" PRIu64 " ns and %s from %" PRIu64
+                   " to %" PRIu64,
+                   name(c, h->owner).text, h->ns_from, h->ns_until, name(c, e->owner_before).text,
+                   e->ns_from, e->ns_until);
         if (h->ns_until < s->holds[oldest].ns_until)
             oldest = i;
     }
@@ -240,12 +258,12 @@ static void add_finding(struct fleet_check *c, const struct fleet_entry *e)
     if (e->cell != GEOHASH_NONE)
         geohash_text(e->cell, cell);
     (void)snprintf(text, sizeof(text),
-                   "agent %" PRIx64 " (sector %.*s): %s: expected %" PRIu64 ", found %" PRIu64,
-                   e->owner_before, (int)sizeof(cell), cell,
+                   "agent %s (sector %.*s): %s: expected version %" PRIu64 ", found %" PRIu64,
+                   name(c, e->owner_before).text, (int)sizeof(cell), cell,
                    findings[e->detail < FLEET_FINDING_COUNT ? e->detail : 0], e->lsn_expected,
                    e->lsn);
     c->counts[FLEET_VIOLATION_FINDING]++;
-    c->on_violation(c->context, FLEET_VIOLATION_FINDING, text);
+    c->hooks.on_violation(c->hooks.context, FLEET_VIOLATION_FINDING, text);
 }
 
 int fleet_check_entry(struct fleet_check *c, const struct fleet_entry *entry)
@@ -279,7 +297,8 @@ static void judge_final(struct fleet_check *c, struct fleet_sector *s, struct fl
 {
     if (final.lsn < s->lsn) {
         report(c, FLEET_VIOLATION_LOST, s,
-               "version %" PRIu64 " was acknowledged, but the newest is %" PRIu64, s->lsn, final.lsn);
+               "version %" PRIu64 " was acknowledged, but the newest is %" PRIu64, s->lsn,
+               final.lsn);
     } else if (final.lsn > s->lsn) {
         if (unknown_at(s, s->lsn) != NULL)
             c->explained++;
@@ -288,9 +307,8 @@ static void judge_final(struct fleet_check *c, struct fleet_sector *s, struct fl
                    "the newest version is %" PRIu64 ", nobody wrote after %" PRIu64, final.lsn,
                    s->lsn);
     } else if (final.owner != s->owner) {
-        report(c, FLEET_VIOLATION_OWNERS, s,
-               "the chain ends with owner %" PRIx64 ", but the value says %" PRIx64, s->owner,
-               final.owner);
+        report(c, FLEET_VIOLATION_OWNERS, s, "the chain ends with owner %s, but the value says %s",
+               name(c, s->owner).text, name(c, final.owner).text);
     }
 }
 

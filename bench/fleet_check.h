@@ -1,14 +1,14 @@
 /* fleet_check - no sector ever had two owners, and nothing acknowledged is missing: the proof.
  *
  * Pure but for memory.  Entries of all journals go in, in any order; what is wrong comes out.
- * A successful compare-and-set that expected version e and got v says that the sector had no other version
- * between e and v.  So per sector the writes are intervals (e, v] that must not overlap and together
- * form one chain from 0 to the final version; where one ends the next begins, and both must agree
- * who the owner is there.  Versions not yet seen are gaps; most close when another journal is read;
- * at the end one may only stand where a write of unknown fate expected just its lower end.
- * Besides, by the clock alone: the times that two owners had a sector for sure never overlap.
- * Memory grows with sectors and open gaps, not with writes.
- * After a restart of the daemon a sector is another sector: its memory was lost (part A). */
+ * A successful compare-and-set that expected version e and got v says that the sector had no other
+ * version between e and v.  So per sector the writes are intervals (e, v] that must not overlap and
+ * together form one chain from 0 to the final version; where one ends the next begins, and both
+ * must agree who the owner is there.  Versions not yet seen are gaps; most close when another
+ * journal is read; at the end one may only stand where a write of unknown fate expected just its
+ * lower end. Besides, by the clock alone: the times that two owners had a sector for sure never
+ * overlap. Memory grows with sectors and open gaps, not with writes. After a restart of the daemon
+ * a sector is another sector: its memory was lost (part A). */
 #ifndef DUNLIN_BENCH_FLEET_CHECK_H
 #define DUNLIN_BENCH_FLEET_CHECK_H
 
@@ -27,13 +27,20 @@ enum fleet_violation {
     FLEET_VIOLATION_COUNT
 };
 
-#define FLEET_VIOLATION_BYTES 320u
-typedef void fleet_on_violation(void *context, enum fleet_violation kind, const char *text);
+#define FLEET_VIOLATION_BYTES 512u
+#define FLEET_OWNER_BYTES 112u
+
+/* What the check needs from outside; kept by value. */
+struct fleet_check_hooks {
+    void (*on_violation)(void *context, enum fleet_violation kind, const char *text);
+    /* Writes an owner's name and a final 0; NULL: owners are printed as numbers. */
+    void (*name)(void *context, uint64_t owner, char name[FLEET_OWNER_BYTES]);
+    void *context;
+};
 
 struct fleet_sector;
 struct fleet_check {
-    fleet_on_violation *on_violation;
-    void *context;
+    struct fleet_check_hooks hooks;
     struct fleet_sector **sectors; /* open addressing by (start, cell) */
     uint64_t sector_count, sector_room;
     uint64_t counts[FLEET_VIOLATION_COUNT];
@@ -42,7 +49,7 @@ struct fleet_check {
     uint64_t unjudged;  /* holds that came too late to be compared with all of their time */
 };
 
-void fleet_check_init(struct fleet_check *c, fleet_on_violation *on_violation, void *context);
+void fleet_check_init(struct fleet_check *c, const struct fleet_check_hooks *hooks);
 void fleet_check_fini(struct fleet_check *c);
 
 /* Take an entry.  Returns 0 or -ENOMEM: the check is no longer complete. */

@@ -53,8 +53,8 @@ static int submit(struct fleet_process *p, uint32_t flyer, struct fleet_command 
     size_t name_length = fleet_name(p->fleet->sources, owner, name);
     fleet_key_sector(&key, p->fleet->run, c->cell);
     c->ns_submitted = clock_boottime_ns();
-    size_t length = fleet_value_make(value, &key, c->ns_submitted, owner,
-                                     (struct csv_text){name, name_length});
+    size_t length =
+        fleet_value_make(value, &key, c->ns_submitted, owner, (struct csv_text){name, name_length});
     struct dunlin_write write = {
         .operation = DUNLIN_PUT,
         .key = key.bytes,

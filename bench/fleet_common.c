@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #define SLICE_NS 100000u
+#define CALL_TIMEOUT_NS (2 * NS_PER_S)
 
 void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed)
 {
@@ -41,8 +42,8 @@ int64_t fleet_clock_us(const struct fleet_clock *c, uint64_t now_ns)
     return us < horizon ? us : horizon;
 }
 
-/* Linux 6.12 and later: a short slice gives an early deadline, so that a process that sleeps most of
- * the time runs soon after it was woken, though others want the processor all the time. */
+/* Linux 6.12 and later: a short slice gives an early deadline, so that a process that sleeps most
+ * of the time runs soon after it was woken, though others want the processor all the time. */
 void fleet_short_slice(void)
 {
     struct {
@@ -60,15 +61,19 @@ static int complain(const struct fleet *f, const char *what, int error)
 {
     (void)fprintf(stderr, "dunlin-bench fleet: %s at %s: %s\n", what,
                   f->options.socket != NULL ? f->options.socket : "the default socket",
-                  error == -ENOENT ? "the daemon has no such space (it must be strong)"
-                                   : strerror(-error));
+                  error == -ENOTCONN ? "no daemon answers; start dunlind, or name its --socket"
+                  : error == -ENOENT ? "the daemon has no such space (it must be strong)"
+                                     : strerror(-error));
     return error;
 }
 
 int fleet_attach(const struct fleet *f, struct dunlin **handle, struct dunlin_space **telemetry,
                  struct dunlin_space **sectors)
 {
-    struct dunlin_options options = {.socket = f->options.socket, .flags = DUNLIN_OPEN_WAIT};
+    struct dunlin_options options = {.socket = f->options.socket,
+                                     .timeout_ns = CALL_TIMEOUT_NS,
+                                     .spin_ns = 1,
+                                     .flags = DUNLIN_OPEN_WAIT};
     int error = dunlin_open(&options, handle);
     if (error != 0)
         return complain(f, "cannot attach", error);
@@ -76,8 +81,10 @@ int fleet_attach(const struct fleet *f, struct dunlin **handle, struct dunlin_sp
         (void)complain(f, f->options.telemetry_space, error);
     else if ((error = dunlin_space(*handle, f->options.sectors_space, sectors)) != 0)
         (void)complain(f, f->options.sectors_space, error);
-    if (error != 0)
+    if (error != 0) {
         dunlin_close(*handle);
+        *handle = NULL;
+    }
     return error;
 }
 

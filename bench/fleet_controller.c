@@ -35,9 +35,8 @@ static int free_at(struct fleet_controller *c, const struct remains *r,
     char value[FLEET_VALUE_BYTES];
     struct fleet_key key;
     struct dunlin_version version;
-    struct fleet_entry e = {.kind = FLEET_ENTRY_WRITE,
-                            .owner_before = state->owner,
-                            .lsn_expected = state->lsn};
+    struct fleet_entry e = {
+        .kind = FLEET_ENTRY_WRITE, .owner_before = state->owner, .lsn_expected = state->lsn};
     uint64_t now = clock_boottime_ns();
     fleet_key_sector(&key, c->fleet->run, r->cell);
     size_t length = fleet_value_make(value, &key, now, 0, (struct csv_text){"nobody", 6});
@@ -64,8 +63,7 @@ static int settle(struct fleet_controller *c, const struct remains *r)
     struct fleet_sector_state state;
     int error = 0;
     if (r->may_be_applied) {
-        struct fleet_entry unknown = {.kind = FLEET_ENTRY_UNKNOWN,
-                                      .lsn_expected = r->lsn_expected};
+        struct fleet_entry unknown = {.kind = FLEET_ENTRY_UNKNOWN, .lsn_expected = r->lsn_expected};
         if ((error = tell(c, r, &unknown)) != 0)
             return error;
     }
@@ -154,9 +152,9 @@ static int judge_slot(struct fleet_controller *c, uint64_t start, const struct f
         e.detail = FLEET_FINDING_TORN;
     else if (state == FLEET_SLOT_DELETED && found.lsn != 0)
         e.detail = FLEET_FINDING_UNDELETED;
-    else if (state == FLEET_SLOT_LIVE && found.lsn < e.lsn_expected)
+    else if (fleet_slot_state_is_live(state) && found.lsn < e.lsn_expected)
         e.detail = FLEET_FINDING_MISSING;
-    else if (state == FLEET_SLOT_LIVE && !fleet_telemetry_agrees(slot, &found))
+    else if (fleet_slot_state_is_live(state) && !fleet_telemetry_agrees(slot, &found))
         e.detail = FLEET_FINDING_NOT_ACKNOWLEDGED;
     else
         return 0;

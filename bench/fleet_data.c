@@ -30,8 +30,8 @@ static int reserve(void *member, uint32_t *room, uint64_t wanted, size_t size, u
 
 static int add_text(struct fleet_source *s, const char *bytes, size_t length, uint32_t *offset)
 {
-    int error = reserve(&s->text, &s->text_room, (uint64_t)s->text_bytes + length, 1,
-                        FLEET_TEXT_BYTES_MAX);
+    int error =
+        reserve(&s->text, &s->text_room, (uint64_t)s->text_bytes + length, 1, FLEET_TEXT_BYTES_MAX);
     if (error != 0)
         return error;
     memcpy(s->text + s->text_bytes, bytes, length);
@@ -50,9 +50,8 @@ static bool is_named(const struct fleet_source *s, uint32_t agent, const struct 
 static uint32_t map_place(const struct fleet_source *s, uint64_t hash, const struct csv_text *name)
 {
     uint32_t at = (uint32_t)hash & (s->map_room - 1);
-    while (s->map[at] != 0 &&
-           (name == NULL || s->agents[s->map[at] - 1].hash != hash ||
-            !is_named(s, s->map[at] - 1, name)))
+    while (s->map[at] != 0 && (name == NULL || s->agents[s->map[at] - 1].hash != hash ||
+                               !is_named(s, s->map[at] - 1, name)))
         at = (at + 1) & (s->map_room - 1);
     return at;
 }
@@ -107,8 +106,8 @@ int fleet_source_add(struct fleet_source *s, const struct csv_row *row)
     made.text_length = (uint16_t)((size_t)n + row->value.length);
     int error = agent_of(s, &row->agent, &made.agent);
     if (error != 0 || (error = add_text(s, text, made.text_length, &made.text)) != 0 ||
-        (error = reserve(&s->rows, &s->row_room, (uint64_t)s->row_count + 1,
-                         sizeof(*s->rows), FLEET_ROWS_MAX)) != 0)
+        (error = reserve(&s->rows, &s->row_room, (uint64_t)s->row_count + 1, sizeof(*s->rows),
+                         FLEET_ROWS_MAX)) != 0)
         return error;
     s->rows[s->row_count++] = made;
     return 0;
@@ -161,7 +160,8 @@ static int deal(struct fleet_source *s, uint32_t process_count)
     s->order_start = calloc((size_t)process_count + 2, sizeof(*s->order_start));
     if (s->order == NULL || s->order_start == NULL)
         return -ENOMEM;
-    /* Counting sort: counts one place too far, so that filling moves each start to its own place. */
+    /* Counting sort: counts one place too far, so that filling moves each start to its own place.
+     */
     for (uint32_t i = 0; i < s->row_count; i++)
         s->order_start[fleet_process_of(s, s->rows[i].agent, process_count) + 2]++;
     for (uint32_t p = 2; p <= process_count + 1; p++)

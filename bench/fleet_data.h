@@ -23,8 +23,10 @@
 #define FLEET_LEAVE_US (INT64_C(300) * 1000000) /* silent for longer: it left the air */
 #define FLEET_PAUSE_US (INT64_C(1) * 1000000)   /* between two repetitions */
 
-#define FLEET_ROW_LEAVES 0x1u /* the agent is silent for long after this row: it frees its sector */
-#define FLEET_ROW_LAST 0x2u   /* last row of the agent in the file */
+#define FLEET_ROW_LEAVES                                                                           \
+    0x1u                    /* the agent is silent for long after this row: it frees its sector    \
+                             */
+#define FLEET_ROW_LAST 0x2u /* last row of the agent in the file */
 
 struct fleet_row {
     int64_t time_us;
@@ -39,7 +41,7 @@ _Static_assert(sizeof(struct fleet_row) == 24, "compact");
 struct fleet_agent {
     uint32_t name; /* offset in text */
     uint32_t name_length;
-    uint64_t hash;
+    uint64_t hash; /* of the name */
 };
 
 struct fleet_source {
@@ -50,6 +52,7 @@ struct fleet_source {
     uint32_t *map; /* hash of a name to agent + 1; while it is built */
     uint32_t row_count, row_room, agent_count, agent_room, text_bytes, text_room, map_room;
     int64_t period_us;
+    uint32_t deal_from; /* process of agent 0; before fleet_source_finish */
     uint64_t silences_cut;
     uint32_t *order; /* rows of process p: order[order_start[p]] .. order[order_start[p + 1]] */
     uint32_t *order_start;
@@ -58,15 +61,16 @@ struct fleet_source {
 /* Add a row.  Returns 0, -ENOMEM, or -E2BIG: a limit above. */
 MUST_USE int fleet_source_add(struct fleet_source *s, const struct csv_row *row);
 
-/* All rows are in: sort them if asked, mark who leaves, shorten silences, and deal the agents out to
- * process_count processes by hash.  Returns 0 or -ENOMEM. */
+/* All rows are in: sort them if asked, mark who leaves, shorten silences, and deal the agents out
+ * to process_count processes.  Returns 0 or -ENOMEM. */
 MUST_USE int fleet_source_finish(struct fleet_source *s, bool sort, uint32_t process_count);
 
-/* Which process owns a recorded agent. */
+/* Which process owns a recorded agent.  In turn, not by hash: agents are numbered as they appear,
+ * so those that are in the air together lie with different processes. */
 static inline uint32_t fleet_process_of(const struct fleet_source *s, uint32_t agent,
                                         uint32_t process_count)
 {
-    return (uint32_t)((s->agents[agent].hash >> 32) % process_count);
+    return (s->deal_from + agent) % process_count;
 }
 
 void fleet_source_free(struct fleet_source *s);

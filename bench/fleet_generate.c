@@ -18,8 +18,8 @@
 struct mover {
     int64_t from_s, until_s;
     double lat, lon;
-    double speed; /* m/s */
-    double course; /* degrees */
+    double speed;   /* m/s */
+    double course;  /* degrees */
     double to_turn; /* metres to the next corner, crowd only */
     char name[8];
 };
@@ -73,9 +73,9 @@ static void turn(struct mover *m, double seconds, uint64_t *random)
 static int report(struct fleet_source *s, const struct mover *m, int64_t time_s, bool crowd)
 {
     char value[64];
-    int n = crowd ? snprintf(value, sizeof(value), "%.1f", m->speed * 3.6)
-                  : snprintf(value, sizeof(value), "36000,%.1f,%.1f,0", m->speed * 1.943844,
-                             m->course);
+    int n =
+        crowd ? snprintf(value, sizeof(value), "%.1f", m->speed * 3.6)
+              : snprintf(value, sizeof(value), "36000,%.1f,%.1f,0", m->speed * 1.943844, m->course);
     struct csv_row row = {
         .time_us = time_s * 1000000,
         .lat_e7 = (int32_t)lround(m->lat * 1e7),

@@ -1,15 +1,15 @@
 /* fleet_journal - what a process of the fleet writes down, in memory that outlives it.
  *
- * One region of shared memory per life of a process: counters, a ring of entries for the checker, and
- * a slot per agent it flies.  The process is the only writer; the supervisor takes entries and reads
- * the slots, the observer reads slots while they change.  kill -9 stops the writer between any two
- * instructions, so an intent is stored before its request is submitted, an outcome after it is known, and
- * each with a release store of the word that says so.
+ * One region of shared memory per life of a process: counters, a ring of entries for the checker,
+ * and a slot per agent it flies.  The process is the only writer; the supervisor takes entries and
+ * reads the slots, the observer reads slots while they change.  kill -9 stops the writer between
+ * any two instructions, so an intent is stored before its request is submitted, an outcome after it
+ * is known, and each with a release store of the word that says so.
  *
  * Memory order: J1 tail (release) -> J2 tail (acquire): entries are whole.
  *               K1 head (release) -> K2 head (acquire): their places are free.
- *               S1 slot words (release) -> S2 (acquire): an acknowledged version is visible in Dunlin
- *                  to whoever saw it written here. */
+ *               S1 slot words (release) -> S2 (acquire): an acknowledged version is visible in
+ * Dunlin to whoever saw it written here. */
 #ifndef DUNLIN_BENCH_FLEET_JOURNAL_H
 #define DUNLIN_BENCH_FLEET_JOURNAL_H
 
@@ -30,7 +30,8 @@ enum fleet_finding {
     FLEET_FINDING_VERSION_FELL = 1, /* a key's newer acknowledgement or read has a lower version */
     FLEET_FINDING_TORN,             /* a value is not whole, or of another key */
     FLEET_FINDING_MISSING,          /* an acknowledged put is not there */
-    FLEET_FINDING_NOT_ACKNOWLEDGED, /* a value that was never submitted, or not the one acknowledged */
+    FLEET_FINDING_NOT_ACKNOWLEDGED, /* a value that was never submitted, or not the one acknowledged
+                                     */
     FLEET_FINDING_NOT_VISIBLE,      /* a linearizable read from before an acknowledgement */
     FLEET_FINDING_UNDELETED,        /* an acknowledged delete is undone */
     FLEET_FINDING_STOLEN,           /* a held sector was written by somebody else */
@@ -43,23 +44,31 @@ struct fleet_entry {
     uint32_t cell;   /* findings about telemetry: GEOHASH_NONE */
     uint16_t kind;   /* enum fleet_entry_kind */
     uint16_t detail; /* enum fleet_finding */
-    uint64_t owner_before, owner_after; /* 0: free; findings: whose key it is about, in owner_before */
-    uint64_t lsn_expected, lsn;         /* findings: what was expected, what was found */
+    uint64_t owner_before,
+        owner_after;            /* 0: free; findings: whose key it is about, in owner_before */
+    uint64_t lsn_expected, lsn; /* findings: what was expected, what was found */
     uint64_t ns_from, ns_until;
 };
 _Static_assert(sizeof(struct fleet_entry) == 64, "one line");
 
 /* Telemetry of an agent. */
 enum fleet_slot_state {
-    FLEET_SLOT_LIVE = 1,
-    FLEET_SLOT_DELETING = 2, /* its key is being deleted: it may be there or not */
-    FLEET_SLOT_DELETED = 3,  /* acknowledged */
+    FLEET_SLOT_FLYING = 1,
+    FLEET_SLOT_LINGERING = 2, /* its last row is told; its key stays for a while */
+    FLEET_SLOT_DELETING = 3,  /* its key is being deleted: it may be there or not */
+    FLEET_SLOT_DELETED = 4,   /* acknowledged */
 };
+
+/* In these states what was acknowledged must be there. */
+static inline bool fleet_slot_state_is_live(uint32_t state)
+{
+    return state == FLEET_SLOT_FLYING || state == FLEET_SLOT_LINGERING;
+}
 
 /* One agent.  Cells are GEOHASH_NONE when there is none. */
 struct fleet_slot {
     alignas(2 * CACHE_LINE) _Atomic uint64_t owner; /* 0: unused; fleet_value.h */
-    _Atomic uint64_t number_submitted;             /* of its puts, from 1 */
+    _Atomic uint64_t number_submitted;              /* of its puts, from 1 */
     _Atomic uint64_t number_acked, lsn_acked;
     _Atomic uint32_t state; /* enum fleet_slot_state */
     _Atomic uint32_t cell_held, cell_claiming, cell_releasing;
@@ -87,23 +96,24 @@ enum fleet_counter {
     FLEET_RESTARTS, /* of the daemon, seen and got over */
     FLEET_READS,    /* observer: gets */
     FLEET_VIEWS,
-    FLEET_FENCED,   /* sectors written once more, so that a write of unknown fate fails */
+    FLEET_FENCED,        /* sectors written once more, so that a write of unknown fate fails */
     FLEET_JOURNAL_WAITS, /* times a process waited for its journal to be read */
+    FLEET_CPU_NS,        /* used by the process, now and then */
     FLEET_COUNTERS
 };
 
 struct fleet_region {
     _Atomic uint64_t counters[FLEET_COUNTERS];
-    _Atomic uint64_t start;      /* of the daemon that slots hold for; 0: in between */
-    _Atomic int64_t virtual_us;  /* up to where this process has replayed; INT64_MAX: has no rows */
+    _Atomic uint64_t start;     /* of the daemon that slots hold for; 0: in between */
+    _Atomic int64_t virtual_us; /* up to where this process has replayed; INT64_MAX: has no rows */
     _Atomic int32_t last_refusal; /* -errno */
     _Atomic uint32_t is_dead;     /* supervisor: its process was killed, its slots no longer hold */
     uint32_t process, life;
     uint32_t slot_count;
-    uint64_t slots_at; /* bytes from here */
+    uint64_t slots_at;                         /* bytes from here */
     alignas(CACHE_LINE) _Atomic uint64_t tail; /* process */
     alignas(CACHE_LINE) _Atomic uint64_t head; /* supervisor */
-    struct histogram latency; /* ns: of commands; observer: of propagation */
+    struct histogram latency;                  /* ns: of commands; observer: of propagation */
     struct fleet_entry entries[FLEET_JOURNAL_ENTRIES];
 };
 

@@ -79,8 +79,9 @@ int fleet_source_load(struct fleet_source *s, const struct fleet_load *load, cha
         /* Why here: zlib tells of a file that ends too early only when it is closed. */
         int closed = gzclose_r(file);
         if (result == 0 && closed != Z_OK)
-            result = fail(l, -EIO, closed == Z_BUF_ERROR ? "the compressed file is cut off"
-                                                         : "the compressed file is damaged");
+            result = fail(l, -EIO,
+                          closed == Z_BUF_ERROR ? "the compressed file is cut off"
+                                                : "the compressed file is damaged");
         else if (result == 0 && (result = csv_end(&l->csv)) != 0)
             result = fail_csv(l, result);
     }

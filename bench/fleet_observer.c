@@ -3,8 +3,8 @@
  * Each burst it polls a few keys without pause: a change it sees there became visible since it
  * looked last, so now minus the value's stamp is the time from submission to visible (and what the
  * scheduler adds).  Between bursts it sleeps, so that on few cores it does not become the load.
- * Checks: versions never fall; values are whole; a read that is linearizable reflects what was acknowledged
- * before it began; a view whose release says it was safe did not change. */
+ * Checks: versions never fall; values are whole; a read that is linearizable reflects what was
+ * acknowledged before it began; a view whose release says it was safe did not change. */
 #include "bench/fleet.h"
 
 #include "bench/fleet_random.h"
@@ -16,9 +16,12 @@
 #include <time.h>
 
 #define KEYS 16u
+#define CHOICES 256u /* slots looked at to find them */
 #define BURST_NS 150000u
 #define SLEEP_NS (2 * NS_PER_MS)
-#define VIEW_NS (NS_PER_MS / 2)
+#define VIEWS 6u /* at a time */
+#define VIEW_MIN_NS NS_PER_MS
+#define VIEW_SPREAD_NS (200u * 1000000u)
 #define SEEN 4096u
 
 /* A slot as it was before a read. */
@@ -31,6 +34,16 @@ struct target {
     char value[FLEET_VALUE_BYTES];
 };
 
+/* A value that is held in place. */
+struct held {
+    bool is_held;
+    int before; /* of fleet_value_parse, when the view began */
+    size_t length;
+    uint64_t until_ns;
+    struct dunlin_view view;
+    struct target target;
+};
+
 struct observer {
     const struct fleet *fleet;
     struct fleet_region *region;
@@ -38,6 +51,7 @@ struct observer {
     struct dunlin_space *telemetry, *sectors;
     uint64_t random;
     struct target targets[KEYS];
+    struct held held[VIEWS];
     struct {
         uint64_t owner, lsn, start;
     } seen[SEEN];
@@ -55,9 +69,14 @@ static void found(struct observer *o, const struct target *t, enum fleet_finding
     fleet_journal_finding(o->region, t->start, &m);
 }
 
-/* Some agent that is flown now.  Order: owners never repeat and the words of a slot are reset while it
- * has none, so what lies between two equal owners belongs to it. */
-static bool choose(struct observer *o, struct target *t)
+static uint32_t state_of(const struct target *t)
+{
+    return atomic_load_explicit(&t->slot->state, memory_order_acquire); /* S2 */
+}
+
+/* Some agent; flying: one that is told of now.  Order: owners never repeat and the words of a slot
+ * are reset while it has none, so what lies between two equal owners belongs to it. */
+static bool choose(struct observer *o, struct target *t, bool flying)
 {
     uint32_t life = (uint32_t)fleet_random_below(&o->random, o->fleet->life_count);
     t->region = o->fleet->regions[life];
@@ -67,16 +86,17 @@ static bool choose(struct observer *o, struct target *t)
     t->owner = word(&t->slot->owner);
     t->lsn_acked = word(&t->slot->lsn_acked);
     t->lsn = 0;
+    uint32_t state = state_of(t);
     return t->owner != 0 && t->start != 0 && t->start == fleet_start(o->handle) &&
-           atomic_load_explicit(&t->slot->state, memory_order_acquire) == FLEET_SLOT_LIVE && /* S2 */
+           (flying ? state == FLEET_SLOT_FLYING : fleet_slot_state_is_live(state)) &&
            word(&t->slot->owner) == t->owner;
 }
 
 /* What was said of the target before a read still held after it. */
 static bool still(const struct observer *o, const struct target *t)
 {
-    return atomic_load_explicit(&t->slot->state, memory_order_acquire) == FLEET_SLOT_LIVE && /* S2 */
-           word(&t->slot->owner) == t->owner && word(&t->region->start) == t->start &&
+    return fleet_slot_state_is_live(state_of(t)) && word(&t->slot->owner) == t->owner &&
+           word(&t->region->start) == t->start &&
            atomic_load_explicit(&t->region->is_dead, memory_order_acquire) == 0 && /* D2 */
            fleet_start(o->handle) == t->start;
 }
@@ -120,8 +140,8 @@ static void burst(struct observer *o)
 {
     struct dunlin_get_entry entries[KEYS] = {0};
     uint32_t n = 0;
-    for (uint32_t i = 0; i < 4 * KEYS && n < KEYS; i++)
-        n += choose(o, &o->targets[n]);
+    for (uint32_t i = 0; i < CHOICES && n < KEYS; i++)
+        n += choose(o, &o->targets[n], true);
     if (n == 0)
         return;
     for (uint32_t i = 0; i < n; i++) {
@@ -150,7 +170,7 @@ static void look_at_sector(struct observer *o)
 {
     struct target t;
     struct fleet_sector_state state;
-    if (!choose(o, &t))
+    if (!choose(o, &t, true))
         return;
     uint32_t cell = atomic_load_explicit(&t.slot->cell_held, memory_order_acquire); /* S2 */
     uint64_t lsn = word(&t.slot->lsn_held);
@@ -169,26 +189,46 @@ static void look_at_sector(struct observer *o)
         fleet_journal_finding(o->region, t.start, &m);
 }
 
-/* Hold a value in place for a while. */
-static void look_at_view(struct observer *o)
+static void view_end(struct observer *o, struct held *h)
 {
-    struct target t;
-    struct dunlin_view view = {.read = {.mode = DUNLIN_LOCAL}};
-    struct timespec hold = {.tv_nsec = (long)VIEW_NS};
     uint64_t stamp_ns, number;
-    if (!choose(o, &t))
+    uint64_t lsn = h->view.read.version.lsn;
+    int after = fleet_value_parse(h->view.value, h->length, &h->target.key, &stamp_ns, &number);
+    h->is_held = false;
+    if (dunlin_release(o->telemetry, &h->view) != 0)
+        return; /* held too long, and told so */
+    fleet_count(o->region, FLEET_VIEWS, 1);
+    if (h->before != 0 || after != 0)
+        found(o, &h->target, FLEET_FINDING_VIEW, lsn, lsn);
+}
+
+static void view_begin(struct observer *o, struct held *h)
+{
+    uint64_t stamp_ns, number;
+    struct target *t = &h->target;
+    if (!choose(o, t, false))
         return;
-    fleet_key_telemetry(&t.key, o->fleet->run, o->fleet->sources, t.owner);
-    if (dunlin_view(o->telemetry, t.key.bytes, t.key.length, &view) != 0)
+    fleet_key_telemetry(&t->key, o->fleet->run, o->fleet->sources, t->owner);
+    h->view = (struct dunlin_view){.read = {.mode = DUNLIN_LOCAL}};
+    if (dunlin_view(o->telemetry, t->key.bytes, t->key.length, &h->view) != 0)
         return;
-    size_t length = view.read.length;
-    int before = fleet_value_parse(view.value, length, &t.key, &stamp_ns, &number);
-    (void)nanosleep(&hold, NULL); /* a signal shortens it: the check is the same */
-    int after = fleet_value_parse(view.value, length, &t.key, &stamp_ns, &number);
-    if (dunlin_release(o->telemetry, &view) == 0) {
-        fleet_count(o->region, FLEET_VIEWS, 1);
-        if (before != 0 || after != 0)
-            found(o, &t, FLEET_FINDING_VIEW, view.read.version.lsn, view.read.version.lsn);
+    h->is_held = true;
+    h->length = h->view.read.length;
+    h->before = fleet_value_parse(h->view.value, h->length, &t->key, &stamp_ns, &number);
+    h->until_ns =
+        clock_boottime_ns() + VIEW_MIN_NS + fleet_random_below(&o->random, VIEW_SPREAD_NS);
+}
+
+/* Values held in place for a while: long enough for the memory around them to be cleaned and
+ * reused. */
+static void look_at_views(struct observer *o)
+{
+    uint64_t now = clock_boottime_ns();
+    for (uint32_t i = 0; i < VIEWS; i++) {
+        if (!o->held[i].is_held)
+            view_begin(o, &o->held[i]);
+        else if (now >= o->held[i].until_ns)
+            view_end(o, &o->held[i]);
     }
 }
 
@@ -208,7 +248,7 @@ int fleet_observer_main(const struct fleet *f)
         burst(o);
         for (uint32_t i = 0; i < 4; i++)
             look_at_sector(o);
-        look_at_view(o);
+        look_at_views(o);
         (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
     }
     dunlin_close(o->handle);

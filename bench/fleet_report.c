@@ -62,8 +62,8 @@ uint64_t fleet_cpu_ns(int pid)
     text[n] = 0;
     /* The second field, the name, may hold anything: count from its closing parenthesis. */
     const char *rest = strrchr(text, ')');
-    if (rest == NULL || sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                               &system) != 2)
+    if (rest == NULL ||
+        sscanf(rest, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
         return 0;
     return (uint64_t)(user + system) * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
 }
@@ -87,18 +87,19 @@ void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns)
         (void)fprintf(out, "%6s %11s %9s %9s %8s %8s %9s %6s %6s %10s\n", "s", "updates/s",
                       "claims/s", "conflict", "p50 us", "p99 us", "speed", "procs", "agents",
                       "violations");
-    (void)fprintf(out, "%s%6.1f %11.0f %9.0f %8.1f%% %8.0f %8.0f %8.0fx %6u %6" PRIu64 " %10" PRIu64
-                       "%s",
-                  terminal ? "\r" : "", (double)(now_ns - s->started_ns) / 1e9,
-                  (double)(now[FLEET_UPDATES] - before[FLEET_UPDATES]) / passed_s,
-                  (double)claims / passed_s,
-                  claims == 0 ? 0 : 100 * (double)conflicts / (double)claims,
-                  (double)histogram_percentile(&window, 0.5) / 1e3,
-                  (double)histogram_percentile(&window, 0.99) / 1e3, s->achieved, s->alive, flown,
-                  fleet_check_violations(&s->check), terminal ? "" : "\n");
+    (void)fprintf(
+        out, "%s%6.1f %11.0f %9.0f %8.1f%% %8.0f %8.0f %8.0fx %6u %6" PRIu64 " %10" PRIu64 "%s",
+        terminal ? "\r" : "", (double)(now_ns - s->started_ns) / 1e9,
+        (double)(now[FLEET_UPDATES] - before[FLEET_UPDATES]) / passed_s, (double)claims / passed_s,
+        claims == 0 ? 0 : 100 * (double)conflicts / (double)claims,
+        (double)histogram_percentile(&window, 0.5) / 1e3,
+        (double)histogram_percentile(&window, 0.99) / 1e3,
+        (double)(s->slowest_us - s->slowest_at_line_us) / 1e6 / passed_s, s->alive, flown,
+        fleet_check_violations(&s->check), terminal ? "" : "\n");
     (void)fflush(out);
     s->at_line = s->now;
     s->line_ns = now_ns;
+    s->slowest_at_line_us = s->slowest_us;
 }
 
 /* ---- summary ---- */
@@ -106,7 +107,7 @@ void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns)
 struct figures {
     double seconds, updates_per_s, recorded_s;
     double conflict_share, diverted_share;
-    double bytes_per_agent_s;  /* at the speed it ran */
+    double bytes_per_agent_s; /* at the speed it ran */
     double bytes_per_agent_recorded_s;
     double cpu_ns, cpu_daemon_ns, cpu_per_update_ns;
     uint64_t violations;
@@ -130,20 +131,48 @@ __attribute__((format(printf, 2, 3))) static void unexercised(struct figures *g,
     va_end(arguments);
 }
 
+/* True if a row of this process was due within what was replayed. */
+static bool had_rows(const struct fleet_supervisor *s, uint32_t process)
+{
+    for (uint32_t i = 0; i < s->fleet->source_count; i++) {
+        const struct fleet_source *source = &s->fleet->sources[i];
+        uint32_t first = source->order_start[process];
+        if (first != source->order_start[process + 1] &&
+            source->rows[source->order[first]].time_us <= s->slowest_us)
+            return true;
+    }
+    return false;
+}
+
 static void judge_processes(const struct fleet_supervisor *s, struct figures *g)
 {
     const struct fleet *f = s->fleet;
-    uint32_t idle = 0;
+    uint32_t silent = 0, without_rows = 0;
     for (uint32_t p = 0; p < f->options.agents; p++) {
         uint64_t updates = 0;
         for (uint32_t life = 0; life < s->life_next; life++) {
             if (f->regions[life]->process == p)
                 updates += fleet_counted(f->regions[life], FLEET_UPDATES);
         }
-        idle += updates == 0;
+        without_rows += updates == 0 && !had_rows(s, p);
+        silent += updates == 0 && had_rows(s, p);
     }
-    if (idle > 0)
-        unexercised(g, "%u of %u agent processes made no update", idle, f->options.agents);
+    if (silent > 0)
+        unexercised(g, "%u of %u agent processes made no update", silent, f->options.agents);
+    if (without_rows * 4 > f->options.agents)
+        unexercised(g, "the data has no row for %u of %u agent processes", without_rows,
+                    f->options.agents);
+}
+
+/* Processes that are attached to the daemon that runs now. */
+static uint32_t attached_count(const struct fleet_supervisor *s)
+{
+    uint32_t n = 0;
+    for (uint32_t p = 0; p < s->fleet->options.agents; p++) {
+        const struct fleet_region *r = s->fleet->regions[s->children[p].life];
+        n += load(&r->start) == s->start;
+    }
+    return n;
 }
 
 static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
@@ -161,6 +190,9 @@ static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
         unexercised(g, "the observer saw no update become visible");
     if (o->restarts_expected && s->restarts == 0)
         unexercised(g, "the daemon was not restarted");
+    if (attached_count(s) < o->agents)
+        unexercised(g, "%u of %u agent processes did not attach again",
+                    o->agents - attached_count(s), o->agents);
     if (s->failed > 0)
         unexercised(g, "%u processes ended by themselves", s->failed);
     if (s->incomplete)
@@ -169,7 +201,8 @@ static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
         refusal = atomic_load_explicit(&s->fleet->regions[life]->last_refusal,
                                        memory_order_relaxed); /* relaxed: all ended */
     if (n[FLEET_REFUSED] > 0)
-        unexercised(g, "%" PRIu64 " writes were refused (%s)", n[FLEET_REFUSED], strerror(-refusal));
+        unexercised(g, "%" PRIu64 " writes were refused (%s)", n[FLEET_REFUSED],
+                    strerror(-refusal));
 }
 
 static void figures_make(const struct fleet_supervisor *s, struct figures *g)
@@ -197,8 +230,8 @@ static void figures_make(const struct fleet_supervisor *s, struct figures *g)
     g->bytes_per_agent_recorded_s = g->bytes_per_agent_s / speed;
     if (daemon_ns > s->daemon_ns_at_start)
         g->cpu_daemon_ns = (double)(daemon_ns - s->daemon_ns_at_start);
-    g->cpu_ns = (double)children_us * 1e3 +
-                (double)(fleet_cpu_ns(getpid()) - s->own_ns_at_start) + g->cpu_daemon_ns;
+    g->cpu_ns = (double)children_us * 1e3 + (double)(fleet_cpu_ns(getpid()) - s->own_ns_at_start) +
+                g->cpu_daemon_ns;
     g->cpu_per_update_ns = g->cpu_ns / updates;
     if (s->restarts > 0 && !s->fleet->options.restarts_expected)
         g->violations++;
@@ -215,9 +248,10 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
     const struct fleet_options *o = &s->fleet->options;
     const uint64_t *n = s->now.counters;
     const struct histogram *h = &s->now.latency;
-    (void)printf("\nfleet                %u agent processes, %u killed and replaced, %.1f s, seed %" PRIu64
-                 "\n",
-                 o->agents, s->kill_done, g->seconds, o->seed);
+    (void)printf(
+        "\nfleet                %u agent processes, %u killed and replaced, %.1f s, seed %" PRIu64
+        "\n",
+        o->agents, s->kill_done, g->seconds, o->seed);
     for (uint32_t i = 0; i < s->fleet->source_count; i++) {
         const struct fleet_source *source = &s->fleet->sources[i];
         (void)printf("%-20s %s: %u rows, %u agents%s\n", i == 0 ? "data" : "", source->label,
@@ -242,24 +276,27 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
                  " compares refused\n",
                  100 * g->conflict_share, n[FLEET_CONFLICTS], 100 * g->diverted_share,
                  n[FLEET_COMPARES_FAILED]);
-    (void)printf("bytes                %.0f per agent per second, %.0f per agent per recorded second "
-                 "(ring bytes; nothing is on a wire with one node)\n",
-                 g->bytes_per_agent_s, g->bytes_per_agent_recorded_s);
+    (void)printf(
+        "bytes                %.0f per agent per second, %.0f per agent per recorded second "
+        "(ring bytes; nothing is on a wire with one node)\n",
+        g->bytes_per_agent_s, g->bytes_per_agent_recorded_s);
     (void)printf("CPU per update       %.2f us over all processes (daemon %s%.2f)\n",
                  g->cpu_per_update_ns / 1e3, g->cpu_daemon_ns > 0 ? "" : "not counted: ",
                  n[FLEET_UPDATES] == 0 ? 0 : g->cpu_daemon_ns / 1e3 / (double)n[FLEET_UPDATES]);
-    (void)printf("checked              %" PRIu64 " sector writes in %" PRIu64
-                 " chains, %" PRIu64 " of unknown fate (%" PRIu64 " holes they explain), %" PRIu64
-                 " reads and %" PRIu64 " views by the observer\n",
+    (void)printf("checked              %" PRIu64 " sector writes in %" PRIu64 " chains, %" PRIu64
+                 " of unknown fate (%" PRIu64 " holes they explain), %" PRIu64 " reads and %" PRIu64
+                 " views by the observer\n",
                  s->check.writes, s->check.sector_count, s->check.unknowns, s->check.explained,
                  fleet_counted(fleet_region_observer(s->fleet), FLEET_READS),
                  fleet_counted(fleet_region_observer(s->fleet), FLEET_VIEWS));
     (void)printf("the dead             %" PRIu64 " sectors freed, %" PRIu64 " fenced\n",
                  s->controller.freed, s->controller.fenced + n[FLEET_FENCED]);
     if (s->restarts > 0)
-        (void)printf("daemon               restarted %" PRIu64 " times; %u processes attached again %" PRIu64
-                     " times; what it held was lost each time (part A keeps nothing on disk)\n",
-                     s->restarts, o->agents, n[FLEET_RESTARTS]);
+        (void)printf("daemon               restarted %" PRIu64
+                     " times; %u of %u processes are attached to "
+                     "the last one; what it held was lost each time (this version keeps nothing on "
+                     "disk)\n",
+                     s->restarts, attached_count(s), o->agents);
 }
 
 static struct report_row *add(struct report *r, const char *name, const char *unit, double value,
@@ -295,7 +332,7 @@ static int print_json(const struct fleet_supervisor *s, const struct figures *g)
     add(&r, "speed", "x", g->recorded_s / g->seconds, "of the recording");
     add(&r, "kills", "count", s->kill_done, NULL);
     add(&r, "daemon restarts", "count", (double)s->restarts, NULL);
-    add(&r, "attached again", "count", (double)n[FLEET_RESTARTS], NULL);
+    add(&r, "attached", "processes", attached_count(s), "to the daemon that ran last");
     add(&r, "violations", "count", (double)g->violations, NULL);
     add(&r, "exercised", "bool", g->reason[0] == 0, g->reason);
     return report_print(&r, true);

@@ -1,13 +1,13 @@
 #include "bench/fleet_speed.h"
 
-#define FALL 0.8        /* factor in debt */
-#define START_RISE 1.5  /* factor before the first fall */
-#define FAR_RISE 1.15   /* factor, far from the ceiling on either side */
-#define NEAR_BELOW 0.8  /* of the ceiling: from here ... */
-#define NEAR_ABOVE 1.2  /* ... to here it is near */
-#define NEAR_RISE 0.02  /* of the ceiling */
-#define FORGET 0.7      /* a fall far below the ceiling lowers it no more than to this share */
-#define KEEP_UP 0.8     /* achieved below this share of the speed: it falls behind */
+#define FALL 0.8           /* factor in debt */
+#define START_RISE 1.5     /* factor before the first fall */
+#define FAR_RISE 1.15      /* factor, far from the ceiling on either side */
+#define NEAR_BELOW 0.8     /* of the ceiling: from here ... */
+#define NEAR_ABOVE 1.2     /* ... to here it is near */
+#define NEAR_RISE 0.02     /* of the ceiling */
+#define FORGET 0.7         /* a fall far below the ceiling lowers it no more than to this share */
+#define KEEP_UP 0.8        /* achieved below this share of the speed: it falls behind */
 #define CREDIT_PERIODS 8.0 /* of commands: older luck does not count, nor older debt */
 
 void fleet_speed_init(struct fleet_speed *s, double speed)
@@ -42,7 +42,8 @@ static void rise(struct fleet_speed *s)
 double fleet_speed_next(struct fleet_speed *s, const struct fleet_seen *seen)
 {
     double paid = (double)seen->command_count * FLEET_SPEED_SHARE;
-    double slow = (double)seen->slow_count;
+    bool ours = seen->cpu_share >= FLEET_SPEED_CPU_MIN;
+    double slow = ours ? (double)seen->slow_count : 0;
     /* Nothing moves: the daemon is away.  What comes afterwards is as unknown as before. */
     if (seen->command_count == 0 && seen->achieved <= 0)
         return s->speed;

@@ -1,5 +1,5 @@
-/* fleet_supervisor - the parent of the fleet: forks, kills, replaces, reads journals, keeps the clock.
- * Owner of all memory here: fleet.c, until the process ends. */
+/* fleet_supervisor - the parent of the fleet: forks, kills, replaces, reads journals, keeps the
+ * clock. Owner of all memory here: fleet.c, until the process ends. */
 #ifndef DUNLIN_BENCH_FLEET_SUPERVISOR_H
 #define DUNLIN_BENCH_FLEET_SUPERVISOR_H
 
@@ -36,14 +36,16 @@ struct fleet_supervisor {
     struct fleet_kill *kills;
     uint32_t *to_adopt; /* lives */
     uint32_t kill_done, life_next, adopt_count, alive;
-    uint32_t failed;     /* children that ended by themselves, not well */
+    uint32_t failed; /* children that ended by themselves, not well */
     uint64_t started_ns, speed_ns, line_ns, ended_ns;
-    uint64_t start;      /* of the daemon at first */
-    uint64_t restarts;   /* of the daemon, seen by the supervisor */
-    int64_t slowest_us, slowest_at_speed_us;
+    uint64_t start;       /* of the daemon at first */
+    uint64_t restarts;    /* of the daemon, seen by the supervisor */
+    uint32_t daemon_away; /* looks in a row that did not find it */
+    int64_t slowest_us, slowest_at_speed_us, slowest_at_line_us;
     uint64_t daemon_ns_at_start, own_ns_at_start;
-    double achieved;     /* speed, of late */
-    double flown_s;      /* agents in the air times seconds, summed once a second */
+    double achieved; /* speed, of late */
+    double cpus;
+    double flown_s; /* agents in the air times seconds, summed once a second */
     uint64_t line_number;
     struct fleet_totals now, at_speed, at_line;
     bool incomplete; /* a check could not be made */

@@ -132,9 +132,8 @@ int fleet_value_parse(const char *value, size_t length, const struct fleet_key *
                       uint64_t *stamp_ns, uint64_t *number)
 {
     uint64_t crc;
-    if (length < FLEET_VALUE_HEAD || unhex(value, 8, &crc) != 0 ||
-        crc != sum(key, value, length) || unhex(value + STAMP_AT, 16, stamp_ns) != 0 ||
-        unhex(value + NUMBER_AT, 16, number) != 0)
+    if (length < FLEET_VALUE_HEAD || unhex(value, 8, &crc) != 0 || crc != sum(key, value, length) ||
+        unhex(value + STAMP_AT, 16, stamp_ns) != 0 || unhex(value + NUMBER_AT, 16, number) != 0)
         return -EBADMSG;
     return 0;
 }

@@ -1,11 +1,12 @@
-/* fleet_value - what the fleet keeps in Dunlin: names of keys, and values that prove they are whole.
+/* fleet_value - what the fleet keeps in Dunlin: names of keys, and values that prove they are
+ * whole.
  *
  * Value, as text, so that `dunlin get` shows it:
  *     CHECKSUM STAMP NUMBER TEXT     8, 16 and 16 hexadecimal digits, then anything
  * CHECKSUM is crc32c over key and everything behind it; STAMP the submission in ns of
- * CLOCK_BOOTTIME.  Telemetry: NUMBER counts the agent's puts from 1, TEXT is its row.  Sectors: NUMBER
- * is the owner (0: free), TEXT its name.
- * Keys carry the run's number, so that a run neither meets what another left nor disturbs it. */
+ * CLOCK_BOOTTIME.  Telemetry: NUMBER counts the agent's puts from 1, TEXT is its row.  Sectors:
+ * NUMBER is the owner (0: free), TEXT its name. Keys carry the run's number, so that a run neither
+ * meets what another left nor disturbs it. */
 #ifndef DUNLIN_BENCH_FLEET_VALUE_H
 #define DUNLIN_BENCH_FLEET_VALUE_H
 
@@ -18,8 +19,8 @@
 #define FLEET_NAME_BYTES (CSV_AGENT_BYTES + 32u)
 #define FLEET_KEY_BYTES (FLEET_NAME_BYTES + 16u)
 
-/* One life of one agent: a recorded agent, in one repetition of its source, flown by one life of one
- * process.  As a number it is an owner: never 0, never used twice. */
+/* One life of one agent: a recorded agent, in one repetition of its source, flown by one life of
+ * one process.  As a number it is an owner: never 0, never used twice. */
 struct fleet_identity {
     uint32_t source;     /* below FLEET_SOURCES_MAX */
     uint32_t agent;      /* below FLEET_AGENTS_MAX */

@@ -26,8 +26,8 @@ static ALWAYS_INLINE uint32_t keys_shuffle(uint64_t nth, uint32_t bits)
     return (uint32_t)(x ^ x >> half);
 }
 
-/* The nth key in another random order, in which the benches write: were it the order of reading, the
- * records would lie in it, too, and reading them would be no random access. */
+/* The nth key in another random order, in which the benches write: were it the order of reading,
+ * the records would lie in it, too, and reading them would be no random access. */
 static ALWAYS_INLINE uint32_t keys_shuffle_write(uint64_t nth, uint32_t bits)
 {
     return keys_shuffle((uint64_t)keys_shuffle(nth, bits) * 5 + 3, bits);

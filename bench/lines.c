@@ -12,10 +12,10 @@ struct line {
 
 struct lines {
     struct line there, back;
-    struct line freed;           /* written by the sink: messages it has done with */
-    struct line cells[CELLS];    /* word: number of the message in it, from 1 */
-    uint64_t exchanged;          /* caller */
-    uint64_t freed_seen;         /* caller */
+    struct line freed;                  /* written by the sink: messages it has done with */
+    struct line cells[CELLS];           /* word: number of the message in it, from 1 */
+    uint64_t exchanged;                 /* caller */
+    uint64_t freed_seen;                /* caller */
     alignas(CACHE_LINE) uint64_t taken; /* sink */
 };
 

@@ -59,7 +59,8 @@ int lmdb_store_open(struct lmdb_store *l, const char *directory, uint32_t key_bi
     rc = mdb_env_set_mapsize(l->environment, MAP_BYTES);
     /* NORDAHEAD: the order is random.  WRITEMAP, NOSYNC: durability is not what is measured. */
     if (rc == 0)
-        rc = mdb_env_open(l->environment, directory, MDB_NOSYNC | MDB_WRITEMAP | MDB_NORDAHEAD, 0600);
+        rc = mdb_env_open(l->environment, directory, MDB_NOSYNC | MDB_WRITEMAP | MDB_NORDAHEAD,
+                          0600);
     if (rc == 0)
         rc = fill(l);
     if (rc == 0)

@@ -68,7 +68,8 @@ static double calibrate(void)
     return (double)(ticks_to - ticks_from) / ns;
 }
 
-/* What this process may use.  Why remembered: once a thread is pinned, its own mask names one cpu. */
+/* What this process may use.  Why remembered: once a thread is pinned, its own mask names one cpu.
+ */
 static const cpu_set_t *usable_cpus(void)
 {
     static cpu_set_t usable;

@@ -8,15 +8,16 @@ struct machine {
     char cpu[96];
     char kernel[96];
     char compiler[64];
-    char huge_pages[96];       /* anonymous / shared memory setting */
-    uint32_t cpus;             /* that this process may run on */
+    char huge_pages[96]; /* anonymous / shared memory setting */
+    uint32_t cpus;       /* that this process may run on */
     uint64_t memory_bytes;
-    double ticks_per_ns;       /* of the timestamp counter */
-    double load_1min;          /* when the bench began: was it alone? */
+    double ticks_per_ns; /* of the timestamp counter */
+    double load_1min;    /* when the bench began: was it alone? */
     bool virtual_machine;
 };
 
-/* Look around and calibrate the timestamp counter (20 ms).  What cannot be read is "unknown" or 0. */
+/* Look around and calibrate the timestamp counter (20 ms).  What cannot be read is "unknown" or 0.
+ */
 void machine_probe(struct machine *m);
 
 /* Run the calling thread on the nth of the cpus this process may use (modulo their number), so that

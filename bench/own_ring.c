@@ -38,18 +38,16 @@ void own_ring_delete(struct own_ring *o)
     free(o);
 }
 
-/* Both sides are ours: what cannot happen ends the bench. */
-static ALWAYS_INLINE bool take(struct ring *r, uint64_t payload[DUO_WORDS])
+/* The next message's payload in place, or NULL.  Both sides are ours: what cannot happen ends the
+ * bench. */
+static ALWAYS_INLINE const uint64_t *peek(struct ring *r, struct ring_head *head)
 {
     void *message;
-    struct ring_head head;
-    int rc = ring_peek(r, &message, &head);
+    int rc = ring_peek(r, &message, head);
     if (rc == 0)
-        return false;
-    ASSERT(rc == 1 && head.length == DUO_MESSAGE_BYTES);
-    memcpy(payload, (const uint8_t *)message + sizeof head, DUO_WORDS * sizeof payload[0]);
-    ring_consume(r, &head);
-    return true;
+        return NULL;
+    ASSERT(rc == 1 && head->length == DUO_MESSAGE_BYTES);
+    return (const uint64_t *)message + 1;
 }
 
 static ALWAYS_INLINE uint64_t *claim(struct ring *r)
@@ -71,15 +69,17 @@ static ALWAYS_INLINE void commit(struct ring *r, uint64_t *payload)
 static void echo(void *channel, const _Atomic uint32_t *stop)
 {
     struct own_ring *o = channel;
-    uint64_t payload[DUO_WORDS];
+    const uint64_t *request;
+    uint64_t *answer;
+    struct ring_head head;
     while (atomic_load_explicit(stop, memory_order_relaxed) == 0) {
-        if (!take(&o->there_to.ring, payload))
+        if ((request = peek(&o->there_to.ring, &head)) == NULL)
             continue;
-        uint64_t *answer;
         while ((answer = claim(&o->back_from.ring)) == NULL)
             continue;
-        answer[0] = payload[0];
+        answer[0] = request[0];
         commit(&o->back_from.ring, answer);
+        ring_consume(&o->there_to.ring, &head);
         ring_publish(&o->there_to.ring);
     }
 }
@@ -87,15 +87,18 @@ static void echo(void *channel, const _Atomic uint32_t *stop)
 static void exchange(void *channel, uint32_t count)
 {
     struct own_ring *o = channel;
-    uint64_t payload[DUO_WORDS];
+    const uint64_t *answer;
+    uint64_t *request;
+    struct ring_head head;
     while (count-- > 0) {
-        uint64_t *request;
         while ((request = claim(&o->there_from.ring)) == NULL)
             continue;
         request[0] = count;
         commit(&o->there_from.ring, request);
-        while (!take(&o->back_to.ring, payload))
+        while ((answer = peek(&o->back_to.ring, &head)) == NULL)
             continue;
+        ASSERT(answer[0] == count);
+        ring_consume(&o->back_to.ring, &head);
         ring_publish(&o->back_to.ring);
     }
 }
@@ -104,12 +107,14 @@ static void sink(void *channel, struct duo_sink *out, const _Atomic uint32_t *st
 {
     struct own_ring *o = channel;
     struct ring *r = &o->stream_to.ring;
-    uint64_t payload[DUO_WORDS];
+    struct ring_head head;
     uint64_t sum = out->sum, taken = atomic_load_explicit(&out->taken, memory_order_relaxed);
     while (atomic_load_explicit(stop, memory_order_relaxed) == 0) {
-        if (!take(r, payload))
+        const uint64_t *payload = peek(r, &head);
+        if (payload == NULL)
             continue;
         sum += duo_read(payload);
+        ring_consume(r, &head);
         if (++taken % DUO_BURST == 0) {
             ring_publish(r);
             atomic_store_explicit(&out->taken, taken, memory_order_relaxed);

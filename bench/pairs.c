@@ -82,13 +82,14 @@ void pairs_judge(const double *test, const double *baseline, uint32_t count, str
     double best = most ? judgement->ratio_low : judgement->ratio_high;
     bool worst_meets = most ? worst <= goal.limit : worst >= goal.limit;
     bool best_meets = most ? best <= goal.limit : best >= goal.limit;
-    if (!known || goal.direction == PAIRS_NO_GOAL)
+    if (!known || judgement->refused || goal.direction == PAIRS_NO_GOAL)
         judgement->verdict = PAIRS_UNDECIDED;
     else
         judgement->verdict = worst_meets ? PAIRS_PASS : best_meets ? PAIRS_UNDECIDED : PAIRS_FAIL;
 }
 
-/* One series: sides in turn, the order reversed each round, until PAIRS_MAX rounds or the deadline. */
+/* One series: sides in turn, the order reversed each round, until PAIRS_MAX rounds or the deadline.
+ */
 struct series {
     const struct pairs_side *sides[1 + PAIRS_BASELINES_MAX];
     uint32_t side_count;
@@ -126,7 +127,7 @@ static int repeat_row(const struct pairs_side *test, const struct pairs_baseline
         uint64_t now_ns = clock_boottime_ns();
         uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
         uint64_t share_ns = left_ns / (PAIRS_REPEATS + 1 - repeat);
-        if (share_ns < 2 * PAIRS_MIN * SLOT_MIN_NS)
+        if (share_ns < UINT64_C(2) * PAIRS_MIN * SLOT_MIN_NS)
             break;
         int rc = series_run(&s, share_ns);
         if (rc != 0)

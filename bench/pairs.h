@@ -1,5 +1,5 @@
-/* pairs - the judging rule of DESIGN section 10: is a thing as fast as a goal says, held against its
- * baseline in the same run.
+/* pairs - the judging rule of DESIGN section 10: is a thing as fast as a goal says, held against
+ * its baseline in the same run.
  *
  * Test and baseline are measured in turn, up to PAIRS_MAX times, in an order that reverses each
  * round, so that whatever drifts (clocks, neighbours on the machine, caches) meets both.  Each pair
@@ -10,7 +10,8 @@
  *
  *   pass       the whole interval meets the goal
  *   fail       the whole interval misses it
- *   undecided  the goal lies in the interval, or there were fewer than PAIRS_MIN pairs
+ *   undecided  the goal lies in the interval, there were fewer than PAIRS_MIN pairs, or the row is
+ *              refused
  *
  * A baseline's swing is the range of its values, without the smallest and the greatest tenth, over
  * their median.  Above PAIRS_SWING_MAX the machine was not quiet enough to say anything: the row is
@@ -74,10 +75,10 @@ struct pairs_baseline {
     struct pairs_goal goal;
 };
 
-/* Measure test against count (1 .. PAIRS_BASELINES_MAX) baselines in one series of rounds, and judge
- * each.  budget_ns bounds all of it: about half for the first series, the rest for repeating the
- * rows whose baselines swung; a repeat that has no time left is not made, and the row is refused.
- * Returns 0 or what a measurement returned. */
+/* Measure test against count (1 .. PAIRS_BASELINES_MAX) baselines in one series of rounds, and
+ * judge each.  budget_ns bounds all of it: about half for the first series, the rest for repeating
+ * the rows whose baselines swung; a repeat that has no time left is not made, and the row is
+ * refused. Returns 0 or what a measurement returned. */
 MUST_USE int pairs_run(const struct pairs_side *test, const struct pairs_baseline *baselines,
                        uint32_t count, uint64_t budget_ns, struct pairs_judgement *judgements);
 

@@ -1,8 +1,8 @@
 /* peer - a pinned thread on another core that works when told and sleeps in between, so that the
  * sides of a comparison can take turns on the same two cores.
  *
- * One thread owns a peer and calls these.  The task runs from peer_resume to peer_pause; it looks at
- * *stop often (relaxed is enough: it is a hint, peer_pause waits for the task's return). */
+ * One thread owns a peer and calls these.  The task runs from peer_resume to peer_pause; it looks
+ * at *stop often (relaxed is enough: it is a hint, peer_pause waits for the task's return). */
 #ifndef DUNLIN_BENCH_PEER_H
 #define DUNLIN_BENCH_PEER_H
 
@@ -18,7 +18,7 @@ struct peer {
     pthread_cond_t changed;
     peer_task task;
     void *context;
-    uint32_t cpu; /* nth usable, see machine_pin */
+    uint32_t cpu;                 /* nth usable, see machine_pin */
     bool wanted, running, ending; /* under mutex */
     alignas(CACHE_LINE) _Atomic uint32_t stop;
 };

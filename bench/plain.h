@@ -1,7 +1,8 @@
 /* plain - baselines of the read bench that are nothing but memory: what a read costs at the least.
  *
- * Two arrays in memory made as a space's chunks are (engine/memory.h): one of the size of the shards'
- * indexes, in lines, and one of as many records as there are keys, of a record's size and stride. */
+ * Two arrays in memory made as a space's chunks are (engine/memory.h): one of the size of the
+ * shards' indexes, in lines, and one of as many records as there are keys, of a record's size and
+ * stride. */
 #ifndef DUNLIN_BENCH_PLAIN_H
 #define DUNLIN_BENCH_PLAIN_H
 
@@ -11,10 +12,10 @@
 
 struct plain_shape {
     uint64_t index_bytes;
-    uint32_t key_bits;      /* 2^key_bits records */
-    uint32_t record_bytes;  /* stride */
-    uint32_t value_offset;  /* in a record */
-    uint32_t record_lines;  /* cache lines that a record covers, rounded */
+    uint32_t key_bits;     /* 2^key_bits records */
+    uint32_t record_bytes; /* stride */
+    uint32_t value_offset; /* in a record */
+    uint32_t record_lines; /* cache lines that a record covers, rounded */
 };
 
 struct plain {
@@ -22,7 +23,7 @@ struct plain {
     struct memory index, records;
     struct sampler *dependent_sampler, *lines_sampler;
     uint64_t position;
-    bool chained;  /* each read waits for the one before */
+    bool chained; /* each read waits for the one before */
 };
 
 /* Returns 0 or -errno with nothing left behind. */

@@ -41,21 +41,20 @@ void report_percentiles(struct report_row *row, const struct histogram *h, doubl
 
 void report_goal(struct report_row *row, struct pairs_goal goal)
 {
-    bool meets = goal.direction == PAIRS_AT_MOST ? row->median <= goal.limit
-                                                 : row->median >= goal.limit;
+    bool meets =
+        goal.direction == PAIRS_AT_MOST ? row->median <= goal.limit : row->median >= goal.limit;
     row->goal = goal;
     row->judgement.verdict = meets ? PAIRS_PASS : PAIRS_FAIL;
 }
 
 struct report_row *report_add_judged(struct report *r, const char *name, const char *unit,
-                                     const char *baseline, struct pairs_goal goal,
-                                     const struct pairs_judgement *judgement)
+                                     const struct report_against *against)
 {
-    struct report_row *row = report_add(r, name, unit, judgement->test_median);
-    (void)snprintf(row->baseline, sizeof row->baseline, "%s", baseline);
-    row->goal = goal;
-    row->judgement = *judgement;
-    row->samples = judgement->pairs;
+    struct report_row *row = report_add(r, name, unit, against->judgement.test_median);
+    (void)snprintf(row->baseline, sizeof row->baseline, "%s", against->baseline);
+    row->goal = against->goal;
+    row->judgement = against->judgement;
+    row->samples = against->judgement.pairs;
     return row;
 }
 
@@ -92,8 +91,8 @@ static json_t *machine_json(const struct machine *m)
 
 static void goal_text(struct pairs_goal goal, char *text, size_t capacity)
 {
-    (void)snprintf(text, capacity, "%s %.3g", goal.direction == PAIRS_AT_MOST ? "<=" : ">=",
-                   goal.limit);
+    (void)snprintf(text, capacity, "%s %.3g",
+                   goal.direction == PAIRS_AT_MOST ? "<=" : ">=", goal.limit);
 }
 
 static json_t *judged_json(const struct report_row *row)
@@ -119,12 +118,12 @@ static json_t *goal_json(const struct report_row *row)
 
 static json_t *row_json(const struct report_row *row)
 {
-    json_t *object = json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:s}", "name", row->name, "unit",
-                               row->unit, "median", number(row->median), "p99", number(row->p99),
-                               "p999", number(row->p999), "samples", (json_int_t)row->samples,
-                               "note", row->note);
-    json_t *judged = row->baseline[0] != '\0' ? judged_json(row)
-                                              : json_pack("{s:n, s:n}", "baseline", "ratio");
+    json_t *object =
+        json_pack("{s:s, s:s, s:o, s:o, s:o, s:I, s:s}", "name", row->name, "unit", row->unit,
+                  "median", number(row->median), "p99", number(row->p99), "p999", number(row->p999),
+                  "samples", (json_int_t)row->samples, "note", row->note);
+    json_t *judged =
+        row->baseline[0] != '\0' ? judged_json(row) : json_pack("{s:n, s:n}", "baseline", "ratio");
     json_t *goal = goal_json(row);
     int rc = object == NULL || judged == NULL || goal == NULL ? -1 : 0;
     if (rc == 0)

@@ -22,7 +22,7 @@ struct report_row {
     double median;
     double p99, p999; /* NAN: not measured */
     uint64_t samples;
-    char baseline[64]; /* "": held against nothing */
+    char baseline[64];      /* "": held against nothing */
     struct pairs_goal goal; /* of the ratio, or without a baseline of the median */
     struct pairs_judgement judgement;
     char note[REPORT_NOTE_BYTES];
@@ -38,7 +38,8 @@ struct report {
 /* Probes the machine too. */
 void report_init(struct report *r, const char *bench);
 
-/* A new row without baseline, percentiles unknown; set what is known of it.  The note is printf's. */
+/* A new row without baseline, percentiles unknown; set what is known of it.  The note is printf's.
+ */
 struct report_row *report_add(struct report *r, const char *name, const char *unit, double median);
 void report_note(struct report_row *row, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -49,10 +50,14 @@ void report_percentiles(struct report_row *row, const struct histogram *h, doubl
 /* Hold a row without a baseline against an absolute goal. */
 void report_goal(struct report_row *row, struct pairs_goal goal);
 
-/* A row held against a baseline. */
+/* What a row is held against, and what came out. */
+struct report_against {
+    const char *baseline;
+    struct pairs_goal goal;
+    struct pairs_judgement judgement;
+};
 struct report_row *report_add_judged(struct report *r, const char *name, const char *unit,
-                                     const char *baseline, struct pairs_goal goal,
-                                     const struct pairs_judgement *judgement);
+                                     const struct report_against *against);
 
 /* True if any row was refused: the exit code is then BENCH_REFUSED. */
 bool report_refused(const struct report *r);

@@ -230,7 +230,7 @@ int rig_measure(void *context, uint64_t duration_ns, double *value)
         }
         more = sampler_add(side->sampler, from, sampler_now());
     } while (more);
-    *value = sampler_finish(side->sampler);
+    *value = sampler_finish_mean(side->sampler);
     return 0;
 }
 

@@ -1,9 +1,9 @@
 /* rig - one node's engine driven by the calling thread, without agents, rings and sockets: what a
  * write costs where it is carried out.
  *
- * It does what the poll loop does with a batch of requests (prefetch buckets, prefetch records, write,
- * commit, take the answers, housekeeping with cleaner and reclamation), in sessions as agents have
- * them; the answers go to agents that are not there and are dropped. */
+ * It does what the poll loop does with a batch of requests (prefetch buckets, prefetch records,
+ * write, commit, take the answers, housekeeping with cleaner and reclamation), in sessions as
+ * agents have them; the answers go to agents that are not there and are dropped. */
 #ifndef DUNLIN_BENCH_RIG_H
 #define DUNLIN_BENCH_RIG_H
 
@@ -13,7 +13,7 @@
 
 #define RIG_BATCH_MAX 512u
 #define RIG_SESSIONS 8u /* per shard: their windows together hold the greatest batch */
-_Static_assert(RIG_SESSIONS * LIMIT_SESSION_WINDOW >= RIG_BATCH_MAX, "a batch fits the windows");
+_Static_assert(RIG_SESSIONS *LIMIT_SESSION_WINDOW >= RIG_BATCH_MAX, "a batch fits the windows");
 
 struct rig_shape {
     uint32_t key_count;

@@ -4,6 +4,7 @@
 #include "bench/daemon.h"
 #include "bench/dpdk_ring.h"
 #include "bench/lines.h"
+#include "bench/loop.h"
 #include "bench/own_ring.h"
 #include "bench/report.h"
 #include "engine/agent/dunlin.h"
@@ -21,6 +22,7 @@
 #define QUOTA_BYTES (UINT64_C(64) << 20)
 
 static const struct pairs_goal goal_round_trip = {PAIRS_AT_MOST, 1.3};
+static const struct pairs_goal goal_none = {PAIRS_NO_GOAL, 0};
 static const struct pairs_goal goal_stream = {PAIRS_AT_LEAST, 0.8};
 
 /* A daemon and a handle to it; frozen whenever its core is needed for something else. */
@@ -36,6 +38,7 @@ struct bench {
     struct own_ring *own;
     struct dpdk_ring *dpdk;
     struct duo lines_duo, own_duo, dpdk_duo;
+    struct loop loop;
     struct pinger pinger;
     uint64_t deadline_ns;
 };
@@ -118,11 +121,12 @@ static int run_sleepy_ping(struct bench *b, uint64_t budget_ns)
     double value;
     rc = measure_ping(p, budget_ns, &value);
     if (rc == 0) {
-        struct report_row *row = report_add(&b->report, "ping, node and agent may sleep", "ns",
-                                            value);
+        struct report_row *row =
+            report_add(&b->report, "dunlin_ping, node and agent may sleep", "ns", value);
         report_percentiles(row, &p->sampler->histogram, SAMPLER_SCALE);
-        report_note(row, "one at a time, as users run it: the node idles adaptively, the agent spins "
-                         "as libdunlin chooses");
+        report_note(row,
+                    "one at a time, as users run it: the node idles adaptively, the agent spins "
+                    "as libdunlin chooses");
     }
     pinger_close(p);
     return rc;
@@ -150,14 +154,33 @@ static int ask(struct bench *b, const struct question *q, uint64_t budget_ns)
     if (rc != 0)
         return rc;
     for (uint32_t i = 0; i < 2; i++) {
-        struct report_row *row = report_add_judged(&b->report, q->name, q->unit, against[i], q->goal,
-                                                   &judgements[i]);
+        const struct report_against to = {against[i], q->goal, judgements[i]};
+        struct report_row *row = report_add_judged(&b->report, q->name, q->unit, &to);
         if (q->sampler != NULL)
             report_percentiles(row, &q->sampler->histogram, SAMPLER_SCALE);
         if (i == 0)
             report_note(row, "%s", q->note);
     }
     return 0;
+}
+
+static int run_loop(struct bench *b, uint64_t budget_ns)
+{
+    int rc = loop_open(&b->loop, machine_cpu(NODE_CPU), PING_GROUP, b->report.machine.ticks_per_ns);
+    if (rc != 0)
+        return rc;
+    struct question question = {
+        .name = "agent ring round trip through the poll loop",
+        .unit = "ns",
+        .note = "RING_NOP, a real lcore that spins, an agent's rings without libdunlin",
+        .test = {loop_measure, &b->loop},
+        .baseline = duo_measure_round_trip,
+        .goal = goal_round_trip,
+        .sampler = b->loop.sampler,
+    };
+    rc = ask(b, &question, budget_ns);
+    loop_close(&b->loop);
+    return rc;
 }
 
 static int run_ping(struct bench *b, uint64_t budget_ns)
@@ -167,12 +190,13 @@ static int run_ping(struct bench *b, uint64_t budget_ns)
         return rc;
     daemon_freeze(&b->pinger.daemon);
     struct question question = {
-        .name = "round trip through the poll loop",
+        .name = "dunlin_ping, node spins",
         .unit = "ns",
-        .note = "dunlin_ping, RING_NOP through agent, ring and poll loop of a dunlind that spins",
+        .note = "RING_NOP through libdunlin, ring and poll loop of another process; no goal is set "
+                "for it",
         .test = {measure_ping_thawed, &b->pinger},
         .baseline = duo_measure_round_trip,
-        .goal = goal_round_trip,
+        .goal = goal_none,
         .sampler = b->pinger.sampler,
     };
     rc = ask(b, &question, budget_ns);
@@ -200,11 +224,13 @@ static int run_all(struct bench *b)
         .baseline = duo_measure_stream,
         .goal = goal_stream,
     };
-    int rc = ask(b, &round_trip, all_ns / 4);
+    int rc = ask(b, &round_trip, all_ns / 5);
+    if (rc == 0)
+        rc = run_loop(b, all_ns / 5);
     if (rc == 0)
         rc = ask(b, &stream, all_ns / 4);
     if (rc == 0)
-        rc = run_ping(b, all_ns / 3);
+        rc = run_ping(b, all_ns / 6);
     if (rc == 0)
         rc = run_sleepy_ping(b, min_u64(left_ns(b) / 2, NS_PER_S));
     return rc;

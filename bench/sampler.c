@@ -35,12 +35,37 @@ static int compare_ticks(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-double sampler_finish(struct sampler *s)
+/* Put the groups into the histogram.  Returns picoseconds per operation in a group's tick. */
+static double collect(struct sampler *s)
 {
     ASSERT(s->count > 0);
     double ps_per_tick = 1000.0 / s->ticks_per_ns / s->group;
     for (uint32_t i = 0; i < s->count; i++)
         histogram_add_many(&s->histogram, (uint64_t)(s->ticks[i] * ps_per_tick), s->group);
+    return ps_per_tick;
+}
+
+double sampler_finish_mean(struct sampler *s)
+{
+    double ps_per_tick = collect(s);
+    double limit = SAMPLER_INTERRUPTED_NS * s->ticks_per_ns;
+    double sum = 0, all = 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->count; i++) {
+        all += s->ticks[i];
+        if (s->ticks[i] <= limit) {
+            sum += s->ticks[i];
+            count++;
+        }
+    }
+    double mean = count != 0 ? sum / count : all / s->count;
+    return mean * ps_per_tick * SAMPLER_SCALE;
+}
+
+double sampler_finish(struct sampler *s)
+{
+    double ps_per_tick = collect(s);
     qsort(s->ticks, s->count, sizeof s->ticks[0], compare_ticks);
-    return s->ticks[s->count / 2] * ps_per_tick * SAMPLER_SCALE;
+    uint32_t median = s->ticks[s->count / 2];
+    return median * ps_per_tick * SAMPLER_SCALE;
 }

@@ -19,7 +19,7 @@
 
 #define SAMPLER_GROUPS_MAX 65536u
 #define SAMPLER_GROUPS_MIN 32u /* however long they take: a median of few says nothing */
-#define SAMPLER_SCALE 1e-3 /* picoseconds to nanoseconds */
+#define SAMPLER_SCALE 1e-3     /* picoseconds to nanoseconds */
 
 struct sampler {
     uint32_t group; /* operations per group */
@@ -55,5 +55,10 @@ static ALWAYS_INLINE bool sampler_add(struct sampler *s, uint64_t from, uint64_t
 
 /* Nanoseconds per operation of the median group. */
 double sampler_finish(struct sampler *s);
+
+/* Nanoseconds per operation, mean over all groups but those longer than SAMPLER_INTERRUPTED_NS: for
+ * costs that come in lumps and belong to the operation all the same (cleaning, freeing). */
+#define SAMPLER_INTERRUPTED_NS 1000000.0
+double sampler_finish_mean(struct sampler *s);
 
 #endif

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #define _LGPL_SOURCE 1
-#include <urcu/urcu-qsbr.h>
 #include <urcu/rculfhash.h>
+#include <urcu/urcu-qsbr.h>
 
 #define GROUP 64u
 
@@ -64,21 +64,21 @@ int store_log_measure(void *context, uint64_t duration_ns, double *value)
             log_one(s);
         more = sampler_add(s->sampler, from, sampler_now());
     } while (more);
-    *value = sampler_finish(s->sampler);
+    *value = sampler_finish_mean(s->sampler);
     return 0;
 }
 
 /* ---- table ----------------------------------------------------------------------------------- */
 
 struct store_table_node {
-    struct cds_lfht_node link;
+    struct cds_lfht_node link; /* first: a link is its node */
     char key[KEYS_LENGTH];
     uint8_t value[KEYS_VALUE_BYTES];
 };
 
 static int match(struct cds_lfht_node *link, const void *key)
 {
-    const struct store_table_node *n = caa_container_of(link, struct store_table_node, link);
+    const struct store_table_node *n = (const struct store_table_node *)link;
     return memcmp(n->key, key, KEYS_LENGTH) == 0;
 }
 
@@ -99,12 +99,12 @@ static ALWAYS_INLINE int table_one(struct store_table *s, uint32_t number)
     keys_text(number, n->key);
     memset(n->value, (int)number, sizeof n->value);
     urcu_qsbr_read_lock();
-    struct cds_lfht_node *old = cds_lfht_add_replace(
-        s->hash_table, hash_key(n->key, KEYS_LENGTH), match, n->key, &n->link);
+    struct cds_lfht_node *old =
+        cds_lfht_add_replace(s->hash_table, hash_key(n->key, KEYS_LENGTH), match, n->key, &n->link);
     urcu_qsbr_read_unlock();
     if (old == NULL)
         return 0;
-    s->retired[s->retired_count++] = caa_container_of(old, struct store_table_node, link);
+    s->retired[s->retired_count++] = (struct store_table_node *)old;
     if (s->retired_count == STORE_TABLE_RETIRED)
         free_retired(s);
     return 0;
@@ -136,7 +136,7 @@ void store_table_close(struct store_table *s)
         struct store_table_node *n;
         cds_lfht_first(s->hash_table, &iter);
         while (cds_lfht_iter_get_node(&iter) != NULL) {
-            n = caa_container_of(cds_lfht_iter_get_node(&iter), struct store_table_node, link);
+            n = (struct store_table_node *)cds_lfht_iter_get_node(&iter);
             cds_lfht_next(s->hash_table, &iter);
             if (cds_lfht_del(s->hash_table, &n->link) == 0)
                 s->retired[s->retired_count++] = n;
@@ -166,6 +166,6 @@ int store_table_measure(void *context, uint64_t duration_ns, double *value)
         }
         more = sampler_add(s->sampler, from, sampler_now());
     } while (more);
-    *value = sampler_finish(s->sampler);
+    *value = sampler_finish_mean(s->sampler);
     return 0;
 }

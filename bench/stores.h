@@ -1,9 +1,10 @@
-/* stores - baselines of the append bench: what else one could do with a key and a value on one core.
+/* stores - baselines of the append bench: what else one could do with a key and a value on one
+ * core.
  *
  * log     header, key and value copied and summed (crc32c) into a circle of memory of a log's size:
  *         the least that a logged record costs
- * table   liburcu's cds_lfht_add_replace of a node that malloc gave; the replaced nodes are freed in
- *         batches after a grace period */
+ * table   liburcu's cds_lfht_add_replace of a node that malloc gave; the replaced nodes are freed
+ * in batches after a grace period */
 #ifndef DUNLIN_BENCH_STORES_H
 #define DUNLIN_BENCH_STORES_H
 
@@ -35,7 +36,8 @@ struct store_table {
     struct sampler *sampler;
 };
 
-/* The calling thread is registered with QSBR until store_table_close, and is the one that measures. */
+/* The calling thread is registered with QSBR until store_table_close, and is the one that measures.
+ */
 MUST_USE int store_table_open(struct store_table *s, uint32_t key_count, double ticks_per_ns);
 void store_table_close(struct store_table *s);
 int store_table_measure(void *context, uint64_t duration_ns, double *value);

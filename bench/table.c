@@ -2,13 +2,13 @@
 
 #include "engine/hash.h"
 
-#include <stdio.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #define _LGPL_SOURCE 1
-#include <urcu/urcu-qsbr.h>
 #include <urcu/rculfhash.h>
+#include <urcu/urcu-qsbr.h>
 
 #define GROUP 16u
 #define HUGE_PAGE (UINT64_C(1) << 21)
@@ -18,7 +18,7 @@
 #endif
 
 struct node {
-    struct cds_lfht_node link;
+    struct cds_lfht_node link; /* first: a link is its node */
     char key[KEYS_LENGTH];
     uint8_t value[KEYS_VALUE_BYTES];
 };
@@ -30,7 +30,7 @@ static struct node *node_at(const struct table *t, uint64_t number)
 
 static int match(struct cds_lfht_node *link, const void *key)
 {
-    const struct node *n = caa_container_of(link, struct node, link);
+    const struct node *n = (const struct node *)link;
     return memcmp(n->key, key, KEYS_LENGTH) == 0;
 }
 
@@ -45,7 +45,8 @@ static void collapse_anonymous(void)
         uint64_t from, to;
         char mode[8];
         unsigned long long inode;
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %llu", &from, &to, mode, &inode) == 4 &&
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %llu", &from, &to, mode, &inode) ==
+                4 &&
             inode == 0 && strcmp(mode, "rw-p") == 0 && to - from >= HUGE_PAGE &&
             strchr(line, '[') == NULL) {
             from = align_up(from, HUGE_PAGE);
@@ -118,7 +119,7 @@ static ALWAYS_INLINE int look_up(struct table *t, uint64_t *buffer)
     struct cds_lfht_node *link = cds_lfht_iter_get_node(&iter);
     if (UNLIKELY(link == NULL))
         return -ENOENT;
-    memcpy(buffer, caa_container_of(link, struct node, link)->value, KEYS_VALUE_BYTES);
+    memcpy(buffer, ((const struct node *)link)->value, KEYS_VALUE_BYTES);
     urcu_qsbr_read_unlock();
     __asm__ volatile("" : : "r"(buffer) : "memory");
     return 0;

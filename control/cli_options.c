@@ -30,14 +30,14 @@ int cli_fail(int exit_code, const char *format, ...)
     va_list arguments;
     (void)fputs("dunlin: ", stderr);
     va_start(arguments, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is two lines above */
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
     (void)fputc('\n', stderr);
     return exit_code;
 }
 
-/* ---- which option belongs where
- * ----------------------------------------------------------------------- */
+/* ---- which option belongs where -------------------------------------------------------------- */
 
 enum option {
     OPTION_SOCKET,
@@ -110,8 +110,7 @@ static const struct {
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* ---- parsing
- * ------------------------------------------------------------------------------------------ */
+/* ---- parsing --------------------------------------------------------------------------------- */
 
 struct parse {
     struct cli *c;
@@ -186,7 +185,7 @@ static int take_option(struct parse *p)
             value = *p->arguments++;
         }
         p->given |= BIT(options[i].option);
-        return apply(p->c, options[i].option, options[i].name, value);
+        return apply(p->c, options[i].option, options[i].name, value != NULL ? value : "");
     }
     return cli_fail(CLI_USAGE, "unknown option %s; see dunlin --help", argument);
 }

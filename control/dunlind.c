@@ -317,8 +317,8 @@ static int arguments_read(int argc, char **argv, struct arguments *a)
     return -1;
 }
 
-/* In a build with known bugs, the one that DUNLIN_PLANT names is switched on; elsewhere naming one is
- * an error, so that nobody takes a sound build for a planted one. */
+/* In a build with known bugs, the one that DUNLIN_PLANT names is switched on; elsewhere naming one
+ * is an error, so that nobody takes a sound build for a planted one. */
 static int plant_from_environment(void)
 {
     const char *name = getenv("DUNLIN_PLANT");

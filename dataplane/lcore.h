@@ -41,6 +41,7 @@ struct lcore_ticks {
     uint64_t lease, view;
     uint64_t cool;           /* a ring without requests for so long is not polled each pass */
     uint64_t pause, yield;   /* idle: this long with pause, that long with yield, then blocked */
+    uint64_t stuck;          /* requests wait and none could be taken for so long: blocked, too */
     uint64_t sweep;          /* between visits to every ring */
     uint64_t sweep_sessions; /* between looks at sessions */
 };

@@ -79,6 +79,7 @@ static struct lcore_ticks ticks_of(const struct node *n)
         .cool = clock_ns_to_ticks(200 * US, rate),
         .pause = clock_ns_to_ticks(5 * US, rate),
         .yield = clock_ns_to_ticks(20 * US, rate),
+        .stuck = clock_ns_to_ticks(NS_PER_MS, rate),
         .sweep = clock_ns_to_ticks(50 * NS_PER_MS, rate),
         .sweep_sessions = clock_ns_to_ticks(10 * NS_PER_MS, rate),
     };

@@ -6,7 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* With housekeeping to do, blocked no longer than this. */
+/* With housekeeping to do, or an agent that takes no answers, blocked no longer than this. */
 #define SLEEP_ACTIVE_MS 1
 
 static void state_store(struct agent *a, uint32_t lcore, uint32_t state)
@@ -141,8 +141,13 @@ static int sleep_ms(const struct lcore *l)
 static void block(struct lcore *l)
 {
     cool_older_than(l, 0);
-    if (l->hot_count != 0)
+    /* Why not for ever: a ring stays hot while its agent takes no completions, perhaps because it is
+     * dead, and nobody tells us when it does; so it is looked at now and then. */
+    bool stuck = l->hot_count != 0;
+    if (stuck && l->now - l->ticks_busy < l->ticks.stuck) {
+        (void)sched_yield();
         return;
+    }
     atomic_store_explicit(&l->shared->sleeping, 1, memory_order_relaxed);
     /* pairs with the agent's fetch_or on its doorbell bit in front of its look at sleeping */
     atomic_thread_fence(memory_order_seq_cst);
@@ -150,7 +155,8 @@ static void block(struct lcore *l)
         counter_add(l->counters, COUNTER_SLEEPS, 1);
         qsbr_offline();
         struct epoll_event events[16];
-        (void)epoll_wait(l->node->sleep_fds[l->number], events, 16, sleep_ms(l));
+        (void)epoll_wait(l->node->sleep_fds[l->number], events, 16,
+                         stuck ? SLEEP_ACTIVE_MS : sleep_ms(l));
         qsbr_online();
     }
     atomic_store_explicit(&l->shared->sleeping, 0, memory_order_relaxed);
@@ -159,7 +165,9 @@ static void block(struct lcore *l)
 void poll_idle(struct lcore *l)
 {
     uint64_t idle = l->now - l->ticks_busy;
-    if (l->node->config.spin || idle < l->ticks.pause)
+    if (l->node->config.spin)
+        return; /* Why no pause: who asked for it pays a core for tens of nanoseconds. */
+    if (idle < l->ticks.pause)
         cpu_relax();
     else if (idle < l->ticks.yield)
         (void)sched_yield();

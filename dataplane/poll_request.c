@@ -32,8 +32,9 @@ static void judge(struct lcore *l, struct lcore_request *q, const uint8_t *messa
         q->status = RING_INPUT;
         return;
     }
-    memcpy(&q->copy, message, sizeof q->copy);
     q->copy.head = q->head; /* the one that was judged by ring_peek */
+    memcpy((uint8_t *)&q->copy + sizeof q->head, message + sizeof q->head,
+           sizeof q->copy - sizeof q->head);
     struct request_scope scope = scope_of(l, q->agent, q->copy.space);
     q->status = request_check(&q->head, &q->copy, &scope);
     if (q->status != RING_OK || q->copy.head.operation == RING_NOP)
@@ -49,7 +50,7 @@ static void judge(struct lcore *l, struct lcore_request *q, const uint8_t *messa
         return;
     }
     q->shard = space->shards[q->copy.shard];
-    shard_prefetch(q->shard, q->hash);
+    shard_prefetch_self(q->shard);
 }
 
 /* Take messages of one agent into the batch.  Returns false if its ring is broken. */
@@ -90,15 +91,17 @@ static void gather(struct lcore *l)
 {
     l->request_count = 0;
     uint32_t hot = l->hot_count;
+    uint32_t next = l->hot_next < hot ? l->hot_next : 0;
+    l->hot_next = next + 1;
     for (uint32_t i = 0; i < hot && l->request_count < LIMIT_BATCH; i++) {
-        struct agent *a = lcore_agent(l, l->hot[(l->hot_next + i) % hot]);
+        struct agent *a = lcore_agent(l, l->hot[next]);
+        next = next + 1 < hot ? next + 1 : 0;
         /* relaxed: set by this lcore or its SIGBUS handler */
         if (a == NULL || atomic_load_explicit(&a->fault, memory_order_relaxed) != AGENT_FAULT_NONE)
             continue;
         if (!gather_agent(l, a))
             lcore_fault(l, a, AGENT_FAULT_RING);
     }
-    l->hot_next++;
 }
 
 static struct shard_origin origin_of(const struct lcore *l, const struct lcore_request *q)
@@ -148,6 +151,8 @@ static int execute(struct lcore *l, const struct lcore_request *q)
             session_find(&q->shard->sessions, q->key) == SESSION_NONE)
             return RING_FATE_UNKNOWN;
         return shard_session_open(q->shard, &origin, q->key, q->agent->uid, l->clock_ns);
+    case RING_SESSION_CLOSE:
+        return shard_session_close(q->shard, &origin, q->key, q->agent->uid, l->clock_ns);
     case RING_GET: {
         struct shard_read read = {
             .origin = origin,
@@ -214,16 +219,34 @@ static void execute_at(struct lcore *l, uint32_t i)
         lcore_mark_dirty(l, q->shard);
 }
 
-uint32_t poll_requests(struct lcore *l)
+/* Why in stages: each leads to what the next one fetches, and the misses of all requests overlap. */
+static void prefetch(struct lcore *l)
 {
-    gather(l);
-    l->now = clock_ticks(l->node->clock_kind);
-    if (l->request_count == 0)
-        return 0;
+    uint32_t keyed = 0;
+    for (uint32_t i = 0; i < l->request_count; i++) {
+        const struct lcore_request *q = &l->requests[i];
+        if (q->shard == NULL)
+            continue;
+        shard_prefetch(q->shard, q->hash);
+        shard_prefetch_session(q->shard, q->copy.session_slot, q->copy.sequence);
+        keyed++;
+    }
+    if (keyed == 0)
+        return;
     l->clock_ns = clock_realtime_ns();
     for (uint32_t i = 0; i < l->request_count; i++)
         if (l->requests[i].shard != NULL)
             shard_prefetch_record(l->requests[i].shard, l->requests[i].hash);
+}
+
+uint32_t poll_requests(struct lcore *l)
+{
+    gather(l);
+    /* Why early suffices: leases and grants count from it, so it makes them only shorter. */
+    l->now = clock_ticks_early(l->node->clock_kind);
+    if (l->request_count == 0)
+        return 0;
+    prefetch(l);
     for (uint32_t i = 0; i < l->request_count; i++)
         execute_at(l, i);
     for (uint32_t i = 0; i < l->request_count; i++)

@@ -34,6 +34,7 @@ static bool shape_is_known(const struct ring_request *r)
 {
     switch (r->head.operation) {
     case RING_SESSION_OPEN:
+    case RING_SESSION_CLOSE:
         return r->key_length == SESSION_ID_BYTES && r->value_length == 0;
     case RING_PUT:
     case RING_GET:
@@ -72,7 +73,7 @@ enum ring_status request_check_key(const struct ring_request *r, const void *key
                                    const struct request_scope *scope, uint64_t *hash)
 {
     *hash = hash_key(key, r->key_length);
-    if (r->head.operation == RING_SESSION_OPEN)
+    if (r->head.operation == RING_SESSION_OPEN || r->head.operation == RING_SESSION_CLOSE)
         return RING_OK;
     uint32_t shard = hash_shard(key, r->key_length, *hash, scope->partition_prefix,
                                 scope->geometry->shard_count);

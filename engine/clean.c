@@ -19,12 +19,24 @@ int clean_reference(struct shard *s, uint64_t offset, struct index_place *place,
 {
     const struct record *r = (const void *)(s->arena + offset);
     *reference = NULL;
-    int error = index_find(&s->index, r->hash, record_key(r), r->key_length, place);
+    /* Why so first: most records are dead or in a slot, which takes no look at the key's newest one. */
+    int error = index_find_offset(&s->index, r->hash, offset, place);
+    if (error != 0)
+        return error;
+    if (place->value != 0) {
+        *reference = place->slot;
+        return 0;
+    }
+    /* Why that suffices: links lead only from pending versions to older ones; commit cuts them. */
+    if (s->log.lsn_end == s->lsn_committed)
+        return 0;
+    error = index_find(&s->index, r->hash, record_key(r), r->key_length, place);
     if (error != 0 || place->value == 0)
         return error;
     _Atomic uint64_t *at = place->slot;
     uint64_t to = layout_slot_offset(place->value);
-    for (unsigned i = 0; i < LIMIT_VERSION_WALK; i++) {
+    /* Why so far: each pending version is on the list of pending operations. */
+    for (unsigned i = 0; i <= LIMIT_PENDING; i++) {
         if (to == offset) {
             *reference = at;
             return 0;
@@ -68,9 +80,10 @@ static int clean_keyed(struct shard *s, const struct record *r, uint64_t offset)
     if (r->kind == RECORD_TOMBSTONE && in_slot) {
         uint64_t horizon =
             atomic_load_explicit(&s->board->lsn_tombstone_horizon, memory_order_relaxed);
-        /* release: the horizon is there before the slot is empty */
-        atomic_store_explicit(&s->board->lsn_tombstone_horizon, max_u64(horizon, r->lsn),
-                              memory_order_release);
+        /* Why its end: a reader at the LSN where it begins still sees the version before it.
+         * release: the horizon is there before the slot is empty */
+        atomic_store_explicit(&s->board->lsn_tombstone_horizon,
+                              max_u64(horizon, r->lsn + record_size(r)), memory_order_release);
         shard_live_sub(s, offset, record_size(r));
         index_erase(&s->index, &place);
         return 0;
@@ -151,6 +164,34 @@ static bool victim_choose(struct shard *s)
     return c->cleaning;
 }
 
+/* Records whose buckets are on their way while one is looked at. */
+#define CLEAN_AHEAD 12u
+
+struct lookahead {
+    uint32_t position; /* in the victim */
+    uint32_t records;  /* in front of the cleaner */
+};
+
+static uint64_t bytes_of(const struct record *r)
+{
+    return r->kind == RECORD_PAD ? pad_bytes(r) : record_size(r);
+}
+
+/* Why: nearly every bucket is a miss, and one record's has nothing to do with the next one's. */
+static void look_ahead(const struct shard *s, struct lookahead *ahead)
+{
+    const uint8_t *base =
+        s->arena + ((uint64_t)s->cleaner.victim << s->geometry.segment_shift);
+    uint32_t segment = 1u << s->geometry.segment_shift;
+    for (; ahead->records < CLEAN_AHEAD && ahead->position < segment; ahead->records++) {
+        const struct record *r = (const void *)(base + ahead->position);
+        if (r->kind == RECORD_DATA || r->kind == RECORD_TOMBSTONE)
+            index_prefetch(&s->index, r->hash);
+        ahead->position += (uint32_t)bytes_of(r);
+    }
+    ahead->records -= ahead->records != 0;
+}
+
 bool clean_step(struct shard *s, uint64_t budget, const struct reclaim_now *now)
 {
     struct cleaner *c = &s->cleaner;
@@ -158,9 +199,11 @@ bool clean_step(struct shard *s, uint64_t budget, const struct reclaim_now *now)
     if (!victim_choose(s))
         return false;
     uint64_t start = (uint64_t)c->victim << s->geometry.segment_shift;
+    struct lookahead ahead = {.position = c->position};
     while (c->position < segment && !victim_is_dead(s)) {
         const struct record *r = victim_record(s);
-        uint64_t size = r->kind == RECORD_PAD ? pad_bytes(r) : record_size(r);
+        uint64_t size = bytes_of(r);
+        look_ahead(s, &ahead);
         ASSERT(size != 0 && size <= segment - c->position);
         if (budget == 0)
             return true;

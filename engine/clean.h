@@ -3,7 +3,7 @@
  * Pure; a part of shard.h.  Oldest segment first: live records are copied forward to a base segment
  * (they keep their LSN), the slot or the link of the next newer version swings to the copy, and the
  * segment is retired.  A segment without live bytes is retired unread.  The newest version at or below
- * the commit LSN is never dropped; a tombstone is, after its LSN went into the tombstone horizon.
+ * the commit LSN is never dropped; a tombstone is, after its end went into the tombstone horizon.
  * Source: Rosenblum and Ousterhout, "The Design and Implementation of a Log-Structured File System"
  * (1992), section 3, with first-in first-out choice of victims. */
 #ifndef DUNLIN_ENGINE_CLEAN_H

@@ -38,6 +38,13 @@ static ALWAYS_INLINE uint64_t clock_ticks(enum clock_kind kind)
     return LIKELY(kind == CLOCK_KIND_TSC) ? clock_tsc_ordered() : clock_boottime_ns();
 }
 
+/* As clock_ticks, or a little earlier: it may be read while loads in front of it are still on their way.
+ * For what counts from a reading, where an early one only errs to the safe side. */
+static ALWAYS_INLINE uint64_t clock_ticks_early(enum clock_kind kind)
+{
+    return LIKELY(kind == CLOCK_KIND_TSC) ? __builtin_ia32_rdtsc() : clock_boottime_ns();
+}
+
 __extension__ typedef unsigned __int128 clock_wide;
 
 /* Ticks to nanoseconds and back; ticks_per_s is at most 2^36, so the product needs 128 bits. */

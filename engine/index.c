@@ -110,7 +110,7 @@ void index_prefetch(const struct index *x, uint32_t hash)
     PREFETCH_WRITE(bucket_at(x, t, bucket_number(t, hash)));
 }
 
-void index_prefetch_record(const struct index *x, uint32_t hash)
+uint64_t index_prefetch_record(const struct index *x, uint32_t hash)
 {
     const struct index_table *t = table_for(x, hash);
     const struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
@@ -119,9 +119,10 @@ void index_prefetch_record(const struct index *x, uint32_t hash)
         if (layout_slot_matches(slot, hash)) {
             PREFETCH(x->arena + layout_slot_offset(slot));
             PREFETCH(x->arena + layout_slot_offset(slot) + CACHE_LINE);
-            return;
+            return layout_slot_offset(slot);
         }
     }
+    return 0;
 }
 
 /* An overflow bucket at the end of a chain.  Returns 0, -EAGAIN or -ENOSPC. */

@@ -50,8 +50,8 @@ MUST_USE int index_init(struct index *x, struct layout_board *board, struct fram
                         struct reclaim *reclaim, uint8_t *arena);
 
 void index_prefetch(const struct index *x, uint32_t hash);
-/* Second stage: the record behind the first slot that matches. */
-void index_prefetch_record(const struct index *x, uint32_t hash);
+/* Second stage: the record behind the first slot that matches.  Returns its offset, 0: there is none. */
+uint64_t index_prefetch_record(const struct index *x, uint32_t hash);
 
 /* Find the key, moving its bucket first if it has to.  Returns 0 (place->value 0 if absent), or
  *   -EAGAIN  a page of the growing table has no memory yet: call again in a later pass. */

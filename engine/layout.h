@@ -203,7 +203,7 @@ struct layout_board {
     _Atomic uint64_t key_count;
     /* changes seldom */
     alignas(CACHE_LINE) _Atomic uint64_t reclaim_count;
-    _Atomic uint64_t lsn_tombstone_horizon; /* a miss at or below an older LSN is "compacted" */
+    _Atomic uint64_t lsn_tombstone_horizon; /* a miss at an LSN below it is "compacted" */
     _Atomic uint64_t lease_generation;      /* own generation; equal to the cell's while it holds */
     _Atomic uint64_t index_root;
     _Atomic uint64_t epoch;

@@ -64,6 +64,7 @@ static void unmap(uint8_t *base, uint64_t bytes, bool in_reserved_range)
     ASSERT(at == base);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what mmap takes, and a name and a seal */
 int memory_create(struct memory *m, const char *name, uint64_t bytes, enum memory_seal seal,
                   bool populate, void *fixed_address)
 {
@@ -131,6 +132,7 @@ void memory_unreserve(uint8_t *base, uint64_t bytes)
         (void)munmap(base, align_up(bytes, PAGE));
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what mmap takes, and a name and a seal */
 int memory_map(uint8_t **base, int fd, uint64_t bytes, enum memory_seal seal, bool writable,
                void *fixed_address)
 {

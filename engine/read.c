@@ -207,10 +207,9 @@ static ALWAYS_INLINE uint64_t slot_next(const struct layout_bucket *b, uint32_t 
     return 0;
 }
 
-int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
-              struct read_found *found)
+static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *s,
+                                 const struct read_key *k, struct table t, struct read_found *found)
 {
-    struct table t = table_now(s, p->board);
     uint32_t hash = (uint32_t)k->hash;
     int error = 0;
     const struct layout_bucket *b = bucket_at(p, s, &t, hash & ((1u << t.bits) - 1), &error);
@@ -245,6 +244,18 @@ int read_find(struct read_point *p, const struct read_space *s, const struct rea
         meta = load_acquire(&b->meta);
     }
     return -EAGAIN;
+}
+
+int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
+              struct read_found *found)
+{
+    struct table t = table_now(s, p->board);
+    int result = find_in(p, s, k, t, found);
+    /* Why: no stamp covers the page arrays, and the growth after next uses ours for another table.  The
+     * pages' numbers were loaded with acquire, so one of another table comes with a newer root; roots
+     * never come back, since tables only grow. */
+    struct table now = table_now(s, p->board);
+    return LIKELY(now.bits == t.bits) ? result : -EAGAIN;
 }
 
 /* ---- batches ---------------------------------------------------------------------------------------- */
@@ -320,15 +331,26 @@ bool read_validate(const struct read_point *p, const struct read_space *s, bool 
     return !missed || load_acquire(&p->board->lsn_tombstone_horizon) <= p->lsn;
 }
 
-bool read_lease(const struct read_point *p, const struct read_space *s)
+uint64_t read_lease_deadline(const struct read_point *p, const struct read_space *s)
 {
     const struct layout_lease *cell = lease_of(s, p->board);
     /* R7: acquire, pairs with the lcore's release of the deadline after the generation */
     uint64_t deadline = load_acquire(&cell->ticks_deadline);
     if (load_acquire(&cell->generation) != p->lease_generation ||
         load_acquire(&p->board->lease_generation) != p->lease_generation)
-        return false;
+        return 0;
+    return deadline;
+}
+
+bool read_lease_holds(const struct read_space *s, uint64_t deadline)
+{
     return clock_ticks((enum clock_kind)s->node->clock_kind) < deadline;
+}
+
+bool read_lease(const struct read_point *p, const struct read_space *s)
+{
+    uint64_t deadline = read_lease_deadline(p, s);
+    return deadline != 0 && read_lease_holds(s, deadline);
 }
 
 uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks)

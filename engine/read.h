@@ -85,6 +85,11 @@ MUST_USE bool read_validate(const struct read_point *p, const struct read_space 
  * kind is the node's clock kind if the handle may use it, judged at attach. */
 MUST_USE bool read_lease(const struct read_point *p, const struct read_space *s);
 
+/* Its halves, for a batch over several shards: the deadline of the lease that covers the answer, 0 if
+ * none does; and, once all of them are loaded, whether the smallest is still ahead. */
+MUST_USE uint64_t read_lease_deadline(const struct read_point *p, const struct read_space *s);
+MUST_USE bool read_lease_holds(const struct read_space *s, uint64_t deadline);
+
 /* Age of a local read in ns: since this node was last sure.  ticks is a reading of the clock. */
 uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks);
 

@@ -1,15 +1,15 @@
 /* ring - one direction of messages between an agent and an lcore, in memory both can write.
  *
- * A single-producer, single-consumer ring of messages in 64-byte cells.  A message's first word says
- * that it is there (its length is not 0), so that one cache line carries a small message: the
+ * A single-producer, single-consumer ring of messages in 64-byte cells.  A message's first word
+ * says that it is there (its length is not 0), so that one cache line carries a small message: the
  * consumer polls the word itself, not a position elsewhere.  Before the producer commits a message
  * it clears the first word behind it, so what an earlier lap left is never read as a message.
  * Claim space, build in place, commit (Aeron's tryClaim).
  *
- * Trust: each side keeps its own position and the geometry in private memory (struct ring) and reads
- * of the shared memory only first words, the payload, and the other side's position, all of which
- * may hold anything at any time: a wrong one is -EPROTO, for which the daemon detaches the agent.
- * The consumer gets a pointer; it copies what it must judge, once, and then judges the copy.
+ * Trust: each side keeps its own position and the geometry in private memory (struct ring) and
+ * reads of the shared memory only first words, the payload, and the other side's position, all of
+ * which may hold anything at any time: a wrong one is -EPROTO, for which the daemon detaches the
+ * agent. The consumer gets a pointer; it copies what it must judge, once, and then judges the copy.
  *
  * Memory order: A1 commit (release) synchronises with A2 peek (acquire): the message is whole.
  *               B1 consume (release) synchronises with B2 claim (acquire): the cells are free. */
@@ -19,7 +19,10 @@
 #include "engine/base.h"
 #include "engine/layout.h"
 
-/* ---- messages --------------------------------------------------------------------------------- */
+#include <string.h>
+
+/* ---- messages ---------------------------------------------------------------------------------
+ */
 
 enum ring_operation {
     RING_NOP = 1,          /* answered in order; measures the ring, proves the daemon lives */
@@ -27,18 +30,20 @@ enum ring_operation {
     RING_PUT = 3,
     RING_DELETE = 4,
     RING_GET = 5, /* linearizable, by the owner of the shard */
+    RING_SESSION_CLOSE =
+        6, /* key: as OPEN; its owner will never ask again what became of a write */
     RING_OPERATION_COUNT
 };
 
 enum ring_status {
     RING_OK = 0,
     RING_NOT_FOUND = 1,
-    RING_CONDITION = 2,    /* compare failed; lsn: version that stands there, 0 none */
-    RING_UNAVAILABLE = 3,  /* no lease, no quorum, or the space does not exist here */
-    RING_ACCESS = 4,       /* refused by the space's access list */
-    RING_QUOTA = 5,        /* the shard is full of live data */
-    RING_INPUT = 6,        /* malformed: lengths, shard, operation */
-    RING_TOO_LARGE = 7,    /* key or value above the limit, or the buffer for the answer too small */
+    RING_CONDITION = 2,   /* compare failed; lsn: version that stands there, 0 none */
+    RING_UNAVAILABLE = 3, /* no lease, no quorum, or the space does not exist here */
+    RING_ACCESS = 4,      /* refused by the space's access list */
+    RING_QUOTA = 5,       /* the shard is full of live data */
+    RING_INPUT = 6,       /* malformed: lengths, shard, operation */
+    RING_TOO_LARGE = 7,   /* key or value above the limit, or the buffer for the answer too small */
     RING_FATE_UNKNOWN = 8, /* session unknown or forgotten: not applied now; if it was sent before,
                               nobody knows whether it was applied then */
     RING_SESSION_LIMIT = 9,
@@ -46,8 +51,8 @@ enum ring_status {
     RING_STATUS_COUNT
 };
 
-#define RING_FLAG_COMPARE 0x0001u /* PUT, DELETE: only if the newest version is expected_lsn */
-#define RING_FLAG_BULK 0x0002u    /* value lies (GET: is wanted) in the bulk buffer */
+#define RING_FLAG_COMPARE 0x0001u  /* PUT, DELETE: only if the newest version is expected_lsn */
+#define RING_FLAG_BULK 0x0002u     /* value lies (GET: is wanted) in the bulk buffer */
 #define RING_FLAG_EXISTING 0x0004u /* SESSION_OPEN: FATE_UNKNOWN rather than open a new one */
 
 #define RING_CELL 64u
@@ -61,8 +66,8 @@ struct ring_head {
 };
 _Static_assert(sizeof(struct ring_head) == 8, "one word");
 
-/* Agent to lcore.  Payload: extensions, key, value (unless BULK), each with zeros up to 8 bytes as in
- * a record, so that the lcore copies and sums them in whole words: ring_request_bytes. */
+/* Agent to lcore.  Payload: extensions, key, value (unless BULK), each with zeros up to 8 bytes as
+ * in a record, so that the lcore copies and sums them in whole words: ring_request_bytes. */
 struct ring_request {
     struct ring_head head;
     uint16_t space;
@@ -103,11 +108,13 @@ struct ring_completion {
 };
 _Static_assert(sizeof(struct ring_completion) == 64, "one cell");
 
-/* ---- shared memory of one agent ---------------------------------------------------------------- */
+/* ---- shared memory of one agent ----------------------------------------------------------------
+ */
 
 /* Control words of one ring, each line with one writer. */
 struct ring_shared {
-    alignas(CACHE_LINE) _Atomic uint64_t consumed; /* consumer: position up to which cells are free */
+    alignas(
+        CACHE_LINE) _Atomic uint64_t consumed; /* consumer: position up to which cells are free */
     /* request ring, lcore: who must be woken; see RING_CONSUMER_* */
     alignas(CACHE_LINE) _Atomic uint32_t consumer_state;
     /* completion ring, agent: 1 while it sleeps on wake; the lcore adds 1 to wake and wakes it */
@@ -142,7 +149,8 @@ struct ring_file {
 };
 _Static_assert(sizeof(struct ring_file) <= PAGE, "the header is one page");
 
-/* Places in an agent file, from its geometry.  Each pair: two control pages, request, completion. */
+/* Places in an agent file, from its geometry.  Each pair: two control pages, request, completion.
+ */
 static inline uint64_t ring_file_shared(const struct ring_file *f, uint32_t lcore, bool completion)
 {
     uint64_t pair = 2 * (uint64_t)PAGE + f->request_bytes + f->completion_bytes;
@@ -162,7 +170,8 @@ static inline uint64_t ring_file_bytes(const struct ring_file *f)
     return align_up(ring_file_bulk(f) + f->bulk_bytes, PAGE);
 }
 
-/* ---- one side of a ring -------------------------------------------------------------------------- */
+/* ---- one side of a ring
+ * -------------------------------------------------------------------------- */
 
 struct ring {
     uint8_t *data;
@@ -186,22 +195,113 @@ static inline uint64_t ring_message_max(const struct ring *r)
  *   -EAGAIN    full: try again when the other side has consumed
  *   -EMSGSIZE  longer than ring_message_max: use the bulk buffer
  *   -EPROTO    the consumer's position is impossible: stop using this ring. */
-MUST_USE int ring_claim(struct ring *r, uint64_t length, void **message);
+MUST_USE static ALWAYS_INLINE int ring_claim(struct ring *r, uint64_t length, void **message);
 
 /* Producer: 1 if a message of this length can be claimed now, 0 if not, -EPROTO as above. */
-MUST_USE int ring_has_room(struct ring *r, uint64_t length);
+MUST_USE static ALWAYS_INLINE int ring_has_room(struct ring *r, uint64_t length);
 
 /* Producer: publish the claimed message; everything but its first word is already written. */
-void ring_commit(struct ring *r, void *message, struct ring_head head);
+static ALWAYS_INLINE void ring_commit(struct ring *r, void *message, struct ring_head head);
 
 /* Consumer: 1 and the next message with a copy of its head, 0 when there is none, or
  *   -EPROTO    the head is impossible: stop using this ring.
  * The message stays until ring_consume. */
-MUST_USE int ring_peek(struct ring *r, void **message, struct ring_head *head);
+MUST_USE static ALWAYS_INLINE int ring_peek(struct ring *r, void **message, struct ring_head *head);
 
-/* Consumer: pass over the message that ring_peek gave, then (ring_publish) let the producer have the
- * cells of all passed messages; once per batch. */
-void ring_consume(struct ring *r, const struct ring_head *head);
-void ring_publish(struct ring *r);
+/* Consumer: pass over the message that ring_peek gave, then (ring_publish) let the producer have
+ * the cells of all passed messages; once per batch. */
+static ALWAYS_INLINE void ring_consume(struct ring *r, const struct ring_head *head);
+static ALWAYS_INLINE void ring_publish(struct ring *r);
+
+/* ---- inside -------------------------------------------------------------------------------------
+ */
+
+/* Why inline: a message is a handful of loads and stores, of which a call would be half. */
+
+static ALWAYS_INLINE _Atomic uint64_t *ring_first_word(const struct ring *r, uint64_t position)
+{
+    return (_Atomic uint64_t *)(void *)(r->data + (position & (r->bytes - 1)));
+}
+
+static ALWAYS_INLINE uint64_t ring_to_end(const struct ring *r)
+{
+    return r->bytes - (r->position & (r->bytes - 1));
+}
+
+/* Whether cells bytes fit here, as far as is known, without filler.  One cell beyond the message
+ * must be free too: its first word gets cleared. */
+static ALWAYS_INLINE bool ring_fits(const struct ring *r, uint64_t cells)
+{
+    return r->position + cells + RING_CELL - r->seen <= r->bytes && cells <= ring_to_end(r);
+}
+
+/* The rest of ring_has_room and ring_claim: the other side's position is loaded anew, filler
+ * written; of ring_peek: filler passed over, and everything impossible. */
+MUST_USE int ring_has_room_slowly(struct ring *r, uint64_t length);
+MUST_USE int ring_claim_slowly(struct ring *r, uint64_t length, void **message);
+MUST_USE int ring_peek_slowly(struct ring *r, void **message, struct ring_head *head);
+
+static ALWAYS_INLINE int ring_has_room(struct ring *r, uint64_t length)
+{
+    return LIKELY(ring_fits(r, align_up(length, RING_CELL))) ? 1 : ring_has_room_slowly(r, length);
+}
+
+static ALWAYS_INLINE int ring_claim(struct ring *r, uint64_t length, void **message)
+{
+    if (UNLIKELY(length > ring_message_max(r) || length < sizeof(struct ring_head)))
+        return -EMSGSIZE;
+    if (UNLIKELY(!ring_fits(r, align_up(length, RING_CELL))))
+        return ring_claim_slowly(r, length, message);
+    *message = r->data + (r->position & (r->bytes - 1));
+    return 0;
+}
+
+static ALWAYS_INLINE void ring_commit(struct ring *r, void *message, struct ring_head head)
+{
+    uint64_t word;
+    memcpy(&word, &head, sizeof word);
+    uint64_t next = r->position + align_up(head.length, RING_CELL);
+    ASSERT_SLOW(message == r->data + (r->position & (r->bytes - 1)));
+    /* relaxed: A1 orders it before the consumer can get that far */
+    atomic_store_explicit(ring_first_word(r, next), 0, memory_order_relaxed);
+    /* A1: release, the message is whole */
+    atomic_store_explicit((_Atomic uint64_t *)message, word, memory_order_release);
+    r->position = next;
+}
+
+/* The head is one that an honest producer may have written in front of a message. */
+static ALWAYS_INLINE bool ring_head_sound(const struct ring *r, const struct ring_head *head)
+{
+    return head->operation != 0 && head->length >= sizeof *head &&
+           head->length <= ring_message_max(r) &&
+           align_up(head->length, RING_CELL) <= ring_to_end(r);
+}
+
+static ALWAYS_INLINE int ring_peek(struct ring *r, void **message, struct ring_head *head)
+{
+    /* A2: acquire */
+    uint64_t word = atomic_load_explicit(ring_first_word(r, r->position), memory_order_acquire);
+    memcpy(head, &word, sizeof word);
+    if (head->length == 0)
+        return 0;
+    if (UNLIKELY(!ring_head_sound(r, head)))
+        return ring_peek_slowly(r, message, head);
+    *message = r->data + (r->position & (r->bytes - 1));
+    return 1;
+}
+
+static ALWAYS_INLINE void ring_consume(struct ring *r, const struct ring_head *head)
+{
+    r->position += align_up(head->length, RING_CELL);
+}
+
+static ALWAYS_INLINE void ring_publish(struct ring *r)
+{
+    if (r->position != r->seen) {
+        /* B1: release, our reads of the cells are done */
+        atomic_store_explicit(&r->shared->consumed, r->position, memory_order_release);
+        r->seen = r->position;
+    }
+}
 
 #endif

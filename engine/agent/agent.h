@@ -7,7 +7,8 @@
  * ring.
  *
  * One thread at a time; nothing here is shared between threads.  Memory of the daemon is trusted
- * not to be malicious, but a value that cannot be ends the attachment (attach_lost) rather than us.
+ * not to be malicious, but a value that cannot be ends the attachment (agent_attach_lost) rather
+ * than us.
  */
 #ifndef DUNLIN_ENGINE_AGENT_AGENT_H
 #define DUNLIN_ENGINE_AGENT_AGENT_H
@@ -26,17 +27,17 @@
 #define AGENT_TIMEOUT_DEFAULT_NS (5 * NS_PER_S)
 #define AGENT_SPIN_DEFAULT_NS UINT64_C(20000)
 #define AGENT_SPIN_FEW_CORES_NS UINT64_C(2000)
-#define AGENT_LOOK_NS NS_PER_MS            /* between looks at the socket */
-#define AGENT_TRY_MIN_NS (5 * NS_PER_MS)   /* between attempts to attach ... */
-#define AGENT_TRY_MAX_NS (100 * NS_PER_MS) /* ... while nobody answers */
-#define AGENT_EXCHANGE_NS                                                                          \
-    (250 * NS_PER_MS)                    /* an answer of the control thread, once it greeted us */
-#define AGENT_CLOCK_BRACKET_NS NS_PER_MS /* a wider bracket proves nothing */
-#define AGENT_OPERATIONS_KEPT 16u        /* for calls that wait */
+#define AGENT_LOOK_NS NS_PER_MS                /* between looks at the socket */
+#define AGENT_TRY_MIN_NS (5 * NS_PER_MS)       /* between attempts to attach ... */
+#define AGENT_TRY_MAX_NS (100 * NS_PER_MS)     /* ... while nobody answers */
+#define AGENT_EXCHANGE_NS (250 * NS_PER_MS)    /* an answer of the control thread after its first */
+#define AGENT_EXCHANGE_MIN_NS (50 * NS_PER_MS) /* ... also for a call that may not wait */
+#define AGENT_CLOSE_NS (20 * NS_PER_MS)        /* for the daemon to forget our sessions */
+#define AGENT_CLOCK_BRACKET_NS NS_PER_MS       /* a wider bracket proves nothing */
+#define AGENT_OPERATIONS_KEPT 16u              /* for calls that wait */
 #define AGENT_CLOCK_AGAIN_NS (50 * NS_PER_MS)
 
-/* ---- attachment: one connection to one start of a daemon, and all memory got through it
- * ----------- */
+/* ---- attachment: one connection to one start of a daemon, and all memory got through it ------ */
 
 struct mapping {                       /* one space */
     const struct layout_space *header; /* NULL: not there */
@@ -75,8 +76,7 @@ struct attachment {
     struct mapping mappings[LIMIT_SPACES]; /* by number of the space in the handle */
 };
 
-/* ---- operations
- * ------------------------------------------------------------------------------------ */
+/* ---- operations ------------------------------------------------------------------------------ */
 
 enum operation_state {
     OPERATION_FREE = 0,
@@ -113,14 +113,14 @@ struct operation {
     void *buffer; /* GET: where the value goes */
 };
 
-/* ---- sessions: one per space and shard that is written
- * -------------------------------------------- */
+/* ---- sessions: one per space and shard that is written --------------------------------------- */
 
 enum session_state {
     SESSION_CLOSED = 0, /* no name */
     SESSION_WANTED,     /* named; its opening is to be sent */
     SESSION_OPENING,
     SESSION_OPEN,
+    SESSION_CLOSING, /* the handle is being closed */
 };
 
 enum session_rewind {
@@ -133,6 +133,7 @@ struct agent_session {
     struct dunlin_space *space;
     struct agent_session *next_blocked;
     bool blocked;  /* in the list of those that wait for room in a ring */
+    bool told;     /* a caller holds the name of a write of unknown fate: it may be asked for */
     bool existing; /* writes were sent under this name: find it, do not open another of that name */
     uint8_t state; /* enum session_state */
     uint8_t rewind; /* enum session_rewind: takes place once nothing of it is in a ring */
@@ -148,8 +149,7 @@ struct agent_session {
     struct operation *unsent;       /* the first of them that is not in a ring; no later one is */
 };
 
-/* ---- handle
- * ------------------------------------------------------------------------------------------ */
+/* ---- handle ---------------------------------------------------------------------------------- */
 
 struct dunlin_space {
     struct read_space read; /* of the present attachment */
@@ -197,64 +197,62 @@ static inline bool agent_attached(const struct dunlin *d)
     return d->now != NULL && d->now->socket >= 0;
 }
 
-/* ---- link.c: the socket
- * ---------------------------------------------------------------------------- */
+/* ---- link.c: the socket ---------------------------------------------------------------------- */
 
 /* A connected, nonblocking socket, or -ENOTCONN (nobody listens, or its queue is full), -EACCES,
  * other. */
-MUST_USE int link_connect(const struct sockaddr_un *address);
-MUST_USE int link_send(int fd, const struct attach_request *request);
+MUST_USE int agent_link_connect(const struct sockaddr_un *address);
+MUST_USE int agent_link_send(int fd, const struct attach_request *request);
 /* Receive one answer, waiting for it until deadline_ns.  fds must have room for ATTACH_FDS_MAX; the
  * caller owns them.  Returns 0 (the answer says answer->fd_count of them came), -ETIMEDOUT,
  * -ENOTCONN (the connection ended), -EPROTO. */
-MUST_USE int link_receive(int fd, struct attach_answer *answer, int *fds, uint64_t deadline_ns);
-void link_close_fds(const int *fds, uint32_t count);
+MUST_USE int agent_link_receive(int fd, struct attach_answer *answer, int *fds,
+                                uint64_t deadline_ns);
+void agent_link_close_fds(const int *fds, uint32_t count);
 /* One request and its answer, with fd_count descriptors expected if it is not an error.
- * Returns the answer's error, or as link_receive; -ENOTCONN and -EPROTO: the attachment is lost. */
-MUST_USE int link_exchange(struct attachment *a, const struct attach_request *request,
-                           struct attach_answer *answer, int *fd, uint64_t deadline_ns);
+ * Returns the answer's error, or as agent_link_receive; -ENOTCONN and -EPROTO: the attachment is
+ * lost. */
+MUST_USE int agent_link_exchange(struct attachment *a, const struct attach_request *request,
+                                 struct attach_answer *answer, int *fd, uint64_t deadline_ns);
 /* False once the daemon is gone. */
-bool link_alive(int fd);
+bool agent_link_alive(int fd);
 
-/* ---- attach.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- attach.c -------------------------------------------------------------------------------- */
 
 /* One step towards an attachment, waiting up to wait_ns for the greeting's answer.  Returns 0
  * attached, -EAGAIN not answered yet, -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO,
  * other. */
-MUST_USE int attach_try(struct dunlin *d, uint64_t wait_ns);
+MUST_USE int agent_attach_try(struct dunlin *d, uint64_t wait_ns);
 /* The daemon wrote what cannot be, or is gone and all that it answered is taken. */
-void attach_lost(struct dunlin *d);
-/* Judge an error of link_exchange: take the last answers and give the attachment up if it is over.
- * Returns the error, -ENOTCONN for a lack of an answer. */
-MUST_USE int attach_error(struct dunlin *d, int error);
+void agent_attach_lost(struct dunlin *d);
+/* Judge an error of agent_link_exchange: take the last answers and give the attachment up if it is
+ * over. Returns the error, -ENOTCONN for a lack of an answer. */
+MUST_USE int agent_attach_error(struct dunlin *d, int error);
 /* See if the daemon lives, at most every AGENT_LOOK_NS, and go to the next one if not; never waits
  * for long.  True: attached now. */
-bool attach_look(struct dunlin *d);
+bool agent_attach_look(struct dunlin *d);
 /* Prove that both clocks are one, if that is open still and was not tried just now. */
-void attach_clock(struct dunlin *d, struct attachment *a);
+void agent_attach_clock(struct dunlin *d, struct attachment *a);
 /* Free it if it is an old one that no view needs any more. */
-void attach_view_gone(struct dunlin *d, struct attachment *a);
-void attach_free(struct attachment *a);
+void agent_attach_view_gone(struct dunlin *d, struct attachment *a);
+void agent_attach_free(struct attachment *a);
 
-/* ---- space.c
- * ----------------------------------------------------------------------------------------- */
+/* ---- space.c --------------------------------------------------------------------------------- */
 
 /* Ask for space number n by name and map its file.  Returns 0, -ENOENT, -EACCES, or as
- * link_exchange. */
-MUST_USE int space_map(struct attachment *a, const char *name, struct mapping *m,
-                       uint64_t deadline_ns);
-void space_unmap(struct mapping *m);
+ * agent_link_exchange. */
+MUST_USE int agent_space_map(struct attachment *a, const char *name, struct mapping *m,
+                             uint64_t deadline_ns);
+void agent_space_unmap(struct mapping *m);
 /* Let the space read from what a has mapped for it (or from nothing). */
-void space_bind(struct dunlin_space *space, struct attachment *a);
+void agent_space_bind(struct dunlin_space *space, struct attachment *a);
 /* Map the chunks that were made since.  Returns 0 if there are more now, -ENOTCONN if not. */
-MUST_USE int space_map_more(struct dunlin_space *space);
+MUST_USE int agent_space_map_more(struct dunlin_space *space);
 /* A space that the present daemon does not have: ask again now and then.  Returns 0 or -ENOENT,
  * -ENOTCONN. */
-MUST_USE int space_again(struct dunlin_space *space);
+MUST_USE int agent_space_again(struct dunlin_space *space);
 
-/* ---- session.c
- * --------------------------------------------------------------------------------------- */
+/* ---- session.c ------------------------------------------------------------------------------- */
 
 /* Room for the sessions of the space's shards.  Returns 0 or -ENOMEM. */
 MUST_USE int agent_session_prepare(struct dunlin_space *space);
@@ -270,71 +268,71 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
 /* d->now is a new attachment and previous the one before (whose bulk buffer is still mapped):
  * send again what was not answered. */
 void agent_session_resume(struct dunlin *d, struct attachment *previous);
+/* The handle is being closed: let the daemon forget the sessions that nobody can ask for, so that
+ * programs that come and go leave none behind until their ttl.  Waits a little for the answers. */
+void agent_session_close_all(struct dunlin *d);
 /* Nobody will answer any more: everything sent is of unknown fate, the rest was never sent. */
 void agent_session_give_up(struct dunlin *d);
 
-/* ---- complete.c: operations and their completions
- * ---------------------------------------------------- */
+/* ---- complete.c: operations and their completions -------------------------------------------- */
 
 /* Returns NULL when all are taken, or all but those kept for calls that wait. */
-struct operation *operation_take(struct dunlin *d, bool synchronous);
-void operation_free(struct dunlin *d, struct operation *o);
+struct operation *agent_operation_take(struct dunlin *d, bool synchronous);
+void agent_operation_free(struct dunlin *d, struct operation *o);
 /* The result is there: give it to who waits, or to dunlin_poll. */
-void operation_finish(struct dunlin *d, struct operation *o, int result);
+void agent_operation_finish(struct dunlin *d, struct operation *o, int result);
 /* Nobody waits for it any more. */
-void operation_abandon(struct dunlin *d, struct operation *o);
-uint64_t operation_tag(const struct dunlin *d, const struct operation *o);
-uint64_t session_tag(const struct agent_session *s);
+void agent_operation_abandon(struct dunlin *d, struct operation *o);
+uint64_t agent_operation_tag(const struct dunlin *d, const struct operation *o);
+uint64_t agent_session_tag(const struct agent_session *s);
 /* 0 or -errno for a status; the fate of a write is session.c's matter. */
-int status_error(uint32_t status);
+int agent_status_error(uint32_t status);
 /* Take all completions that are there, send what waited for room. */
-void complete_all(struct dunlin *d);
+void agent_complete_all(struct dunlin *d);
 
-/* ---- ask.c: messages outside of sessions
- * --------------------------------------------------------------- */
+/* ---- ask.c: messages outside of sessions ----------------------------------------------------- */
 
 struct waiter { /* wait.c */
     uint64_t deadline_ns;
     uint64_t spin_end_ns;
 };
 
-struct message {              /* parts of a request */
+struct ask_message {          /* parts of a request */
     struct ring_request head; /* head.length is computed */
     const void *key;          /* head.key_length bytes */
     const void *value;        /* head.value_length bytes, unless BULK */
 };
 /* Write everything but the first word; returns the head to commit. */
-struct ring_head message_build(struct ring_request *at, const struct message *m);
-uint64_t message_bytes(const struct message *m);
+struct ring_head agent_ask_build(struct ring_request *at, const struct ask_message *m);
+uint64_t agent_ask_bytes(const struct ask_message *m);
 /* Send one message and wait for its answer.  0: the answer is in o, which the caller frees;
  * -ENOTCONN: never sent; -ETIMEDOUT: sent and not answered.  Then o is taken care of. */
-MUST_USE int ask(struct dunlin *d, struct operation *o, struct message *m, const struct waiter *w);
-void ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,
-                  const uint8_t *payload);
+MUST_USE int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m,
+                       const struct waiter *w);
+void agent_ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,
+                        const uint8_t *payload);
 struct get_target {
     void *buffer;
     size_t capacity;
 };
 /* GET by the owner of the shard.  Fills read; returns as dunlin_get. */
-MUST_USE int ask_get(struct dunlin_space *space, const struct read_key *k,
-                     const struct get_target *target, struct dunlin_read *read);
+MUST_USE int agent_ask_get(struct dunlin_space *space, const struct read_key *k,
+                           const struct get_target *target, struct dunlin_read *read);
 
-/* ---- wait.c
- * -------------------------------------------------------------------------------------------- */
+/* ---- wait.c ---------------------------------------------------------------------------------- */
 
 #define WAIT_ANY_LCORE UINT32_MAX
-struct waiter wait_begin(const struct dunlin *d, uint64_t timeout_ns);
+struct waiter agent_wait_begin(const struct dunlin *d, uint64_t timeout_ns);
 /* Let a little time pass, or wait for a completion of lcore, or for a daemon.  False: the time is
  * up. */
-MUST_USE bool wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore);
+MUST_USE bool agent_wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore);
 /* Until the operation is done.  Returns 0 or -ETIMEDOUT. */
-MUST_USE int wait_operation(struct dunlin *d, const struct operation *o, const struct waiter *w);
+MUST_USE int agent_wait_operation(struct dunlin *d, const struct operation *o,
+                                  const struct waiter *w);
 /* Tell the lcore of a message, if it does not look by itself. */
-void wait_bell(struct attachment *a, uint32_t lcore);
+void agent_wait_bell(struct attachment *a, uint32_t lcore);
 
-/* ---- get.c
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- get.c ----------------------------------------------------------------------------------- */
 
 /* A key and a place to put the answer that can be looked up. */
 static ALWAYS_INLINE int get_check_key(const void *key, size_t key_length)
@@ -351,7 +349,7 @@ static ALWAYS_INLINE uint64_t get_epoch(const struct read_point *p)
 }
 /* Judge a validated read: by the lease, else: by age (local), or not at all.
  * Returns 0, -ESTALE; linearizable: -EAGAIN go by the ring. */
-MUST_USE int get_judge(struct dunlin_space *space, const struct read_point *p,
-                       struct dunlin_read *read);
+MUST_USE int agent_get_judge(struct dunlin_space *space, const struct read_point *p,
+                             struct dunlin_read *read);
 
 #endif

@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-/* ---- building a request
- * ------------------------------------------------------------------------------ */
+/* ---- building a request ---------------------------------------------------------------------- */
 
 static uint8_t *put_padded(uint8_t *at, const void *bytes, size_t length)
 {
@@ -16,20 +15,20 @@ static uint8_t *put_padded(uint8_t *at, const void *bytes, size_t length)
 }
 
 /* A GET only names the room for its answer. */
-static bool value_inside(const struct message *m)
+static bool value_inside(const struct ask_message *m)
 {
     return m->head.head.operation != RING_GET && (m->head.head.flags & RING_FLAG_BULK) == 0;
 }
 
-uint64_t message_bytes(const struct message *m)
+uint64_t agent_ask_bytes(const struct ask_message *m)
 {
     return ring_request_bytes(0, m->head.key_length, value_inside(m) ? m->head.value_length : 0);
 }
 
-struct ring_head message_build(struct ring_request *at, const struct message *m)
+struct ring_head agent_ask_build(struct ring_request *at, const struct ask_message *m)
 {
     struct ring_head head = m->head.head;
-    head.length = (uint32_t)message_bytes(m);
+    head.length = (uint32_t)agent_ask_bytes(m);
     memcpy((uint8_t *)at + sizeof head, (const uint8_t *)&m->head + sizeof head,
            sizeof m->head - sizeof head);
     uint8_t *value = put_padded((uint8_t *)(at + 1), m->key, m->head.key_length);
@@ -38,54 +37,53 @@ struct ring_head message_build(struct ring_request *at, const struct message *m)
     return head;
 }
 
-/* ---- one message outside of sessions, and its answer
- * ------------------------------------------------- */
+/* ---- one message outside of sessions, and its answer ----------------------------------------- */
 
 /* 0 sent, -EAGAIN no room now, -ENOTCONN. */
-static int ask_send(struct dunlin *d, struct operation *o, struct message *m)
+static int ask_send(struct dunlin *d, struct operation *o, struct ask_message *m)
 {
     if (!agent_attached(d))
         return -ENOTCONN;
     struct attachment *a = d->now;
     struct lane *lane = &a->lanes[o->lcore];
     void *at;
-    int error = ring_claim(&lane->request, message_bytes(m), &at);
+    int error = ring_claim(&lane->request, agent_ask_bytes(m), &at);
     if (error == -EPROTO) {
-        attach_lost(d);
+        agent_attach_lost(d);
         return -ENOTCONN;
     }
     if (error != 0)
         return error;
-    m->head.tag = operation_tag(d, o);
-    ring_commit(&lane->request, at, message_build(at, m));
+    m->head.tag = agent_operation_tag(d, o);
+    ring_commit(&lane->request, at, agent_ask_build(at, m));
     lane->unanswered++;
     a->unanswered++;
     o->state = OPERATION_SENT;
-    wait_bell(a, o->lcore);
+    agent_wait_bell(a, o->lcore);
     return 0;
 }
 
-int ask(struct dunlin *d, struct operation *o, struct message *m, const struct waiter *w)
+int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m, const struct waiter *w)
 {
     int error;
     o->kind = m->head.head.operation;
     while ((error = ask_send(d, o, m)) == -EAGAIN) {
-        complete_all(d);
-        if (!wait_pause(d, w, o->lcore))
+        agent_complete_all(d);
+        if (!agent_wait_pause(d, w, o->lcore))
             break;
     }
     if (error != 0) {
-        operation_free(d, o);
+        agent_operation_free(d, o);
         return -ENOTCONN;
     }
-    error = wait_operation(d, o, w);
+    error = agent_wait_operation(d, o, w);
     if (error != 0)
-        operation_abandon(d, o);
+        agent_operation_abandon(d, o);
     return error;
 }
 
-void ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,
-                  const uint8_t *payload)
+void agent_ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,
+                        const uint8_t *payload)
 {
     bool bulk = o->bulk_piece != FIFO_NONE;
     o->epoch = c->epoch;
@@ -99,12 +97,10 @@ void ask_answered(struct dunlin *d, struct operation *o, const struct ring_compl
             memcpy(o->buffer, bulk ? d->now->bulk + o->bulk_offset : payload,
                    min_u64(c->value_length, o->capacity));
     }
-    operation_finish(d, o, status_error(o->status));
+    agent_operation_finish(d, o, agent_status_error(o->status));
 }
 
-/* ---- get
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- get ------------------------------------------------------------------------------------- */
 
 /* Room for a value that does not fit the ring. */
 static int take_room(struct dunlin *d, struct operation *o, uint32_t room, const struct waiter *w)
@@ -112,12 +108,12 @@ static int take_room(struct dunlin *d, struct operation *o, uint32_t room, const
     while (agent_attached(d)) {
         if (room > d->now->bulk_pieces.bytes)
             return -ENOTCONN;
-        if (fifo_take(&d->now->bulk_pieces, room, &o->bulk_offset, &o->bulk_piece) == 0) {
+        if (agent_fifo_take(&d->now->bulk_pieces, room, &o->bulk_offset, &o->bulk_piece) == 0) {
             o->bulk_room = room;
             return 0;
         }
-        complete_all(d);
-        if (!wait_pause(d, w, WAIT_ANY_LCORE))
+        agent_complete_all(d);
+        if (!agent_wait_pause(d, w, WAIT_ANY_LCORE))
             break;
     }
     return -ENOTCONN;
@@ -129,23 +125,23 @@ static int ask_once(struct dunlin_space *space, struct operation *o, const struc
 {
     struct dunlin *d = space->handle;
     uint64_t room_in_ring = d->now->geometry.completion_bytes / 4 - sizeof(struct ring_completion);
-    struct message m = {.head = {.head = {.operation = RING_GET},
-                                 .space = (uint16_t)space->id,
-                                 .shard = k->shard,
-                                 .key_length = (uint16_t)k->length,
-                                 .value_length = (uint32_t)min_u64(room_in_ring, o->capacity)},
-                        .key = k->words};
+    struct ask_message m = {.head = {.head = {.operation = RING_GET},
+                                     .space = (uint16_t)space->id,
+                                     .shard = k->shard,
+                                     .key_length = (uint16_t)k->length,
+                                     .value_length = (uint32_t)min_u64(room_in_ring, o->capacity)},
+                            .key = k->words};
     o->lcore = space->read.boards[k->shard].lcore;
     if (room != 0) {
         if (take_room(d, o, room, w) != 0) {
-            operation_free(d, o);
+            agent_operation_free(d, o);
             return -ENOTCONN;
         }
         m.head.head.flags = RING_FLAG_BULK;
         m.head.value_length = room;
         m.head.bulk_offset = o->bulk_offset;
     }
-    return ask(d, o, &m, w);
+    return agent_ask(d, o, &m, w);
 }
 
 /* Take over what the answer says of the value. */
@@ -159,22 +155,22 @@ static int judge(const struct operation *o, size_t capacity, struct dunlin_read 
     return o->value_length > capacity ? -ENOBUFS : 0;
 }
 
-int ask_get(struct dunlin_space *space, const struct read_key *k, const struct get_target *target,
-            struct dunlin_read *read)
+int agent_ask_get(struct dunlin_space *space, const struct read_key *k,
+                  const struct get_target *target, struct dunlin_read *read)
 {
     struct dunlin *d = space->handle;
-    struct waiter w = wait_begin(d, d->options.timeout_ns);
+    struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
     uint32_t room = 0;
     read->length = 0;
     read->version = (struct dunlin_version){0};
     read->age_ns = 0;
     read->stale = 0;
-    complete_all(d);
+    agent_complete_all(d);
     /* Why: a daemon that left the last question unanswered is frozen; ask again when it thaws. */
     if (d->gets_abandoned != 0 || !agent_attached(d))
         return -ENOTCONN;
     for (;;) {
-        struct operation *o = operation_take(d, true);
+        struct operation *o = agent_operation_take(d, true);
         if (o == NULL)
             return -ENOTCONN;
         o->buffer = target->buffer;
@@ -184,7 +180,7 @@ int ask_get(struct dunlin_space *space, const struct read_key *k, const struct g
         d->reads_by_ring++;
         int result = judge(o, target->capacity, read);
         uint32_t wanted = o->value_length;
-        operation_free(d, o);
+        agent_operation_free(d, o);
         if (result != -EMSGSIZE)
             return result;
         read->length = wanted;

@@ -5,8 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* ---- what the greeting gave us
- * ------------------------------------------------------------------- */
+/* ---- what the greeting gave us --------------------------------------------------------------- */
 
 static bool ring_bytes_valid(uint32_t bytes)
 {
@@ -41,7 +40,7 @@ static void join_rings(struct attachment *a)
     }
     a->pins = &((struct ring_file *)(void *)a->file)->pins;
     a->bulk = a->file + ring_file_bulk(&a->geometry);
-    fifo_init(&a->bulk_pieces, a->geometry.bulk_bytes);
+    agent_fifo_init(&a->bulk_pieces, a->geometry.bulk_bytes);
 }
 
 /* Takes the descriptors over, whatever happens. */
@@ -49,7 +48,7 @@ static int map_greeting(struct attachment *a, const struct attach_answer *answer
 {
     uint8_t *at = NULL;
     if (!geometry_valid(&answer->file) || answer->fd_count != 3 + answer->file.lcore_count) {
-        link_close_fds(fds, answer->fd_count);
+        agent_link_close_fds(fds, answer->fd_count);
         return -EPROTO;
     }
     a->geometry = answer->file;
@@ -82,7 +81,7 @@ static void unmap_file(const void *at, uint64_t bytes)
         (void)munmap((void *)(uintptr_t)at, bytes);
 }
 
-void attach_free(struct attachment *a)
+void agent_attach_free(struct attachment *a)
 {
     if (a == NULL)
         return;
@@ -91,15 +90,14 @@ void attach_free(struct attachment *a)
     for (uint32_t l = 0; l < a->lcore_count; l++)
         (void)close(a->lanes[l].event_fd);
     for (uint32_t i = 0; i < LIMIT_SPACES; i++)
-        space_unmap(&a->mappings[i]);
+        agent_space_unmap(&a->mappings[i]);
     unmap_file(a->node, sizeof(struct layout_node));
     unmap_file(a->doorbell, sizeof(struct layout_doorbell));
     unmap_file(a->file, a->geometry.bytes);
     free(a);
 }
 
-/* ---- clock
- * ------------------------------------------------------------------------------------------- */
+/* ---- clock ----------------------------------------------------------------------------------- */
 
 /* Bracket a reading of the daemon's clock with two of ours: DESIGN 5, clocks. */
 static int clock_bracket(struct attachment *a, uint64_t deadline_ns)
@@ -108,7 +106,7 @@ static int clock_bracket(struct attachment *a, uint64_t deadline_ns)
     const struct attach_request request = {.kind = ATTACH_CLOCK};
     struct attach_answer answer;
     uint64_t before = clock_ticks(kind);
-    int error = link_exchange(a, &request, &answer, NULL, deadline_ns);
+    int error = agent_link_exchange(a, &request, &answer, NULL, deadline_ns);
     uint64_t after = clock_ticks(kind);
     if (error != 0)
         return error;
@@ -118,21 +116,20 @@ static int clock_bracket(struct attachment *a, uint64_t deadline_ns)
     return 0;
 }
 
-void attach_clock(struct dunlin *d, struct attachment *a)
+void agent_attach_clock(struct dunlin *d, struct attachment *a)
 {
     uint64_t now = clock_boottime_ns();
     if (a->clock_good || a->node->lease_virtual != 0 || a->socket < 0 ||
         now < a->clock_checked_ns + AGENT_CLOCK_AGAIN_NS)
         return;
     a->clock_checked_ns = now;
-    if (attach_error(d, clock_bracket(a, now + AGENT_EXCHANGE_NS)) != 0)
+    if (agent_attach_error(d, clock_bracket(a, now + AGENT_EXCHANGE_MIN_NS)) != 0)
         return;
     for (uint32_t i = 0; i < d->space_count; i++)
-        space_bind(d->spaces[i], a);
+        agent_space_bind(d->spaces[i], a);
 }
 
-/* ---- becoming attached
- * ------------------------------------------------------------------------------- */
+/* ---- becoming attached ----------------------------------------------------------------------- */
 
 static int send_greeting(struct dunlin *d)
 {
@@ -143,10 +140,10 @@ static int send_greeting(struct dunlin *d)
         .completion_bytes = d->options.completion_bytes,
         .bulk_bytes = d->options.bulk_bytes,
     };
-    int fd = link_connect(&d->address);
+    int fd = agent_link_connect(&d->address);
     if (fd < 0)
         return fd;
-    int error = link_send(fd, &request);
+    int error = agent_link_send(fd, &request);
     struct attachment *a = error == 0 ? calloc(1, sizeof *a) : NULL;
     if (a == NULL) {
         (void)close(fd);
@@ -158,11 +155,10 @@ static int send_greeting(struct dunlin *d)
 }
 
 /* Spaces that were open stay open, if the daemon still has them. */
-static int map_spaces(const struct dunlin *d, struct attachment *a)
+static int map_spaces(const struct dunlin *d, struct attachment *a, uint64_t deadline_ns)
 {
     for (uint32_t i = 0; i < d->space_count; i++) {
-        int error = space_map(a, d->spaces[i]->name, &a->mappings[i],
-                              clock_boottime_ns() + AGENT_EXCHANGE_NS);
+        int error = agent_space_map(a, d->spaces[i]->name, &a->mappings[i], deadline_ns);
         if (error != 0 && error != -ENOENT && error != -EACCES)
             return error;
     }
@@ -173,20 +169,23 @@ static int finish_greeting(struct dunlin *d, struct attachment *a, uint64_t wait
 {
     struct attach_answer answer;
     int fds[ATTACH_FDS_MAX];
-    int error = link_receive(a->socket, &answer, fds, clock_boottime_ns() + wait_ns);
+    int error = agent_link_receive(a->socket, &answer, fds, clock_boottime_ns() + wait_ns);
     if (error == -ETIMEDOUT)
         return -EAGAIN;
     if (error != 0)
         return error;
     if (answer.kind != ATTACH_HELLO || answer.error != 0) {
-        link_close_fds(fds, answer.fd_count);
+        agent_link_close_fds(fds, answer.fd_count);
         return answer.error != 0 && answer.kind == ATTACH_HELLO ? answer.error : -EPROTO;
     }
     error = map_greeting(a, &answer, fds);
-    for (int i = 0; error == 0 && !a->clock_good && i < 3; i++)
-        error = clock_bracket(a, clock_boottime_ns() + AGENT_EXCHANGE_NS);
     a->clock_checked_ns = clock_boottime_ns();
-    return error != 0 ? error : map_spaces(d, a);
+    /* Why not the caller's time alone: who never waits must get through, too. */
+    uint64_t deadline_ns =
+        a->clock_checked_ns + max_u64(min_u64(wait_ns, AGENT_EXCHANGE_NS), AGENT_EXCHANGE_MIN_NS);
+    for (int i = 0; error == 0 && !a->clock_good && i < 3; i++)
+        error = clock_bracket(a, deadline_ns);
+    return error != 0 ? error : map_spaces(d, a, deadline_ns);
 }
 
 static void adopt(struct dunlin *d, struct attachment *a)
@@ -197,12 +196,12 @@ static void adopt(struct dunlin *d, struct attachment *a)
     d->try_ns = 0;
     d->try_pause_ns = AGENT_TRY_MIN_NS;
     for (uint32_t i = 0; i < d->space_count; i++)
-        space_bind(d->spaces[i], a);
+        agent_space_bind(d->spaces[i], a);
     if (previous == NULL)
         return;
     agent_session_resume(d, previous);
     if (previous->pins_held == 0) {
-        attach_free(previous);
+        agent_attach_free(previous);
         return;
     }
     previous->next = d->old;
@@ -211,17 +210,22 @@ static void adopt(struct dunlin *d, struct attachment *a)
 
 static int try_later(struct dunlin *d, int error)
 {
-    attach_free(d->greeting);
+    agent_attach_free(d->greeting);
     d->greeting = NULL;
     d->try_ns = clock_boottime_ns() + d->try_pause_ns;
     d->try_pause_ns = min_u64(2 * d->try_pause_ns, AGENT_TRY_MAX_NS);
     return error == -ETIMEDOUT ? -ENOTCONN : error;
 }
 
-int attach_try(struct dunlin *d, uint64_t wait_ns)
+/* Nobody came back for as long as a call waits at most: what is unanswered stays so. */
+static void give_up_in_time(struct dunlin *d)
 {
-    if (agent_attached(d))
-        return 0;
+    if (d->now != NULL && clock_boottime_ns() > d->lost_ns + d->options.timeout_ns)
+        agent_session_give_up(d);
+}
+
+static int attach_step(struct dunlin *d, uint64_t wait_ns)
+{
     if (d->greeting == NULL) {
         if (clock_boottime_ns() < d->try_ns)
             return -ENOTCONN;
@@ -240,10 +244,19 @@ int attach_try(struct dunlin *d, uint64_t wait_ns)
     return 0;
 }
 
-/* ---- losing it
- * --------------------------------------------------------------------------------------- */
+int agent_attach_try(struct dunlin *d, uint64_t wait_ns)
+{
+    if (agent_attached(d))
+        return 0;
+    int error = attach_step(d, wait_ns);
+    if (error != 0)
+        give_up_in_time(d);
+    return error;
+}
 
-void attach_lost(struct dunlin *d)
+/* ---- losing it ------------------------------------------------------------------------------- */
+
+void agent_attach_lost(struct dunlin *d)
 {
     struct attachment *a = d->now;
     if (a == NULL || a->socket < 0)
@@ -257,34 +270,34 @@ void attach_lost(struct dunlin *d)
         struct operation *o = &d->operations[i];
         /* Why -EOWNERDEAD only for writes: what only reads can be asked again. */
         if (o->state == OPERATION_SENT && o->session == NULL)
-            operation_finish(
+            agent_operation_finish(
                 d, o, o->kind == RING_PUT || o->kind == RING_DELETE ? -EOWNERDEAD : -ENOTCONN);
     }
 }
 
-int attach_error(struct dunlin *d, int error)
+int agent_attach_error(struct dunlin *d, int error)
 {
     if (error == -ENOTCONN)
-        complete_all(d); /* what it answered before it died is answered */
+        agent_complete_all(d); /* what it answered before it died is answered */
     if (error == -ENOTCONN || error == -EPROTO)
-        attach_lost(d);
+        agent_attach_lost(d);
     return error == -ETIMEDOUT ? -ENOTCONN : error;
 }
 
-bool attach_look(struct dunlin *d)
+bool agent_attach_look(struct dunlin *d)
 {
     uint64_t now = clock_boottime_ns();
     if (now < d->look_ns)
         return agent_attached(d);
     d->look_ns = now + AGENT_LOOK_NS;
-    if (agent_attached(d) && !link_alive(d->now->socket)) {
-        int error = attach_error(d, -ENOTCONN);
+    if (agent_attached(d) && !agent_link_alive(d->now->socket)) {
+        int error = agent_attach_error(d, -ENOTCONN);
         ASSERT(error != 0 && !agent_attached(d));
     }
-    return attach_try(d, 0) == 0;
+    return agent_attach_try(d, 0) == 0;
 }
 
-void attach_view_gone(struct dunlin *d, struct attachment *a)
+void agent_attach_view_gone(struct dunlin *d, struct attachment *a)
 {
     if (a == d->now || a->pins_held != 0)
         return;
@@ -292,5 +305,5 @@ void attach_view_gone(struct dunlin *d, struct attachment *a)
     while (*at != a)
         at = &(*at)->next;
     *at = a->next;
-    attach_free(a);
+    agent_attach_free(a);
 }

@@ -6,20 +6,19 @@
  * a session: number of the space and shard. */
 #define TAG_SESSION (UINT64_C(1) << 63)
 
-uint64_t operation_tag(const struct dunlin *d, const struct operation *o)
+uint64_t agent_operation_tag(const struct dunlin *d, const struct operation *o)
 {
     return (uint64_t)(o->generation & 0x7fffffffu) << 32 | (uint64_t)(o - d->operations);
 }
 
-uint64_t session_tag(const struct agent_session *s)
+uint64_t agent_session_tag(const struct agent_session *s)
 {
     return TAG_SESSION | (uint64_t)s->space->number << 32 | s->shard;
 }
 
-/* ---- operations
- * -------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------ */
 
-struct operation *operation_take(struct dunlin *d, bool synchronous)
+struct operation *agent_operation_take(struct dunlin *d, bool synchronous)
 {
     struct operation *o = d->free_first;
     uint32_t kept = synchronous ? 0 : AGENT_OPERATIONS_KEPT;
@@ -41,13 +40,13 @@ struct operation *operation_take(struct dunlin *d, bool synchronous)
 static void return_pieces(struct dunlin *d, struct operation *o)
 {
     if (o->copy_piece != FIFO_NONE)
-        fifo_return(&d->copy_pieces, o->copy_piece);
+        agent_fifo_return(&d->copy_pieces, o->copy_piece);
     if (o->bulk_piece != FIFO_NONE)
-        fifo_return(&d->now->bulk_pieces, o->bulk_piece);
+        agent_fifo_return(&d->now->bulk_pieces, o->bulk_piece);
     o->copy_piece = o->bulk_piece = FIFO_NONE;
 }
 
-void operation_free(struct dunlin *d, struct operation *o)
+void agent_operation_free(struct dunlin *d, struct operation *o)
 {
     return_pieces(d, o);
     if (d->last_write == o)
@@ -58,14 +57,16 @@ void operation_free(struct dunlin *d, struct operation *o)
     d->free_first = o;
 }
 
-void operation_finish(struct dunlin *d, struct operation *o, int result)
+void agent_operation_finish(struct dunlin *d, struct operation *o, int result)
 {
     return_pieces(d, o);
+    if (o->session != NULL && result == -EOWNERDEAD)
+        o->session->told = true;
     o->state = OPERATION_DONE;
     o->result = result;
     if (o->abandoned) {
         d->gets_abandoned -= o->kind == RING_GET;
-        operation_free(d, o);
+        agent_operation_free(d, o);
         return;
     }
     if (o->synchronous)
@@ -78,22 +79,23 @@ void operation_finish(struct dunlin *d, struct operation *o, int result)
     d->done_last = o;
 }
 
-void operation_abandon(struct dunlin *d, struct operation *o)
+void agent_operation_abandon(struct dunlin *d, struct operation *o)
 {
     if (o->state == OPERATION_DONE) {
-        operation_free(d, o);
+        agent_operation_free(d, o);
         return;
     }
+    if (o->session != NULL)
+        o->session->told = true;
     o->abandoned = true;
     o->buffer = NULL;
     o->capacity = 0;
     d->gets_abandoned += o->kind == RING_GET;
 }
 
-/* ---- completions
- * ------------------------------------------------------------------------------------- */
+/* ---- completions ----------------------------------------------------------------------------- */
 
-int status_error(uint32_t status)
+int agent_status_error(uint32_t status)
 {
     switch (status) {
     case RING_OK:
@@ -127,7 +129,7 @@ static struct agent_session *session_of(const struct dunlin *d, uint64_t tag)
     if (space >= d->space_count || shard >= d->spaces[space]->session_count)
         return NULL;
     struct agent_session *s = &d->spaces[space]->sessions[shard];
-    return s->state == SESSION_OPENING ? s : NULL;
+    return s->state == SESSION_OPENING || s->state == SESSION_CLOSING ? s : NULL;
 }
 
 static struct operation *operation_of(struct dunlin *d, uint64_t tag)
@@ -136,7 +138,7 @@ static struct operation *operation_of(struct dunlin *d, uint64_t tag)
     if (number >= d->operations_used)
         return NULL;
     struct operation *o = &d->operations[number];
-    return o->state == OPERATION_SENT && operation_tag(d, o) == tag ? o : NULL;
+    return o->state == OPERATION_SENT && agent_operation_tag(d, o) == tag ? o : NULL;
 }
 
 static int dispatch(struct dunlin *d, const struct ring_completion *c, const uint8_t *payload)
@@ -156,7 +158,7 @@ static int dispatch(struct dunlin *d, const struct ring_completion *c, const uin
     if (o->session != NULL)
         agent_session_answered(d, o, c);
     else
-        ask_answered(d, o, c, payload);
+        agent_ask_answered(d, o, c, payload);
     return 0;
 }
 
@@ -183,14 +185,14 @@ static int complete_lane(struct dunlin *d, struct lane *lane)
     return got < 0 ? got : 0;
 }
 
-void complete_all(struct dunlin *d)
+void agent_complete_all(struct dunlin *d)
 {
     struct attachment *a = d->now;
     if (!agent_attached(d))
         return;
     for (uint32_t l = 0; l < a->lcore_count; l++) {
         if (a->lanes[l].unanswered != 0 && complete_lane(d, &a->lanes[l]) != 0) {
-            attach_lost(d);
+            agent_attach_lost(d);
             return;
         }
     }

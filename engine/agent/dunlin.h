@@ -1,31 +1,36 @@
 /* dunlin - the agent's side: attach to the daemon on this machine, read in place, write through
  * rings.
  *
- * Threads    A `struct dunlin` belongs to one thread at a time; open one per thread.
+ * Threads    A `struct dunlin` belongs to one thread at a time, and to the process that opened it:
+ *            open one per thread; a child of fork opens its own.  The library starts no thread,
+ *            installs no signal handler and raises no SIGPIPE.
  * Lifetime   The daemon may die and come back at any time.  Reads go on from the memory that is
  *            mapped (local reads with growing age, linearizable ones -ENOTCONN); every call looks
- * for the new daemon by itself, at most every few milliseconds, and unanswered writes are sent
- * again under the same sequence numbers.  The program needs no code for this. Units      *_ns
- * nanoseconds, *_length and capacity bytes. Waiting    Synchronous calls return at the latest after
- * the timeout of dunlin_options. Errors     0 or a negative errno, the same ones everywhere; what
- * the caller does about each:
+ *            for the new daemon by itself, at most every few milliseconds, and unanswered writes
+ *            are sent again under the same sequence numbers.  The program needs no code for this.
+ * Units      *_ns nanoseconds, *_length and capacity bytes.
+ * Waiting    Synchronous calls return at the latest after the timeout of dunlin_options.
+ * Errors     0 or a negative errno, the same ones everywhere; what the caller does about each:
  *
- *   -ENOENT        no such key (or space).
- *   -ECANCELED     the condition of a compare did not hold; *version is what stands there.  Read,
- * decide. -ENOTCONN      unavailable: no daemon, no lease, or no quorum.  For a write: it was never
- * sent. Try later, or go to your fail-safe state. -EOWNERDEAD    fate unknown: the write was sent
- * and nobody can say any more whether it was applied (the daemon lost its memory, the timeout
- * passed, or the session was forgotten).  Read before you write again; dunlin_last_write names it.
- *   -ESTALE        the value is older than max_age_ns; it is returned all the same, with its age.
- *   -EACCES        the space's access list does not let you.  Ask its administrator.
- *   -EDQUOT        the shard is full of live data.  Delete, or raise the space's quota.
- *   -EUSERS        the shard holds as many sessions as it may.  Try later.
- *   -EMSGSIZE      key or value above the limit of the space.
- *   -ENOBUFS       the buffer is too small; length says how much is needed.
- *   -EAGAIN        asynchronous calls: ring or window is full.  Call dunlin_poll, then again.
- *   -EPROTO        daemon and library disagree (version, or the ring was damaged): update one.
- *   -EINVAL        a null key, an empty key, a bad argument: mend the program.
- *   -ENOMEM, other the system's own answer at open and attach.
+ *   -ENOENT      no such key (or space).
+ *   -ECANCELED   the condition of a compare did not hold; *version is what stands there.  Read,
+ *                then decide.
+ *   -ENOTCONN    unavailable: no daemon, no lease, or no quorum.  For a write: it was never sent.
+ *                Try later, or go to your fail-safe state.
+ *   -EOWNERDEAD  fate unknown: the write was sent and nobody can say any more whether it was
+ *                applied (the daemon lost its memory, the timeout passed, or the session was
+ *                forgotten).  Read before you write again; dunlin_last_write names it.
+ *   -ESTALE      the value is older than max_age_ns; it is returned all the same, with its age.
+ *   -EACCES      the space's access list does not let you.  Ask its administrator.
+ *   -EDQUOT      the shard is full of live data.  Delete, or raise the space's quota.
+ *   -EUSERS      the shard holds as many sessions as it may, or the daemon as many agents.  Try
+ *                later.
+ *   -EMSGSIZE    key or value above the limit of the space.
+ *   -ENOBUFS     the buffer is too small; length says how much is needed.
+ *   -EAGAIN      asynchronous calls: ring or window is full.  Call dunlin_poll, then again.
+ *   -EPROTO      daemon and library disagree (version, or the ring was damaged): update one.
+ *   -EINVAL      a null pointer, an empty key, a bad argument: mend the program.
+ *   -ENOMEM, other  the system's own answer at open and attach.
  */
 #ifndef DUNLIN_H
 #define DUNLIN_H
@@ -75,17 +80,18 @@ struct dunlin_options {
 DUNLIN_API DUNLIN_MUST_USE int dunlin_open(const struct dunlin_options *options,
                                            struct dunlin **handle);
 
-/* Detach and free everything, views and spaces included.  handle may be NULL. */
+/* Detach and free everything, views and spaces included.  Has the daemon forget this handle's
+ * sessions first (for 20 ms at most), but for those in which a write is of unknown fate: it can be
+ * repeated later.  What becomes of writes still in flight is not told.  handle may be NULL. */
 DUNLIN_API void dunlin_close(struct dunlin *handle);
 
 /* Open a space by name for reading (and writing, if the access list says so).  Returns 0 and
  * *space, owned by the handle, the same pointer for the same name, or -ENOENT, -EACCES, -ENOTCONN.
- */
+ * It stays good when the daemon comes back; calls say -ENOENT while that one has no such space. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_space(struct dunlin *handle, const char *name,
                                             struct dunlin_space **space);
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 enum dunlin_mode {
     DUNLIN_LINEARIZABLE = 0, /* reflects every write completed before the call began */
@@ -105,8 +111,10 @@ struct dunlin_read {
 };
 
 /* Copy the newest value of a key into buffer.  read may be NULL (linearizable).  In place: no
- * system call, no message.  Returns 0, -ENOENT, -ENOTCONN (linearizable only), -ESTALE, -ENOBUFS,
- * -EINVAL. */
+ * system call, no message, while the daemon's lease covers this machine; else a linearizable read
+ * asks the owner through the ring.  Returns 0, -ENOENT, -ENOTCONN (linearizable; local only if the
+ * value lies in memory that was never touched before the daemon died), -ESTALE (version.lsn 0: as
+ * far as known there is no such key), -ENOBUFS, -EMSGSIZE, -EINVAL. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_get(struct dunlin_space *space, const void *key,
                                           size_t key_length, void *buffer, size_t capacity,
                                           struct dunlin_read *read);
@@ -133,15 +141,15 @@ struct dunlin_view {
     uint64_t deadline_ns; /* CLOCK_BOOTTIME until which it is safe for sure */
     uint64_t internal[4];
 };
-/* Returns as dunlin_get, or -EAGAIN when 8 views are held already. */
+/* Returns as dunlin_get, or -EAGAIN when 8 views are held already, or the key changes too fast to
+ * be pinned: use dunlin_get.  With -ESTALE there is a view unless value is NULL. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_view(struct dunlin_space *space, const void *key,
                                            size_t key_length, struct dunlin_view *view);
 /* Returns 0: everything read through the view was good; -ESTALE: it was held too long, throw away
  * what was read. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_release(struct dunlin_space *space, struct dunlin_view *view);
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Write, and wait until it is committed.  version may be NULL. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_put(struct dunlin_space *space, const void *key,
@@ -186,15 +194,15 @@ struct dunlin_completion {
 DUNLIN_API DUNLIN_MUST_USE int dunlin_submit(struct dunlin_space *space,
                                              const struct dunlin_write *write);
 /* Collect completions, waiting up to timeout_ns for the first (0: do not wait).  Returns how many
- * were stored (0 .. capacity), never an error: writes that can no longer be answered complete with
- * -EOWNERDEAD. */
+ * were stored (0 .. capacity), never an error.  Writes that can no longer be answered, because the
+ * daemon lost its memory or none came back within the handle's timeout, complete with -EOWNERDEAD,
+ * or -ENOTCONN if they were never sent. */
 DUNLIN_API size_t dunlin_poll(struct dunlin *handle, struct dunlin_completion *completions,
                               size_t capacity, uint64_t timeout_ns);
 /* Writes submitted and not yet collected. */
 DUNLIN_API size_t dunlin_in_flight(const struct dunlin *handle);
 
-/* ---- sessions ----------------------------------------------------------------------------------
- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 /* Name of a write for exactly-once: whoever repeats it under this name applies it at most once. */
 struct dunlin_write_id {
@@ -213,8 +221,7 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_retry(struct dunlin_space *space,
                                             const struct dunlin_write *write,
                                             struct dunlin_version *version);
 
-/* ---- the daemon --------------------------------------------------------------------------------
- */
+/* ---- the daemon ------------------------------------------------------------------------------ */
 
 struct dunlin_info {
     uint64_t start; /* number of the daemon's start: changes when it was restarted */

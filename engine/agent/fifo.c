@@ -1,13 +1,13 @@
 #include "engine/agent/fifo.h"
 
-void fifo_init(struct fifo *f, uint64_t bytes)
+void agent_fifo_init(struct fifo *f, uint64_t bytes)
 {
     f->bytes = bytes & ~(uint64_t)(CACHE_LINE - 1);
     f->head = f->tail = 0;
     f->first = f->count = 0;
 }
 
-int fifo_take(struct fifo *f, uint64_t bytes, uint32_t *offset, uint32_t *piece)
+int agent_fifo_take(struct fifo *f, uint64_t bytes, uint32_t *offset, uint32_t *piece)
 {
     uint64_t wanted = align_up(max_u64(bytes, 1), CACHE_LINE);
     if (f->count == FIFO_PIECES || wanted > f->bytes)
@@ -27,7 +27,7 @@ int fifo_take(struct fifo *f, uint64_t bytes, uint32_t *offset, uint32_t *piece)
     return 0;
 }
 
-void fifo_return(struct fifo *f, uint32_t piece)
+void agent_fifo_return(struct fifo *f, uint32_t piece)
 {
     ASSERT((piece - f->first) % FIFO_PIECES < f->count && !f->pieces[piece].returned);
     f->pieces[piece].returned = true;

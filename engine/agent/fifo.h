@@ -25,10 +25,10 @@ struct fifo {
 };
 
 /* bytes: size of the buffer; 0 gives nothing out. */
-void fifo_init(struct fifo *f, uint64_t bytes);
+void agent_fifo_init(struct fifo *f, uint64_t bytes);
 
 /* Returns 0 with the place and the number to take it back by, or -EAGAIN: nothing free now. */
-MUST_USE int fifo_take(struct fifo *f, uint64_t bytes, uint32_t *offset, uint32_t *piece);
-void fifo_return(struct fifo *f, uint32_t piece);
+MUST_USE int agent_fifo_take(struct fifo *f, uint64_t bytes, uint32_t *offset, uint32_t *piece);
+void agent_fifo_return(struct fifo *f, uint32_t piece);
 
 #endif

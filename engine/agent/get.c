@@ -1,7 +1,6 @@
 #include "engine/agent/agent.h"
 
-/* ---- judging a read that no lease covers
- * --------------------------------------------------------------- */
+/* ---- judging a read that no lease covers ----------------------------------------------------- */
 
 static COLD int judge_age(struct dunlin_space *space, const struct read_point *p,
                           struct dunlin_read *read)
@@ -14,13 +13,14 @@ static COLD int judge_age(struct dunlin_space *space, const struct read_point *p
             read_age_ns(p, &space->read, clock_ticks((enum clock_kind)a->node->clock_kind));
     read->stale = read->age_ns > a->node->heartbeat_ns;
     if (read->stale)
-        attach_clock(d, d->now);
-    if (read->stale && !attach_look(d))
+        agent_attach_clock(d, d->now);
+    if (read->stale && !agent_attach_look(d))
         d->reads_alone++;
     return read->max_age_ns != 0 && read->age_ns > read->max_age_ns ? -ESTALE : 0;
 }
 
-int get_judge(struct dunlin_space *space, const struct read_point *p, struct dunlin_read *read)
+int agent_get_judge(struct dunlin_space *space, const struct read_point *p,
+                    struct dunlin_read *read)
 {
     read->age_ns = 0;
     read->stale = 0;
@@ -29,8 +29,7 @@ int get_judge(struct dunlin_space *space, const struct read_point *p, struct dun
     return read->mode == DUNLIN_LOCAL ? judge_age(space, p, read) : -EAGAIN;
 }
 
-/* ---- one key
- * -------------------------------------------------------------------------------------------- */
+/* ---- one key --------------------------------------------------------------------------------- */
 
 #define GET_AGAIN 1 /* it changed meanwhile */
 #define GET_MAP 2   /* it lies in memory that is not mapped yet */
@@ -58,7 +57,7 @@ static ALWAYS_INLINE int get_in_place(struct dunlin_space *space, const struct r
                                 : (struct dunlin_version){0};
     read->epoch = get_epoch(&p);
     /* From here on p may lead to unmapped memory: judging may find another daemon. */
-    int judged = get_judge(space, &p, read);
+    int judged = agent_get_judge(space, &p, read);
     if (UNLIKELY(judged == -EAGAIN))
         return GET_LEASE;
     space->reads_in_place++;
@@ -74,12 +73,12 @@ static int get_unleased(struct dunlin_space *space, const struct read_key *k,
 {
     struct dunlin *d = space->handle;
     uint64_t attached_count = d->attached_count;
-    if (!attach_look(d))
+    if (!agent_attach_look(d))
         return -ENOTCONN;
-    attach_clock(d, d->now);
+    agent_attach_clock(d, d->now);
     if (d->attached_count != attached_count)
         return GET_AGAIN;
-    return ask_get(space, k, target, read);
+    return agent_ask_get(space, k, target, read);
 }
 
 static COLD int get_slowly(struct dunlin_space *space, const void *key, size_t key_length,
@@ -87,25 +86,26 @@ static COLD int get_slowly(struct dunlin_space *space, const void *key, size_t k
 {
     struct read_key k;
     for (unsigned i = 0; i < LIMIT_READ_RETRIES; i++) {
-        int result = space->bound ? 0 : space_again(space);
+        int result = space->bound ? 0 : agent_space_again(space);
         if (result != 0)
             return result;
         read_key_init(&k, &space->read, key, key_length);
         result = get_in_place(space, &k, target, read);
-        if (result == GET_MAP && space_map_more(space) != 0 && !agent_attached(space->handle))
-            return -ENOTCONN;
+        if (result == GET_MAP && agent_space_map_more(space) != 0)
+            break;
         if (result == GET_LEASE)
             result = get_unleased(space, &k, target, read);
         if (result <= 0)
             return result;
         cpu_relax();
     }
-    if (!attach_look(space->handle) || !space->bound)
+    if (!agent_attach_look(space->handle) || !space->bound)
         return -ENOTCONN;
     read_key_init(&k, &space->read, key, key_length);
-    return ask_get(space, &k, target, read);
+    return agent_ask_get(space, &k, target, read);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): six parameters are the contract of dunlin.h */
 int dunlin_get(struct dunlin_space *space, const void *key, size_t key_length, void *buffer,
                size_t capacity, struct dunlin_read *read)
 {

@@ -2,18 +2,24 @@
 
 #include <string.h>
 
+struct batch_point {
+    bool missed; /* a key of it was not there */
+    bool again;  /* nothing of it counts */
+    int judged;
+    struct dunlin_read read; /* epoch and age */
+};
+
 /* One read point per shard of a batch: so its keys are seen at one commit LSN. */
 struct batch {
     struct dunlin_space *space;
     struct dunlin_get_entry *entries;
     size_t count;
+    enum dunlin_mode mode;
+    uint64_t max_age_ns;
     uint32_t point_count;
-    uint8_t point_of[LIMIT_GET_BATCH];        /* by entry */
-    uint8_t point_at[LIMIT_GET_BATCH];        /* by low bits of the shard: point + 1 */
-    bool missed[LIMIT_GET_BATCH];             /* by point: a key of it was not there */
-    bool again[LIMIT_GET_BATCH];              /* by point: nothing of it counts */
-    int judged[LIMIT_GET_BATCH];              /* by point */
-    struct dunlin_read read[LIMIT_GET_BATCH]; /* by point: age */
+    uint8_t point_of[LIMIT_GET_BATCH]; /* by entry */
+    uint8_t point_at[LIMIT_GET_BATCH]; /* by low bits of the shard: point + 1 */
+    struct batch_point of_point[LIMIT_GET_BATCH];
     struct read_point points[LIMIT_GET_BATCH];
     struct read_key keys[LIMIT_GET_BATCH];
 };
@@ -29,7 +35,7 @@ static uint32_t point_find(struct batch *b, uint32_t shard)
             return i;
     uint32_t point = b->point_count++;
     *at = (uint8_t)(point + 1);
-    b->missed[point] = b->again[point] = false;
+    b->of_point[point].missed = b->of_point[point].again = false;
     read_begin(&b->points[point], s, shard);
     return point;
 }
@@ -59,56 +65,91 @@ static void batch_find(struct batch *b)
             e->read.version.log = b->points[point].board->log;
             e->read.version.lsn = found.lsn;
         }
-        b->missed[point] = b->missed[point] || result == 0;
-        b->again[point] = b->again[point] || result < 0;
+        b->of_point[point].missed |= result == 0;
+        b->of_point[point].again |= result < 0;
+    }
+}
+
+/* R7 for all shards with one look at the clock.  Returns false if one of them is not covered. */
+static bool batch_lease(const struct batch *b)
+{
+    uint64_t deadline = UINT64_MAX;
+    if (!b->space->in_place)
+        return false;
+    for (uint32_t i = 0; i < b->point_count; i++)
+        deadline = min_u64(deadline, read_lease_deadline(&b->points[i], &b->space->read));
+    return deadline != 0 && read_lease_holds(&b->space->read, deadline);
+}
+
+/* Some lease lapsed: each shard by itself. */
+static COLD void batch_judge_each(struct batch *b)
+{
+    const struct dunlin *d = b->space->handle;
+    const uint64_t attached_count = d->attached_count;
+    for (uint32_t i = 0; i < b->point_count; i++) {
+        struct batch_point *at = &b->of_point[i];
+        /* Judging may find another daemon: then the points that follow lead nowhere. */
+        at->again = at->again || d->attached_count != attached_count;
+        if (at->again)
+            continue;
+        at->read.mode = b->mode;
+        at->read.max_age_ns = b->max_age_ns;
+        at->judged = agent_get_judge(b->space, &b->points[i], &at->read);
+        at->again = at->judged == -EAGAIN;
     }
 }
 
 /* R5 to R7, once per shard. */
 static void batch_judge(struct batch *b)
 {
-    const struct dunlin_read *asked = &b->entries[0].read;
     for (uint32_t i = 0; i < b->point_count; i++) {
-        struct read_point *p = &b->points[i];
-        b->read[i].mode = asked->mode;
-        b->read[i].max_age_ns = asked->max_age_ns;
-        b->again[i] = b->again[i] || !read_validate(p, &b->space->read, b->missed[i]);
-        b->read[i].epoch = get_epoch(p);
+        struct batch_point *at = &b->of_point[i];
+        at->again = at->again || !read_validate(&b->points[i], &b->space->read, at->missed);
+        at->read.epoch = get_epoch(&b->points[i]);
+        at->read.age_ns = 0;
+        at->read.stale = 0;
+        at->judged = 0;
     }
-    const uint64_t attached_count = b->space->handle->attached_count;
-    for (uint32_t i = 0; i < b->point_count; i++) {
-        b->judged[i] = b->again[i] ? -EAGAIN : get_judge(b->space, &b->points[i], &b->read[i]);
-        b->again[i] = b->judged[i] == -EAGAIN;
-        if (UNLIKELY(b->space->handle->attached_count != attached_count)) {
-            /* Judging found another daemon: the points that follow lead nowhere. */
-            while (++i < b->point_count)
-                b->again[i] = true;
-        }
-    }
+    if (UNLIKELY(!batch_lease(b)))
+        batch_judge_each(b);
 }
 
 static void batch_answer(struct batch *b)
 {
-    const struct dunlin_read asked = b->entries[0].read;
     for (size_t i = 0; i < b->count; i++) {
         struct dunlin_get_entry *e = &b->entries[i];
         uint32_t point = b->point_of[i];
-        if (UNLIKELY(b->again[point])) {
-            e->read.mode = asked.mode;
-            e->read.max_age_ns = asked.max_age_ns;
+        const struct batch_point *at = &b->of_point[point];
+        if (UNLIKELY(at->again)) {
+            e->read.mode = b->mode;
+            e->read.max_age_ns = b->max_age_ns;
             e->result =
                 dunlin_get(b->space, e->key, e->key_length, e->buffer, e->capacity, &e->read);
             continue;
         }
         b->space->reads_in_place++;
-        e->read.epoch = b->read[point].epoch;
-        e->read.age_ns = b->read[point].age_ns;
-        e->read.stale = b->read[point].stale;
+        e->read.epoch = at->read.epoch;
+        e->read.age_ns = at->read.age_ns;
+        e->read.stale = at->read.stale;
         if (e->read.length > e->capacity)
             e->result = -ENOBUFS;
-        else if (b->judged[point] != 0)
-            e->result = b->judged[point];
+        else if (at->judged != 0)
+            e->result = at->judged;
     }
+}
+
+static void batch_run(struct batch *b)
+{
+    b->point_count = 0;
+    memset(b->point_at, 0, sizeof b->point_at);
+    if (LIKELY(b->space->bound)) {
+        batch_find(b);
+        batch_judge(b);
+    } else {
+        memset(b->point_of, 0, sizeof b->point_of);
+        b->of_point[0].again = true;
+    }
+    batch_answer(b);
 }
 
 int dunlin_get_many(struct dunlin_space *space, struct dunlin_get_entry *entries, size_t count)
@@ -119,24 +160,14 @@ int dunlin_get_many(struct dunlin_space *space, struct dunlin_get_entry *entries
         if (get_check_key(entries[i].key, entries[i].key_length) != 0 ||
             (entries[i].buffer == NULL && entries[i].capacity != 0))
             return -EINVAL;
-    for (size_t done = 0; done < count;) {
+    for (size_t done = 0; done < count; done += LIMIT_GET_BATCH) {
         struct batch b; /* not zeroed: 40 KiB, of which a batch uses little */
         b.space = space;
         b.entries = entries + done;
         b.count = min_u64(count - done, LIMIT_GET_BATCH);
-        b.point_count = 0;
-        memset(b.point_at, 0, sizeof b.point_at);
-        done += b.count;
-        if (done != b.count)
-            b.entries[0].read.mode = entries[0].read.mode;
-        if (LIKELY(space->bound)) {
-            batch_find(&b);
-            batch_judge(&b);
-        } else {
-            memset(b.point_of, 0, sizeof b.point_of);
-            b.again[0] = true;
-        }
-        batch_answer(&b);
+        b.mode = entries[0].read.mode;
+        b.max_age_ns = entries[0].read.max_age_ns;
+        batch_run(&b);
     }
     return 0;
 }

@@ -6,8 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- open and close
- * ----------------------------------------------------------------------------------- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static bool ring_bytes_valid(uint32_t bytes)
 {
@@ -57,23 +56,23 @@ static int take_copies(struct dunlin *d)
     d->copies = aligned_alloc(CACHE_LINE, bytes);
     if (d->copies == NULL)
         return -ENOMEM;
-    fifo_init(&d->copy_pieces, bytes);
+    agent_fifo_init(&d->copy_pieces, bytes);
     return 0;
 }
 
 static int open_attach(struct dunlin *d)
 {
-    struct waiter w = wait_begin(d, d->options.timeout_ns);
+    struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
     uint64_t now = clock_boottime_ns();
     for (;;) {
         uint64_t left = w.deadline_ns > now ? w.deadline_ns - now : 0;
-        int error = attach_try(d, left);
+        int error = agent_attach_try(d, left);
         if (error == 0 || (error != -ENOTCONN && error != -EAGAIN))
             return error;
         if (error == -ENOTCONN && (d->options.flags & DUNLIN_OPEN_WAIT) == 0)
             return error;
         now = clock_boottime_ns();
-        if (!wait_pause(d, &w, WAIT_ANY_LCORE))
+        if (!agent_wait_pause(d, &w, WAIT_ANY_LCORE))
             return -ENOTCONN;
     }
 }
@@ -104,12 +103,13 @@ void dunlin_close(struct dunlin *handle)
 {
     if (handle == NULL)
         return;
-    attach_free(handle->greeting);
-    attach_free(handle->now);
+    agent_session_close_all(handle);
+    agent_attach_free(handle->greeting);
+    agent_attach_free(handle->now);
     while (handle->old != NULL) {
         struct attachment *a = handle->old;
         handle->old = a->next;
-        attach_free(a);
+        agent_attach_free(a);
     }
     for (uint32_t i = 0; i < handle->space_count; i++) {
         free(handle->spaces[i]->sessions);
@@ -119,8 +119,7 @@ void dunlin_close(struct dunlin *handle)
     free(handle);
 }
 
-/* ---- the daemon
- * --------------------------------------------------------------------------------------- */
+/* ---- the daemon ------------------------------------------------------------------------------ */
 
 void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
 {
@@ -142,8 +141,8 @@ void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
 /* Attached by now, or -ENOTCONN when the time is up. */
 static int attached_by(struct dunlin *d, const struct waiter *w)
 {
-    while (!attach_look(d))
-        if (!wait_pause(d, w, WAIT_ANY_LCORE))
+    while (!agent_attach_look(d))
+        if (!agent_wait_pause(d, w, WAIT_ANY_LCORE))
             return -ENOTCONN;
     return 0;
 }
@@ -156,11 +155,11 @@ int64_t dunlin_status_json(struct dunlin *handle, char *buffer, size_t capacity)
     int fd = -1;
     if (handle == NULL || (buffer == NULL && capacity != 0))
         return -EINVAL;
-    struct waiter w = wait_begin(handle, handle->options.timeout_ns);
+    struct waiter w = agent_wait_begin(handle, handle->options.timeout_ns);
     int error = attached_by(handle, &w);
     if (error == 0)
-        error =
-            attach_error(handle, link_exchange(handle->now, &request, &answer, &fd, w.deadline_ns));
+        error = agent_attach_error(
+            handle, agent_link_exchange(handle->now, &request, &answer, &fd, w.deadline_ns));
     if (error != 0)
         return error;
     error = memory_map(&at, fd, max_u64(answer.bytes, 1), MEMORY_READ_ONLY, false, NULL);
@@ -176,23 +175,23 @@ int64_t dunlin_status_json(struct dunlin *handle, char *buffer, size_t capacity)
 
 int dunlin_ping(struct dunlin *handle, uint32_t lcore)
 {
-    struct message m = {.head = {.head = {.operation = RING_NOP}}};
+    struct ask_message m = {.head = {.head = {.operation = RING_NOP}}};
     if (handle == NULL)
         return -EINVAL;
-    struct waiter w = wait_begin(handle, handle->options.timeout_ns);
+    struct waiter w = agent_wait_begin(handle, handle->options.timeout_ns);
     int error = agent_attached(handle) ? 0 : attached_by(handle, &w);
     if (error != 0)
         return error;
     if (lcore >= handle->now->lcore_count)
         return -EINVAL;
-    struct operation *o = operation_take(handle, true);
+    struct operation *o = agent_operation_take(handle, true);
     if (o == NULL)
         return -ENOTCONN;
     o->lcore = lcore;
-    error = ask(handle, o, &m, &w);
+    error = agent_ask(handle, o, &m, &w);
     if (error != 0)
         return -ENOTCONN;
     error = o->result;
-    operation_free(handle, o);
+    agent_operation_free(handle, o);
     return error;
 }

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int link_connect(const struct sockaddr_un *address)
+int agent_link_connect(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -31,7 +31,7 @@ int link_connect(const struct sockaddr_un *address)
     }
 }
 
-int link_send(int fd, const struct attach_request *request)
+int agent_link_send(int fd, const struct attach_request *request)
 {
     ssize_t sent = send(fd, request, sizeof *request, MSG_NOSIGNAL);
     if (sent == (ssize_t)sizeof *request)
@@ -40,7 +40,7 @@ int link_send(int fd, const struct attach_request *request)
     return -ENOTCONN;
 }
 
-void link_close_fds(const int *fds, uint32_t count)
+void agent_link_close_fds(const int *fds, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         (void)close(fds[i]);
@@ -82,7 +82,7 @@ static uint32_t take_fds(struct msghdr *message, int *fds)
     return count;
 }
 
-int link_receive(int fd, struct attach_answer *answer, int *fds, uint64_t deadline_ns)
+int agent_link_receive(int fd, struct attach_answer *answer, int *fds, uint64_t deadline_ns)
 {
     union {
         struct cmsghdr align;
@@ -102,7 +102,7 @@ int link_receive(int fd, struct attach_answer *answer, int *fds, uint64_t deadli
     if (received != (ssize_t)sizeof *answer ||
         (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || count != answer->fd_count ||
         answer->error > 0) {
-        link_close_fds(fds, count);
+        agent_link_close_fds(fds, count);
         return -EPROTO;
     }
     return 0;
@@ -114,17 +114,17 @@ static int drop_owed(struct attachment *a, uint64_t deadline_ns)
     while (a->owed != 0) {
         struct attach_answer answer;
         int fds[ATTACH_FDS_MAX];
-        int error = link_receive(a->socket, &answer, fds, deadline_ns);
+        int error = agent_link_receive(a->socket, &answer, fds, deadline_ns);
         if (error != 0)
             return error;
-        link_close_fds(fds, answer.fd_count);
+        agent_link_close_fds(fds, answer.fd_count);
         a->owed--;
     }
     return 0;
 }
 
-int link_exchange(struct attachment *a, const struct attach_request *request,
-                  struct attach_answer *answer, int *fd, uint64_t deadline_ns)
+int agent_link_exchange(struct attachment *a, const struct attach_request *request,
+                        struct attach_answer *answer, int *fd, uint64_t deadline_ns)
 {
     int fds[ATTACH_FDS_MAX];
     uint32_t expected = fd != NULL ? 1 : 0;
@@ -133,16 +133,16 @@ int link_exchange(struct attachment *a, const struct attach_request *request,
     int error = drop_owed(a, deadline_ns);
     if (error != 0)
         return error;
-    error = link_send(a->socket, request);
+    error = agent_link_send(a->socket, request);
     if (error != 0)
         return error;
-    error = link_receive(a->socket, answer, fds, deadline_ns);
+    error = agent_link_receive(a->socket, answer, fds, deadline_ns);
     if (error == -ETIMEDOUT)
         a->owed++;
     if (error != 0)
         return error;
     if (answer->kind != request->kind || answer->fd_count != (answer->error == 0 ? expected : 0)) {
-        link_close_fds(fds, answer->fd_count);
+        agent_link_close_fds(fds, answer->fd_count);
         return -EPROTO;
     }
     if (answer->error == 0 && fd != NULL)
@@ -150,7 +150,7 @@ int link_exchange(struct attachment *a, const struct attach_request *request,
     return answer->error;
 }
 
-bool link_alive(int fd)
+bool agent_link_alive(int fd)
 {
     char byte;
     ssize_t received = recv(fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);

@@ -13,7 +13,7 @@ static size_t collect(struct dunlin *d, struct dunlin_completion *completions, s
             d->done_last = NULL;
         completions[count++] = (struct dunlin_completion){
             .context = o->context, .result = o->result, .space = o->space, .version = o->version};
-        operation_free(d, o);
+        agent_operation_free(d, o);
     }
     d->in_flight -= count;
     return count;
@@ -24,18 +24,18 @@ size_t dunlin_poll(struct dunlin *handle, struct dunlin_completion *completions,
 {
     if (handle == NULL || completions == NULL || capacity == 0)
         return 0;
-    complete_all(handle);
+    agent_complete_all(handle);
     size_t count = collect(handle, completions, capacity);
     if (count != 0 || handle->in_flight == 0)
         return count;
     if (timeout_ns == 0) {
-        if (handle->polls_in_vain++ % POLLS_BEFORE_LOOK != 0)
-            return 0;
-        timeout_ns = 1; /* looks for a daemon, does not wait */
+        if (handle->polls_in_vain++ % POLLS_BEFORE_LOOK == 0 && !agent_attach_look(handle))
+            count = collect(handle, completions, capacity); /* given up, perhaps */
+        return count;
     }
-    struct waiter w = wait_begin(handle, timeout_ns);
-    while (count == 0 && handle->in_flight != 0 && wait_pause(handle, &w, WAIT_ANY_LCORE)) {
-        complete_all(handle);
+    struct waiter w = agent_wait_begin(handle, timeout_ns);
+    while (count == 0 && handle->in_flight != 0 && agent_wait_pause(handle, &w, WAIT_ANY_LCORE)) {
+        agent_complete_all(handle);
         count = collect(handle, completions, capacity);
     }
     return count;

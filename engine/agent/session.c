@@ -15,7 +15,7 @@ static void name_anew(struct agent_session *s)
         have += got > 0 ? (size_t)got : 0;
     }
     s->state = SESSION_WANTED;
-    s->existing = false;
+    s->existing = s->told = false;
     s->sequence_next = 1;
     s->sequence_consumed = 0;
 }
@@ -38,34 +38,33 @@ int agent_session_prepare(struct dunlin_space *space)
     return 0;
 }
 
-/* ---- sending
- * ----------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static uint32_t lcore_of(const struct agent_session *s)
 {
     return s->space->read.boards[s->shard].lcore;
 }
 
-static int send_opening(struct attachment *a, struct agent_session *s)
+static int send_name(struct attachment *a, struct agent_session *s, uint8_t operation,
+                     uint16_t flags)
 {
-    const struct message m = {
-        .head = {.head = {.operation = RING_SESSION_OPEN,
-                          .flags = s->existing ? RING_FLAG_EXISTING : 0},
+    const struct ask_message m = {
+        .head = {.head = {.operation = operation, .flags = flags},
                  .space = (uint16_t)s->space->id,
                  .shard = s->shard,
-                 .tag = session_tag(s),
+                 .tag = agent_session_tag(s),
                  .key_length = sizeof s->id},
         .key = s->id,
     };
     struct lane *lane = &a->lanes[lcore_of(s)];
     void *at;
-    int error = ring_claim(&lane->request, message_bytes(&m), &at);
+    int error = ring_claim(&lane->request, agent_ask_bytes(&m), &at);
     if (error != 0)
         return error;
-    ring_commit(&lane->request, at, message_build(at, &m));
+    ring_commit(&lane->request, at, agent_ask_build(at, &m));
     lane->unanswered++;
     a->unanswered++;
-    s->state = SESSION_OPENING;
+    s->state = operation == RING_SESSION_OPEN ? SESSION_OPENING : SESSION_CLOSING;
     return 0;
 }
 
@@ -108,7 +107,7 @@ void agent_session_pump(struct dunlin *d, struct agent_session *s)
     if (!agent_attached(d) || !s->space->bound)
         return;
     if (s->state == SESSION_WANTED) {
-        error = send_opening(a, s);
+        error = send_name(a, s, RING_SESSION_OPEN, s->existing ? RING_FLAG_EXISTING : 0);
         told = error == 0;
     }
     if (s->state == SESSION_OPEN && s->rewind == REWIND_NONE)
@@ -117,11 +116,11 @@ void agent_session_pump(struct dunlin *d, struct agent_session *s)
             told = true;
         }
     if (told)
-        wait_bell(a, lcore_of(s));
+        agent_wait_bell(a, lcore_of(s));
     if (error == -EAGAIN)
         block(d, s);
     else if (error != 0)
-        attach_lost(d);
+        agent_attach_lost(d);
 }
 
 void agent_session_pump_blocked(struct dunlin *d)
@@ -136,8 +135,7 @@ void agent_session_pump_blocked(struct dunlin *d)
     }
 }
 
-/* ---- the queue
- * --------------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 static void give_name(struct dunlin *d, struct agent_session *s, struct operation *o)
 {
@@ -194,7 +192,7 @@ static void unlink_operation(struct agent_session *s, struct operation *o)
 static void finish(struct dunlin *d, struct agent_session *s, struct operation *o, int result)
 {
     unlink_operation(s, o);
-    operation_finish(d, o, result);
+    agent_operation_finish(d, o, result);
 }
 
 void agent_session_withdraw(struct dunlin *d, struct operation *o)
@@ -246,8 +244,7 @@ static void rewind_to(struct agent_session *s, enum session_rewind rewind)
     s->unsent = NULL; /* restart finds it again */
 }
 
-/* ---- answers
- * ----------------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 /* The daemon does not know the session or the place in it, so it applied nothing now.  What was
  * sent only now is certainly not applied and goes again; what was sent before may have been applied
@@ -284,13 +281,13 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
     case RING_NOT_FOUND:
     case RING_CONDITION:
         s->sequence_consumed = max_u64(s->sequence_consumed, sequence);
-        finish(d, s, o, status_error(c->status));
+        finish(d, s, o, agent_status_error(c->status));
         break;
     default:
         /* Refused before it got into the log: its number is free again, and those behind it in the
          * ring are refused for the gap. */
         rewind_to(s, o->abandoned ? REWIND_SESSION : REWIND_NUMBERS);
-        finish(d, s, o, o->resent ? -EOWNERDEAD : status_error(c->status));
+        finish(d, s, o, o->resent ? -EOWNERDEAD : agent_status_error(c->status));
         break;
     }
     if (s->rewind != REWIND_NONE && s->sent == 0)
@@ -310,6 +307,10 @@ static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error
 void agent_session_opened(struct dunlin *d, struct agent_session *s,
                           const struct ring_completion *c)
 {
+    if (s->state == SESSION_CLOSING) {
+        s->state = SESSION_CLOSED;
+        return;
+    }
     switch (c->status) {
     case RING_OK:
         s->state = SESSION_OPEN;
@@ -322,13 +323,12 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
         restart(d, s);
         break;
     default:
-        fail_all(d, s, c->status == RING_SESSION_LIMIT ? -EUSERS : status_error(c->status));
+        fail_all(d, s, c->status == RING_SESSION_LIMIT ? -EUSERS : agent_status_error(c->status));
         break;
     }
 }
 
-/* ---- another attachment
- * ------------------------------------------------------------------------------ */
+/* ---- another attachment ---------------------------------------------------------------------- */
 
 /* The value lies in the bulk buffer of the attachment before: take it along. */
 static int move_bulk(const struct attachment *previous, struct attachment *a, struct operation *o)
@@ -338,7 +338,7 @@ static int move_bulk(const struct attachment *previous, struct attachment *a, st
     if (o->bulk_piece == FIFO_NONE)
         return 0;
     o->bulk_piece = FIFO_NONE;
-    int error = fifo_take(&a->bulk_pieces, m->value_length, &offset, &o->bulk_piece);
+    int error = agent_fifo_take(&a->bulk_pieces, m->value_length, &offset, &o->bulk_piece);
     if (error != 0)
         return error;
     memcpy(a->bulk + offset, previous->bulk + m->bulk_offset, m->value_length);
@@ -393,12 +393,20 @@ static void resume_session(struct dunlin *d, struct agent_session *s, bool same_
     fail_all(d, s, -ENOTCONN);
 }
 
+/* Messages that were built for the space before mean the same in the present one. */
+static bool is_same_space(const struct dunlin_space *space, const struct layout_space *before)
+{
+    return space->bound && before != NULL && before->id == space->id &&
+           before->geometry.shard_count == space->read.geometry.shard_count &&
+           before->partition_prefix == space->read.partition_prefix;
+}
+
 void agent_session_resume(struct dunlin *d, struct attachment *previous)
 {
     d->blocked = NULL;
     for (uint32_t i = 0; i < d->space_count; i++) {
         struct dunlin_space *space = d->spaces[i];
-        bool same = space->bound && space->session_count == space->read.geometry.shard_count;
+        bool same = is_same_space(space, previous->mappings[i].header);
         for (uint32_t shard = 0; shard < space->session_count; shard++) {
             space->sessions[shard].blocked = false;
             resume_session(d, &space->sessions[shard], same, previous);
@@ -416,4 +424,37 @@ void agent_session_give_up(struct dunlin *d)
             d->spaces[i]->sessions[shard].blocked = false;
             fail_all(d, &d->spaces[i]->sessions[shard], -ENOTCONN);
         }
+}
+
+/* Returns 0, or -EAGAIN: no room in the ring now. */
+static int close_some(struct dunlin *d)
+{
+    struct attachment *a = d->now;
+    for (uint32_t i = 0; i < d->space_count; i++) {
+        struct dunlin_space *space = d->spaces[i];
+        for (uint32_t shard = 0; shard < space->session_count && space->bound; shard++) {
+            struct agent_session *s = &space->sessions[shard];
+            if (s->state != SESSION_OPEN || s->first != NULL || s->told)
+                continue;
+            int error = send_name(a, s, RING_SESSION_CLOSE, 0);
+            if (error != 0)
+                return error;
+            agent_wait_bell(a, lcore_of(s));
+        }
+    }
+    return 0;
+}
+
+void agent_session_close_all(struct dunlin *d)
+{
+    struct waiter w = agent_wait_begin(d, min_u64(d->options.timeout_ns, AGENT_CLOSE_NS));
+    agent_complete_all(d);
+    while (agent_attached(d)) {
+        int error = close_some(d);
+        if (error != 0 && error != -EAGAIN)
+            return;
+        if (d->now->unanswered == 0 || !agent_wait_pause(d, &w, WAIT_ANY_LCORE))
+            return;
+        agent_complete_all(d);
+    }
 }

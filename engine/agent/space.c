@@ -29,14 +29,14 @@ static bool header_valid(const struct layout_space *h, uint64_t bytes, const str
     return true;
 }
 
-int space_map(struct attachment *a, const char *name, struct mapping *m, uint64_t deadline_ns)
+int agent_space_map(struct attachment *a, const char *name, struct mapping *m, uint64_t deadline_ns)
 {
     struct attach_request request = {.kind = ATTACH_SPACE};
     struct attach_answer answer;
     uint8_t *at = NULL;
     int fd = -1;
     memcpy(request.space, name, strlen(name) + 1);
-    int error = link_exchange(a, &request, &answer, &fd, deadline_ns);
+    int error = agent_link_exchange(a, &request, &answer, &fd, deadline_ns);
     if (error != 0)
         return error;
     error = memory_map(&at, fd, max_u64(answer.bytes, PAGE), MEMORY_READ_ONLY, false, NULL);
@@ -46,7 +46,7 @@ int space_map(struct attachment *a, const char *name, struct mapping *m, uint64_
                           .file_bytes = max_u64(answer.bytes, PAGE),
                           .writable = answer.writable != 0};
     if (!header_valid(m->header, m->file_bytes, a) || m->header->id != answer.space_id) {
-        space_unmap(m);
+        agent_space_unmap(m);
         return -EPROTO;
     }
     m->arena_bytes = (uint64_t)m->header->geometry.chunk_count_max
@@ -54,12 +54,12 @@ int space_map(struct attachment *a, const char *name, struct mapping *m, uint64_
     error = memory_reserve(&m->arena, m->arena_bytes);
     if (error != 0) {
         m->arena = NULL;
-        space_unmap(m);
+        agent_space_unmap(m);
     }
     return error;
 }
 
-void space_unmap(struct mapping *m)
+void agent_space_unmap(struct mapping *m)
 {
     if (m->header == NULL)
         return;
@@ -68,7 +68,7 @@ void space_unmap(struct mapping *m)
     *m = (struct mapping){.header = NULL};
 }
 
-void space_bind(struct dunlin_space *space, struct attachment *a)
+void agent_space_bind(struct dunlin_space *space, struct attachment *a)
 {
     const struct mapping *m = &a->mappings[space->number];
     const struct layout_space *h = m->header;
@@ -93,7 +93,7 @@ void space_bind(struct dunlin_space *space, struct attachment *a)
     space->value_bytes_max = h->value_bytes_max;
 }
 
-int space_map_more(struct dunlin_space *space)
+int agent_space_map_more(struct dunlin_space *space)
 {
     struct dunlin *d = space->handle;
     struct attachment *a = d->now;
@@ -102,7 +102,7 @@ int space_map_more(struct dunlin_space *space)
     uint32_t before = m->chunk_count;
     /* acquire: control stored the count after the chunk was made */
     uint32_t exist = atomic_load_explicit(&m->header->chunk_count, memory_order_acquire);
-    uint64_t deadline_ns = clock_boottime_ns() + d->options.timeout_ns;
+    uint64_t deadline_ns = clock_boottime_ns() + min_u64(d->options.timeout_ns, AGENT_EXCHANGE_NS);
     int error = 0;
     if (!agent_attached(d))
         return -ENOTCONN;
@@ -112,7 +112,7 @@ int space_map_more(struct dunlin_space *space)
         struct attach_answer answer;
         uint8_t *at = NULL;
         int fd = -1;
-        error = link_exchange(a, &request, &answer, &fd, deadline_ns);
+        error = agent_link_exchange(a, &request, &answer, &fd, deadline_ns);
         if (error == 0)
             error = memory_map(&at, fd, UINT64_C(1) << g->chunk_shift, MEMORY_READ_ONLY, false,
                                m->arena + ((uint64_t)m->chunk_count << g->chunk_shift));
@@ -121,26 +121,28 @@ int space_map_more(struct dunlin_space *space)
     }
     space->read.mapped_bytes = (uint64_t)m->chunk_count << g->chunk_shift;
     if (error != 0)
-        error = attach_error(d, error);
-    return m->chunk_count > before ? 0 : -ENOTCONN;
+        error = agent_attach_error(d, error);
+    if (m->chunk_count > before)
+        return 0;
+    return error != 0 ? error : -ENOTCONN;
 }
 
-int space_again(struct dunlin_space *space)
+int agent_space_again(struct dunlin_space *space)
 {
     struct dunlin *d = space->handle;
     uint64_t now = clock_boottime_ns();
-    if (!attach_look(d))
+    if (!agent_attach_look(d))
         return -ENOTCONN;
     if (space->bound)
         return 0;
     if (now < d->bind_ns)
         return -ENOENT;
     d->bind_ns = now + AGENT_TRY_MAX_NS;
-    int error =
-        space_map(d->now, space->name, &d->now->mappings[space->number], now + AGENT_EXCHANGE_NS);
+    int error = agent_space_map(d->now, space->name, &d->now->mappings[space->number],
+                                now + AGENT_EXCHANGE_NS);
     if (error != 0)
-        return attach_error(d, error);
-    space_bind(space, d->now);
+        return agent_attach_error(d, error);
+    agent_space_bind(space, d->now);
     return space->writable ? agent_session_prepare(space) : 0;
 }
 
@@ -155,9 +157,9 @@ static struct dunlin_space *space_known(const struct dunlin *d, const char *name
 /* The daemon must be there: wait for it as long as any synchronous call does. */
 static int attach_wait(struct dunlin *d)
 {
-    struct waiter w = wait_begin(d, d->options.timeout_ns);
+    struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
     while (!agent_attached(d))
-        if (!wait_pause(d, &w, WAIT_ANY_LCORE))
+        if (!agent_wait_pause(d, &w, WAIT_ANY_LCORE))
             return -ENOTCONN;
     return 0;
 }
@@ -169,10 +171,10 @@ int dunlin_space(struct dunlin *handle, const char *name, struct dunlin_space **
         return -EINVAL;
     *space = space_known(handle, name);
     if (*space != NULL)
-        return (*space)->bound ? 0 : space_again(*space);
+        return (*space)->bound ? 0 : agent_space_again(*space);
     if (handle->space_count == LIMIT_SPACES)
         return -ENOENT;
-    int error = attach_look(handle) ? 0 : attach_wait(handle);
+    int error = agent_attach_look(handle) ? 0 : attach_wait(handle);
     if (error != 0)
         return error;
     struct dunlin_space *s = calloc(1, sizeof *s);
@@ -182,15 +184,15 @@ int dunlin_space(struct dunlin *handle, const char *name, struct dunlin_space **
     s->number = handle->space_count;
     memcpy(s->name, name, strlen(name) + 1);
     struct mapping *m = &handle->now->mappings[s->number];
-    error = space_map(handle->now, name, m, clock_boottime_ns() + handle->options.timeout_ns);
+    error = agent_space_map(handle->now, name, m, clock_boottime_ns() + handle->options.timeout_ns);
     if (error == 0) {
-        space_bind(s, handle->now);
+        agent_space_bind(s, handle->now);
         error = s->writable ? agent_session_prepare(s) : 0;
     }
     if (error != 0) {
-        space_unmap(m);
+        agent_space_unmap(m);
         free(s);
-        return attach_error(handle, error);
+        return agent_attach_error(handle, error);
     }
     handle->spaces[handle->space_count++] = s;
     *space = s;

@@ -77,7 +77,7 @@ static int view_once(struct dunlin_space *space, const struct read_key *k, int p
     }
     int judged = 0;
     if (leased)
-        judged = get_judge(space, &p, &view->read);
+        judged = agent_get_judge(space, &p, &view->read);
     if (judged == -EAGAIN) {
         if (result == 1)
             a->pins_held &= ~(1u << pin);
@@ -95,10 +95,10 @@ static int view_unleased(struct dunlin_space *space, const struct read_key *k)
     struct dunlin *d = space->handle;
     const struct get_target nowhere = {.capacity = 0};
     struct dunlin_read read;
-    if (!attach_look(d))
+    if (!agent_attach_look(d))
         return -ENOTCONN;
-    attach_clock(d, d->now);
-    int error = ask_get(space, k, &nowhere, &read);
+    agent_attach_clock(d, d->now);
+    int error = agent_ask_get(space, k, &nowhere, &read);
     return error == 0 || error == -ENOENT || error == -ENOBUFS ? VIEW_AGAIN : error;
 }
 
@@ -113,7 +113,7 @@ int dunlin_view(struct dunlin_space *space, const void *key, size_t key_length,
     view->internal[VIEW_ATTACHMENT] = 0;
     for (unsigned i = 0; i < LIMIT_READ_RETRIES; i++) {
         struct read_key k;
-        int result = space->bound ? 0 : space_again(space);
+        int result = space->bound ? 0 : agent_space_again(space);
         if (result != 0)
             return result;
         int pin = pin_free(space->handle->now);
@@ -123,8 +123,8 @@ int dunlin_view(struct dunlin_space *space, const void *key, size_t key_length,
         /* An answer of the daemon before says nothing of this one. */
         leased = leased || space->handle->attached_count != attached_count;
         result = view_once(space, &k, pin, leased, view);
-        if (result == VIEW_MAP && space_map_more(space) != 0 && !agent_attached(space->handle))
-            return -ENOTCONN;
+        if (result == VIEW_MAP && agent_space_map_more(space) != 0)
+            return agent_attached(space->handle) ? -EAGAIN : -ENOTCONN;
         if (result == VIEW_LEASE) {
             attached_count = space->handle->attached_count;
             result = view_unleased(space, &k);
@@ -150,6 +150,6 @@ int dunlin_release(struct dunlin_space *space, struct dunlin_view *view)
     a->pins_held &= ~(1u << pin);
     view->value = NULL;
     memset(view->internal, 0, sizeof view->internal);
-    attach_view_gone(space->handle, a);
+    agent_attach_view_gone(space->handle, a);
     return good ? 0 : -ESTALE;
 }

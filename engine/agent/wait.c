@@ -10,18 +10,18 @@
 #endif
 
 #define SPIN_ROUND 32u
-#define SLEEP_BLIND_NS NS_PER_MS /* on one ring of several, where the kernel cannot wait for all   \
-                                  */
+#define SLEEP_BLIND_NS                                                                             \
+    NS_PER_MS /* on one ring of several, where the kernel cannot wait for all                      \
+               */
 
-struct waiter wait_begin(const struct dunlin *d, uint64_t timeout_ns)
+struct waiter agent_wait_begin(const struct dunlin *d, uint64_t timeout_ns)
 {
     uint64_t now = clock_boottime_ns();
     uint64_t left = min_u64(timeout_ns, UINT64_MAX - now);
     return (struct waiter){.deadline_ns = now + left, .spin_end_ns = now + d->options.spin_ns};
 }
 
-/* ---- sleeping on completion rings
- * --------------------------------------------------------------------- */
+/* ---- sleeping on completion rings ------------------------------------------------------------ */
 
 static bool has_message(struct ring *r)
 {
@@ -123,14 +123,11 @@ static void wait_sleep(struct dunlin *d, uint32_t lcore, uint64_t for_ns)
     sleep_end(&set);
 }
 
-/* ---- waiting
- * ------------------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
-/* No daemon: look for the next one, at the pace of attach_try. */
+/* No daemon: look for the next one, at the pace of agent_attach_try. */
 static void wait_attach(struct dunlin *d, uint64_t now, uint64_t deadline_ns)
 {
-    if (d->now != NULL && now > d->lost_ns + d->options.timeout_ns)
-        agent_session_give_up(d);
     if (d->greeting == NULL && d->try_ns > now) {
         uint64_t for_ns = min_u64(d->try_ns, deadline_ns) - now;
         const struct timespec pause = {.tv_sec = (time_t)(for_ns / NS_PER_S),
@@ -138,10 +135,10 @@ static void wait_attach(struct dunlin *d, uint64_t now, uint64_t deadline_ns)
         (void)nanosleep(&pause, NULL);
     }
     /* Why the result does not matter: the caller looks whether it is attached. */
-    (void)!attach_try(d, min_u64(deadline_ns - now, AGENT_TRY_MAX_NS));
+    (void)!agent_attach_try(d, min_u64(deadline_ns - now, AGENT_TRY_MAX_NS));
 }
 
-bool wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore)
+bool agent_wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore)
 {
     uint64_t now = clock_boottime_ns();
     if (now >= w->deadline_ns)
@@ -159,25 +156,24 @@ bool wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore)
         return true;
     }
     wait_sleep(d, lcore, min_u64(w->deadline_ns - now, d->now->node->heartbeat_ns));
-    (void)attach_look(d);
+    (void)agent_attach_look(d);
     return true;
 }
 
-int wait_operation(struct dunlin *d, const struct operation *o, const struct waiter *w)
+int agent_wait_operation(struct dunlin *d, const struct operation *o, const struct waiter *w)
 {
     for (;;) {
-        complete_all(d);
+        agent_complete_all(d);
         if (o->state == OPERATION_DONE)
             return 0;
-        if (!wait_pause(d, w, o->lcore))
+        if (!agent_wait_pause(d, w, o->lcore))
             return -ETIMEDOUT;
     }
 }
 
-/* ---- waking the other side
- * ---------------------------------------------------------------------------- */
+/* ---- waking the other side ------------------------------------------------------------------- */
 
-void wait_bell(struct attachment *a, uint32_t lcore)
+void agent_wait_bell(struct attachment *a, uint32_t lcore)
 {
     struct ring_shared *shared = a->lanes[lcore].request.shared;
     /* D1: the message is published, seq_cst fence, then the lcore's state is looked at; the lcore

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* ---- a write as the caller means it, judged
- * ----------------------------------------------------------- */
+/* ---- a write as the caller means it, judged -------------------------------------------------- */
 
 static int check(const struct dunlin_space *space, const struct dunlin_write *w)
 {
@@ -30,10 +29,10 @@ static int check_space(const struct dunlin_space *space, const struct dunlin_wri
     return w->value_length > space->value_bytes_max ? -EMSGSIZE : 0;
 }
 
-static struct message message_of(const struct dunlin_space *space, const struct dunlin_write *w)
+static struct ask_message message_of(const struct dunlin_space *space, const struct dunlin_write *w)
 {
     uint64_t hash = hash_key(w->key, w->key_length);
-    return (struct message){
+    return (struct ask_message){
         .head = {.head = {.operation = w->operation == DUNLIN_PUT ? RING_PUT : RING_DELETE,
                           .flags = w->compare != 0 ? RING_FLAG_COMPARE : 0},
                  .space = (uint16_t)space->id,
@@ -49,14 +48,14 @@ static struct message message_of(const struct dunlin_space *space, const struct 
 
 /* A value that does not fit a ring message goes to the bulk buffer.
  * Returns 0, -EAGAIN no room now, -EMSGSIZE never. */
-static int place_value(struct attachment *a, struct operation *o, struct message *m)
+static int place_value(struct attachment *a, struct operation *o, struct ask_message *m)
 {
-    if (message_bytes(m) <= ring_message_max(&a->lanes[0].request))
+    if (agent_ask_bytes(m) <= ring_message_max(&a->lanes[0].request))
         return 0;
     if (m->head.value_length > a->bulk_pieces.bytes)
         return -EMSGSIZE;
-    int error =
-        fifo_take(&a->bulk_pieces, m->head.value_length, &m->head.bulk_offset, &o->bulk_piece);
+    int error = agent_fifo_take(&a->bulk_pieces, m->head.value_length, &m->head.bulk_offset,
+                                &o->bulk_piece);
     if (error != 0)
         return error;
     memcpy(a->bulk + m->head.bulk_offset, m->value, m->head.value_length);
@@ -65,18 +64,18 @@ static int place_value(struct attachment *a, struct operation *o, struct message
 }
 
 /* A private copy of the message: what is sent, and sent again should the daemon die. */
-static int build(struct dunlin *d, struct operation *o, struct message *m)
+static int build(struct dunlin *d, struct operation *o, struct ask_message *m)
 {
     uint32_t offset;
     int error = place_value(d->now, o, m);
     if (error != 0)
         return error;
-    error = fifo_take(&d->copy_pieces, message_bytes(m), &offset, &o->copy_piece);
+    error = agent_fifo_take(&d->copy_pieces, agent_ask_bytes(m), &offset, &o->copy_piece);
     if (error != 0)
         return error;
     o->message = (void *)(d->copies + offset);
-    m->head.tag = operation_tag(d, o);
-    o->message->head = message_build(o->message, m);
+    m->head.tag = agent_operation_tag(d, o);
+    o->message->head = agent_ask_build(o->message, m);
     o->kind = m->head.head.operation;
     return 0;
 }
@@ -85,7 +84,7 @@ static int build(struct dunlin *d, struct operation *o, struct message *m)
  * daemon that died while we were idle is of unknown fate for no need. */
 static bool ready(struct dunlin *d)
 {
-    return agent_attached(d) && d->now->unanswered != 0 ? true : attach_look(d);
+    return agent_attached(d) && d->now->unanswered != 0 ? true : agent_attach_look(d);
 }
 
 static int submit(struct dunlin_space *space, const struct dunlin_write *w, bool synchronous,
@@ -97,16 +96,16 @@ static int submit(struct dunlin_space *space, const struct dunlin_write *w, bool
     int error = check_space(space, w);
     if (error != 0)
         return error;
-    struct message m = message_of(space, w);
+    struct ask_message m = message_of(space, w);
     struct agent_session *s = &space->sessions[m.head.shard];
     if (s->count == LIMIT_SESSION_WINDOW)
         return -EAGAIN;
-    struct operation *o = operation_take(d, synchronous);
+    struct operation *o = agent_operation_take(d, synchronous);
     if (o == NULL)
         return -EAGAIN;
     error = build(d, o, &m);
     if (error != 0) {
-        operation_free(d, o);
+        agent_operation_free(d, o);
         return error;
     }
     o->space = space;
@@ -124,8 +123,7 @@ int dunlin_submit(struct dunlin_space *space, const struct dunlin_write *write)
     return error != 0 ? error : submit(space, write, false, &o);
 }
 
-/* ---- synchronous
- * -------------------------------------------------------------------------------------- */
+/* ---- synchronous ----------------------------------------------------------------------------- */
 
 /* Submit as soon as there is room and a daemon.  Never sent when this fails. */
 static int submit_patiently(struct dunlin_space *space, const struct dunlin_write *w,
@@ -135,12 +133,12 @@ static int submit_patiently(struct dunlin_space *space, const struct dunlin_writ
     for (;;) {
         int error = submit(space, w, true, operation);
         if (error == -ENOENT)
-            error = space_again(space) == 0 ? -EAGAIN : -ENOENT;
+            error = agent_space_again(space) == 0 ? -EAGAIN : -ENOENT;
         if (error != -EAGAIN && error != -ENOTCONN)
             return error;
-        if (!wait_pause(d, waiter, WAIT_ANY_LCORE))
+        if (!agent_wait_pause(d, waiter, WAIT_ANY_LCORE))
             return -ENOTCONN;
-        complete_all(d);
+        agent_complete_all(d);
     }
 }
 
@@ -152,13 +150,13 @@ static int write_now(struct dunlin_space *space, const struct dunlin_write *w,
     if (error != 0)
         return error;
     struct dunlin *d = space->handle;
-    struct waiter waiter = wait_begin(d, d->options.timeout_ns);
+    struct waiter waiter = agent_wait_begin(d, d->options.timeout_ns);
     error = submit_patiently(space, w, &waiter, &o);
     if (error != 0)
         return error;
-    if (wait_operation(d, o, &waiter) != 0) {
+    if (agent_wait_operation(d, o, &waiter) != 0) {
         if (o->sent) {
-            operation_abandon(d, o);
+            agent_operation_abandon(d, o);
             return -EOWNERDEAD;
         }
         agent_session_withdraw(d, o);
@@ -166,10 +164,11 @@ static int write_now(struct dunlin_space *space, const struct dunlin_write *w,
     error = o->result;
     if (version != NULL)
         *version = o->version;
-    operation_free(d, o);
+    agent_operation_free(d, o);
     return error;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): six parameters are the contract of dunlin.h */
 int dunlin_put(struct dunlin_space *space, const void *key, size_t key_length, const void *value,
                size_t value_length, struct dunlin_version *version)
 {
@@ -181,6 +180,7 @@ int dunlin_put(struct dunlin_space *space, const void *key, size_t key_length, c
     return write_now(space, &w, version);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): six parameters are the contract of dunlin.h */
 int dunlin_put_if(struct dunlin_space *space, const void *key, size_t key_length, const void *value,
                   size_t value_length, uint64_t expected_lsn, struct dunlin_version *version)
 {
@@ -213,8 +213,7 @@ int dunlin_delete_if(struct dunlin_space *space, const void *key, size_t key_len
     return write_now(space, &w, version);
 }
 
-/* ---- repeating a write under its name
- * ----------------------------------------------------------------- */
+/* ---- repeating a write under its name -------------------------------------------------------- */
 
 int dunlin_last_write(const struct dunlin *handle, struct dunlin_write_id *id)
 {
@@ -226,55 +225,55 @@ int dunlin_last_write(const struct dunlin *handle, struct dunlin_write_id *id)
 
 /* Find the session; its slot and LSN go into the message of the write. */
 static int find_session(struct dunlin_space *space, const struct dunlin_write_id *id,
-                        struct message *write, const struct waiter *w)
+                        struct ask_message *write, const struct waiter *w)
 {
     struct dunlin *d = space->handle;
-    struct message m = {
+    struct ask_message m = {
         .head = {.head = {.operation = RING_SESSION_OPEN, .flags = RING_FLAG_EXISTING},
                  .space = (uint16_t)space->id,
                  .shard = id->shard,
                  .key_length = sizeof id->session},
         .key = id->session};
-    struct operation *o = operation_take(d, true);
+    struct operation *o = agent_operation_take(d, true);
     if (o == NULL)
         return -ENOTCONN;
     o->lcore = space->read.boards[id->shard].lcore;
-    if (ask(d, o, &m, w) != 0)
+    if (agent_ask(d, o, &m, w) != 0)
         return -ENOTCONN;
     int error = o->result;
     write->head.session = o->version.lsn;
     write->head.session_slot = o->session_slot;
     write->head.sequence = id->sequence;
-    operation_free(d, o);
+    agent_operation_free(d, o);
     return error;
 }
 
-static int repeat(struct dunlin_space *space, struct message *m, const struct waiter *w,
+static int repeat(struct dunlin_space *space, struct ask_message *m, const struct waiter *w,
                   struct dunlin_version *version)
 {
     struct dunlin *d = space->handle;
     int error = -EAGAIN;
-    struct operation *o = operation_take(d, true);
+    struct operation *o = agent_operation_take(d, true);
     if (o == NULL)
         return -ENOTCONN;
     o->space = space;
     o->lcore = space->read.boards[m->head.shard].lcore;
     while (agent_attached(d) && (error = place_value(d->now, o, m)) == -EAGAIN) {
-        complete_all(d);
-        if (!wait_pause(d, w, WAIT_ANY_LCORE))
+        agent_complete_all(d);
+        if (!agent_wait_pause(d, w, WAIT_ANY_LCORE))
             break;
     }
     if (error != 0) {
-        operation_free(d, o);
+        agent_operation_free(d, o);
         return error == -EAGAIN ? -ENOTCONN : error;
     }
-    error = ask(d, o, m, w);
+    error = agent_ask(d, o, m, w);
     if (error != 0)
         return error == -ETIMEDOUT ? -EOWNERDEAD : error;
     error = o->result;
     if (version != NULL)
         *version = o->version;
-    operation_free(d, o);
+    agent_operation_free(d, o);
     return error;
 }
 
@@ -287,14 +286,14 @@ int dunlin_retry(struct dunlin_space *space, const struct dunlin_write_id *id,
     if (id == NULL || id->sequence == 0)
         return -EINVAL;
     struct dunlin *d = space->handle;
-    struct waiter w = wait_begin(d, d->options.timeout_ns);
-    while (!agent_attached(d) && !attach_look(d))
-        if (!wait_pause(d, &w, WAIT_ANY_LCORE))
+    struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
+    while (!agent_attached(d) && !agent_attach_look(d))
+        if (!agent_wait_pause(d, &w, WAIT_ANY_LCORE))
             return -ENOTCONN;
     error = check_space(space, write);
     if (error != 0)
         return error;
-    struct message m = message_of(space, write);
+    struct ask_message m = message_of(space, write);
     if (m.head.shard != id->shard)
         return -EINVAL;
     error = find_session(space, id, &m, &w);

@@ -18,8 +18,8 @@
 /* Print to stderr and exit 2. */
 _Noreturn void e2e_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Print one line `FAIL ...` and count it; e2e_verdict is the exit status.  The count lies in memory
- * shared with forked children (call e2e_begin first). */
+/* Print one line `FAIL ...` (the first 40 of them) and count it; e2e_verdict is the exit status.
+ * The count lies in memory shared with forked children (call e2e_begin first). */
 void e2e_begin(void);
 void e2e_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 uint32_t e2e_failures(void);
@@ -59,7 +59,7 @@ bool e2e_daemon_alive(struct e2e_daemon *d);
 /* ---- agents -----------------------------------------------------------------------------------
  */
 
-/* Attach and open a space, or die.  timeout_ms of its calls. */
+/* Attach (trying for 20 s) and open a space, or die.  timeout_ms: of the handle's calls. */
 struct dunlin *e2e_open(const char *socket, uint64_t timeout_ms);
 struct dunlin_space *e2e_space(struct dunlin *handle, const char *name);
 

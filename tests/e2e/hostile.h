@@ -22,27 +22,38 @@
 /* ---- the good agent -----------------------------------------------------------------------------
  */
 
+#define GOOD_KEYS 4096u
+
 struct good_stats {
     uint64_t writes, reads;
-    uint64_t wrong;    /* reads that gave anything but what was written last */
-    uint64_t refused;  /* operations that failed */
-    uint64_t worst_ns; /* longest operation */
-    char fault[160];   /* the first of them, in words */
-    struct histogram in_place_ticks;
+    uint64_t wrong;                  /* reads that gave anything but what was written */
+    uint64_t refused;                /* operations that failed */
+    uint64_t worst_ns;               /* longest operation of the writer */
+    char fault[160];                 /* the first of them, in words */
+    struct histogram in_place_ticks; /* of the reader */
 };
 
-/* Memory that the two and the judge share.  The good agent writes live; when cut_wanted moves it
- * copies live to report, clears it and follows with cut_done (release, G1 -> acquire, G2). */
+/* The good agent is two processes: one writes, and reads back by every sort of call; the other only
+ * reads in place, so that how long that takes does not hang on how long writes take. */
+enum good_side { GOOD_WRITER, GOOD_READER, GOOD_SIDES };
+
+/* Memory that they and the judge share.  Each side writes live; when cut_wanted moves it copies
+ * live to report, clears it and follows with cut_done (release, G1 -> acquire, G2). */
 struct good_shared {
-    _Atomic uint32_t cut_wanted, cut_done;
-    _Atomic uint32_t
-        ready; /* 1: attached, keys written, names of its write and session given out */
+    _Atomic uint32_t cut_wanted;
+    _Atomic uint32_t ready; /* 1: keys are written, last_write is set */
     struct dunlin_write_id last_write;
-    struct good_stats live, report;
+    /* Newest write of a key that was sent, and that was answered.  Release by the writer, before
+     * the call and after; acquire by the reader, after its read and before. */
+    _Atomic uint64_t sent[GOOD_KEYS], done[GOOD_KEYS];
+    struct {
+        _Atomic uint32_t cut_done;
+        struct good_stats live, report;
+    } sides[GOOD_SIDES];
 };
 
 /* Never returns. */
-_Noreturn void good_run(struct good_shared *shared, const char *socket_path);
+_Noreturn void good_run(struct good_shared *shared, enum good_side side, const char *socket_path);
 
 /* ---- attacks
  * ------------------------------------------------------------------------------------- */

@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define KEYS 4096u
-#define BIG_KEYS 8u /* the last ones: values that go through the bulk buffer */
+#define KEYS GOOD_KEYS
+#define KEYS_KEPT (KEYS / 2) /* the first ones: never deleted, so that the reader finds them */
+#define BIG_KEYS 8u          /* the last ones: values that go through the bulk buffer */
 #define VALUE_MAX 200u
 #define BIG_VALUE_MAX 60000u
-#define READS_IN_PLACE 256u /* per round, timed one by one */
-#define READS_OTHER 8u
+#define READS 16u   /* of each sort, per round */
+#define BURST 4096u /* reads in place without a pause: few of them meet a cold cache */
+#define PAUSE_MS 2u
 #define BATCH 32u
 #define TIMEOUT_MS 20000u
 
@@ -75,19 +77,14 @@ static void judge(struct good *g, uint32_t key, int result, const void *value, s
     }
 }
 
-static void read_one(struct good *g, uint32_t key, enum dunlin_mode mode, bool time_it)
+static void read_one(struct good *g, uint32_t key, enum dunlin_mode mode)
 {
     char name[32];
     size_t length = key_make(name, key);
     struct dunlin_read read = {.mode = mode};
-    uint64_t begun_ns = time_it ? 0 : clock_boottime_ns();
-    uint64_t before = clock_tsc_ordered();
+    uint64_t begun_ns = clock_boottime_ns();
     int result = dunlin_get(g->space, name, length, g->value, sizeof g->value, &read);
-    uint64_t after = clock_tsc_ordered();
-    if (time_it)
-        histogram_add(&g->stats->in_place_ticks, after - before);
-    else
-        timed(g, begun_ns);
+    timed(g, begun_ns);
     judge(g, key, result, g->value, read.length);
 }
 
@@ -147,13 +144,16 @@ static void put(struct good *g, uint32_t key)
     size_t room = (big ? BIG_VALUE_MAX : VALUE_MAX) - E2E_VALUE_MIN;
     size_t size = E2E_VALUE_MIN + e2e_random(&g->random) % room;
     e2e_value_make(g->value, size, key, ++g->sequence);
+    atomic_store_explicit(&g->shared->sent[key], g->sequence, memory_order_release);
     uint64_t begun_ns = clock_boottime_ns();
     int result = dunlin_put(g->space, name, length, g->value, size, NULL);
     timed(g, begun_ns);
-    if (result == 0)
+    if (result == 0) {
         g->written[key] = g->sequence;
-    else
+        atomic_store_explicit(&g->shared->done[key], g->sequence, memory_order_release);
+    } else {
         refused(g, "put", key, result);
+    }
     g->stats->writes++;
 }
 
@@ -179,28 +179,58 @@ static uint32_t any_key(struct good *g)
     return (uint32_t)(e2e_random(&g->random) % KEYS);
 }
 
-static void round_of_work(struct good *g)
+static void round_of_writes(struct good *g)
 {
     for (uint32_t i = 0; i < 4; i++)
         put(g, any_key(g));
     if (e2e_random(&g->random) % 4 == 0)
         put(g, KEYS - 1 - (uint32_t)(e2e_random(&g->random) % BIG_KEYS));
-    drop(g, any_key(g));
-    for (uint32_t i = 0; i < READS_IN_PLACE; i++)
-        read_one(g, any_key(g) % (KEYS - BIG_KEYS), DUNLIN_LOCAL, true);
-    for (uint32_t i = 0; i < READS_OTHER; i++) {
-        read_one(g, any_key(g), DUNLIN_LINEARIZABLE, false);
+    drop(g, KEYS_KEPT + any_key(g) / 2);
+    for (uint32_t i = 0; i < READS; i++) {
+        read_one(g, any_key(g), DUNLIN_LOCAL);
+        read_one(g, any_key(g), DUNLIN_LINEARIZABLE);
         read_view(g, any_key(g));
     }
     read_batch(g);
 }
 
-static void follow_cut(struct good *g)
+static void read_in_place(struct good *g)
+{
+    char name[32];
+    uint32_t key = any_key(g) % KEYS_KEPT;
+    size_t length = key_make(name, key);
+    struct dunlin_read read = {.mode = DUNLIN_LOCAL};
+    uint64_t sequence = 0;
+    uint64_t oldest = atomic_load_explicit(&g->shared->done[key], memory_order_acquire);
+    uint64_t before = clock_tsc_ordered();
+    int result = dunlin_get(g->space, name, length, g->value, sizeof g->value, &read);
+    uint64_t after = clock_tsc_ordered();
+    uint64_t newest = atomic_load_explicit(&g->shared->sent[key], memory_order_acquire);
+    histogram_add(&g->stats->in_place_ticks, after - before);
+    g->stats->reads++;
+    g->written[key] = oldest; /* for the words of a fault */
+    if (result != 0)
+        wrong(g, "read in place", key, result);
+    else if (!e2e_value_check(g->value, read.length, key, &sequence))
+        wrong(g, "torn or foreign value in place", key, (int64_t)read.length);
+    else if (sequence < oldest || sequence > newest)
+        wrong(g, "older or newer than can be", key, (int64_t)sequence);
+}
+
+static void burst_of_reads(struct good *g)
+{
+    for (uint32_t i = 0; i < BURST; i++)
+        read_in_place(g);
+    e2e_sleep_ms(PAUSE_MS);
+}
+
+static void follow_cut(struct good *g, enum good_side side)
 {
     uint32_t wanted = atomic_load_explicit(&g->shared->cut_wanted, memory_order_acquire);
-    if (wanted == atomic_load_explicit(&g->shared->cut_done, memory_order_relaxed))
+    _Atomic uint32_t *done = &g->shared->sides[side].cut_done;
+    if (wanted == atomic_load_explicit(done, memory_order_relaxed))
         return;
-    struct good_stats *report = &g->shared->report;
+    struct good_stats *report = &g->shared->sides[side].report;
     histogram_reset(&report->in_place_ticks);
     report->writes = g->stats->writes;
     report->reads = g->stats->reads;
@@ -213,25 +243,30 @@ static void follow_cut(struct good *g)
     g->stats->writes = g->stats->reads = g->stats->wrong = g->stats->refused = 0;
     g->stats->worst_ns = 0;
     g->stats->fault[0] = 0;
-    atomic_store_explicit(&g->shared->cut_done, wanted, memory_order_release); /* G1 */
+    atomic_store_explicit(done, wanted, memory_order_release); /* G1 */
 }
 
-void good_run(struct good_shared *shared, const char *socket_path)
+void good_run(struct good_shared *shared, enum good_side side, const char *socket_path)
 {
     static struct good good;
     struct good *g = &good;
     g->shared = shared;
-    g->stats = &shared->live;
-    g->random = 1;
+    g->stats = &shared->sides[side].live;
+    g->random = side + 1;
     g->handle = e2e_open(socket_path, TIMEOUT_MS);
     g->space = e2e_space(g->handle, HOSTILE_SHARED);
-    for (uint32_t key = 0; key < KEYS; key++)
-        put(g, key);
-    if (dunlin_last_write(g->handle, &shared->last_write) != 0)
-        e2e_die("the good agent has written nothing");
-    atomic_store_explicit(&shared->ready, 1, memory_order_release);
+    if (side == GOOD_WRITER) {
+        for (uint32_t key = 0; key < KEYS; key++)
+            put(g, key);
+        if (dunlin_last_write(g->handle, &shared->last_write) != 0)
+            e2e_die("the good agent has written nothing");
+        atomic_store_explicit(&shared->ready, 1, memory_order_release);
+    }
     for (;;) {
-        round_of_work(g);
-        follow_cut(g);
+        if (side == GOOD_WRITER)
+            round_of_writes(g);
+        else
+            burst_of_reads(g);
+        follow_cut(g, side);
     }
 }

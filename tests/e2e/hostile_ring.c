@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PINNERS 32u
+#define PINNERS 100u
 #define SILENT 16u
 #define SESSION_SLOTS 64u
 #define KEY "stranger"
@@ -137,6 +137,15 @@ static uint64_t forged_position(const struct ring *ring, uint64_t *random)
     }
 }
 
+/* Enough requests that their answers do not fit without a look at the forged position. */
+static void fill_answers(struct raw *r, uint32_t lcore)
+{
+    uint64_t enough = 2 * r->completion[lcore].bytes / RING_CELL;
+    for (uint64_t i = 0; i < enough && !raw_detached(r); i++)
+        if (raw_send(r, lcore, &nop) != 0)
+            pause_us(20);
+}
+
 void attack_positions(struct hostile *h)
 {
     uint32_t detached = 0;
@@ -145,15 +154,13 @@ void attack_positions(struct hostile *h)
         hostile_attach(h, &r, 0);
         uint32_t lcore = (uint32_t)(e2e_random(&h->seed) % lcores(&r));
         expect_served(&r, lcore);
-        for (uint32_t i = 0; i < 32 && !raw_detached(&r); i++) {
+        for (uint32_t i = 0; i < 4 && !raw_detached(&r); i++) {
             uint64_t position = forged_position(&r.completion[lcore], &h->seed);
             atomic_store_explicit(&r.completion[lcore].shared->consumed, position,
                                   memory_order_release);
             atomic_store_explicit(&r.request[lcore].shared->consumer_state,
                                   (uint32_t)e2e_random(&h->seed), memory_order_relaxed);
-            if (raw_send(&r, lcore, &nop) != 0)
-                break;
-            pause_us(100);
+            fill_answers(&r, lcore);
         }
         detached += raw_detached(&r);
         raw_close(&r);
@@ -325,15 +332,28 @@ static void forge_bulk(struct forger *f)
 
 static void forge_sequences(struct forger *f)
 {
-    WITH(session_slot, UINT32_MAX, RING_FATE_UNKNOWN);
-    WITH(session_slot, UINT32_MAX - 1, RING_FATE_UNKNOWN);
-    WITH(session_slot, f->session.slot + 1, RING_FATE_UNKNOWN);
     WITH(session, 0, RING_FATE_UNKNOWN);
     WITH(session, f->session.lsn + 8, RING_FATE_UNKNOWN);
     WITH(session, UINT64_MAX, RING_FATE_UNKNOWN);
     WITH(sequence, 0, RING_SEQUENCE);
     WITH(sequence, 3, RING_SEQUENCE);
     WITH(sequence, UINT64_MAX, RING_SEQUENCE);
+}
+
+/* The LSN names the session, the slot is a hint: a wrong one may be refused and must do no harm. */
+static void forge_slots(struct forger *f)
+{
+    struct raw_message again = f->good;
+    struct ring_completion c;
+    again.request.sequence = 1;
+    uint64_t lsn = 0;
+    for (uint64_t slot = 0; slot <= UINT32_MAX; slot += 1 + slot * 3) {
+        again.request.session_slot = (uint32_t)slot;
+        int status = raw_ask(&f->agent, f->lcore, &again, &c);
+        if (status != RING_FATE_UNKNOWN && (status != RING_OK || (lsn != 0 && c.lsn != lsn)))
+            e2e_fail("session slot %" PRIu64 ": answered %d", slot, status);
+        lsn = status == RING_OK ? c.lsn : lsn;
+    }
 }
 
 /* The key still has the value of the honest put; only that, by the honest name, changes it. */
@@ -363,6 +383,7 @@ void attack_fields(struct hostile *h)
     forge_stumps(f);
     forge_bulk(f);
     forge_sequences(f);
+    forge_slots(f);
     /* A space that exists, to be had by its number without ever having been opened. */
     for (uint16_t id = 1; id <= LIMIT_SPACES; id++) {
         struct raw_message m = f->good;
@@ -404,14 +425,16 @@ void attack_sessions(struct hostile *h)
     int status = raw_session_open(&f->agent, &f->space, &same);
     if (status != RING_ACCESS)
         e2e_fail("opening another's session again: answered %d", status);
-    struct raw_message existing = {
-        .request = {.head = {.operation = RING_SESSION_OPEN, .flags = RING_FLAG_EXISTING},
-                    .space = (uint16_t)f->space.id,
-                    .shard = h->session.shard,
-                    .key_length = sizeof h->session.id},
-        .key = h->session.id,
-        .key_bytes = sizeof h->session.id};
-    expect_status(f, "finding another's session", &existing, RING_ACCESS);
+    struct raw_message named = {.request = {.head = {.operation = RING_SESSION_OPEN},
+                                            .space = (uint16_t)f->space.id,
+                                            .shard = h->session.shard,
+                                            .key_length = sizeof h->session.id},
+                                .key = h->session.id,
+                                .key_bytes = sizeof h->session.id};
+    named.request.head.flags = RING_FLAG_EXISTING;
+    expect_status(f, "finding another's session", &named, RING_ACCESS);
+    named.request.head = (struct ring_head){.operation = RING_SESSION_CLOSE};
+    expect_status(f, "closing another's session", &named, RING_ACCESS);
 }
 
 void attack_retry(struct hostile *h)
@@ -444,26 +467,36 @@ void attack_retry(struct hostile *h)
  * -------------------------------------------------------------------------------------------------
  */
 
+static void pin_store(struct raw *r, uint32_t pin, uint64_t value)
+{
+    struct ring_pins *pins = &((struct ring_file *)(void *)r->file)->pins;
+    atomic_store_explicit(&pins->pin[pin], value, memory_order_seq_cst);
+}
+
+/* Every frame of the space pinned at once and kept so, longer than any pin counts; in between other
+ * agents' worth of pins that come, go, and name what cannot be. */
 void attack_pins(struct hostile *h)
 {
     static struct raw agents[PINNERS];
     struct raw_space space;
-    for (uint32_t i = 0; i < PINNERS; i++)
-        hostile_attach(h, &agents[i], 0);
+    hostile_attach(h, &agents[0], 0);
     hostile_space(&agents[0], HOSTILE_SHARED, &space);
     uint64_t frames = layout_frame_count(&space.header->geometry);
-    for (uint64_t next = 0; hostile_goes_on(h);) {
-        for (uint32_t i = 0; i < PINNERS; i++) {
-            struct ring_pins *pins = &((struct ring_file *)(void *)agents[i].file)->pins;
+    uint32_t keepers = (uint32_t)((frames + LIMIT_PINS - 1) / LIMIT_PINS);
+    if (keepers >= PINNERS)
+        e2e_die("too few agents to pin %" PRIu64 " frames", frames);
+    for (uint32_t i = 1; i < PINNERS; i++)
+        hostile_attach(h, &agents[i], 0);
+    for (uint64_t frame = 0; frame < frames; frame++)
+        pin_store(&agents[frame / LIMIT_PINS], frame % LIMIT_PINS, ring_pin_make(space.id, frame));
+    while (hostile_goes_on(h)) {
+        for (uint32_t i = keepers; i < PINNERS; i++)
             for (uint32_t p = 0; p < LIMIT_PINS; p++) {
-                uint64_t pin = ring_pin_make(space.id, next++ % frames);
-                if (next % 17 == 0)
-                    pin = e2e_random(&h->seed);
-                atomic_store_explicit(&pins->pin[p], pin, memory_order_seq_cst);
+                uint64_t word = e2e_random(&h->seed);
+                pin_store(&agents[i], p,
+                          word % 8 == 0 ? word : ring_pin_make(space.id, word % frames));
             }
-        }
-        if (next % (frames * 4) < PINNERS * LIMIT_PINS)
-            pause_us(100);
+        pause_us(100);
     }
 }
 
@@ -508,6 +541,8 @@ void attack_eventfd(struct hostile *h)
         }
     }
     for (uint32_t l = 0; l < lcores(&r); l++) {
+        if (fcntl(r.fds[3 + l], F_SETFL, O_NONBLOCK) != 0)
+            e2e_die("cannot make the eventfd nonblocking: %s", strerror(errno));
         (void)!write(r.fds[3 + l], &poison, sizeof poison);
         expect_served(&r, l);
     }

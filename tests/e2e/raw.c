@@ -140,7 +140,7 @@ void raw_close(struct raw *r)
 /* One descriptor, or the daemon's refusal. */
 static int ask_fd(struct raw *r, const struct attach_request *request, struct attach_answer *answer)
 {
-    int fds[ATTACH_FDS_MAX];
+    int fds[ATTACH_FDS_MAX] = {-1};
     int error = raw_exchange(r->socket, request, answer, fds);
     if (error != 0)
         return error;

@@ -1,5 +1,5 @@
-/* Any bytes as a recording: rows within their limits, or one sentence that names a line. The first byte
- * chooses the options and how the rest is cut into pieces; another cut must give the same. */
+/* Any bytes as a recording: rows within their limits, or one sentence that names a line. The first
+ * byte chooses the options and how the rest is cut into pieces; another cut must give the same. */
 #include "bench/csv.h"
 #include "bench/geohash.h"
 

@@ -16,4 +16,6 @@ if [ -z "$formatter" ]; then
     echo "no clang-format 14 here"
     exit 77
 fi
-sources '*.c' '*.h' | xargs -r "$formatter" --dry-run -Werror --style=file
+sources '*.c' '*.h' | xargs -r "$formatter" --dry-run -Werror --style=file 2>&1 |
+    grep -E '^[^ :]+:[0-9]+:[0-9]+: error:|^[^ :]*: ' >>"$faults"
+verdict

@@ -301,11 +301,12 @@ for _ in $(seq 200); do
     [ -e started ] && break
     sleep 0.1
 done
+left=$(cat started)
 kill -TERM "$runner_pid"
 wait "$runner_pid"
 status=$?
 checks=$((checks + 1))
-if [ $status -ne 143 ] || [ ! -e cleaned ] || kill -0 "$(cat started)" 2>/dev/null; then
+if [ $status -ne 143 ] || [ ! -e cleaned ] || ps -o stat= -p "$left" | grep -qv '^Z'; then
     echo "run.sh, interrupted: status $status, or its test had no time to clean up, or lives on"
     cat "$scratch/log"
     faults=$((faults + 1))

@@ -43,6 +43,6 @@ look 'unfinished: do it, or open an issue' '(^|[^A-Za-z0-9_])(TODO|FIXME|XXX|HAC
 look 'a path of one machine' '(^|[^A-Za-z0-9_])/(work|farm)/|/tmp/(brief|build-)|/home/[a-z]'
 look_code 'volatile is no memory model' '(^|[^A-Za-z0-9_])volatile([^A-Za-z0-9_]|$)'
 look_code 'say the memory order: _explicit' \
-    'atomic_(load|store|exchange|compare_exchange_strong|compare_exchange_weak|fetch_add|fetch_sub|fetch_or|fetch_xor|fetch_and|flag_test_and_set|flag_clear)[ \t]*\('
+    '(^|[^A-Za-z0-9_])atomic_(load|store|exchange|compare_exchange_strong|compare_exchange_weak|fetch_add|fetch_sub|fetch_or|fetch_xor|fetch_and|flag_test_and_set|flag_clear)[ \t]*\('
 look_code 'C11 atomics instead' '(^|[^A-Za-z0-9_])__sync_[a-z]'
 verdict

@@ -40,10 +40,10 @@ job_members() {
     [ -z "$job_pid" ] || ps -o pid=,stat= -s "$job_pid" | awk '$2 !~ /^Z/ { print $1 }'
 }
 
-# Wait up to SECONDS for the job's session to be empty.
+# job_is_over_within SECONDS [PID]: waits for the job's session to be empty, or for one process of it.
 job_is_over_within() {
     local tries=$(($1 * 10))
-    while [ -n "$(job_members)" ]; do
+    while job_members | grep -q "${2:+^$2\$}"; do
         [ $tries -gt 0 ] || return 1
         sleep 0.1
         tries=$((tries - 1))
@@ -53,10 +53,10 @@ job_is_over_within() {
 # End what is left of the job. Why the first process alone at first: it ends what it started, in its
 # own order, and a script that is told twice might not get to the end of its cleaning up.
 job_stop() {
-    [ -n "$(job_members)" ] || return 0
-    kill -TERM "$job_pid" 2>/dev/null && job_is_over_within 15 && return 0
+    job_is_over_within 0 && return 0
+    kill -TERM "$job_pid" 2>/dev/null && job_is_over_within 15 "$job_pid"
     job_members | xargs -r kill -TERM 2>/dev/null
-    job_is_over_within 2 || job_members | xargs -r kill -KILL 2>/dev/null
+    job_is_over_within 5 || job_members | xargs -r kill -KILL 2>/dev/null
     return 0
 }
 
@@ -112,7 +112,7 @@ build() {
 # What the command leaves running is a failure of its own, and is ended.
 script_test() {
     local suite=$1 name=$2 timeout_s=$3
-    local log=build/logs/$1-$2.log
+    local log=build/logs/$1-${2//\//-}.log
     local start status
     shift 3
     start=$(now_ms)

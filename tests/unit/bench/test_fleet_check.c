@@ -24,7 +24,7 @@ static void begin(void)
 {
     last[0] = 0;
     final_state = (struct fleet_final){0, NOBODY};
-    fleet_check_init(&check, keep, NULL);
+    fleet_check_init(&check, &(struct fleet_check_hooks){.on_violation = keep});
 }
 
 static void entry(const struct fleet_entry *e)
@@ -79,8 +79,10 @@ static uint64_t end(uint64_t lsn, uint64_t owner, enum fleet_violation kind)
 
 static void a_sound_chain_in_any_order_is_good(void)
 {
-    static const uint64_t writes[][4] = {{0, 10, NOBODY, A},  {10, 20, A, NOBODY},
-                                         {20, 30, NOBODY, B}, {30, 41, B, NOBODY},
+    static const uint64_t writes[][4] = {{0, 10, NOBODY, A},
+                                         {10, 20, A, NOBODY},
+                                         {20, 30, NOBODY, B},
+                                         {30, 41, B, NOBODY},
                                          {41, 52, NOBODY, A}};
     uint32_t order[] = {0, 1, 2, 3, 4};
     /* All 120 orders, by Heap's algorithm. */
@@ -231,7 +233,7 @@ static void owners_at_the_same_time_are_found_by_the_clock_alone(void)
     CU_ASSERT(fleet_check_violations(&check) == 0);
     hold(C, 299, 400);
     CU_ASSERT(check.counts[FLEET_VIOLATION_OVERLAP] == 1);
-    CU_ASSERT(strstr(last, "owner 8000000000000002") != NULL);
+    CU_ASSERT(strstr(last, "8000000000000002 had it from 200 to 300 ns") != NULL);
     fleet_check_fini(&check);
     /* One inside the other; the same owner twice is none. */
     begin();
@@ -294,9 +296,25 @@ static void findings_of_processes_are_violations(void)
                                 .owner_before = A,
                                 .lsn_expected = 10});
     CU_ASSERT(check.counts[FLEET_VIOLATION_FINDING] == 1);
-    CU_ASSERT(strstr(last, "an acknowledged put is missing: expected 10, found 0") != NULL);
+    CU_ASSERT(strstr(last, "an acknowledged put is missing: expected version 10, found 0") != NULL);
     entry(&(struct fleet_entry){.kind = FLEET_ENTRY_FINDING, .detail = 999});
     CU_ASSERT(fleet_check_violations(&check) == 2);
+    fleet_check_fini(&check);
+}
+
+static void name(void *context, uint64_t owner, char text[FLEET_OWNER_BYTES])
+{
+    (void)context;
+    (void)snprintf(text, FLEET_OWNER_BYTES, "agent-%u", (unsigned)(owner & 0xf));
+}
+
+static void owners_have_names_if_told(void)
+{
+    begin();
+    fleet_check_init(&check, &(struct fleet_check_hooks){.on_violation = keep, .name = name});
+    write(0, 10, NOBODY, A);
+    write(10, 20, B, NOBODY);
+    CU_ASSERT(strstr(last, "made the owner agent-1, but the next write found agent-2") != NULL);
     fleet_check_fini(&check);
 }
 
@@ -328,6 +346,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_release_brings_its_hold),
     UNIT_TEST(each_start_of_the_daemon_has_its_own_chains),
     UNIT_TEST(findings_of_processes_are_violations),
+    UNIT_TEST(owners_have_names_if_told),
     UNIT_TEST(many_sectors_are_kept_apart),
 };
 UNIT_MAIN("fleet_check", tests)

@@ -60,7 +60,8 @@ static void what_cannot_be_loaded_is_named(void)
 {
     write_file(unordered, sizeof(unordered) - 1, false);
     CU_ASSERT(load(false, 4) == -EINVAL);
-    CU_ASSERT(strstr(error_text, "line 5: time_s 100.500000 is before 101.000000 of line 4") != NULL);
+    CU_ASSERT(strstr(error_text, "line 5: time_s 100.500000 is before 101.000000 of line 4") !=
+              NULL);
     CU_ASSERT(strncmp(error_text, "/tmp/dunlin-test-", 17) == 0);
     fleet_source_free(&source);
     struct fleet_load missing = {.path = "/nonexistent/x.csv", .process_count = 1};
@@ -204,8 +205,8 @@ static void every_changed_byte_of_a_value_is_noticed(void)
     fleet_key_sector(&key, 0x1234abcd, 0x3fffffff);
     fleet_key_sector(&other, 0x1234abcd, 0x3ffffffe);
     CU_ASSERT(key.length == 15 && memcmp(key.bytes, "zzzzzz.1234abcd", 15) == 0);
-    size_t n = fleet_value_make(value, &key, 0x0123456789abcdef, UINT64_MAX,
-                                (struct csv_text){"text", 4});
+    size_t n =
+        fleet_value_make(value, &key, 0x0123456789abcdef, UINT64_MAX, (struct csv_text){"text", 4});
     CU_ASSERT(fleet_value_parse(value, n, &key, &stamp, &number) == 0);
     CU_ASSERT(stamp == 0x0123456789abcdef && number == UINT64_MAX);
     CU_ASSERT(fleet_value_parse(value, n, &other, &stamp, &number) == -EBADMSG);

@@ -4,7 +4,7 @@
 /* A fleet that keeps up to keeps_up and whose commands are slow in slow_share of the cases above
  * limit. */
 struct model {
-    double limit, slow_share, keeps_up;
+    double limit, slow_share, keeps_up, cpu_share;
 };
 
 static double period(struct fleet_speed *s, const struct model *m)
@@ -14,6 +14,7 @@ static double period(struct fleet_speed *s, const struct model *m)
         .command_count = (uint64_t)commands,
         .slow_count = s->speed > m->limit ? (uint64_t)(commands * m->slow_share) : 0,
         .achieved = s->speed < m->keeps_up ? s->speed : m->keeps_up,
+        .cpu_share = m->cpu_share == 0 ? 1 : m->cpu_share,
     };
     return fleet_speed_next(s, &seen);
 }
@@ -38,7 +39,8 @@ static void it_finds_the_limit_soon_and_stays_there(void)
 
 static void a_single_bad_period_costs_little(void)
 {
-    struct model good = {.limit = 1e9, .keeps_up = 1e9}, bad = {.slow_share = 0.03, .keeps_up = 1e9};
+    struct model good = {.limit = 1e9, .keeps_up = 1e9},
+                 bad = {.slow_share = 0.03, .keeps_up = 1e9};
     struct fleet_speed s;
     fleet_speed_init(&s, 1000);
     for (uint32_t i = 0; i < 10; i++)
@@ -58,6 +60,16 @@ static void when_it_is_always_slow_it_goes_down_to_the_least(void)
     for (uint32_t i = 0; i < 100; i++)
         (void)period(&s, &m);
     CU_ASSERT(s.speed == FLEET_SPEED_MIN);
+}
+
+static void the_slowness_of_others_is_not_ours(void)
+{
+    struct model m = {.limit = 0, .slow_share = 0.5, .keeps_up = 1e9, .cpu_share = 0.05};
+    struct fleet_speed s;
+    fleet_speed_init(&s, 500);
+    for (uint32_t i = 0; i < 10; i++)
+        (void)period(&s, &m);
+    CU_ASSERT(s.speed > 5000);
 }
 
 static void it_recovers_when_the_machine_does(void)
@@ -104,6 +116,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(it_finds_the_limit_soon_and_stays_there),
     UNIT_TEST(a_single_bad_period_costs_little),
     UNIT_TEST(when_it_is_always_slow_it_goes_down_to_the_least),
+    UNIT_TEST(the_slowness_of_others_is_not_ours),
     UNIT_TEST(it_recovers_when_the_machine_does),
     UNIT_TEST(a_fleet_that_falls_behind_is_not_driven_on),
     UNIT_TEST(without_news_it_stays),

@@ -20,7 +20,8 @@ static void check_interval(uint32_t count, double low, double high)
 {
     double test[PAIRS_MAX], baseline[PAIRS_MAX];
     for (uint32_t i = 0; i < count; i++) {
-        test[(i * 7) % count] = i + 1; /* 7 and count have no common divisor: all places are filled */
+        test[(i * 7) % count] =
+            i + 1; /* 7 and count have no common divisor: all places are filled */
         baseline[i] = 1;
     }
     struct pairs_judgement j;
@@ -66,7 +67,8 @@ static void verdict_needs_the_whole_interval(void)
     CU_ASSERT_EQUAL(verdict_of(0.9, 0.1, 9, 30, least_0_8), PAIRS_PASS);
     CU_ASSERT_EQUAL(verdict_of(0.9, 0.1, 10, 30, least_0_8), PAIRS_UNDECIDED);
     CU_ASSERT_EQUAL(verdict_of(0.7, 0.1, 0, 30, least_0_8), PAIRS_FAIL);
-    CU_ASSERT_EQUAL(verdict_of(5, 5, 0, 30, (struct pairs_goal){PAIRS_NO_GOAL, 0}), PAIRS_UNDECIDED);
+    CU_ASSERT_EQUAL(verdict_of(5, 5, 0, 30, (struct pairs_goal){PAIRS_NO_GOAL, 0}),
+                    PAIRS_UNDECIDED);
 }
 
 static void five_pairs_decide_nothing(void)
@@ -84,12 +86,15 @@ static void swing_is_judged_without_the_outer_tenths(void)
     baseline[4] = baseline[12] = baseline[20] = 1000; /* a tenth of the pairs met a neighbour */
     pairs_judge(test, baseline, PAIRS_MAX, most_1_3, &j);
     CU_ASSERT_FALSE(j.refused);
+    CU_ASSERT_EQUAL(j.verdict, PAIRS_PASS);
     baseline[5] = 1000; /* one more */
     pairs_judge(test, baseline, PAIRS_MAX, most_1_3, &j);
     CU_ASSERT_TRUE(j.refused);
+    CU_ASSERT_EQUAL(j.verdict, PAIRS_UNDECIDED);
 }
 
-/* A side that plays back: value is base, and while swings are left alternates with five times that. */
+/* A side that plays back: value is base, and while swings are left alternates with five times that.
+ */
 struct script {
     double base;
     uint32_t swinging; /* measurements that swing */

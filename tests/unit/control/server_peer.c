@@ -194,6 +194,48 @@ struct attach_request request_hello(void)
                                    .completion_bytes = LIMIT_RING_BYTES_MIN};
 }
 
+struct attach_request request_of(uint32_t kind)
+{
+    return (struct attach_request){.kind = kind};
+}
+
+struct attach_request request_space(const char *name)
+{
+    struct attach_request r = request_of(ATTACH_SPACE);
+    (void)snprintf(r.space, sizeof(r.space), "%s", name);
+    return r;
+}
+
+struct attach_request request_chunk(uint32_t space, uint32_t chunk)
+{
+    struct attach_request r = request_of(ATTACH_CHUNK);
+    r.space_id = space;
+    r.chunk = chunk;
+    return r;
+}
+
+struct status_server counts_of(const struct fixture *f)
+{
+    struct status_server counts;
+    server_counts(f->server, &counts);
+    return counts;
+}
+
+bool is_answered(void *context)
+{
+    struct waiting *w = context;
+    w->answered = w->answered || peer_receive(w->fd, &w->reply) == 1;
+    return w->answered;
+}
+
+uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * UINT64_C(2685821657736338717);
+}
+
 int peer_attach(struct fixture *f, struct reply *reply)
 {
     struct attach_request hello = request_hello();

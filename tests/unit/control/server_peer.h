@@ -44,8 +44,24 @@ void reply_close(struct reply *reply);
 /* Send, pump, receive; as peer_receive. */
 int peer_ask(struct fixture *f, int fd, const struct attach_request *request, struct reply *reply);
 struct attach_request request_hello(void);
+struct attach_request request_of(uint32_t kind);
+struct attach_request request_space(const char *name);
+struct attach_request request_chunk(uint32_t space, uint32_t chunk);
 /* Connect and say HELLO; the reply's descriptors are closed. */
 int peer_attach(struct fixture *f, struct reply *reply);
+
+struct status_server counts_of(const struct fixture *f);
+
+/* For fixture_wait: has an answer come?  It is kept. */
+struct waiting {
+    int fd;
+    struct reply reply;
+    bool answered;
+};
+bool is_answered(void *context);
+
+/* xorshift64*: any numbers, the same ones every time. */
+uint64_t next_random(uint64_t *state);
 
 int open_fds(void);
 

@@ -14,8 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- shared memory
- * ------------------------------------------------------------------------------------- */
+/* ---- shared memory --------------------------------------------------------------------------- */
 
 static void make_node(struct fake *f)
 {
@@ -93,8 +92,7 @@ static void make_file(struct fake *f, const struct attach_request *r)
     }
 }
 
-/* ---- the socket
- * ---------------------------------------------------------------------------------------- */
+/* ---- the socket ------------------------------------------------------------------------------ */
 
 static void send_answer(const struct fake *f, struct attach_answer *answer, const int *fds)
 {
@@ -221,8 +219,7 @@ static void serve_socket(struct fake *f)
     }
 }
 
-/* ---- the rings
- * ----------------------------------------------------------------------------------------- */
+/* ---- the rings ------------------------------------------------------------------------------- */
 
 static void complete(struct fake *f, uint32_t lcore, struct ring_completion *c, const void *value,
                      uint32_t value_length)
@@ -276,6 +273,16 @@ static void open_session(struct fake *f, const struct ring_request *r, const uin
     }
     c->lsn = s->lsn;
     c->session_slot = (uint32_t)(s - f->sessions);
+}
+
+static void close_session(struct fake *f, const struct ring_request *r, const uint8_t *payload,
+                          struct ring_completion *c)
+{
+    struct fake_session *s = session_by_id(f, payload, r->shard);
+    f->session_closes++;
+    c->status = s != NULL ? RING_OK : RING_NOT_FOUND;
+    if (s != NULL)
+        *s = (struct fake_session){.lsn = 0};
 }
 
 static int key_number(struct fake *f, const char *key, size_t length, bool make)
@@ -386,6 +393,9 @@ static void serve_request(struct fake *f, uint32_t lcore, const struct ring_requ
     case RING_SESSION_OPEN:
         open_session(f, r, payload, &c);
         break;
+    case RING_SESSION_CLOSE:
+        close_session(f, r, payload, &c);
+        break;
     case RING_PUT:
     case RING_DELETE:
         write_request(f, r, payload, &c);
@@ -417,8 +427,7 @@ static void serve_lane(struct fake *f, uint32_t lcore)
     ring_publish(ring);
 }
 
-/* ---- the thread
- * ---------------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 static void clear_event(int fd)
 {
@@ -465,8 +474,7 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* ---- for the tests
- * ------------------------------------------------------------------------------------- */
+/* ---- for the tests --------------------------------------------------------------------------- */
 
 static void wake_up(struct fake *f)
 {

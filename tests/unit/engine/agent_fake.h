@@ -65,7 +65,7 @@ struct fake {
     uint32_t sessions_max;
 
     /* what happened */
-    uint32_t hellos, requests, session_opens;
+    uint32_t hellos, requests, session_opens, session_closes;
     uint32_t applied_count;
     struct fake_applied applied[FAKE_APPLIED];
     char last_value[FAKE_VALUE_MAX];

@@ -1,5 +1,6 @@
 #include "tests/unit/engine/agent_node.h"
 
+#include "engine/agent/agent.h"
 #include "engine/rcu.h"
 #include "tests/unit/unit.h"
 
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- the control thread -------------------------------------------------------------------------- */
+/* ---- the control thread ---------------------------------------------------------------------- */
 
 static void on_wake(uv_async_t *handle)
 {
@@ -41,7 +42,7 @@ static void *control(void *argument)
     return NULL;
 }
 
-/* ---- making and ending it ------------------------------------------------------------------------ */
+/* ---- making and ending it -------------------------------------------------------------------- */
 
 static char interrupted_path[96], interrupted_state[112], interrupted_directory[64];
 
@@ -84,6 +85,8 @@ static void make_node(struct agent_node *n, const struct agent_node_options *o)
     space.id = 2;
     space.shard_count = o->shard_count != 0 ? o->shard_count : 4;
     space.quota_bytes = o->quota_bytes != 0 ? o->quota_bytes : UINT64_C(64) << 20;
+    if (o->sessions_max != 0)
+        space.sessions_max = o->sessions_max;
     CU_ASSERT_EQUAL_FATAL(listener_open(&n->listener, n->path, 0600), 0);
     CU_ASSERT_EQUAL_FATAL(node_open(&n->node, &config, n->listener.start), 0);
     CU_ASSERT_EQUAL_FATAL(keeper_open(&n->keeper, &n->node, &n->listener), 0);
@@ -134,8 +137,10 @@ void agent_node_kill(struct agent_node *n)
 
 void agent_node_free(struct agent_node *n)
 {
+    char state[112];
     agent_node_kill(n);
-    (void)unlink(interrupted_state);
+    (void)snprintf(state, sizeof state, "%s.state", n->path);
+    (void)unlink(state);
     (void)rmdir(n->directory);
     free(n);
 }
@@ -147,5 +152,11 @@ struct dunlin *agent_node_attach(struct agent_node *n, uint64_t timeout_ms,
     struct dunlin *d = NULL;
     CU_ASSERT_EQUAL_FATAL(dunlin_open(&options, &d), 0);
     CU_ASSERT_EQUAL_FATAL(dunlin_space(d, "real", space), 0);
+    /* On a busy machine the first proofs that both clocks are one may take too long to count. */
+    for (unsigned i = 0; i < 20000 && !(*space)->in_place; i++) {
+        (void)usleep(1000);
+        agent_attach_clock(d, d->now);
+    }
+    CU_ASSERT_TRUE_FATAL((*space)->in_place);
     return d;
 }

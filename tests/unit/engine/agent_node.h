@@ -24,11 +24,12 @@ struct agent_node {
 };
 
 struct agent_node_options {
-    uint32_t lcore_count; /* 0: 1 */
-    uint32_t shard_count; /* 0: 4 */
-    uint64_t quota_bytes; /* 0: 64 MiB */
-    uint64_t view_ns;     /* 0: 1 s */
-    uint64_t lease_ns;    /* 0: 50 ms */
+    uint32_t lcore_count;  /* 0: 1 */
+    uint32_t shard_count;  /* 0: 4 */
+    uint64_t quota_bytes;  /* 0: 64 MiB */
+    uint64_t view_ns;      /* 0: 1 s */
+    uint64_t lease_ns;     /* 0: 50 ms */
+    uint32_t sessions_max; /* per shard; 0: the default */
 };
 
 /* Fatal to the test if it cannot. */
@@ -39,6 +40,7 @@ void agent_node_stop_lcores(struct agent_node *n);
 /* The daemon is gone; its socket too. */
 void agent_node_kill(struct agent_node *n);
 
+/* A handle that reads in place, with its space. */
 struct dunlin *agent_node_attach(struct agent_node *n, uint64_t timeout_ms,
                                  struct dunlin_space **space);
 

@@ -1,5 +1,6 @@
 /* libdunlin's attachments: what a daemon that is not one, is slow, or lies may do to us: nothing.
  */
+#include "engine/agent/agent.h"
 #include "tests/unit/engine/agent_fake.h"
 #include "tests/unit/unit.h"
 
@@ -246,20 +247,33 @@ static void a_space_may_go_and_come_back(void)
 /* In another time namespace, say: what our clock says of the lease means nothing. */
 static void another_clock_sends_reads_through_the_ring(void)
 {
-    struct fake *f = fake_make(1);
-    struct dunlin_space *s;
-    struct dunlin_info info;
-    char value[8];
-    f->clock_offset = UINT64_C(1000) * NS_PER_S;
-    struct dunlin *d = fake_attach(f, LONG_MS, &s);
-    CU_ASSERT_EQUAL(dunlin_put(s, "k", 1, "v", 1, NULL), 0);
-    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, NULL), 0);
-    CU_ASSERT_EQUAL(dunlin_get(s, "none", 4, value, sizeof value, NULL), -ENOENT);
-    dunlin_info(d, &info);
-    CU_ASSERT_EQUAL(info.reads_by_ring, 2);
-    CU_ASSERT_EQUAL(info.reads_in_place, 0);
-    dunlin_close(d);
-    fake_free(f);
+    const uint64_t offsets[] = {1000 * NS_PER_S, -(1000 * NS_PER_S)};
+    for (size_t i = 0; i < 2; i++) {
+        struct fake *f = fake_make(1);
+        struct dunlin_space *s;
+        struct dunlin_info info;
+        char value[8];
+        f->clock_offset = offsets[i];
+        struct dunlin *d = fake_attach(f, LONG_MS, &s);
+        CU_ASSERT_FALSE(s->in_place);
+        CU_ASSERT_EQUAL(dunlin_put(s, "k", 1, "v", 1, NULL), 0);
+        CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, NULL), 0);
+        CU_ASSERT_EQUAL(dunlin_get(s, "none", 4, value, sizeof value, NULL), -ENOENT);
+        dunlin_info(d, &info);
+        CU_ASSERT_EQUAL(info.reads_by_ring, 2);
+        CU_ASSERT_EQUAL(info.reads_in_place, 0);
+        fake_lock(f);
+        f->clock_offset = 0;
+        fake_unlock(f);
+        agent_attach_clock(d, d->now); /* too soon after the last proof */
+        for (unsigned j = 0; j < 5000 && !s->in_place; j++) {
+            (void)usleep(1000);
+            agent_attach_clock(d, d->now);
+        }
+        CU_ASSERT_TRUE(s->in_place);
+        dunlin_close(d);
+        fake_free(f);
+    }
 }
 
 static void a_read_through_the_ring_knows_the_length(void)

@@ -1,6 +1,7 @@
 /* libdunlin's reads in place, beside real lcores that go on writing (agent_node.h). */
 #include "engine/clock.h"
 #include "engine/limits.h"
+#include "engine/read.h"
 #include "tests/unit/engine/agent_node.h"
 #include "tests/unit/unit.h"
 
@@ -123,8 +124,8 @@ static void a_reader_follows_a_growing_space(void)
         struct dunlin_read read = {.mode = DUNLIN_LINEARIZABLE};
         size_t key_length = (size_t)snprintf(key, sizeof key, "key-%u", i);
         size_t length = fill_number(i, expected);
-        CU_ASSERT_EQUAL_FATAL(
-            dunlin_get(reader_space, key, key_length, value, sizeof value, &read), 0);
+        CU_ASSERT_EQUAL_FATAL(dunlin_get(reader_space, key, key_length, value, sizeof value, &read),
+                              0);
         CU_ASSERT_FATAL(read.length == length && memcmp(value, expected, length) == 0);
     }
     CU_ASSERT_TRUE(info_of(reader).reads_in_place > COUNT / 2);
@@ -156,8 +157,8 @@ static void a_batch_answers_as_single_reads_do(void)
         for (unsigned i = 0; i < COUNT; i++) {
             char value[64];
             struct dunlin_read read = {.mode = (enum dunlin_mode)mode};
-            int result = dunlin_get(s, keys[i], entries[i].key_length, value, entries[i].capacity,
-                                    &read);
+            int result =
+                dunlin_get(s, keys[i], entries[i].key_length, value, entries[i].capacity, &read);
             CU_ASSERT_EQUAL_FATAL(entries[i].result, result);
             CU_ASSERT_EQUAL_FATAL(entries[i].read.length, read.length);
             CU_ASSERT_EQUAL_FATAL(entries[i].read.version.lsn, read.version.lsn);
@@ -170,7 +171,7 @@ static void a_batch_answers_as_single_reads_do(void)
     agent_node_free(n);
 }
 
-/* ---- views ----------------------------------------------------------------------------------------- */
+/* ---- views ----------------------------------------------------------------------------------- */
 
 static void a_view_is_the_record_in_place(void)
 {
@@ -211,10 +212,8 @@ static void churn(struct dunlin *d, struct dunlin_space *s, uint64_t bytes)
     struct dunlin_completion c[64];
     while (sent < bytes || dunlin_in_flight(d) != 0) {
         char key[32];
-        struct dunlin_write w = {.operation = DUNLIN_PUT,
-                                 .key = key,
-                                 .value = value,
-                                 .value_length = sizeof value};
+        struct dunlin_write w = {
+            .operation = DUNLIN_PUT, .key = key, .value = value, .value_length = sizeof value};
         w.key_length = (size_t)snprintf(key, sizeof key, "churn-%u", (unsigned)(sent / 4000 % 20));
         int error = sent < bytes ? dunlin_submit(s, &w) : -EAGAIN;
         if (error == 0) {
@@ -267,7 +266,7 @@ static void a_view_held_too_long_says_so(void)
     agent_node_free(n);
 }
 
-/* ---- without a daemon ------------------------------------------------------------------------------- */
+/* ---- without a daemon ------------------------------------------------------------------------ */
 
 static void local_reads_age_when_the_lcores_stand(void)
 {
@@ -337,18 +336,135 @@ static void memory_outlives_the_daemon(void)
     CU_ASSERT_EQUAL(dunlin_release(s, &view), 0);
     CU_ASSERT_EQUAL(put(s, "k", "again", 5), 0);
     dunlin_close(d);
-    (void)unlink(n->path);
     agent_node_free(next);
-    (void)snprintf(value, sizeof value, "x");
+    (void)unlink(n->path);
     agent_node_free(n);
 }
 
-/* ---- beside a busy writer ---------------------------------------------------------------------------- */
+/* ---- what the protocol of read.h refuses --------------------------------------------------------
+ */
+
+/* The linker puts these in front (--wrap): so many answers are refused, whatever they are. */
+static unsigned refuse_validate, refuse_lease;
+
+bool __real_read_validate(const struct read_point *p, const struct read_space *s, bool missed);
+bool __wrap_read_validate(const struct read_point *p, const struct read_space *s, bool missed);
+uint64_t __real_read_lease_deadline(const struct read_point *p, const struct read_space *s);
+uint64_t __wrap_read_lease_deadline(const struct read_point *p, const struct read_space *s);
+bool __real_read_lease(const struct read_point *p, const struct read_space *s);
+bool __wrap_read_lease(const struct read_point *p, const struct read_space *s);
+
+bool __wrap_read_validate(const struct read_point *p, const struct read_space *s, bool missed)
+{
+    if (refuse_validate == 0)
+        return __real_read_validate(p, s, missed);
+    refuse_validate--;
+    return false;
+}
+
+bool __wrap_read_lease(const struct read_point *p, const struct read_space *s)
+{
+    if (refuse_lease == 0)
+        return __real_read_lease(p, s);
+    refuse_lease--;
+    return false;
+}
+
+uint64_t __wrap_read_lease_deadline(const struct read_point *p, const struct read_space *s)
+{
+    return refuse_lease == 0 ? __real_read_lease_deadline(p, s) : 0;
+}
+
+static void an_answer_that_is_refused_is_not_given(void)
+{
+    struct agent_node *n = agent_node_make(&(struct agent_node_options){.quota_bytes = 0});
+    struct dunlin_space *s;
+    struct dunlin *d = agent_node_attach(n, LONG_MS, &s);
+    struct dunlin_read read = {.mode = DUNLIN_LOCAL};
+    struct dunlin_view view = {.read = {.mode = DUNLIN_LOCAL}};
+    char value[8];
+    struct dunlin_get_entry entry = {.key = "k", .key_length = 1, .buffer = value, .capacity = 8};
+    CU_ASSERT_EQUAL(put(s, "k", "v", 1), 0);
+
+    refuse_validate = 3;
+    uint64_t retried = info_of(d).reads_retried;
+    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, &read), 0);
+    CU_ASSERT_EQUAL(info_of(d).reads_retried, retried + 3);
+
+    uint64_t by_ring = info_of(d).reads_by_ring;
+    refuse_validate = UINT32_MAX; /* for ever: then the owner is asked */
+    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, &read), 0);
+    CU_ASSERT_EQUAL(read.age_ns, 0);
+    CU_ASSERT_EQUAL(info_of(d).reads_by_ring, by_ring + 1);
+    CU_ASSERT_EQUAL(dunlin_get_many(s, &entry, 1), 0);
+    CU_ASSERT_EQUAL(entry.result, 0);
+    CU_ASSERT_EQUAL(info_of(d).reads_by_ring, by_ring + 2);
+    CU_ASSERT_EQUAL(dunlin_get(s, "none", 4, value, sizeof value, NULL), -ENOENT);
+    CU_ASSERT_EQUAL(info_of(d).reads_by_ring, by_ring + 3);
+    CU_ASSERT_EQUAL(dunlin_view(s, "k", 1, &view), -EAGAIN);
+    refuse_validate = 2;
+    CU_ASSERT_EQUAL(dunlin_view(s, "k", 1, &view), 0);
+    CU_ASSERT_EQUAL(dunlin_release(s, &view), 0);
+    dunlin_close(d);
+    agent_node_free(n);
+}
+
+static void without_a_lease_the_owner_is_asked(void)
+{
+    struct agent_node *n = agent_node_make(&(struct agent_node_options){.quota_bytes = 0});
+    struct dunlin_space *s;
+    struct dunlin *d = agent_node_attach(n, LONG_MS, &s);
+    struct dunlin_view view = {.read = {.mode = DUNLIN_LINEARIZABLE}};
+    char value[8];
+    static char large[40000], back[40000];
+    struct dunlin_get_entry entry = {.key = "k", .key_length = 1, .buffer = value, .capacity = 8};
+    memset(large, 'l', sizeof large);
+    CU_ASSERT_EQUAL(put(s, "k", "v", 1), 0);
+    CU_ASSERT_EQUAL(put(s, "large", large, sizeof large), 0);
+    uint64_t by_ring = info_of(d).reads_by_ring;
+    refuse_lease = UINT32_MAX;
+    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, NULL), 0);
+    CU_ASSERT_EQUAL(info_of(d).reads_by_ring, by_ring + 1);
+    CU_ASSERT_EQUAL(dunlin_get_many(s, &entry, 1), 0);
+    CU_ASSERT_EQUAL(entry.result, 0);
+    CU_ASSERT_EQUAL(info_of(d).reads_by_ring, by_ring + 2);
+    CU_ASSERT_EQUAL(dunlin_view(s, "k", 1, &view), 0);
+    CU_ASSERT_EQUAL(memcmp(view.value, "v", 1), 0);
+    CU_ASSERT_EQUAL(info_of(d).reads_by_ring, by_ring + 3);
+    CU_ASSERT_EQUAL(dunlin_release(s, &view), 0);
+    CU_ASSERT_EQUAL(dunlin_view(s, "none", 4, &view), -ENOENT);
+    /* first in the ring, where it does not fit, then through the bulk buffer */
+    CU_ASSERT_EQUAL(dunlin_get(s, "large", 5, back, sizeof back, NULL), 0);
+    CU_ASSERT_EQUAL(memcmp(back, large, sizeof large), 0);
+    struct dunlin_read read = {.mode = DUNLIN_LOCAL};
+    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, &read), 0);
+    CU_ASSERT_TRUE(read.stale == 0 || read.age_ns > 100 * NS_PER_MS);
+    refuse_lease = 0;
+    dunlin_close(d);
+    agent_node_free(n);
+}
+
+/* ---- many come and go */
+
+static void programs_that_come_and_go_use_up_no_sessions(void)
+{
+    struct agent_node *n = agent_node_make(&(struct agent_node_options){.sessions_max = 2});
+    for (unsigned i = 0; i < 50; i++) {
+        struct dunlin_space *s;
+        struct dunlin *d = agent_node_attach(n, LONG_MS, &s);
+        for (char key = 'a'; key <= 'h'; key++)
+            CU_ASSERT_EQUAL_FATAL(dunlin_put(s, &key, 1, "v", 1, NULL), 0);
+        dunlin_close(d);
+    }
+    agent_node_free(n);
+}
+
+/* ---- beside a busy writer -------------------------------------------------------------------- */
 
 struct writer {
     struct agent_node *n;
     _Atomic bool stop;
-    unsigned writes;
+    _Atomic unsigned writes;
     int error;
 };
 
@@ -374,6 +490,7 @@ static bool value_whole(const char *value, size_t length, unsigned key)
 }
 
 #define BUSY_KEYS 200u
+#define BUSY_WRITES 100000u
 
 static void *write_on(void *argument)
 {
@@ -387,12 +504,14 @@ static void *write_on(void *argument)
     w->error = dunlin_space(d, "real", &s);
     while (w->error == 0 && !atomic_load_explicit(&w->stop, memory_order_relaxed)) {
         char key[16], value[1024];
-        unsigned number = w->writes * 7 % BUSY_KEYS;
+        unsigned turn = atomic_load_explicit(&w->writes, memory_order_relaxed);
+        unsigned number = turn * 7 % BUSY_KEYS;
         struct dunlin_write write = {.operation = DUNLIN_PUT, .key = key, .value = value};
         write.key_length = (size_t)snprintf(key, sizeof key, "key-%u", number);
-        write.value_length = value_make(value, number, w->writes);
+        write.value_length = value_make(value, number, turn);
         int error = dunlin_submit(s, &write);
-        w->writes += error == 0;
+        if (error == 0)
+            atomic_store_explicit(&w->writes, turn + 1, memory_order_relaxed);
         struct dunlin_completion c[64];
         size_t count = dunlin_poll(d, c, 64, error == -EAGAIN ? NS_PER_S : 0);
         w->error = error == -EAGAIN ? 0 : error;
@@ -400,6 +519,7 @@ static void *write_on(void *argument)
             w->error = c[i].result;
     }
     dunlin_close(d);
+    atomic_store_explicit(&w->stop, true, memory_order_relaxed);
     return NULL;
 }
 
@@ -412,6 +532,13 @@ static void check_views(struct dunlin_space *s, unsigned number, unsigned *torn)
         return;
     bool whole = value_whole(view.value, view.read.length, number);
     *torn += dunlin_release(s, &view) == 0 && !whole;
+}
+
+/* The space was overwritten several times, beside many reads; or the writer failed. */
+static bool busy_enough(struct writer *w, unsigned reads)
+{
+    return atomic_load_explicit(&w->stop, memory_order_relaxed) ||
+           (reads > 20000 && atomic_load_explicit(&w->writes, memory_order_relaxed) > BUSY_WRITES);
 }
 
 /* A quota so small that the segments are used again and again under the reader. */
@@ -427,8 +554,7 @@ static void a_reader_never_sees_torn_values(void)
     static uint64_t newest[BUSY_KEYS];
     memset(newest, 0, sizeof newest);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, write_on, &w), 0);
-    uint64_t end_ns = clock_boottime_ns() + NS_PER_S;
-    for (unsigned i = 0; clock_boottime_ns() < end_ns; i++) {
+    for (unsigned i = 0; !busy_enough(&w, i); i++) {
         char key[16], value[1024];
         struct dunlin_read read = {.mode = i % 2 != 0 ? DUNLIN_LOCAL : DUNLIN_LINEARIZABLE};
         unsigned number = i % BUSY_KEYS;
@@ -449,7 +575,6 @@ static void a_reader_never_sees_torn_values(void)
     CU_ASSERT_EQUAL(torn, 0);
     CU_ASSERT_EQUAL(back, 0);
     CU_ASSERT_TRUE(found > 1000);
-    CU_ASSERT_TRUE(w.writes > 20000); /* the space was overwritten more than once */
     dunlin_close(d);
     agent_node_free(n);
 }
@@ -464,6 +589,9 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_view_held_too_long_says_so),
     UNIT_TEST(local_reads_age_when_the_lcores_stand),
     UNIT_TEST(memory_outlives_the_daemon),
+    UNIT_TEST(an_answer_that_is_refused_is_not_given),
+    UNIT_TEST(without_a_lease_the_owner_is_asked),
+    UNIT_TEST(programs_that_come_and_go_use_up_no_sessions),
     UNIT_TEST(a_reader_never_sees_torn_values),
 };
 UNIT_MAIN("agent_read", tests)

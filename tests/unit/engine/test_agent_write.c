@@ -289,38 +289,43 @@ static void a_space_that_may_not_be_written_refuses(void)
     fake_free(f);
 }
 
-/* ---- the daemon dies
- * ------------------------------------------------------------------------------- */
+/* ---- the daemon dies ------------------------------------------------------------------------- */
 
-/* It applied them, told nobody, and lost its memory: nobody can say. */
+/* It applied them, told nobody, and lost its memory: nobody can say.
+ * The first case is the harder one: a session opened anew under the old name would take the writes.
+ */
 static void writes_sent_to_a_daemon_that_lost_its_memory_are_of_unknown_fate(void)
 {
-    struct fake *f = fake_make(1);
-    struct dunlin_space *s;
-    struct dunlin *d = fake_attach(f, 2000, &s);
-    struct dunlin_completion c[4];
-    struct dunlin_info info;
-    CU_ASSERT_EQUAL(put(s, "k", "v", NULL), 0);
-    set_withhold(f, true);
-    for (uint64_t i = 0; i < 4; i++)
-        CU_ASSERT_EQUAL(submit(s, "k", "v", i), 0);
-    wait_requests(f, 6);
-    fake_kill(f);
-    f->withhold = false;
-    fake_restart(f);
-    CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
-    for (uint64_t i = 0; i < 4; i++) {
-        CU_ASSERT_EQUAL(c[i].context, i);
-        CU_ASSERT_EQUAL(c[i].result, -EOWNERDEAD);
+    for (uint32_t before = 0; before < 2; before++) {
+        struct fake *f = fake_make(1);
+        struct dunlin_space *s;
+        struct dunlin *d = fake_attach(f, 2000, &s);
+        struct dunlin_completion c[4];
+        struct dunlin_info info;
+        if (before != 0)
+            CU_ASSERT_EQUAL(put(s, "k", "v", NULL), 0);
+        set_withhold(f, true);
+        for (uint64_t i = 0; i < 4; i++)
+            CU_ASSERT_EQUAL(submit(s, "k", "v", i), 0);
+        while (fake_read(f, &f->applied_count) != 4 + before)
+            CU_ASSERT_EQUAL(dunlin_poll(d, c, 4, NS_PER_MS), 0);
+        fake_kill(f);
+        f->withhold = false;
+        fake_restart(f);
+        CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
+        for (uint64_t i = 0; i < 4; i++) {
+            CU_ASSERT_EQUAL(c[i].context, i);
+            CU_ASSERT_EQUAL(c[i].result, -EOWNERDEAD);
+        }
+        CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 4 + before); /* and not once more */
+        CU_ASSERT_EQUAL(put(s, "k", "after", NULL), 0);
+        CU_ASSERT_TRUE(fake_applied_once(f));
+        dunlin_info(d, &info);
+        CU_ASSERT_EQUAL(info.attached_count, 2);
+        CU_ASSERT_EQUAL(info.start, f->start);
+        dunlin_close(d);
+        fake_free(f);
     }
-    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 5); /* and not once more */
-    CU_ASSERT_EQUAL(put(s, "k", "after", NULL), 0);
-    CU_ASSERT_TRUE(fake_applied_once(f));
-    dunlin_info(d, &info);
-    CU_ASSERT_EQUAL(info.attached_count, 2);
-    CU_ASSERT_EQUAL(info.start, f->start);
-    dunlin_close(d);
-    fake_free(f);
 }
 
 /* The connection went, the daemon did not: the same names again, each applied once. */
@@ -414,12 +419,25 @@ static void a_daemon_that_stays_away_ends_the_waiting(void)
     CU_ASSERT_EQUAL(c[0].context, 1);
     f->withhold = false;
     fake_restart(f);
+    (void)usleep(110 * 1000);
+    CU_ASSERT_EQUAL(put(s, "k", "v", NULL), 0);
+    set_withhold(f, true);
+    CU_ASSERT_EQUAL(submit(s, "k", "v", 2), 0);
+    fake_kill(f);
+    size_t got = 0;
+    for (unsigned i = 0; i < 5000 && got == 0; i++) { /* without ever waiting */
+        got = dunlin_poll(d, c, 1, 0);
+        (void)usleep(i % 64 == 0 ? 1000 : 100);
+    }
+    CU_ASSERT_EQUAL(got, 1);
+    CU_ASSERT_EQUAL(c[0].result, -EOWNERDEAD);
+    f->withhold = false;
+    fake_restart(f);
     dunlin_close(d);
     fake_free(f);
 }
 
-/* ---- nobody answers in time
- * ------------------------------------------------------------------------- */
+/* ---- nobody answers in time ------------------------------------------------------------------ */
 
 static void a_write_that_times_out_can_be_repeated_under_its_name(void)
 {
@@ -501,8 +519,28 @@ static void an_unsent_write_is_taken_back(void)
     fake_free(f);
 }
 
-/* ---- large values, several lcores, forged completions
- * ------------------------------------------------ */
+/* Programs that come and go leave no session behind, but for one that somebody may ask for. */
+static void closing_forgets_what_nobody_can_ask_for(void)
+{
+    struct fake *f = fake_make(2);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    for (char key = 'a'; key <= 'p'; key++)
+        CU_ASSERT_EQUAL(dunlin_put(s, &key, 1, "v", 1, NULL), 0);
+    CU_ASSERT_EQUAL(fake_read(f, &f->session_opens), FAKE_SHARDS);
+    set_withhold(f, true);
+    CU_ASSERT_EQUAL(put(s, "a", "v", NULL), -EOWNERDEAD);
+    set_withhold(f, false);
+    dunlin_close(d);
+    CU_ASSERT_EQUAL(fake_read(f, &f->session_closes), FAKE_SHARDS - 1);
+    set_frozen(f, true);
+    d = fake_attach(f, SHORT_MS, &s);
+    dunlin_close(d); /* nothing to close, and nobody to wait for */
+    CU_ASSERT_EQUAL(fake_read(f, &f->session_closes), FAKE_SHARDS - 1);
+    fake_free(f);
+}
+
+/* ---- large values, several lcores, forged completions ---------------------------------------- */
 
 static void large_values_go_through_the_bulk_buffer(void)
 {
@@ -518,7 +556,7 @@ static void large_values_go_through_the_bulk_buffer(void)
         CU_ASSERT_TRUE(fake_last_value_is(f, value, lengths[i]));
     }
     /* and again after the connection went: from the new bulk buffer */
-    set_withhold(f, true);
+    set_frozen(f, true);
     const struct dunlin_write w = {.operation = DUNLIN_PUT,
                                    .key = "k",
                                    .key_length = 1,
@@ -526,10 +564,6 @@ static void large_values_go_through_the_bulk_buffer(void)
                                    .value_length = 100000};
     for (unsigned i = 0; i < 3; i++)
         CU_ASSERT_EQUAL(dunlin_submit(s, &w), 0);
-    fake_lock(f);
-    f->frozen = true;
-    f->withhold = false;
-    fake_unlock(f);
     fake_hang_up(f);
     set_frozen(f, false);
     struct dunlin_completion c[3];
@@ -619,6 +653,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_write_that_times_out_can_be_repeated_under_its_name),
     UNIT_TEST(a_frozen_daemon_thaws),
     UNIT_TEST(an_unsent_write_is_taken_back),
+    UNIT_TEST(closing_forgets_what_nobody_can_ask_for),
     UNIT_TEST(large_values_go_through_the_bulk_buffer),
     UNIT_TEST(a_value_beyond_the_bulk_buffer_is_named),
     UNIT_TEST(several_lcores_are_waited_for_together),

@@ -49,10 +49,13 @@ static struct {
     struct history histories[HOT_KEYS];
     struct met met;
     uint64_t seed, random;
-    uint64_t budget; /* steps until the other side runs */
+    uint64_t budget;  /* steps until the other side runs */
+    bool words_only;  /* of the writer's steps only stores of words that lead readers count */
     uint64_t version, lapses;
-    uint32_t filler;
+    uint32_t filler, focus; /* the key that most of it is about */
+    uint32_t reads;         /* of a seed */
     bool active, reader_done;
+    bool to_the_end; /* the reader stops no more */
     uint32_t failures;
     uint8_t value[VALUE_MAX + 8], check[VALUE_MAX + 8];
 } g;
@@ -79,16 +82,22 @@ static uint64_t steps(bool reader)
     }
 }
 
-static void run_reader(void)
+static void writer_budget(void)
 {
-    g.budget = steps(true);
-    g.reader_done |= !coroutine_resume(g.reader);
-    g.budget = steps(false);
+    g.words_only = fixture_below(&g.random, 2) == 0;
+    g.budget = g.words_only ? 1 + fixture_below(&g.random, 400) : steps(false);
 }
 
-void interleave_point(void)
+static void run_reader(void)
 {
-    if (!g.active || --g.budget != 0)
+    g.budget = g.to_the_end ? UINT64_MAX : steps(true);
+    g.reader_done |= !coroutine_resume(g.reader);
+    writer_budget();
+}
+
+static void step(void)
+{
+    if (--g.budget != 0)
         return;
     if (coroutine_is_inside(g.reader))
         coroutine_yield(g.reader);
@@ -96,6 +105,31 @@ void interleave_point(void)
         run_reader();
     else
         g.active = false;
+}
+
+void interleave_point(void)
+{
+    if (g.active && (!g.words_only || coroutine_is_inside(g.reader)))
+        step();
+}
+
+/* Slots, links, the board, the directory; not the bytes of records. */
+static bool is_word(uintptr_t address)
+{
+    const struct layout_geometry *geometry = &g.f->geometry;
+    uint64_t offset = address - (uintptr_t)g.f->arena;
+    uint64_t frame = offset >> geometry->segment_shift;
+    if (frame >= layout_frame_count(geometry))
+        return true;
+    uint64_t in_chunk = frame & ((1u << (geometry->chunk_shift - geometry->segment_shift)) - 1);
+    return in_chunk >= geometry->frames_per_chunk ||
+           HOOKED_LOAD(&g.f->directory[frame].kind, memory_order_relaxed) == FRAME_INDEX;
+}
+
+void interleave_store(uintptr_t address)
+{
+    if (g.active && (!g.words_only || is_word(address)))
+        step();
 }
 
 void interleave_loaded(uintptr_t address, uint64_t value)
@@ -114,6 +148,11 @@ static void fail(const char *what, uint32_t key)
 {
     if (g.failures++ < 5)
         (void)fprintf(stderr, "    seed %llu: %s, key %u\n", (unsigned long long)g.seed, what, key);
+}
+
+static uint32_t some_key(void)
+{
+    return fixture_below(&g.random, 2) == 0 ? g.focus : fixture_below(&g.random, HOT_KEYS);
 }
 
 /* ---- the reader ------------------------------------------------------------------------------------- */
@@ -196,7 +235,7 @@ static void judge(const struct read_point *p, int result, const struct read_foun
 static void read_once(void)
 {
     struct fixture *f = g.f;
-    uint32_t key = fixture_below(&g.random, HOT_KEYS);
+    uint32_t key = some_key();
     char name[32];
     struct read_key k;
     read_key_init(&k, &f->space, name, fixture_key(key, name));
@@ -231,7 +270,7 @@ static void read_once(void)
 static void reader_main(void *argument)
 {
     (void)argument;
-    for (unsigned i = 0; i < 24; i++) {
+    for (unsigned i = 0; i < g.reads; i++) {
         read_once();
         interleave_point();
     }
@@ -299,10 +338,33 @@ static void lease_lapse(void)
     atomic_store_explicit(&cell->ticks_deadline, UINT64_MAX, memory_order_release);
 }
 
+static void maintain(uint32_t passes)
+{
+    while (passes-- != 0)
+        (void)fixture_maintain(g.f);
+}
+
+/* Delete, and let so much log go by that the tombstone is given up. */
+static void bury(uint32_t key)
+{
+    if (fixture_below(&g.random, 2) == 0)
+        fixture_commit(g.f);
+    delete (key);
+    for (unsigned i = 0; i < 24; i++) {
+        fixture_commit(g.f);
+        maintain(3);
+        put(HOT_KEYS, 16000);
+    }
+}
+
 static void act(void)
 {
-    uint32_t key = fixture_below(&g.random, HOT_KEYS);
-    switch (fixture_below(&g.random, 16)) {
+    uint32_t key = some_key();
+    switch (fixture_below(&g.random, 18)) {
+    case 16:
+        if (fixture_below(&g.random, 4) == 0)
+            bury(key);
+        break;
     case 0:
     case 1:
     case 2:
@@ -331,8 +393,7 @@ static void act(void)
         fixture_commit(g.f);
         break;
     default:
-        for (uint32_t i = fixture_below(&g.random, 8) + 1; i != 0; i--)
-            (void)fixture_maintain(g.f);
+        maintain(1 + fixture_below(&g.random, 8));
     }
 }
 
@@ -347,11 +408,12 @@ static void run_seed(struct scene *scene, uint64_t seed)
     g.random = seed;
     g.version = 1000;
     g.filler = 100000;
+    g.focus = fixture_below(&g.random, HOT_KEYS);
     g.reader_done = false;
     g.reader = coroutine_make(reader_main, NULL);
     uint32_t bits = g.f->shard->index.table.bits;
     uint64_t reuses = HOOKED_LOAD(&g.f->board->reclaim_count, memory_order_relaxed);
-    g.budget = steps(false);
+    g.budget = 1;
     g.active = true;
     while (!g.reader_done)
         act();
@@ -416,8 +478,9 @@ static void run_seeds(struct scene *s, uint64_t first, uint64_t count)
         run_seed(s, first + i);
 }
 
-static void begin(void)
+static void begin(uint32_t reads)
 {
+    g.reads = reads;
     memset(&g.met, 0, sizeof g.met);
     g.failures = 0;
 }
@@ -446,21 +509,214 @@ static void met_print(const char *scene)
     printf("\n");
 }
 
+/* ---- one stop, at every step of a read ---------------------------------------------------------------- */
+
+#define STOPS 48u
+
+static void stop_reader(void *argument)
+{
+    (void)argument;
+    read_once();
+}
+
+static void stop_begin(struct scene *scene, uint32_t stop)
+{
+    g.f = &scene->f;
+    fixture_restore(&scene->f, scene->saved);
+    scene->f = scene->saved_f;
+    memcpy(g.histories, scene->saved_histories, sizeof g.histories);
+    g.seed = stop;
+    g.random = UINT64_MAX / 3; /* its first draw says: the focus key */
+    g.version = 1000;
+    g.filler = 200000;
+    g.words_only = false;
+    g.reader = coroutine_make(stop_reader, NULL);
+    g.budget = stop;
+    g.active = true;
+    g.reader_done = !coroutine_resume(g.reader);
+    g.active = false;
+}
+
+static void stop_end(void)
+{
+    g.budget = UINT64_MAX;
+    g.active = true;
+    if (!g.reader_done)
+        g.reader_done = !coroutine_resume(g.reader);
+    g.active = false;
+    CU_ASSERT_TRUE(g.reader_done);
+    coroutine_free(g.reader);
+}
+
+/* One read of the focus key that stops before its nth step, script, and the rest of the read. */
+static void read_with_a_stop(struct scene *scene, uint32_t stop, void (*script)(void))
+{
+    stop_begin(scene, stop);
+    if (!g.reader_done)
+        script();
+    stop_end();
+}
+
+/* The same, but the rest of the read runs before the script's mth store of a word that leads readers.
+ * Returns false when the script has no so many. */
+static bool read_between_stores(struct scene *scene, uint32_t stop, uint64_t store,
+                                void (*script)(void))
+{
+    stop_begin(scene, stop);
+    g.to_the_end = true;
+    g.words_only = true;
+    g.budget = store;
+    g.active = !g.reader_done;
+    script();
+    g.active = false;
+    g.to_the_end = false;
+    bool more = g.reader_done;
+    stop_end();
+    return more;
+}
+
+static void script_bury(void)
+{
+    bury(g.focus);
+}
+
+static void script_bury_and_put(void)
+{
+    bury(g.focus);
+    put(g.focus, 50);
+    fixture_commit(g.f);
+}
+
+static void script_replace(void)
+{
+    put(g.focus, 50);
+    fixture_commit(g.f);
+    for (unsigned i = 0; i < 24; i++) {
+        put(HOT_KEYS, 16000);
+        fixture_settle(g.f);
+    }
+}
+
+/* Why the writes: they take the frames of the old pages, which would give the reader away. */
+static void script_grow(void)
+{
+    struct index *x = &g.f->shard->index;
+    for (unsigned i = 0; x->growing || g.f->shard->reclaim.count != 0; i++) {
+        maintain(1);
+        ASSERT(i < 100);
+    }
+    for (unsigned i = 0; i < 8; i++)
+        put(HOT_KEYS, 24000);
+    fixture_commit(g.f);
+    maintain(1);
+}
+
+static void script_grow_to_the_end(void)
+{
+    script_grow();
+    maintain(60);
+}
+
+static void stop_everywhere(struct scene *s, void (*script)(void))
+{
+    for (g.focus = 0; g.focus < HOT_KEYS; g.focus++)
+        for (uint32_t stop = 1; stop <= STOPS && g.failures == 0; stop++)
+            read_with_a_stop(s, stop, script);
+}
+
+static void open_with_reuse(struct scene *s)
+{
+    scene_open(s, UINT64_C(2) << 20, 8);
+    for (uint32_t i = 0; i < HOT_KEYS; i += 2)
+        put(i, 100);
+    for (uint32_t i = 0; i < 30; i++) {
+        put(HOT_KEYS, 20000);
+        fixture_settle(&s->f);
+    }
+    scene_keep(s);
+}
+
+/* The commit LSN stands where the tombstone will begin: the horizon must tell the two apart. */
+static void a_read_may_stop_at_any_step_while_its_segment_is_reused(void)
+{
+    static struct scene s;
+    begin(1);
+    open_with_reuse(&s);
+    stop_everywhere(&s, script_bury);
+    stop_everywhere(&s, script_bury_and_put);
+    stop_everywhere(&s, script_replace);
+    met_print("stops, reuse");
+    CU_ASSERT_EQUAL(g.failures, 0);
+    CU_ASSERT(g.met.found != 0 && g.met.missed != 0 && g.met.stamped != 0 && g.met.horizon != 0);
+    scene_close(&s);
+}
+
+/* The order of the writer's stores: the horizon before the slot is empty, the commit LSN before links are
+ * cut, the stamp before the frame is used. */
+static void a_read_may_end_between_any_two_stores_of_the_writer(void)
+{
+    static void (*const scripts[])(void) = {script_bury, script_bury_and_put, script_replace};
+    static struct scene s;
+    begin(1);
+    open_with_reuse(&s);
+    uint64_t stores = 0;
+    for (unsigned i = 0; i < sizeof scripts / sizeof scripts[0]; i++) {
+        for (uint32_t stop = 5; stop <= 17; stop += 4) {
+            g.focus = 4;
+            for (uint64_t store = 1; g.failures == 0; store++, stores++)
+                if (!read_between_stores(&s, stop, store, scripts[i]))
+                    break;
+        }
+    }
+    met_print("stores");
+    printf("    %llu stores\n", (unsigned long long)stores);
+    CU_ASSERT_EQUAL(g.failures, 0);
+    CU_ASSERT(stores > 100 && g.met.found != 0 && g.met.stamped != 0 && g.met.horizon != 0);
+    scene_close(&s);
+}
+
+static void open_between_growths(struct scene *s)
+{
+    scene_open(s, UINT64_C(4) << 20, 0);
+    fill(HOT_KEYS + 1, 4700);
+    fixture_commit(&s->f);
+    s->f.shard->bytes_appended = 0;
+    (void)fixture_maintain(&s->f);
+    CU_ASSERT(s->f.shard->index.growing);
+    fill(4700, 9400);
+    for (uint32_t i = 0; i < HOT_KEYS; i++)
+        put(i, 100);
+    fixture_commit(&s->f);
+    s->f.shard->bytes_appended = 0;
+    while (s->f.shard->index.growing &&
+           s->f.shard->index.moved + 200 < (1u << s->f.shard->index.table.bits))
+        (void)fixture_maintain(&s->f);
+    CU_ASSERT(s->f.shard->index.growing);
+    scene_keep(s);
+}
+
+/* A reader that stood still finds the page array of its root used for another table. */
+static void a_read_may_stop_at_any_step_while_one_growth_follows_another(void)
+{
+    static struct scene s;
+    begin(1);
+    open_between_growths(&s);
+    stop_everywhere(&s, script_grow);
+    stop_everywhere(&s, script_grow_to_the_end);
+    met_print("stops, growths");
+    CU_ASSERT_EQUAL(g.failures, 0);
+    CU_ASSERT(g.met.found != 0 && g.met.moved != 0 && g.met.stamped != 0);
+    scene_close(&s);
+}
+
 /* ---- tests ------------------------------------------------------------------------------------------- */
 
 static void reads_hold_while_segments_are_reused(void)
 {
     static struct scene s;
-    begin();
-    scene_open(&s, UINT64_C(2) << 20, 8);
-    for (uint32_t i = 0; i < HOT_KEYS; i += 2)
-        put(i, 100);
-    for (uint32_t i = 0; i < 30; i++) {
-        put(HOT_KEYS, 20000);
-        fixture_settle(&s.f);
-    }
-    scene_keep(&s);
-    run_seeds(&s, 1, 4000);
+    begin(24);
+    open_with_reuse(&s);
+    run_seeds(&s, 1, 1500);
     met_print("reuse");
     CU_ASSERT_EQUAL(g.failures, 0);
     CU_ASSERT(g.met.found != 0 && g.met.missed != 0 && g.met.tombstones != 0);
@@ -475,14 +731,14 @@ static void reads_hold_while_segments_are_reused(void)
 static void reads_hold_while_the_index_grows(void)
 {
     static struct scene s;
-    begin();
+    begin(16);
     scene_open(&s, UINT64_C(4) << 20, 0);
     fill(HOT_KEYS + 1, 4700);
     for (uint32_t i = 0; i < HOT_KEYS; i += 2)
         put(i, 100);
     fixture_commit(&s.f);
     scene_keep(&s);
-    run_seeds(&s, 100000, 500);
+    run_seeds(&s, 100000, 300);
     met_print("growth");
     CU_ASSERT_EQUAL(g.failures, 0);
     CU_ASSERT(g.met.moved != 0 && g.met.growths != 0 && g.met.stamped != 0);
@@ -495,23 +751,9 @@ static void reads_hold_while_the_index_grows(void)
 static void reads_hold_when_one_growth_follows_another(void)
 {
     static struct scene s;
-    begin();
-    scene_open(&s, UINT64_C(4) << 20, 0);
-    fill(HOT_KEYS + 1, 4700);
-    fixture_commit(&s.f);
-    s.f.shard->bytes_appended = 0;
-    (void)fixture_maintain(&s.f);
-    CU_ASSERT(s.f.shard->index.growing);
-    fill(4700, 9400);
-    for (uint32_t i = 0; i < HOT_KEYS; i += 2)
-        put(i, 100);
-    fixture_commit(&s.f);
-    s.f.shard->bytes_appended = 0;
-    while (s.f.shard->index.growing && s.f.shard->index.moved + 200 < (1u << s.f.shard->index.table.bits))
-        (void)fixture_maintain(&s.f);
-    CU_ASSERT(s.f.shard->index.growing);
-    scene_keep(&s);
-    run_seeds(&s, 200000, 500);
+    begin(4);
+    open_between_growths(&s);
+    run_seeds(&s, 200000, 600);
     met_print("growths");
     CU_ASSERT_EQUAL(g.failures, 0);
     CU_ASSERT(g.met.moved != 0 && g.met.growths != 0 && g.met.stamped != 0);
@@ -519,6 +761,9 @@ static void reads_hold_when_one_growth_follows_another(void)
 }
 
 static const struct unit_test tests[] = {
+    UNIT_TEST(a_read_may_stop_at_any_step_while_its_segment_is_reused),
+    UNIT_TEST(a_read_may_end_between_any_two_stores_of_the_writer),
+    UNIT_TEST(a_read_may_stop_at_any_step_while_one_growth_follows_another),
     UNIT_TEST(reads_hold_while_segments_are_reused),
     UNIT_TEST(reads_hold_while_the_index_grows),
     UNIT_TEST(reads_hold_when_one_growth_follows_another),
