@@ -56,13 +56,17 @@ void message_encode(const struct message *m, uint8_t *into)
         memcpy(into, m->bytes, payload_bytes(m));
 }
 
-/* Epochs and their starts only grow. */
+/* Epochs and their starts only grow; each begins at or behind the end of the one before. */
 static bool table_is_ordered(const struct message *m)
 {
-    for (uint32_t i = 1; i < m->table_count; i++)
-        if (m->table[i].epoch <= m->table[i - 1].epoch ||
-            m->table[i].lsn_start < m->table[i - 1].lsn_start)
+    for (uint32_t i = 0; i < m->table_count; i++) {
+        const struct log_epoch *e = &m->table[i];
+        if (e->lsn_end_before > e->lsn_start)
             return false;
+        if (i != 0 &&
+            (e->epoch <= m->table[i - 1].epoch || e->lsn_end_before <= m->table[i - 1].lsn_start))
+            return false;
+    }
     return true;
 }
 

@@ -75,11 +75,12 @@ void replica_show(struct replica *r, uint64_t lsn_committed)
     shard_commit(r->shard, lsn);
 }
 
-/* Where an epoch ends in a log: at the start of the next, or at the log's end. */
+/* Where an epoch ends in a log: where the next one's leader began, which is before the next one's
+ * first record if a pad lies between (that pad is of the next epoch), or at the log's end. */
 static uint64_t epoch_end(const struct log_epoch *table, uint32_t count, uint32_t i,
                           uint64_t lsn_end)
 {
-    return i + 1 < count ? table[i + 1].lsn_start : lsn_end;
+    return i + 1 < count ? table[i + 1].lsn_end_before : lsn_end;
 }
 
 uint64_t replica_common(const struct replica *r, const struct log_epoch *table,

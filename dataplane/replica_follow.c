@@ -99,10 +99,11 @@ int replica_on_cut(struct replica *r, const struct message *m, uint64_t now,
         r->role = REPLICA_STOPPED; /* what was committed must not be cut: stop and say so */
         return -EPROTO;
     }
-    if (m->lsn < s->log.lsn_end)
-        r->counts[REPLICA_COUNT_CUTS]++;
-    if (land_cut(s, m->lsn, r->reclaim) != 0)
-        return 0; /* no segment now: we ask to join again */
+    bool removes = m->lsn < s->log.lsn_end;
+    int error = land_cut(s, m->lsn, r->reclaim);
+    if (error != 0)
+        return error == -EAGAIN ? 0 : -EPROTO; /* no segment now: we ask to join again */
+    r->counts[REPLICA_COUNT_CUTS] += removes;
     r->joined = true;
     r->ticks_said = 0;
     acknowledge(r, s->log.lsn_end, 0, now, u);

@@ -127,10 +127,14 @@ static bool cut_to_best(struct replica *r)
         r->role = REPLICA_STOPPED;
         return false;
     }
-    if (cut < r->shard->log.lsn_end)
-        r->counts[REPLICA_COUNT_CUTS]++;
-    if (land_cut(r->shard, cut, r->reclaim) != 0)
+    bool removes = cut < r->shard->log.lsn_end;
+    int error = land_cut(r->shard, cut, r->reclaim);
+    if (error != 0) {
+        if (error != -EAGAIN)
+            r->role = REPLICA_STOPPED;
         return false;
+    }
+    r->counts[REPLICA_COUNT_CUTS] += removes;
     r->cutting = false;
     return true;
 }

@@ -172,9 +172,26 @@ static void landing_reset(struct shard *s, uint64_t lsn, const struct reclaim_no
     s->landing.range_count = 0;
 }
 
+/* A record or pad ends at lsn.  It may come from a peer, so it is walked to, not believed. */
+static bool is_boundary(const struct shard *s, uint64_t lsn)
+{
+    uint64_t at = lsn & ~((UINT64_C(1) << s->geometry.segment_shift) - 1);
+    while (at < lsn) {
+        uint64_t available;
+        struct record h;
+        const uint8_t *bytes = log_bytes_at(&s->log, at, &available);
+        int64_t size = bytes != NULL ? record_check(bytes, available, &h) : -ENOENT;
+        if (size <= 0)
+            return false;
+        at += (uint64_t)size;
+    }
+    return at == lsn;
+}
+
 int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
 {
-    ASSERT(lsn >= s->lsn_committed && lsn <= s->log.lsn_end);
+    if (lsn < s->lsn_committed || lsn > s->log.lsn_end || !is_boundary(s, lsn))
+        return -EINVAL;
     bool inside = (lsn & ((UINT64_C(1) << s->geometry.segment_shift) - 1)) != 0;
     pending_undo(s, lsn);
     int error = inside ? prefix_move(s, lsn) : 0;

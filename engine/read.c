@@ -342,17 +342,6 @@ uint64_t read_lease_deadline(const struct read_point *p, const struct read_space
     return deadline;
 }
 
-bool read_lease_holds(const struct read_space *s, uint64_t deadline)
-{
-    return clock_ticks((enum clock_kind)s->node->clock_kind) < deadline;
-}
-
-bool read_lease(const struct read_point *p, const struct read_space *s)
-{
-    uint64_t deadline = read_lease_deadline(p, s);
-    return deadline != 0 && read_lease_holds(s, deadline);
-}
-
 uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks)
 {
     uint64_t asked = load(&p->board->ticks_asked);

@@ -15,7 +15,8 @@
 #define SIM_KEYS 12u
 #define SIM_OPERATIONS_MAX 40000u
 #define SIM_RECORDS_MAX 60000u
-#define SIM_VALUE_BYTES 8u
+#define SIM_VALUE_BYTES 8u /* what tells values apart; they are longer */
+#define SIM_VALUE_BYTES_MAX 320u
 
 enum sim_fault {
     FAULT_LOSS,        /* a burst of lost messages */
@@ -84,6 +85,7 @@ struct sim_operation {
     uint64_t lsn_floor;         /* highest LSN anybody had been told when it was invoked */
     uint64_t session, sequence; /* session: LSN that opened it */
     uint64_t expected, value;
+    uint32_t value_length;
     uint32_t status;
     uint64_t lsn, read_value;
 };

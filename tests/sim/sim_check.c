@@ -44,7 +44,7 @@ static void record_learn(struct sim *s, const struct record *r, uint64_t size)
         .kind = r->kind,
         .crc = r->crc,
     };
-    if (r->kind == RECORD_DATA && r->value_length == SIM_VALUE_BYTES)
+    if (r->kind == RECORD_DATA && r->value_length >= SIM_VALUE_BYTES)
         memcpy(&known->value, record_value(r), SIM_VALUE_BYTES);
 }
 

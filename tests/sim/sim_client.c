@@ -41,6 +41,7 @@ static void operation_choose(struct sim *s, struct sim_client *c, uint32_t clien
         .lsn_floor = s->lsn_told,
         .expected = c->seen[key],
         .value = (uint64_t)client << 32 | s->operation_count,
+        .value_length = SIM_VALUE_BYTES + sim_below(s, SIM_VALUE_BYTES_MAX - SIM_VALUE_BYTES),
     };
     if (c->now.kind != OPERATION_GET) {
         c->now.session = c->session;

@@ -246,13 +246,16 @@ static int request_write(struct sim *s, struct sim_node *n, const struct shard_o
     const struct sim_client *c = &s->clients[origin->agent];
     const struct sim_operation *o = &c->now;
     uint64_t key = o->key;
+    uint8_t value[SIM_VALUE_BYTES_MAX];
+    memset(value, (int)o->sequence, sizeof value);
+    memcpy(value, &o->value, sizeof o->value);
     struct shard_write w = {
         .origin = *origin,
         .hash = hash_key(&key, sizeof key),
         .key = &key,
         .key_length = sizeof key,
-        .value = &o->value,
-        .value_length = o->kind == OPERATION_DELETE ? 0 : SIM_VALUE_BYTES,
+        .value = value,
+        .value_length = o->kind == OPERATION_DELETE ? 0 : o->value_length,
         .compare = o->kind == OPERATION_PUT_IF,
         .expected_lsn = o->expected,
         .session_slot = c->session_slot,

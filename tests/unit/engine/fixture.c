@@ -84,7 +84,7 @@ void fixture_open(struct fixture *f, const struct fixture_config *c)
         .value_bytes_max = space_value_max(&space, &f->geometry),
         .session_ttl_ns = NS_PER_S,
         .lsn_start = 12345678,
-        .epoch = 1,
+        .epoch = c->follower ? 0 : 1,
     };
     ASSERT(shard_init(f->shard, &config) == 0);
     f->space = (struct read_space){
@@ -155,11 +155,16 @@ void fixture_commit(struct fixture *f)
     shard_commit(f->shard, f->shard->log.lsn_end);
 }
 
-bool fixture_maintain(struct fixture *f)
+void fixture_answers(struct fixture *f)
 {
     struct shard_answer answer;
     while (shard_answer_next(f->shard, &answer))
         f->answers++;
+}
+
+bool fixture_maintain(struct fixture *f)
+{
+    fixture_answers(f);
     shard_grant(f->shard, f->shard->log.lsn_end + (UINT64_C(1) << 32));
     f->now.ticks++;
     f->now.ticket_next++;

@@ -19,6 +19,7 @@ struct fixture_config {
     uint32_t sessions_max;
     uint32_t frames_per_shard; /* 0: what the quota gives */
     uint32_t chunks;           /* that exist at first; 0: all */
+    bool follower;             /* an empty log, no epoch begun */
 };
 
 struct fixture {
@@ -59,6 +60,8 @@ struct shard_write fixture_write_of(const struct fixture *f, uint8_t operation, 
 void fixture_commit(struct fixture *f);
 /* One pass of housekeeping; what shard_maintain returned.  All due answers are taken first. */
 bool fixture_maintain(struct fixture *f);
+/* Take the answers that are due. */
+void fixture_answers(struct fixture *f);
 /* Commit, take the answers, maintain until there is nothing left to do. */
 void fixture_settle(struct fixture *f);
 
