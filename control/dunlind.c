@@ -198,6 +198,20 @@ static void stop_below(struct daemon *d, enum step reached)
         listener_close(&d->listener);
 }
 
+/* A restarted voter first waits (DESIGN section 5): agents of the start before may still answer
+ * linearizable reads from its memory, and what we acknowledge meanwhile they would not see. */
+static int lease_wait(struct daemon *d)
+{
+    uint64_t wait_ns = d->listener.lease_before_ns;
+    wait_ns += wait_ns / 1000; /* the bound between two clocks */
+    struct timespec left = {.tv_sec = (time_t)(wait_ns / NS_PER_S),
+                            .tv_nsec = (long)(wait_ns % NS_PER_S)};
+    while (wait_ns != 0 && nanosleep(&left, &left) != 0) {
+        /* interrupted by a signal that is held until we serve */
+    }
+    return listener_lease(&d->listener, d->config.node.lease_ns);
+}
+
 static int start(struct daemon *d, enum step *reached)
 {
     int error = listener_open(&d->listener, d->config.socket_path, d->config.socket_mode);
@@ -228,6 +242,9 @@ static int start(struct daemon *d, enum step *reached)
     error = guard_install(wake_control, d);
     if (error != 0)
         return failed("guard", error);
+    error = lease_wait(d);
+    if (error != 0)
+        return failed("state_file", error);
     error = node_lcores_start(&d->node);
     if (error != 0)
         return failed("lcores", error);

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #define BACKLOG 512
-#define STATE_PRINT "start=%020" PRIu64 "\nlsn_ceiling=%020" PRIu64 "\n"
-#define STATE_SCAN "start=%20" SCNu64 "\nlsn_ceiling=%20" SCNu64
-#define STATE_BYTES 60u
+#define STATE_PRINT "start=%020" PRIu64 "\nlsn_ceiling=%020" PRIu64 "\nlease_ns=%020" PRIu64 "\n"
+#define STATE_SCAN "start=%20" SCNu64 "\nlsn_ceiling=%20" SCNu64 "\nlease_ns=%20" SCNu64
+#define STATE_BYTES 90u
 #define STATE_START_MAX (UINT64_C(1) << 42) /* year 2109; more is damage */
 
 static int directory_make(const char *path)
@@ -39,28 +39,30 @@ static int state_lock(struct listener *l, const char *path)
     return errno == EWOULDBLOCK ? -EADDRINUSE : -errno;
 }
 
-/* Whatever the file holds: two numbers are used, anything else counts as no file. */
+/* Whatever the file holds: its numbers are used, anything else counts as no file. */
 static void state_load(struct listener *l)
 {
     char text[STATE_BYTES + 1];
     uint64_t start, ceiling;
+    uint64_t lease = 0;
     l->start = 0;
     l->lsn_ceiling = 0;
     ssize_t length = pread(l->state_fd, text, STATE_BYTES, 0);
     if (length <= 0)
         return;
     text[length] = 0;
-    if (sscanf(text, STATE_SCAN, &start, &ceiling) != 2 || start > STATE_START_MAX)
+    if (sscanf(text, STATE_SCAN, &start, &ceiling, &lease) < 2 || start > STATE_START_MAX)
         return;
     l->start = start;
     l->lsn_ceiling = ceiling;
+    l->lease_before_ns = l->lease_ns = lease;
 }
 
 /* Why one write of fixed length: a daemon killed here leaves the old numbers or the new ones. */
 static int state_store(struct listener *l)
 {
     char text[STATE_BYTES + 1];
-    int length = snprintf(text, sizeof(text), STATE_PRINT, l->start, l->lsn_ceiling);
+    int length = snprintf(text, sizeof(text), STATE_PRINT, l->start, l->lsn_ceiling, l->lease_ns);
     ssize_t written = pwrite(l->state_fd, text, (size_t)length, 0);
     if (written < 0)
         return -errno;
@@ -79,6 +81,12 @@ static int state_take(struct listener *l)
 int listener_grant(struct listener *l, uint64_t lsn_ceiling)
 {
     l->lsn_ceiling = max_u64(l->lsn_ceiling, lsn_ceiling);
+    return state_store(l);
+}
+
+int listener_lease(struct listener *l, uint64_t lease_ns)
+{
+    l->lease_ns = lease_ns;
     return state_store(l);
 }
 

@@ -7,6 +7,8 @@
  *
  *   start number  milliseconds since 1970, or the stored one plus one if the clock was set back
  *   LSN ceiling   granted to logs so far: a start begins its logs at or above it
+ *   lease         that start's lease time in ns: agents of a daemon that just died may answer
+ *                 linearizable reads from its memory for so long
  *
  * So start numbers, LSNs and with them versions and fencing tokens only grow, as long as either the
  * file or the clock survives (the directory may be a tmpfs: over a boot the clock has to grow).
@@ -25,8 +27,10 @@ struct listener {
     int fd; /* SOCK_SEQPACKET, nonblocking, listening */
     int state_fd;
     uint64_t start;
-    uint64_t lsn_ceiling; /* as stored: 0 if nothing was known */
-    dev_t device;         /* of the socket file as we made it: nobody else's is ever unlinked */
+    uint64_t lsn_ceiling;     /* as stored: 0 if nothing was known */
+    uint64_t lease_before_ns; /* of the start before; 0 if there was none */
+    uint64_t lease_ns;
+    dev_t device; /* of the socket file as we made it: nobody else's is ever unlinked */
     ino_t inode;
     struct sockaddr_un address;
 };
@@ -41,6 +45,10 @@ MUST_USE int listener_open(struct listener *l, const char *path, uint32_t mode);
 
 /* Store a higher LSN ceiling; only then may it be granted.  Returns 0 or -errno. */
 MUST_USE int listener_grant(struct listener *l, uint64_t lsn_ceiling);
+
+/* Store our own lease time, before the first lease.  lease_before_ns stays what it was.  Returns 0
+ * or -errno. */
+MUST_USE int listener_lease(struct listener *l, uint64_t lease_ns);
 
 /* Close, and unlink the socket if it is still the one that was made here. */
 void listener_close(struct listener *l);
