@@ -1,6 +1,7 @@
 /* hostile PROGRAM CONFIG DIRECTORY [SEED [CASE...]]: see hostile.h.  DIRECTORY holds dunlind.sock.
  */
 #include "tests/e2e/hostile.h"
+#include "tests/e2e/good.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -15,9 +16,7 @@
 #define SETTLE_MS 300u
 #define CASE_TIMEOUT_MS 60000u
 #define STALL_NS (5 * NS_PER_S)
-#define RATIO_MAX 2.0
 #define ATTEMPTS 3u
-#define SAMPLES_MIN 20000u
 #define VICTIM_KEY "victim"
 #define VICTIM_VALUE "untouched"
 
@@ -59,14 +58,11 @@ static const struct attack attacks[] = {
 
 struct judge {
     struct e2e_daemon daemon;
-    struct good_shared *good;
-    pid_t good_pids[GOOD_SIDES];
+    struct good good;
     struct hostile hostile;
     struct raw root; /* owns the session that is to be stolen */
     struct raw_space space;
     struct dunlin *handle;
-    double ns_per_tick;
-    double p99_quiet;
     uint64_t newcomer_worst_ns;
 };
 
@@ -90,85 +86,6 @@ void hostile_space(struct raw *r, const char *name, struct raw_space *s)
     int error = raw_space_open(r, name, s);
     if (error != 0)
         e2e_die("the stranger cannot open space %s: %s", name, strerror(-error));
-}
-
-/* ---- the good agent
- * ---------------------------------------------------------------------------------- */
-
-static bool good_alive(struct judge *j)
-{
-    for (uint32_t side = 0; side < GOOD_SIDES; side++) {
-        int status;
-        pid_t pid = j->good_pids[side];
-        if (pid != 0 && waitpid(pid, &status, WNOHANG) == 0)
-            continue;
-        if (pid != 0)
-            e2e_fail("the good agent ended: %s %d", WIFEXITED(status) ? "status" : "signal",
-                     WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
-        j->good_pids[side] = 0;
-        return false;
-    }
-    return true;
-}
-
-static void good_kill(struct judge *j)
-{
-    for (uint32_t side = 0; side < GOOD_SIDES; side++) {
-        if (j->good_pids[side] == 0)
-            continue;
-        (void)kill(j->good_pids[side], SIGKILL);
-        (void)waitpid(j->good_pids[side], NULL, 0);
-    }
-}
-
-static bool cut_is_done(const struct judge *j, uint32_t wanted)
-{
-    for (uint32_t side = 0; side < GOOD_SIDES; side++)
-        if (atomic_load_explicit(&j->good->sides[side].cut_done, memory_order_acquire) != wanted)
-            return false; /* G2 */
-    return true;
-}
-
-/* Have both sides report what they did since the last cut.  False: one is stuck or gone. */
-static bool cut(struct judge *j)
-{
-    struct good_shared *g = j->good;
-    uint32_t wanted = atomic_load_explicit(&g->cut_wanted, memory_order_relaxed) + 1;
-    atomic_store_explicit(&g->cut_wanted, wanted, memory_order_release);
-    uint64_t until = clock_boottime_ns() + 2 * STALL_NS;
-    while (!cut_is_done(j, wanted)) {
-        if (!good_alive(j))
-            return false;
-        if (clock_boottime_ns() > until) {
-            e2e_fail("the good agent is stuck in one operation");
-            return false;
-        }
-        e2e_sleep_ms(1);
-    }
-    return true;
-}
-
-static void good_start(struct judge *j, enum good_side side)
-{
-    j->good_pids[side] = e2e_fork();
-    if (j->good_pids[side] < 0)
-        e2e_die("cannot fork: %s", strerror(errno));
-    if (j->good_pids[side] == 0)
-        good_run(j->good, side, j->daemon.socket);
-}
-
-static void good_begin(struct judge *j)
-{
-    int status;
-    j->good = e2e_shared(sizeof *j->good);
-    good_start(j, GOOD_WRITER);
-    while (atomic_load_explicit(&j->good->ready, memory_order_acquire) == 0) {
-        if (waitpid(j->good_pids[GOOD_WRITER], &status, WNOHANG) != 0)
-            e2e_die("the good agent cannot begin: status %x", (unsigned)status);
-        e2e_sleep_ms(10);
-    }
-    good_start(j, GOOD_READER);
-    j->hostile.victim = j->good->last_write;
 }
 
 /* ---- what is to be stolen
@@ -282,39 +199,6 @@ static void attack_once(struct judge *j, const struct attack *a)
         e2e_sleep_ms(SETTLE_MS);
 }
 
-/* Prints the line.  Returns the p99 of the reads in place in ns, 0 if too few were measured. */
-static double judge_good(struct judge *j, const char *name)
-{
-    const struct good_stats *w = &j->good->sides[GOOD_WRITER].report;
-    const struct good_stats *r = &j->good->sides[GOOD_READER].report;
-    double p99 = (double)histogram_percentile(&r->in_place_ticks, 0.99) * j->ns_per_tick;
-    (void)printf("%-27s %8" PRIu64 " %9" PRIu64 " %6" PRIu64 " %8.1f %8.1f %8.0f %7.2f\n", name,
-                 w->writes, w->reads + r->reads, w->wrong + r->wrong,
-                 (double)w->worst_ns / NS_PER_MS, (double)j->newcomer_worst_ns / NS_PER_MS, p99,
-                 j->p99_quiet > 0 ? p99 / j->p99_quiet : 1.0);
-    for (const struct good_stats *s = w; s != NULL; s = s == w ? r : NULL)
-        if (s->wrong != 0 || s->refused != 0)
-            e2e_fail("%s: %" PRIu64 " wrong reads, %" PRIu64 " refused operations: %s", name,
-                     s->wrong, s->refused, s->fault);
-    if (w->writes == 0 || r->reads == 0)
-        e2e_fail("%s: the good agent stood still", name);
-    if (w->worst_ns > STALL_NS)
-        e2e_fail("%s: an operation of the good agent took %.1f s", name,
-                 (double)w->worst_ns / NS_PER_S);
-    return histogram_count(&r->in_place_ticks) >= SAMPLES_MIN ? p99 : 0;
-}
-
-static void measure_quiet(struct judge *j)
-{
-    j->newcomer_worst_ns = 0;
-    j->p99_quiet = 0;
-    if (!cut(j))
-        return;
-    e2e_sleep_ms(QUIET_MS);
-    if (cut(j))
-        j->p99_quiet = judge_good(j, "  (quiet)");
-}
-
 /* Beyond 2x three times over, each held against the quiet just before it, is a finding; once is the
  * machine. */
 static void run_case(struct judge *j, const struct attack *a)
@@ -322,16 +206,15 @@ static void run_case(struct judge *j, const struct attack *a)
     double ratio = 0;
     for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
         if (a->ms != 0)
-            measure_quiet(j);
+            good_measure_quiet(&j->good, QUIET_MS);
         j->newcomer_worst_ns = 0;
-        if (!cut(j))
+        if (!good_cut(&j->good))
             return;
         attack_once(j, a);
-        if (!cut(j) || !e2e_daemon_alive(&j->daemon))
+        if (!good_cut(&j->good) || !e2e_daemon_alive(&j->daemon))
             return;
-        double p99 = judge_good(j, a->name);
-        ratio = j->p99_quiet > 0 ? p99 / j->p99_quiet : 0;
-        if (ratio <= RATIO_MAX || a->ms == 0)
+        ratio = good_judge(&j->good, a->name, j->newcomer_worst_ns);
+        if (ratio <= GOOD_RATIO_MAX || a->ms == 0)
             return;
     }
     e2e_fail("%s: p99 of reads in place is %.2f times the quiet one, %u times over", a->name, ratio,
@@ -341,14 +224,6 @@ static void run_case(struct judge *j, const struct attack *a)
 /* ---- the whole
  * ------------------------------------------------------------------------------------------------
  */
-
-static void calibrate(struct judge *j)
-{
-    uint64_t ns = clock_boottime_ns();
-    uint64_t ticks = clock_tsc_ordered();
-    e2e_sleep_ms(50);
-    j->ns_per_tick = (double)(clock_boottime_ns() - ns) / (double)(clock_tsc_ordered() - ticks);
-}
 
 static void expect_counted(struct judge *j, const char *object, const char *name)
 {
@@ -404,23 +279,22 @@ int main(int argc, char **argv)
     j->hostile.socket_path = socket_path;
     j->hostile.seed = argc > 4 ? strtoull(argv[4], NULL, 0) : 1;
     (void)printf("seed %" PRIu64 "\n", j->hostile.seed);
-    calibrate(j);
     e2e_daemon_start(&j->daemon);
     j->hostile.daemon_pid = j->daemon.pid;
     j->handle = e2e_open(socket_path, 20000);
     victim_make(j);
-    good_begin(j);
-    (void)printf("%-27s %8s %9s %6s %8s %8s %8s %7s\n", "the good agent, under", "writes", "reads",
-                 "wrong", "worst ms", "new ms", "p99 ns", "ratio");
+    good_begin(&j->good, socket_path, HOSTILE_SHARED);
+    j->hostile.victim = j->good.shared->last_write;
+    good_print_head("the good agent, under");
     for (size_t i = 0; i < ATTACKS; i++)
         if (selected(attacks[i].name, argc - 5, argv + 5) && e2e_daemon_alive(&j->daemon) &&
-            good_alive(j))
+            good_alive(&j->good))
             run_case(j, &attacks[i]);
     if (e2e_daemon_alive(&j->daemon)) {
         victim_check(j);
         if (argc <= 5)
             check_status(j);
-        good_kill(j);
+        good_end(&j->good);
         dunlin_close(j->handle);
         raw_close(&j->root);
         int status = e2e_daemon_stop(&j->daemon);

@@ -1,8 +1,7 @@
 /* hostile - a stranger's agent that does what no honest one does, beside a good one that must not
  * notice: its reads stay correct, none of its operations hangs, its p99 stays within 2x.
  *
- *   hostile.c         the cases one after the other, the judgement of each, the table
- *   hostile_good.c    the good agent: writes, reads and verifies all the time, and measures
+ *   hostile.c         the cases one after the other, and what else must hold; see good.h
  *   hostile_memory.c  attacks on the descriptors that were passed
  *   hostile_ring.c    attacks through rings, doorbell, pins and eventfds
  *   hostile_socket.c  attacks on the socket, and with more agents and sessions than there is room
@@ -11,49 +10,12 @@
 #ifndef DUNLIN_TESTS_E2E_HOSTILE_H
 #define DUNLIN_TESTS_E2E_HOSTILE_H
 
-#include "bench/histogram.h"
 #include "tests/e2e/e2e.h"
 #include "tests/e2e/raw.h"
 
 #define HOSTILE_SHARED "shared"
 #define HOSTILE_SECRET "secret"
 #define HOSTILE_FLOOD "flood"
-
-/* ---- the good agent -----------------------------------------------------------------------------
- */
-
-#define GOOD_KEYS 4096u
-
-struct good_stats {
-    uint64_t writes, reads;
-    uint64_t wrong;                  /* reads that gave anything but what was written */
-    uint64_t refused;                /* operations that failed */
-    uint64_t worst_ns;               /* longest operation of the writer */
-    char fault[160];                 /* the first of them, in words */
-    struct histogram in_place_ticks; /* of the reader */
-};
-
-/* The good agent is two processes: one writes, and reads back by every sort of call; the other only
- * reads in place, so that how long that takes does not hang on how long writes take. */
-enum good_side { GOOD_WRITER, GOOD_READER, GOOD_SIDES };
-
-/* Memory that they and the judge share.  Each side writes live; when cut_wanted moves it copies
- * live to report, clears it and follows with cut_done (release, G1 -> acquire, G2). */
-struct good_shared {
-    _Atomic uint32_t cut_wanted;
-    _Atomic uint32_t ready; /* 1: keys are written, last_write is set */
-    struct dunlin_write_id last_write;
-    /* Newest write of a key that was sent, and that was answered.  Release by the writer, before
-     * the call and after; acquire by the reader, after its read and before. */
-    _Atomic uint64_t sent[GOOD_KEYS], done[GOOD_KEYS];
-    struct {
-        _Atomic uint32_t cut_done;
-        struct good_stats live, report;
-    } sides[GOOD_SIDES];
-};
-
-/* Never returns. */
-_Noreturn void good_run(struct good_shared *shared, enum good_side side, const char *socket_path);
 
 /* ---- attacks
  * ------------------------------------------------------------------------------------- */

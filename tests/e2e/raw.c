@@ -140,7 +140,7 @@ void raw_close(struct raw *r)
 /* One descriptor, or the daemon's refusal. */
 static int ask_fd(struct raw *r, const struct attach_request *request, struct attach_answer *answer)
 {
-    int fds[ATTACH_FDS_MAX] = {-1};
+    int fds[ATTACH_FDS_MAX];
     int error = raw_exchange(r->socket, request, answer, fds);
     if (error != 0)
         return error;
@@ -154,7 +154,7 @@ static int ask_fd(struct raw *r, const struct attach_request *request, struct at
 int raw_space_open(struct raw *r, const char *name, struct raw_space *s)
 {
     struct attach_request request = {.kind = ATTACH_SPACE};
-    struct attach_answer answer;
+    struct attach_answer answer = {.kind = 0};
     memcpy(request.space, name, strlen(name) + 1);
     *s = (struct raw_space){.fd = ask_fd(r, &request, &answer), .chunk_fd = -1};
     if (s->fd < 0)

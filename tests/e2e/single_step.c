@@ -10,7 +10,7 @@
  * The way there is shortened: one child is stepped through the whole call and its path written
  * down; the others run to the last place before n that the path passes only once (a breakpoint of
  * the processor), and are stepped from there. */
-#include "tests/e2e/e2e.h"
+#include "tests/e2e/good.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -30,7 +30,10 @@
 #define CALLS_MAX 100000u /* instructions of the longest call */
 #define STALL_NS (5 * NS_PER_S)
 #define SLOT_BACK_NS (5 * NS_PER_S)
-#define CHURN 3000u
+#define CHURN 6000u
+#define ATTACHED (1 + GOOD_SIDES) /* who stays: we and the good agent */
+#define QUIET_MS 1000u
+#define TOO_SLOW_MAX 2u /* more often than that is not the machine */
 
 enum call { CALL_PUT, CALL_BIG_PUT, CALL_DELETE, CALL_GET, CALL_VIEW, CALL_ATTACH };
 
@@ -57,7 +60,10 @@ struct stepper {
     uint64_t random;
     uint64_t sequence; /* of the newest value; the child writes the one after it */
     uint64_t worst_ns;
+    struct good good;
+    uint32_t too_slow; /* kinds of call under which the good agent's p99 was beyond 2x */
     uint32_t seconds;
+    uint64_t until_ns;        /* the shares of all kinds so far */
     uint32_t length;          /* of the path of the present kind of call */
     uint64_t path[CALLS_MAX]; /* address of each instruction */
     uint32_t
@@ -301,7 +307,7 @@ static void write_old(struct stepper *s, uint32_t number)
     int error = dunlin_put(s->space, key, strlen(key), value, sizeof value, NULL);
     timed(s, begun);
     if (error != 0)
-        e2e_fail("the second agent cannot write: %s", strerror(-error));
+        e2e_fail("the agent beside it cannot write: %s", strerror(-error));
 }
 
 static void check_value(struct stepper *s, const struct kind *k, uint32_t number,
@@ -331,7 +337,7 @@ static void check_slot(struct stepper *s, const struct kind *k)
 {
     uint64_t until = clock_boottime_ns() + SLOT_BACK_NS;
     uint64_t attached;
-    while ((attached = e2e_status(s->handle, "agents", "attached")) != 1) {
+    while ((attached = e2e_status(s->handle, "agents", "attached")) != ATTACHED) {
         if (clock_boottime_ns() > until) {
             e2e_fail("%s: %" PRIu64 " agents are attached after the death", k->name, attached);
             return;
@@ -370,32 +376,44 @@ static void shuffle(struct stepper *s, uint32_t count)
     }
 }
 
+static void judge_kind(struct stepper *s, const struct kind *k, const struct tally *tally)
+{
+    if (!good_cut(&s->good))
+        return;
+    double ratio = good_judge(&s->good, k->name, s->worst_ns);
+    s->too_slow += ratio > GOOD_RATIO_MAX;
+    (void)printf("  died after %" PRIu32 " of %" PRIu32 " instructions: %" PRIu32 " times the old"
+                 " value stood, %" PRIu32 " times the new\n",
+                 tally->killed, s->length - 1, tally->before, tally->after);
+    if (k->writes && tally->killed > 100 && (tally->before == 0 || tally->after == 0))
+        e2e_fail("%s: all deaths fell on one side of its effect: nothing was shown", k->name);
+    if (s->worst_ns > STALL_NS)
+        e2e_fail("%s: an operation of the agent beside it took %.1f s", k->name,
+                 (double)s->worst_ns / NS_PER_S);
+    s->worst_ns = 0;
+}
+
 static void run_kind(struct stepper *s, const struct kind *k)
 {
     struct tally tally = {0}, whole = {0};
     die_at(s, k, 0, &whole);
-    uint64_t until = clock_boottime_ns() + (uint64_t)s->seconds * NS_PER_S * k->share / 100;
     if (s->length < 2 || s->length == CALLS_MAX - 1) {
         e2e_fail("%s: %" PRIu32 " instructions; the call cannot be stepped", k->name, s->length);
         return;
     }
+    if (k->writes && whole.after == 0)
+        e2e_fail("%s: it had no effect although it was not interrupted", k->name);
     shuffle(s, s->length - 1);
-    while (tally.killed < s->length - 1 && clock_boottime_ns() < until && e2e_failures() == 0 &&
-           e2e_daemon_alive(&s->daemon)) {
+    if (!good_cut(&s->good))
+        return;
+    /* What an earlier kind left of its share is for the later ones. */
+    s->until_ns += (uint64_t)s->seconds * NS_PER_S * k->share / 100;
+    while (tally.killed < s->length - 1 && clock_boottime_ns() < s->until_ns &&
+           e2e_failures() == 0 && e2e_daemon_alive(&s->daemon)) {
         die_at(s, k, s->order[tally.killed], &tally);
         tally.killed++;
     }
-    (void)printf("%-14s %8" PRIu32 " %8" PRIu32 " %8" PRIu32 " %8" PRIu32 " %9.1f\n", k->name,
-                 s->length - 1, tally.killed, tally.before, tally.after,
-                 (double)s->worst_ns / NS_PER_MS);
-    if (k->writes && whole.after == 0)
-        e2e_fail("%s: it had no effect although it was not interrupted", k->name);
-    if (k->writes && tally.killed > 100 && (tally.before == 0 || tally.after == 0))
-        e2e_fail("%s: all deaths fell on one side of its effect: nothing was shown", k->name);
-    if (s->worst_ns > STALL_NS)
-        e2e_fail("%s: an operation of the second agent took %.1f s", k->name,
-                 (double)s->worst_ns / NS_PER_S);
-    s->worst_ns = 0;
+    judge_kind(s, k, &tally);
 }
 
 /* The dead hold nothing: three times the space's memory goes through it. */
@@ -435,10 +453,17 @@ int main(int argc, char **argv)
     e2e_daemon_start(&s->daemon);
     s->handle = e2e_open(socket_path, 10000);
     s->space = e2e_space(s->handle, SPACE);
-    (void)printf("%-14s %8s %8s %8s %8s %9s\n", "killed in", "length", "killed", "old", "new",
-                 "worst ms");
+    good_begin(&s->good, socket_path, SPACE);
+    good_print_head("the good agent, by a death in");
+    good_measure_quiet(&s->good, QUIET_MS);
+    s->until_ns = clock_boottime_ns();
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0] && e2e_failures() == 0; i++)
         run_kind(s, &kinds[i]);
+    if (s->too_slow > TOO_SLOW_MAX)
+        e2e_fail("p99 of reads in place was beyond %.0f times the quiet one, %" PRIu32
+                 " times over",
+                 GOOD_RATIO_MAX, s->too_slow);
+    good_end(&s->good);
     if (e2e_daemon_alive(&s->daemon)) {
         churn(s);
         dunlin_close(s->handle);

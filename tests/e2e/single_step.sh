@@ -10,8 +10,8 @@ shift
 chmod 0711 "$scratch"
 {
     config_head 0666
-    # Why a second: each of thousands of dead leaves a session behind.
-    space shared 1 4 8MiB 'sessions: 4096' 'session_ttl: 1s' 'read: any' 'write: any'
+    # Why so short: each of thousands of dead leaves a session behind.
+    space shared 1 4 16MiB 'sessions: 4096' 'session_ttl: 5s' 'read: any' 'write: any'
 } >"$config"
 run "$programs/single_step" "$dunlind" "$config" "$scratch" "$@"
 finish $?
