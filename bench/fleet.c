@@ -154,10 +154,10 @@ static void kill_due(struct fleet_supervisor *s, uint64_t now_ns)
 
 /* ---- clock ---- */
 
-/* Where the slowest living process is; true if there is one with rows. */
-static bool find_slowest(struct fleet_supervisor *s)
+/* Up to where all living processes have replayed. */
+static void find_slowest(struct fleet_supervisor *s, uint64_t now_ns)
 {
-    int64_t slowest = INT64_MAX;
+    int64_t slowest = fleet_clock_us(&s->fleet->shared->clock, now_ns);
     for (uint32_t i = 0; i < s->fleet->options.agents; i++) {
         const struct fleet_child *c = &s->children[i];
         const struct fleet_region *r = s->fleet->regions[c->life];
@@ -166,16 +166,12 @@ static bool find_slowest(struct fleet_supervisor *s)
         if (c->pid != 0 && us < slowest)
             slowest = us;
     }
-    if (slowest == INT64_MAX)
-        return false;
     s->slowest_us = slowest > s->slowest_us ? slowest : s->slowest_us;
-    return true;
 }
 
-static void set_horizon(struct fleet_supervisor *s)
+static void set_horizon(struct fleet_supervisor *s, uint64_t now_ns)
 {
-    if (!find_slowest(s))
-        return;
+    find_slowest(s, now_ns);
     /* Why by what was achieved: a clock that runs away (--speed max) would let the sources, and so
      * the mix of telemetry and claims, drift apart. */
     int64_t ahead_us = (int64_t)((2 * s->achieved + HORIZON_MIN_SPEED) * HORIZON_S * 1e6);
@@ -234,7 +230,7 @@ static int tick(struct fleet_supervisor *s, bool stopping)
     if (error != 0 || (error = reap(s, stopping)) != 0)
         return error;
     adopt(s);
-    set_horizon(s);
+    set_horizon(s, now_ns);
     if (!stopping) {
         kill_due(s, now_ns);
         if (now_ns - s->speed_ns >= SPEED_PERIOD_NS)
@@ -298,7 +294,7 @@ static int start(struct fleet_supervisor *s)
     s->achieved = speed < SPEED_FIRST ? speed : SPEED_FIRST;
     fleet_speed_init(&s->speed, speed);
     fleet_clock_set(&f->shared->clock, s->started_ns, 0, speed);
-    set_horizon(s);
+    set_horizon(s, s->started_ns);
     return 0;
 }
 

@@ -12,7 +12,7 @@
 #define COMPLETIONS 256u
 #define COMMAND_NAP_NS 50000u /* while a command waits to be tried again */
 #define NAP_MIN_NS NS_PER_MS  /* rows are taken together: a wake-up costs more than a row */
-#define NAP_MAX_NS (10 * NS_PER_MS)
+#define NAP_MAX_NS (50 * NS_PER_MS)
 #define CPU_PERIOD_NS (20 * NS_PER_MS)
 #define DRAIN_NS (5 * NS_PER_S) /* at the end, for what is in flight */
 
@@ -385,8 +385,8 @@ static void nap(struct fleet_process *p, int64_t wait_us, bool blocked)
 {
     /* relaxed: a speed that may be old by one change */
     uint64_t speed = atomic_load_explicit(&p->fleet->shared->clock.us_per_s, memory_order_relaxed);
-    uint64_t ns = speed == 0 ? NAP_MAX_NS : (uint64_t)((double)wait_us / (double)speed * 1e9);
-    ns = min_u64(max_u64(ns, NAP_MIN_NS), NAP_MAX_NS);
+    double wait_ns = (double)wait_us / (double)max_u64(speed, 1) * 1e9;
+    uint64_t ns = wait_ns < NAP_MAX_NS ? max_u64((uint64_t)wait_ns, NAP_MIN_NS) : NAP_MAX_NS;
     if (p->todo_count > 0)
         ns = COMMAND_NAP_NS;
     if (dunlin_in_flight(p->handle) > 0 && (p->commands > 0 || blocked)) {
@@ -423,8 +423,7 @@ static void pass(struct fleet_process *p)
     bool more = fly_due(p, now_us, &next_us);
     bool blocked = !more && next_us <= now_us;
     /* relaxed: progress for the supervisor's eyes */
-    atomic_store_explicit(&p->region->virtual_us, next_us <= now_us ? next_us : now_us,
-                          memory_order_relaxed);
+    atomic_store_explicit(&p->region->virtual_us, next_us, memory_order_relaxed);
     run_todo(p);
     tell_cpu(p);
     if (more)

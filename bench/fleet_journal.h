@@ -104,8 +104,8 @@ enum fleet_counter {
 
 struct fleet_region {
     _Atomic uint64_t counters[FLEET_COUNTERS];
-    _Atomic uint64_t start;     /* of the daemon that slots hold for; 0: in between */
-    _Atomic int64_t virtual_us; /* up to where this process has replayed; INT64_MAX: has no rows */
+    _Atomic uint64_t start;       /* of the daemon that slots hold for; 0: in between */
+    _Atomic int64_t virtual_us;   /* of the next row to be replayed; INT64_MAX: there is none */
     _Atomic int32_t last_refusal; /* -errno */
     _Atomic uint32_t is_dead;     /* supervisor: its process was killed, its slots no longer hold */
     uint32_t process, life;

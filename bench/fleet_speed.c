@@ -8,6 +8,7 @@
 #define NEAR_RISE 0.02     /* of the ceiling */
 #define FORGET 0.7         /* a fall far below the ceiling lowers it no more than to this share */
 #define KEEP_UP 0.8        /* achieved below this share of the speed: it falls behind */
+#define RICH 0.5           /* of all the credit there can be */
 #define CREDIT_PERIODS 8.0 /* of commands: older luck does not count, nor older debt */
 
 void fleet_speed_init(struct fleet_speed *s, double speed)
@@ -29,11 +30,13 @@ static void fall(struct fleet_speed *s, double to)
     s->speed = to;
 }
 
-static void rise(struct fleet_speed *s)
+/* Why rich counts: at the true limit what is paid in is taken out again; credit that grows says
+ * that the fall was an accident. */
+static void rise(struct fleet_speed *s, bool rich)
 {
     if (s->ceiling <= 0)
         s->speed *= START_RISE;
-    else if (s->speed > s->ceiling * NEAR_BELOW && s->speed < s->ceiling * NEAR_ABOVE)
+    else if (!rich && s->speed > s->ceiling * NEAR_BELOW && s->speed < s->ceiling * NEAR_ABOVE)
         s->speed += s->ceiling * NEAR_RISE;
     else
         s->speed *= FAR_RISE;
@@ -53,7 +56,7 @@ double fleet_speed_next(struct fleet_speed *s, const struct fleet_seen *seen)
     else if (seen->achieved > 0 && seen->achieved < s->speed * KEEP_UP)
         fall(s, seen->achieved > s->speed * FALL ? seen->achieved : s->speed * FALL);
     else if (slow <= paid && s->credit >= 0)
-        rise(s);
+        rise(s, s->credit > paid * CREDIT_PERIODS * RICH);
     s->speed = clamp(s->speed, FLEET_SPEED_MIN, FLEET_SPEED_MAX);
     return s->speed;
 }

@@ -97,7 +97,7 @@ static ALWAYS_INLINE int exchange(struct loop *l)
     if (UNLIKELY(rc < 0 || ((struct ring_completion *)message)->status != RING_OK))
         return rc < 0 ? rc : -EPROTO;
     ring_consume(&l->completion, &head);
-    ring_publish(&l->completion);
+    ring_publish_due(&l->completion);
     return 0;
 }
 

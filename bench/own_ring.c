@@ -80,7 +80,7 @@ static void echo(void *channel, const _Atomic uint32_t *stop)
         answer[0] = request[0];
         commit(&o->back_from.ring, answer);
         ring_consume(&o->there_to.ring, &head);
-        ring_publish(&o->there_to.ring);
+        ring_publish_due(&o->there_to.ring);
     }
 }
 
@@ -99,7 +99,7 @@ static void exchange(void *channel, uint32_t count)
             continue;
         ASSERT(answer[0] == count);
         ring_consume(&o->back_to.ring, &head);
-        ring_publish(&o->back_to.ring);
+        ring_publish_due(&o->back_to.ring);
     }
 }
 

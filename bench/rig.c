@@ -48,12 +48,32 @@ static void begin_pass(struct lcore *l)
     l->clock_ns = clock_realtime_ns();
 }
 
+/* Session of the nth write. */
+static struct rig_session *session_of(const struct rig *r, const struct request *q, uint64_t nth)
+{
+    return &r->sessions[q->shard * RIG_SESSIONS + (uint32_t)(nth % RIG_SESSIONS)];
+}
+
+/* As the poll loop fetches it; its requests bring their session along. */
+static void prefetch_self(const struct rig *r, const struct request *q, uint64_t nth)
+{
+    PREFETCH(session_of(r, q, nth));
+    shard_prefetch_self(r->space->shards[q->shard]);
+}
+
+static void prefetch(const struct rig *r, const struct request *q, uint64_t nth)
+{
+    const struct rig_session *session = session_of(r, q, nth);
+    const struct shard *shard = r->space->shards[q->shard];
+    shard_prefetch(shard, q->hash);
+    shard_prefetch_session(shard, session->slot, session->sequence + 1);
+}
+
 static int write_one(struct rig *r, const struct request *q)
 {
     static const uint64_t value[KEYS_VALUE_BYTES / 8] = {0x64756e6c696e};
     struct shard *shard = r->space->shards[q->shard];
-    struct rig_session *session =
-        &r->sessions[q->shard * RIG_SESSIONS + (uint32_t)(r->position++ % RIG_SESSIONS)];
+    struct rig_session *session = session_of(r, q, r->position++);
     struct shard_write w = {
         .origin = {.operation = RING_PUT, .generation = UINT64_MAX},
         .hash = q->hash,
@@ -79,7 +99,9 @@ static int write_batch(struct rig *r, const struct request *requests, uint32_t c
 {
     begin_pass(r->lcore);
     for (uint32_t i = 0; i < count; i++)
-        shard_prefetch(r->space->shards[requests[i].shard], requests[i].hash);
+        prefetch_self(r, &requests[i], r->position + i);
+    for (uint32_t i = 0; i < count; i++)
+        prefetch(r, &requests[i], r->position + i);
     for (uint32_t i = 0; i < count; i++)
         shard_prefetch_record(r->space->shards[requests[i].shard], requests[i].hash);
     uint32_t stalls = 0;
