@@ -62,7 +62,7 @@ static void note_amplification(struct report_row *row, const struct rig *rig)
                 (double)(cleaned + appended) / (double)appended);
 }
 
-/* ---- batches --------------------------------------------------------------------------------- */
+/* ---- batches ---- */
 
 static int run_batch(struct bench *b, struct rig *rig, uint32_t batch,
                      const struct pairs_baseline *baselines, uint64_t budget_ns)
@@ -112,7 +112,7 @@ fail_log:
     return rc;
 }
 
-/* ---- flatness -------------------------------------------------------------------------------- */
+/* ---- flatness ---- */
 
 static int run_flat(struct bench *b, struct rig *small, struct rig *big, const char *against,
                     uint64_t budget_ns)
@@ -204,7 +204,7 @@ static int run_shards(struct bench *b, uint64_t budget_ns)
     return rc;
 }
 
-/* ---- through libdunlin ----------------------------------------------------------------------- */
+/* ---- through libdunlin ---- */
 
 static int measure_sync(struct bench *b, struct client *c, uint64_t duration_ns)
 {
@@ -283,7 +283,7 @@ fail:
     return rc;
 }
 
-/* ---- idle ------------------------------------------------------------------------------------ */
+/* ---- idle ---- */
 
 static void sleep_ns(uint64_t ns)
 {
@@ -336,7 +336,7 @@ fail:
     return rc;
 }
 
-/* ---- all ------------------------------------------------------------------------------------- */
+/* ---- all ---- */
 
 static int run(struct bench *b)
 {

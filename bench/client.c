@@ -46,7 +46,7 @@ void client_close(struct client *c)
     dunlin_close(c->handle);
 }
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* Collect answers until no more than left are awaited. */
 static int collect(struct client *c, size_t left)
@@ -97,7 +97,7 @@ int client_fill(struct client *c)
     return client_put_many(c, 0, UINT64_C(1) << c->key_bits, FILL_WINDOW);
 }
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static ALWAYS_INLINE int get_one(struct client *c, uint64_t *buffer)
 {
@@ -174,7 +174,7 @@ int client_measure_get_many(void *context, uint64_t duration_ns, double *value)
     return 0;
 }
 
-/* ---- busy writer ----------------------------------------------------------------------------- */
+/* ---- busy writer ---- */
 
 struct client_writer_shared {
     _Atomic uint64_t count; /* writer */

@@ -74,7 +74,7 @@ static void usage(FILE *out)
                   BENCH_SECONDS_DEFAULT);
 }
 
-/* ---- directory ------------------------------------------------------------------------------- */
+/* ---- directory ---- */
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *ftw)
 {
@@ -102,7 +102,7 @@ static void directory_remove(void)
         (void)fprintf(stderr, "dunlin-bench: cannot remove %s: %s\n", directory, strerror(errno));
 }
 
-/* ---- supervisor ------------------------------------------------------------------------------ */
+/* ---- supervisor ---- */
 
 static _Noreturn void worker_run(const struct bench_entry *bench, int argc, char **argv,
                                  const sigset_t *unblocked, pid_t supervisor)

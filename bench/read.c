@@ -96,7 +96,7 @@ static void baselines_close(struct bench *b)
     plain_close(&b->plain);
 }
 
-/* ---- the questions --------------------------------------------------------------------------- */
+/* ---- the questions ---- */
 
 /* One series (each get waits for the one before, as in a program that uses what it reads, or all
  * back to back, as client.chained says): get against plain reads, the table and perhaps LMDB; a row

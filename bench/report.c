@@ -66,7 +66,7 @@ bool report_refused(const struct report *r)
     return false;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------ */
+/* ---- JSON ---- */
 
 /* Four significant digits: no figure here is better than that. */
 static json_t *number(double value)
@@ -157,7 +157,7 @@ static int print_json(const struct report *r)
     return rc;
 }
 
-/* ---- table ----------------------------------------------------------------------------------- */
+/* ---- table ---- */
 
 static const char *cell(double value, char *text, size_t capacity)
 {

@@ -49,7 +49,7 @@ static uint64_t left_ns(const struct bench *b)
     return now_ns < b->deadline_ns ? b->deadline_ns - now_ns : 0;
 }
 
-/* ---- through the daemon ---------------------------------------------------------------------- */
+/* ---- through the daemon ---- */
 
 static int pinger_open(struct pinger *p, const char *name, bool spin, uint32_t group,
                        double ticks_per_ns)
@@ -132,7 +132,7 @@ static int run_sleepy_ping(struct bench *b, uint64_t budget_ns)
     return rc;
 }
 
-/* ---- the questions --------------------------------------------------------------------------- */
+/* ---- the questions ---- */
 
 struct question {
     const char *name, *unit, *note;

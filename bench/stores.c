@@ -21,7 +21,7 @@ static ALWAYS_INLINE uint32_t number_of(uint64_t nth, uint32_t key_count)
     return (uint32_t)((x >> 32) * key_count >> 32);
 }
 
-/* ---- log ------------------------------------------------------------------------------------- */
+/* ---- log ---- */
 
 int store_log_open(struct store_log *s, uint64_t bytes, double ticks_per_ns)
 {
@@ -68,7 +68,7 @@ int store_log_measure(void *context, uint64_t duration_ns, double *value)
     return 0;
 }
 
-/* ---- table ----------------------------------------------------------------------------------- */
+/* ---- table ---- */
 
 struct store_table_node {
     struct cds_lfht_node link; /* first: a link is its node */

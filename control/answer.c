@@ -86,8 +86,7 @@ static int answer_chunk(const struct connection *c, const struct attach_request 
     return 0;
 }
 
-/* ---- status
- * --------------------------------------------------------------------------------------- */
+/* ---- status ---- */
 
 static int status_make(struct server *s)
 {
@@ -153,8 +152,7 @@ static int answer_status(const struct connection *c, struct answer *a)
     return 0;
 }
 
-/* ---- one answer
- * ------------------------------------------------------------------------------------- */
+/* ---- one answer ---- */
 
 static int answer_kind(struct connection *c, const struct attach_request *r, struct answer *a)
 {

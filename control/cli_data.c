@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- attaching ------------------------------------------------------------------------------- */
+/* ---- attaching ---- */
 
 static const char *socket_name(const struct cli *c)
 {
@@ -102,7 +102,7 @@ static int print_json(json_t *object, int exit_code)
     return flushed(exit_code);
 }
 
-/* ---- put, del -------------------------------------------------------------------------------- */
+/* ---- put, del ---- */
 
 /* The value of put: an operand, or all of standard input.  *owned is to be freed. */
 static int take_value(const struct cli *c, const char **value, size_t *length, char **owned)
@@ -246,7 +246,7 @@ int cli_delete(const struct cli *c)
     return write_value(c, &w);
 }
 
-/* ---- get ------------------------------------------------------------------------------------- */
+/* ---- get ---- */
 
 static int print_value(const char *value, size_t length, int exit_code)
 {
@@ -325,7 +325,7 @@ int cli_get(const struct cli *c)
     return exit_code;
 }
 
-/* ---- status ---------------------------------------------------------------------------------- */
+/* ---- status ---- */
 
 static json_int_t number_at(const json_t *object, const char *name)
 {

@@ -37,7 +37,7 @@ int cli_fail(int exit_code, const char *format, ...)
     return exit_code;
 }
 
-/* ---- which option belongs where -------------------------------------------------------------- */
+/* ---- which option belongs where ---- */
 
 enum option {
     OPTION_SOCKET,
@@ -110,7 +110,7 @@ static const struct {
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-/* ---- parsing --------------------------------------------------------------------------------- */
+/* ---- parsing ---- */
 
 struct parse {
     struct cli *c;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- numbers --------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 /* Digits from *text on, at least one, no leading zero; *text then stands behind them. */
 static int take_number(const char **text, uint64_t maximum, uint64_t *number)
@@ -16,7 +16,7 @@ static int take_number(const char **text, uint64_t maximum, uint64_t *number)
         return -EINVAL;
     for (; *at >= '0' && *at <= '9'; at++) {
         uint64_t digit = (uint64_t)(*at - '0');
-        if (value > (maximum - digit) / 10)
+        if (digit > maximum || value > (maximum - digit) / 10)
             return -EINVAL;
         value = value * 10 + digit;
     }
@@ -32,7 +32,7 @@ int cli_number_parse(const char *text, uint64_t maximum, uint64_t *number)
     return take_number(&text, maximum, number) == 0 && *text == 0 ? 0 : -EINVAL;
 }
 
-/* ---- versions -------------------------------------------------------------------------------- */
+/* ---- versions ---- */
 
 void cli_version_print(char text[CLI_VERSION_BYTES], struct dunlin_version version)
 {
@@ -50,7 +50,7 @@ int cli_version_parse(const char *text, struct dunlin_version *version)
     return version->lsn != 0 ? 0 : -EINVAL;
 }
 
-/* ---- names of writes ------------------------------------------------------------------------- */
+/* ---- names of writes ---- */
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -93,7 +93,7 @@ int cli_write_id_parse(const char *text, struct dunlin_write_id *id)
     return 0;
 }
 
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 /* Length of the sequence that this byte begins, with the least code point it may say; 0: none. */
 static unsigned utf8_length(uint8_t first, uint32_t *least)

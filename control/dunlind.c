@@ -40,8 +40,7 @@ struct daemon {
     uint32_t handles_open;
 };
 
-/* ---- the loop
- * -------------------------------------------------------------------------------------- */
+/* ---- the loop ---- */
 
 static void look_after(struct daemon *d)
 {
@@ -126,8 +125,7 @@ static int handles_open(struct daemon *d)
     return error;
 }
 
-/* ---- start and stop
- * -------------------------------------------------------------------------------- */
+/* ---- start and stop ---- */
 
 static int failed(const char *what, int error)
 {
@@ -271,8 +269,7 @@ static int serve(struct daemon *d)
     return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-/* ---- the command line
- * -------------------------------------------------------------------------------- */
+/* ---- the command line ---- */
 
 static void usage(FILE *out)
 {

@@ -51,8 +51,7 @@ bool server_admits(struct server *s, uint32_t uid, uint64_t now_ns)
     return server_trusts(s, uid) || bucket_take(&visitor_of(s, uid)->bucket, &visitor_rate, now_ns);
 }
 
-/* ---- the clock of waiting
- * ------------------------------------------------------------------------ */
+/* ---- the clock of waiting ---- */
 
 static void listen_resume(struct server *s);
 
@@ -76,8 +75,7 @@ void server_tick_start(struct server *s)
         (void)uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
 }
 
-/* ---- accepting
- * ------------------------------------------------------------------------------------- */
+/* ---- accepting ---- */
 
 /* Why a pause: the listening socket stays readable, and the loop would spin on an accept that
  * cannot succeed.  Peers wait in the backlog meanwhile. */
@@ -142,8 +140,7 @@ static void listen_resume(struct server *s)
         s->paused_until_ns = clock_boottime_ns() + SERVER_PAUSE_NS;
 }
 
-/* ---- the server as a whole
- * ------------------------------------------------------------------------- */
+/* ---- the server as a whole ---- */
 
 static void on_handle_closed(uv_handle_t *handle)
 {

@@ -28,9 +28,9 @@ struct lcore_request {
     const uint8_t *payload; /* in the ring, behind the header */
     uint64_t position;      /* of the message in its ring, to put it back */
     uint64_t hash;
-    uint64_t owed;          /* completion bytes reserved for it */
-    uint32_t status;        /* RING_OK: execute; else the refusal to answer */
-    bool put_back;          /* it, or one before it in the same ring, could not be taken now */
+    uint64_t owed;   /* completion bytes reserved for it */
+    uint32_t status; /* RING_OK: execute; else the refusal to answer */
+    bool put_back;   /* it, or one before it in the same ring, could not be taken now */
     struct ring_head head;
     struct ring_request copy;
     alignas(8) uint8_t key[LIMIT_KEY_BYTES];
@@ -52,25 +52,26 @@ struct lcore {
     struct layout_lcore *shared;
     struct layout_lease *lease;
     struct layout_counters *counters;
-    uint64_t now, now_late;      /* ticks */
-    uint64_t clock_ns;           /* since 1970, for records; read when a pass has requests */
-    struct lcore_ticks ticks;    /* durations, in ticks */
-    uint64_t ticks_deadline;     /* as stored in the lease cell */
-    uint64_t ticks_upkeep;       /* when the slow work was last done */
-    uint64_t ticks_sweep;        /* when every ring was last visited */
-    uint64_t ticks_busy;         /* last pass with work */
-    uint64_t ticks_cooled;       /* when quiet rings were last let go */
-    struct shard **shards;       /* all that it owns */
+    uint64_t now, now_late;   /* ticks */
+    uint64_t clock_ns;        /* since 1970, for records; read when a pass has requests */
+    struct lcore_ticks ticks; /* durations, in ticks */
+    uint64_t ticks_deadline;  /* as stored in the lease cell */
+    uint64_t ticks_upkeep;    /* when the slow work was last done */
+    uint64_t ticks_sweep;     /* when every ring was last visited */
+    uint64_t sweep_interval;  /* until the next time; at most ticks.sweep */
+    uint64_t ticks_busy;      /* last pass with work */
+    uint64_t ticks_cooled;    /* when quiet rings were last let go */
+    struct shard **shards;    /* all that it owns */
     uint32_t shard_count;
-    uint32_t sweep_shard;        /* next to have its sessions looked at */
-    struct shard **dirty;        /* something to commit or answer in this pass */
+    uint32_t sweep_shard; /* next to have its sessions looked at */
+    struct shard **dirty; /* something to commit or answer in this pass */
     uint32_t dirty_count;
-    struct shard **active;       /* housekeeping to do */
+    struct shard **active; /* housekeeping to do */
     uint32_t active_count;
-    uint16_t hot[LIMIT_AGENTS];  /* slots of rings polled each pass */
+    uint16_t hot[LIMIT_AGENTS]; /* slots of rings polled each pass */
     uint32_t hot_count;
-    bool is_hot[LIMIT_AGENTS];   /* by slot; says that it is in hot */
-    uint32_t hot_next;           /* where the next pass begins, so that nobody is always last */
+    bool is_hot[LIMIT_AGENTS]; /* by slot; says that it is in hot */
+    uint32_t hot_next;         /* where the next pass begins, so that nobody is always last */
     uint16_t cooling[LIMIT_AGENTS];
     uint16_t wakes[LIMIT_AGENTS];
     uint32_t wake_count;
@@ -81,7 +82,7 @@ struct lcore {
     struct lcore_request requests[LIMIT_BATCH];
     uint32_t request_count;
     pthread_t thread;
-    _Atomic bool stop;           /* written by control */
+    _Atomic bool stop; /* written by control */
     bool running;
 };
 

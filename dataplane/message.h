@@ -6,11 +6,13 @@
  * checked here and in land.h again, so that safety hangs on no transport.
  *
  *   SEAL    new leader -> voters of the predecessor: promise my epoch
- *   SEALED  voter -> new leader: promised; my table, end, commit.  Sent when my last promise is
- * over FETCH   new leader -> the voter with the newest log: bytes from lsn JOIN    follower ->
- * leader: my table and end CUT     leader -> follower: cut at lsn, then you hold a prefix of mine
- *   APPEND  leader -> follower, voter -> fetching leader: bytes at lsn (maybe none), commit LSN,
- * and the leader's clock as an ask ACK     follower -> leader: checked up to lsn; echoes the ask
+ *   SEALED  voter -> new leader: promised; my table, end, commit.  Sent when my last promise is over
+ *   FETCH   new leader -> the voter with the newest log: bytes from lsn
+ *   JOIN    follower -> leader: my table and end
+ *   CUT     leader -> follower: cut at lsn, then you hold a prefix of mine
+ *   APPEND  leader -> follower, voter -> fetching leader: bytes at lsn (maybe none), commit LSN, and
+ *           the leader's clock as an ask
+ *   ACK     follower -> leader: checked up to lsn; echoes the ask
  *   NAK     follower -> leader: [lsn, lsn_end) is missing
  *   GRANT   leader -> follower: read lease, in answer to the ask it echoes
  *   WANT    follower -> leader: I would hold a read lease; its clock as the ask */

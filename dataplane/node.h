@@ -1,11 +1,11 @@
 /* node - what the control thread and the lcores of one daemon share in private memory.
  *
  * Control makes everything, publishes it, and takes it away again; lcores only use it.
- *   spaces   published before the lcores start; constant from then on (until part D)
- *   chunks   added by control when an lcore asks (chunks_wanted); layout_space.chunk_count
- * publishes agents   RCU: a slot is published, unpublished, and freed after a grace period (rcu.h,
- * QSBR; every lcore is quiescent once per loop and offline while it sleeps) Memory order: N1 slot
- * store (release) -> N2 slot load (consume by acquire): the agent is whole. */
+ *   spaces   published before the lcores start; constant from then on
+ *   chunks   added by control when an lcore asks (chunks_wanted); layout_space.chunk_count publishes
+ *   agents   RCU: a slot is published, unpublished, and freed after a grace period (rcu.h, QSBR;
+ *            every lcore is quiescent once per loop and offline while it sleeps)
+ * Memory order: N1 slot store (release) -> N2 slot load (acquire): the agent is whole. */
 #ifndef DUNLIN_DATAPLANE_NODE_H
 #define DUNLIN_DATAPLANE_NODE_H
 

@@ -50,7 +50,7 @@ void lcore_fault(struct lcore *l, struct agent *a, enum agent_fault fault)
         l->node->wake_control(l->node->wake_context);
 }
 
-/* ---- set-up ------------------------------------------------------------------------------------ */
+/* ---- set-up ---- */
 
 static uint32_t own_shards(const struct node *n, uint32_t number, struct shard **into)
 {
@@ -110,6 +110,7 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .active = list + 2 * (size_t)(shards + 1),
         .shard_count = shards,
     };
+    l->sweep_interval = l->ticks.sweep;
     (void)own_shards(n, number, l->shards);
     n->lcores[number] = l;
     *lcore = l;

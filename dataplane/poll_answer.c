@@ -5,8 +5,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* All but the head, which ring_commit writes.  Why not a memcpy: its wide loads would wait for the narrow
- * stores that have just made the completion. */
+/* All but the head, which ring_commit writes.  Why not a memcpy: its wide loads would wait for the
+ * narrow stores that have just made the completion. */
 static ALWAYS_INLINE void fill(struct ring_completion *to, const struct ring_completion *from)
 {
     to->tag = from->tag;

@@ -42,16 +42,26 @@ static uint32_t slots_used(const struct lcore *l)
     return atomic_load_explicit(&l->node->agent_slots, memory_order_acquire);
 }
 
-/* Visit every ring: a doorbell bit that somebody else cleared costs its owner one such interval at most. */
+/* With a request found that no bell told of: sweeps come closer together, down to this share. */
+#define SWEEP_SHARE_MIN 512u
+
+/* Visit every ring: a doorbell bit that somebody else cleared costs its owner one such interval at
+ * most.  Why the interval moves: who clears bits clears them all the time, and each sweep that finds
+ * a request without its bit is a sign of it; one that finds none lets the interval grow back. */
 static void sweep(struct lcore *l)
 {
     uint32_t slots = slots_used(l);
+    bool found = false;
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct agent *a = lcore_agent(l, slot);
-        if (a != NULL && !l->is_hot[slot] && has_request(l, a))
+        if (a != NULL && !l->is_hot[slot] && has_request(l, a)) {
             warm(l, slot);
+            found = true;
+        }
     }
     l->ticks_sweep = l->now;
+    l->sweep_interval = found ? max_u64(l->sweep_interval / 4, l->ticks.sweep / SWEEP_SHARE_MIN)
+                              : min_u64(l->sweep_interval * 2, l->ticks.sweep);
 }
 
 static bool doorbell_bits(struct lcore *l)
@@ -73,14 +83,14 @@ static bool doorbell_bits(struct lcore *l)
 void poll_doorbell(struct lcore *l)
 {
     (void)doorbell_bits(l);
-    if (UNLIKELY(l->now - l->ticks_sweep > l->ticks.sweep))
+    if (UNLIKELY(l->now - l->ticks_sweep > l->sweep_interval))
         sweep(l);
 }
 
-/* Between storing a consumer state and looking at the rings: pairs with the agent's fence between its
- * commit and its look at the state.  A ring cools seldom and gets messages often, so where the kernel
- * can, this side pays for both: membarrier makes every thread of a registered agent pass a full
- * barrier (liburcu does the same for its readers). */
+/* Between storing a consumer state and looking at the rings: pairs with the agent's fence between
+ * its commit and its look at the state.  A ring cools seldom and gets messages often, so where the
+ * kernel can, this side pays for both: membarrier makes every thread of a registered agent pass a
+ * full barrier (liburcu does the same for its readers). */
 static void agents_fence(const struct lcore *l)
 {
     atomic_thread_fence(memory_order_seq_cst);
@@ -130,7 +140,7 @@ void poll_cool(struct lcore *l)
 
 static int sleep_ms(const struct lcore *l)
 {
-    if (l->active_count != 0)
+    if (l->active_count != 0 || l->sweep_interval < l->ticks.sweep)
         return SLEEP_ACTIVE_MS;
     uint64_t ns = l->node->config.lease_virtual
                       ? l->node->config.heartbeat_ns / 2
@@ -141,8 +151,8 @@ static int sleep_ms(const struct lcore *l)
 static void block(struct lcore *l)
 {
     cool_older_than(l, 0);
-    /* Why not for ever: a ring stays hot while its agent takes no completions, perhaps because it is
-     * dead, and nobody tells us when it does; so it is looked at now and then. */
+    /* Why not for ever: a ring stays hot while its agent takes no completions, perhaps because it
+     * is dead, and nobody tells us when it does; so it is looked at now and then. */
     bool stuck = l->hot_count != 0;
     if (stuck && l->now - l->ticks_busy < l->ticks.stuck) {
         (void)sched_yield();

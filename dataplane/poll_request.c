@@ -219,7 +219,7 @@ static void execute_at(struct lcore *l, uint32_t i)
         lcore_mark_dirty(l, q->shard);
 }
 
-/* Why in stages: each leads to what the next one fetches, and the misses of all requests overlap. */
+/* Why in stages: each leads to what the next one fetches, and the misses of requests overlap. */
 static void prefetch(struct lcore *l)
 {
     uint32_t keyed = 0;
@@ -251,6 +251,6 @@ uint32_t poll_requests(struct lcore *l)
         execute_at(l, i);
     for (uint32_t i = 0; i < l->request_count; i++)
         if (i + 1 == l->request_count || l->requests[i].agent != l->requests[i + 1].agent)
-            ring_publish(&l->requests[i].agent->rings[l->number].request);
+            ring_publish_due(&l->requests[i].agent->rings[l->number].request);
     return l->request_count;
 }

@@ -7,8 +7,7 @@
 
 static void generation_change(struct lcore *l)
 {
-    uint64_t generation =
-        atomic_load_explicit(&l->lease->generation, memory_order_relaxed) + 1;
+    uint64_t generation = atomic_load_explicit(&l->lease->generation, memory_order_relaxed) + 1;
     /* release: the new generation is there before any new deadline; pairs with R7 */
     atomic_store_explicit(&l->lease->generation, generation, memory_order_release);
     for (uint32_t i = 0; i < l->shard_count; i++)

@@ -109,8 +109,7 @@ uint64_t replica_common(const struct replica *r, const struct log_epoch *table,
     return 0;
 }
 
-/* ---- events
- * ------------------------------------------------------------------------------------------ */
+/* ---- events ---- */
 
 void replica_configure(struct replica *r, const struct configuration *c, uint64_t now,
                        struct replica_update *u)

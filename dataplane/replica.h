@@ -5,17 +5,17 @@
  * appends as a follower, cuts, or commits.  Owned by the shard's lcore.
  *
  *   replica.c          events in: configurations, messages, time; who may do what in which epoch
- *   replica_recover.c  a new leader: seal, choose, complete, bring a majority along, ask for
- * activation replica_lead.c     an active leader: feed, count acks, commit, leases replica_follow.c
- * a follower: promise, join, cut, land, acknowledge
+ *   replica_recover.c  a new leader: seal, choose, complete, bring a majority, ask for activation
+ *   replica_lead.c     an active leader: feed, count acks, commit, leases
+ *   replica_follow.c   a follower: promise, join, cut, land, acknowledge
  *
  * Roles in an epoch e:
  *   FOLLOWER -> (pending e names me leader) SEALING -> FETCHING -> BRINGING -> (active e) LEADING
  *   any role -> FOLLOWER when a higher epoch is met
  *
  * Units: ticks of this node's own clock.  Epochs only grow; promised is kept before anything of it
- * is told (in memory: who loses its memory comes back under another incarnation). Source: Ongaro
- * (2014) 3.5, 3.6; Lamport, Malkhi, Zhou (2009); Kafka KIP-101 for epoch tables. */
+ * is told (in memory: who loses its memory comes back under another incarnation).
+ * Source: Ongaro (2014) 3.5, 3.6; Lamport, Malkhi, Zhou (2009); Kafka KIP-101 for epoch tables. */
 #ifndef DUNLIN_DATAPLANE_REPLICA_H
 #define DUNLIN_DATAPLANE_REPLICA_H
 
@@ -150,8 +150,7 @@ static inline bool replica_leads(const struct replica *r)
  * holder of a read lease whose key has nothing pending. */
 bool replica_may_answer(const struct replica *r, uint64_t now);
 
-/* ---- between the files
- * ------------------------------------------------------------------------------- */
+/* ---- between the files ---- */
 
 /* Room for a message to a node, its sender and epoch filled in; NULL: this update is full. */
 struct message *replica_say(const struct replica *r, struct replica_update *u, uint32_t to,

@@ -3,8 +3,7 @@
 
 #include "engine/plant.h"
 
-/* ---- as a voter
- * -------------------------------------------------------------------------------------- */
+/* ---- as a voter ---- */
 
 static void seal_answer(struct replica *r, uint64_t now, struct replica_update *u)
 {
@@ -51,8 +50,7 @@ int replica_on_fetch(struct replica *r, const struct message *m, struct replica_
     return 0;
 }
 
-/* ---- as a follower
- * ------------------------------------------------------------------------------------ */
+/* ---- as a follower ---- */
 
 static bool may_say(struct replica *r, uint64_t now)
 {
@@ -125,8 +123,7 @@ static void missing_ask(struct replica *r, const struct message *m, uint64_t now
     r->counts[REPLICA_COUNT_NAKS]++;
 }
 
-/* ---- read leases
- * ----------------------------------------------------------------------------------------- */
+/* ---- read leases ---- */
 
 /* A right begins, or begins anew, only when our log has reached where the leader's stood: what was
  * loaded before must not be validated by it. */

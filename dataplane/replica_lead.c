@@ -14,8 +14,7 @@ static int peer_slot(const struct replica *r, const struct member *m)
     return -1;
 }
 
-/* ---- committing
- * ----------------------------------------------------------------------------------------- */
+/* ---- committing ---- */
 
 static void commit_try(struct replica *r)
 {
@@ -39,8 +38,7 @@ static uint64_t majority_match(const struct replica *r)
     return at >= majority_of(r->commit.voter_count);
 }
 
-/* ---- the right to read
- * ------------------------------------------------------------------------------------ */
+/* ---- the right to read ---- */
 
 /* The newest ask that a majority of the voters, ourselves among them, has answered. */
 static uint64_t majority_ask(const struct replica *r, uint64_t now)
@@ -109,8 +107,7 @@ static void holders_expire(struct replica *r, uint64_t now)
         }
 }
 
-/* ---- feeding
- * -------------------------------------------------------------------------------------------- */
+/* ---- feeding ---- */
 
 static struct message *append_say(struct replica *r, uint32_t slot, uint64_t now,
                                   struct replica_update *u)

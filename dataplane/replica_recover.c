@@ -76,8 +76,7 @@ static uint32_t best_sealed(const struct replica *r)
     return best;
 }
 
-/* ---- the log is complete: open the epoch
- * ------------------------------------------------------------ */
+/* ---- the log is complete: open the epoch ---- */
 
 static void peers_init(struct replica *r, uint64_t now)
 {
@@ -115,8 +114,7 @@ static void bring_begin(struct replica *r, uint64_t now, struct replica_update *
     replica_lead_tick(r, now, u);
 }
 
-/* ---- completing our own log
- * --------------------------------------------------------------------------- */
+/* ---- completing our own log ---- */
 
 /* Cut our log to what it has in common with the best one. */
 static bool cut_to_best(struct replica *r)
@@ -186,8 +184,7 @@ static void complete(struct replica *r, uint64_t now, struct replica_update *u)
         bring_begin(r, now, u);
 }
 
-/* ---- sealing
- * -------------------------------------------------------------------------------------------- */
+/* ---- sealing ---- */
 
 static void seal_ask(struct replica *r, uint64_t now, struct replica_update *u)
 {

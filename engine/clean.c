@@ -19,7 +19,8 @@ int clean_reference(struct shard *s, uint64_t offset, struct index_place *place,
 {
     const struct record *r = (const void *)(s->arena + offset);
     *reference = NULL;
-    /* Why so first: most records are dead or in a slot, which takes no look at the key's newest one. */
+    /* Why so first: most records are dead or in a slot, which takes no look at the key's newest
+     * one. */
     int error = index_find_offset(&s->index, r->hash, offset, place);
     if (error != 0)
         return error;
@@ -155,9 +156,8 @@ static bool victim_choose(struct shard *s)
     const struct layout_frame *oldest = &s->directory[s->log.queue[s->log.queue_head]];
     uint64_t lsn_start = atomic_load_explicit(&oldest->lsn_start, memory_order_relaxed);
     uint32_t kind = atomic_load_explicit(&oldest->kind, memory_order_relaxed);
-    if (kind == FRAME_TAIL &&
-        lsn_start + (UINT64_C(1) << s->geometry.segment_shift) >
-            min_u64(s->lsn_committed, s->lsn_kept))
+    if (kind == FRAME_TAIL && lsn_start + (UINT64_C(1) << s->geometry.segment_shift) >
+                                  min_u64(s->lsn_committed, s->lsn_kept))
         return false;
     c->cleaning = log_queue_pop(&s->log, &c->victim);
     c->position = 0;
@@ -180,8 +180,7 @@ static uint64_t bytes_of(const struct record *r)
 /* Why: nearly every bucket is a miss, and one record's has nothing to do with the next one's. */
 static void look_ahead(const struct shard *s, struct lookahead *ahead)
 {
-    const uint8_t *base =
-        s->arena + ((uint64_t)s->cleaner.victim << s->geometry.segment_shift);
+    const uint8_t *base = s->arena + ((uint64_t)s->cleaner.victim << s->geometry.segment_shift);
     uint32_t segment = 1u << s->geometry.segment_shift;
     for (; ahead->records < CLEAN_AHEAD && ahead->position < segment; ahead->records++) {
         const struct record *r = (const void *)(base + ahead->position);

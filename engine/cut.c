@@ -2,8 +2,7 @@
 
 #include "engine/pending.h"
 
-/* ---- records taken back
- * ----------------------------------------------------------------------------- */
+/* ---- records taken back ---- */
 
 /* The newest version of a key goes: its slot names the one before again. */
 static void undo_keyed(struct shard *s, const struct shard_pending *p)
@@ -67,8 +66,7 @@ void pending_undo(struct shard *s, uint64_t lsn)
         s->pending_tail--;
 }
 
-/* ---- the segment that the cut falls into
- * -------------------------------------------------------------- */
+/* ---- the segment that the cut falls into ---- */
 
 struct move {
     uint64_t from, to; /* offsets of the segment and of its copy */

@@ -53,9 +53,9 @@ static void want_chunks(struct frames *f, uint32_t wanted)
 {
     uint32_t old = atomic_load_explicit(f->chunks_wanted, memory_order_relaxed);
     /* relaxed: a number, nothing hangs on it; the waker orders it before control looks */
-    while (old < wanted && !atomic_compare_exchange_weak_explicit(
-                               f->chunks_wanted, &old, wanted, memory_order_relaxed,
-                               memory_order_relaxed)) {
+    while (old < wanted &&
+           !atomic_compare_exchange_weak_explicit(f->chunks_wanted, &old, wanted,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
     }
 }
 

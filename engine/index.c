@@ -44,8 +44,8 @@ static struct layout_bucket *bucket_at(const struct index *x, const struct index
     return (struct layout_bucket *)(void *)(x->arena + offset) + (number & ((1u << shift) - 1));
 }
 
-/* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN: the cleaner has
- * what is promised to the growing table, or the last frame is the cleaner's. */
+/* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN: the cleaner
+ * has what is promised to the growing table, or the last frame is the cleaner's. */
 static int page_ensure(struct index *x, const struct index_table *t, uint32_t number)
 {
     uint32_t shift = page_shift(x);
@@ -212,10 +212,9 @@ static int bucket_move(struct index *x, uint32_t number)
             break;
         b = bucket_at(x, &x->table, (uint32_t)meta);
     }
-    /* release: the new slots are there before a reader is sent to them; the way to this bucket's own
-     * overflow stays, for readers that looked at the mark before */
-    atomic_store_explicit(&first->meta, meta_of(first) | LAYOUT_BUCKET_MOVED,
-                          memory_order_release);
+    /* release: the new slots are there before a reader is sent to them; the way to this bucket's
+     * own overflow stays, for readers that looked at the mark before */
+    atomic_store_explicit(&first->meta, meta_of(first) | LAYOUT_BUCKET_MOVED, memory_order_release);
     return 0;
 }
 
@@ -284,8 +283,7 @@ int index_find_offset(struct index *x, uint32_t hash, uint64_t offset, struct in
 /* The last growth's pages are not all stamped: the next one cannot begin, but soon. */
 static bool growth_waits(const struct index *x)
 {
-    return x->growth_stamp >
-           atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed);
+    return x->growth_stamp > atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed);
 }
 
 int index_make_room(struct index *x, struct index_place *place)
@@ -368,15 +366,14 @@ static void growth_finish(struct index *x, const struct reclaim_now *now)
     /* release: pairs with R3's load of the root */
     atomic_store_explicit(&x->board->index_root, root, memory_order_release);
     for (uint32_t i = 0; i < table_pages(x, &old); i++) {
-        uint32_t page =
-            atomic_load_explicit(&x->board->pages[old.array][i], memory_order_relaxed);
+        uint32_t page = atomic_load_explicit(&x->board->pages[old.array][i], memory_order_relaxed);
         if (page != 0)
             reclaim_retire(x->reclaim, page - 1, now);
     }
     /* Why: the other page array may be rewritten only when no reader that started from the old root
      * can validate any more: after all frames retired so far are stamped. */
-    x->growth_stamp = atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed) +
-                      x->reclaim->count;
+    x->growth_stamp =
+        atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed) + x->reclaim->count;
 }
 
 void index_step(struct index *x, uint32_t buckets, const struct reclaim_now *now)

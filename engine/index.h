@@ -1,14 +1,14 @@
 /* index - where the newest appended record of each key lies: writer's side.
  *
  * Pure; the shard's lcore only.  Readers go by read.h and never wait.
- * A table is a power of two of one-line buckets (bucket number: low bits of the hash) and an eighth as
- * many for overflow, cut into pages of one frame each; the board lists the pages.  It grows by
+ * A table is a power of two of one-line buckets (bucket number: low bits of the hash) and an eighth
+ * as many for overflow, cut into pages of one frame each; the board lists the pages.  It grows by
  * doubling, incrementally: each bucket's slots are copied to its two buckets in the new table, then
- * the old bucket is marked MOVED (release) and never changes again.  Writers move a bucket before they
- * use it, so a bucket is the truth if and only if it is not marked.  The mark leads to "the other page
- * array of the board, one bit more", which stays true until the old pages are stamped (reclaim.h).
- * Slots never move inside a table; slots move by the tag alone, without a look at the records.
- * W0: a slot is stored with release after the record it names is whole; pairs with R3. */
+ * the old bucket is marked MOVED (release) and never changes again.  Writers move a bucket before
+ * they use it, so a bucket is the truth if and only if it is not marked.  The mark leads to "the
+ * other page array of the board, one bit more", which stays true until the old pages are stamped
+ * (reclaim.h). Slots never move inside a table; slots move by the tag alone, without a look at the
+ * records. W0: a slot is stored with release after the record it names is whole; pairs with R3. */
 #ifndef DUNLIN_ENGINE_INDEX_H
 #define DUNLIN_ENGINE_INDEX_H
 
@@ -39,8 +39,8 @@ struct index {
 
 /* Where a key's slot is, or would be; good until the next call on the index. */
 struct index_place {
-    _Atomic uint64_t *slot; /* NULL until index_make_room */
-    uint64_t value;         /* the slot's word; 0: the key is not there */
+    _Atomic uint64_t *slot;     /* NULL until index_make_room */
+    uint64_t value;             /* the slot's word; 0: the key is not there */
     struct layout_bucket *last; /* of the chain */
     uint32_t chain;             /* buckets in it */
 };
@@ -50,7 +50,8 @@ MUST_USE int index_init(struct index *x, struct layout_board *board, struct fram
                         struct reclaim *reclaim, uint8_t *arena);
 
 void index_prefetch(const struct index *x, uint32_t hash);
-/* Second stage: the record behind the first slot that matches.  Returns its offset, 0: there is none. */
+/* Second stage: the record behind the first slot that matches.  Returns its offset, 0: there is
+ * none. */
 uint64_t index_prefetch_record(const struct index *x, uint32_t hash);
 
 /* Find the key, moving its bucket first if it has to.  Returns 0 (place->value 0 if absent), or

@@ -24,8 +24,7 @@ static uint64_t frame_lsn(const struct shard *s, uint32_t frame)
     return atomic_load_explicit(&s->directory[frame].lsn_start, memory_order_relaxed);
 }
 
-/* ---- placing bytes
- * ------------------------------------------------------------------------------- */
+/* ---- placing bytes ---- */
 
 /* Memory of the tail segment that starts at lsn_start, taken if there is none.  NULL: not now. */
 static uint8_t *segment_for(struct shard *s, uint64_t lsn_start)
@@ -113,8 +112,7 @@ bool land_missing(const struct shard *s, uint64_t lsn_wanted, struct land_range 
     return missing->lsn_start < missing->lsn_end;
 }
 
-/* ---- applying
- * ---------------------------------------------------------------------------------------- */
+/* ---- applying ---- */
 
 struct landed {
     struct record header; /* copy */
@@ -258,8 +256,7 @@ static int apply(struct shard *s, const struct landed *r)
     }
 }
 
-/* ---- checking
- * ------------------------------------------------------------------------------------------ */
+/* ---- checking ---- */
 
 /* A transaction of length bytes (records sound, pads between) at the tail: apply all of it or none.
  */

@@ -28,10 +28,11 @@
 #define LAYOUT_VERSION UINT64_C(1)
 #define LAYOUT_FINGERPRINT                                                                         \
     ((LAYOUT_VERSION << 48) ^ ((uint64_t)sizeof(struct layout_board) << 32) ^                      \
-     ((uint64_t)sizeof(struct layout_node) << 20) ^ ((uint64_t)sizeof(struct layout_frame) << 12) ^ \
-     ((uint64_t)LIMIT_INDEX_PAGES << 4) ^ LIMIT_PINS)
+     ((uint64_t)sizeof(struct layout_node) << 20) ^                                                \
+     ((uint64_t)sizeof(struct layout_frame) << 12) ^ ((uint64_t)LIMIT_INDEX_PAGES << 4) ^          \
+     LIMIT_PINS)
 
-/* ---- node file ------------------------------------------------------------------------------- */
+/* ---- node file ---- */
 
 /* Written by its lcore only. */
 struct layout_lcore {
@@ -88,12 +89,12 @@ struct layout_node {
     uint32_t node_id;
     uint32_t clock_kind; /* enum clock_kind */
     uint64_t ticks_per_s;
-    uint64_t lease_ns;        /* lease time L */
-    uint64_t heartbeat_ns;    /* no wait of an agent is longer before it looks if we live */
-    uint64_t view_ns;         /* a pin lapses this long after its segment began to retire */
+    uint64_t lease_ns;     /* lease time L */
+    uint64_t heartbeat_ns; /* no wait of an agent is longer before it looks if we live */
+    uint64_t view_ns;      /* a pin lapses this long after its segment began to retire */
     uint32_t lcore_count;
-    uint32_t lease_virtual;   /* 1: no linearizable reads in place (clock may stop) */
-    uint32_t light_fences;    /* 1: lcores fence for registered agents too (membarrier(2), global
+    uint32_t lease_virtual; /* 1: no linearizable reads in place (clock may stop) */
+    uint32_t light_fences;  /* 1: lcores fence for registered agents too (membarrier(2), global
                                  expedited), so these need none between commit and consumer_state */
     uint32_t reserved;
     char name[LIMIT_NAME_BYTES];
@@ -109,7 +110,7 @@ struct layout_doorbell {
     } lcores[LIMIT_LCORES];
 };
 
-/* ---- space file ------------------------------------------------------------------------------ */
+/* ---- space file ---- */
 
 /* Geometry of a space's arena; constant. */
 struct layout_geometry {
@@ -244,8 +245,8 @@ struct layout_space {
     uint64_t bytes; /* of this file */
     struct layout_geometry geometry;
     uint32_t id;
-    uint32_t consistency;         /* enum space_consistency */
-    uint32_t partition_prefix;    /* bytes of the key that name the shard, 0: all */
+    uint32_t consistency;      /* enum space_consistency */
+    uint32_t partition_prefix; /* bytes of the key that name the shard, 0: all */
     uint32_t value_bytes_max;
     char name[LIMIT_NAME_BYTES];
     /* written by control */
@@ -264,8 +265,8 @@ static inline uint64_t layout_directory_offset(const struct layout_geometry *g)
 }
 static inline uint64_t layout_space_bytes(const struct layout_geometry *g)
 {
-    return align_up(layout_directory_offset(g) + layout_frame_count(g) * sizeof(struct layout_frame),
-                    PAGE);
+    return align_up(
+        layout_directory_offset(g) + layout_frame_count(g) * sizeof(struct layout_frame), PAGE);
 }
 
 #endif

@@ -173,7 +173,7 @@ int log_base_claim(struct log *l, struct log_segment *base, uint64_t size, uint6
     return 0;
 }
 
-/* ---- the tail as bytes ----------------------------------------------------------------------------- */
+/* ---- the tail as bytes ---- */
 
 static uint64_t segment_start(const struct log *l, uint64_t lsn)
 {

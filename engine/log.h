@@ -32,9 +32,9 @@ struct log {
     uint8_t *arena;
     uint32_t number;
     uint32_t segment_shift;
-    uint64_t lsn_end;     /* next byte to be written */
-    uint64_t lsn_ceiling; /* granted by the control plane: never append past it */
-    uint64_t hybrid_clock; /* of the last record */
+    uint64_t lsn_end;        /* next byte to be written */
+    uint64_t lsn_ceiling;    /* granted by the control plane: never append past it */
+    uint64_t hybrid_clock;   /* of the last record */
     struct log_segment tail; /* lsn_end lies in it */
     uint32_t *queue;         /* full segments, oldest first; ring of frames_per_shard */
     uint32_t queue_head, queue_count;

@@ -24,8 +24,8 @@ struct memory {
  * it in now, so that a lack of memory shows here and not later.  Name is for /proc only.
  * Transparent huge pages are asked for from 2 MiB on.
  * Returns 0, or -ENOMEM, -EMFILE, -EINVAL, another system error; nothing is left behind then. */
-MUST_USE int memory_create(struct memory *m, const char *name, uint64_t bytes, enum memory_seal seal,
-                           bool populate, void *fixed_address);
+MUST_USE int memory_create(struct memory *m, const char *name, uint64_t bytes,
+                           enum memory_seal seal, bool populate, void *fixed_address);
 
 /* Unmap (unless it lies in a reserved range: then the range is made inaccessible) and close. */
 void memory_destroy(struct memory *m, bool in_reserved_range);
@@ -36,7 +36,7 @@ void memory_unreserve(uint8_t *base, uint64_t bytes);
 
 /* Agent side: map a received descriptor of at least bytes; closes fd in every case.
  * Returns 0, or -EPROTO if the file is smaller or lacks the seals named, -ENOMEM. */
-MUST_USE int memory_map(uint8_t **base, int fd, uint64_t bytes, enum memory_seal seal, bool writable,
-                        void *fixed_address);
+MUST_USE int memory_map(uint8_t **base, int fd, uint64_t bytes, enum memory_seal seal,
+                        bool writable, void *fixed_address);
 
 #endif

@@ -23,6 +23,22 @@ static ALWAYS_INLINE const struct layout_lease *lease_of(const struct read_space
     return &s->node->leases[cell % LIMIT_LCORES];
 }
 
+/* The key's bytes, the last word filled up with zeros.  Why not one memcpy: most keys are 8 to 16
+ * bytes, and a call for a length that the compiler does not know costs more than they do. */
+static ALWAYS_INLINE void words_init(uint64_t *words, const uint8_t *key, size_t key_length)
+{
+    size_t last = (key_length - 1) / 8;
+    if (LIKELY(key_length >= 8 && key_length <= 16)) {
+        uint64_t tail;
+        memcpy(&tail, key + key_length - 8, 8);
+        memcpy(&words[0], key, 8);
+        words[last] = last != 0 ? tail >> (8 * (16 - key_length)) : words[0];
+        return;
+    }
+    words[last] = 0;
+    memcpy(words, key, key_length);
+}
+
 void read_key_init(struct read_key *k, const struct read_space *s, const void *key,
                    size_t key_length)
 {
@@ -30,8 +46,7 @@ void read_key_init(struct read_key *k, const struct read_space *s, const void *k
     k->hash = hash_key(key, key_length);
     k->shard = hash_shard(key, key_length, k->hash, s->partition_prefix, s->geometry.shard_count);
     k->length = (uint32_t)key_length;
-    k->words[(key_length - 1) / 8] = 0;
-    memcpy(k->words, key, key_length);
+    words_init(k->words, key, key_length);
 }
 
 void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard)
@@ -53,7 +68,7 @@ static ALWAYS_INLINE void touch(struct read_point *p, uint64_t frame)
     p->frame_count++;
 }
 
-/* ---- R3: the slot -------------------------------------------------------------------------------- */
+/* ---- R3: the slot ---- */
 
 struct table {
     uint32_t array;
@@ -84,13 +99,13 @@ static ALWAYS_INLINE const struct layout_bucket *bucket_at(struct read_point *p,
         *error = -EAGAIN;
         return NULL;
     }
-    uint32_t page = atomic_load_explicit(
-        (_Atomic uint32_t *)(uintptr_t)&p->board->pages[t->array][page_number],
-        memory_order_acquire);
+    uint32_t page =
+        atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&p->board->pages[t->array][page_number],
+                             memory_order_acquire);
     uint64_t frame = (uint64_t)page - 1;
     uint64_t offset = frame << s->geometry.segment_shift;
-    if (UNLIKELY(page == 0 || offset + (UINT64_C(1) << s->geometry.segment_shift) >
-                                  s->mapped_bytes)) {
+    if (UNLIKELY(page == 0 ||
+                 offset + (UINT64_C(1) << s->geometry.segment_shift) > s->mapped_bytes)) {
         *error = page == 0 ? -EAGAIN : -EFAULT;
         return NULL;
     }
@@ -99,7 +114,7 @@ static ALWAYS_INLINE const struct layout_bucket *bucket_at(struct read_point *p,
            (number & ((1u << t->page_shift) - 1));
 }
 
-/* ---- R4: the record ------------------------------------------------------------------------------- */
+/* ---- R4: the record ---- */
 
 static ALWAYS_INLINE uint64_t word_at(const uint8_t *at)
 {
@@ -108,8 +123,8 @@ static ALWAYS_INLINE uint64_t word_at(const uint8_t *at)
 
 static bool key_words_equal(const uint8_t *at, const struct read_key *k)
 {
-    uint64_t different = 0;
-    for (uint32_t i = 0; i < (k->length + 7) / 8; i++)
+    uint64_t different = word_at(at) ^ k->words[0];
+    for (uint32_t i = 1; i < (k->length + 7) / 8; i++)
         different |= word_at(at + (size_t)i * 8) ^ k->words[i];
     return different == 0;
 }
@@ -149,7 +164,8 @@ static ALWAYS_INLINE uint32_t header_kind(const struct header_view *h)
 }
 
 /* Walk from a slot to the newest version at or below p->lsn.
- * Returns 1 found, 0 not (found->lsn of a tombstone), 2 the slot names another key, or a read error. */
+ * Returns 1 found, 0 not (found->lsn of a tombstone), 2 the slot names another key, or a read
+ * error. */
 static int version_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
                         uint64_t slot, struct read_found *found)
 {
@@ -195,16 +211,24 @@ static int version_find(struct read_point *p, const struct read_space *s, const 
     return -EAGAIN;
 }
 
-/* First slot from *next on that may name the key; 0: none left in this bucket. */
-static ALWAYS_INLINE uint64_t slot_next(const struct layout_bucket *b, uint32_t hash, unsigned *next)
+/* Slots of a bucket that may name the key, a bit each.  Why all at once: where a walk would stop
+ * cannot be predicted. */
+static ALWAYS_INLINE uint32_t slots_matching(const struct layout_bucket *b, uint32_t hash)
 {
-    while (*next < LAYOUT_BUCKET_SLOTS) {
-        /* R3: acquire, pairs with W0; on x86 it costs nothing more than relaxed */
-        uint64_t slot = load_acquire(&b->slots[(*next)++]);
-        if (layout_slot_matches(slot, hash))
-            return slot;
-    }
-    return 0;
+    uint32_t matching = 0;
+    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++)
+        /* relaxed: slot_again loads those that count once more */
+        matching |= (uint32_t)layout_slot_matches(load(&b->slots[i]), hash) << i;
+    return matching;
+}
+
+/* The first of those slots, 0 if it names another key by now. */
+static ALWAYS_INLINE uint64_t slot_again(const struct layout_bucket *b, uint32_t matching,
+                                         uint32_t hash)
+{
+    /* R3: acquire, pairs with W0; on x86 it costs nothing more than relaxed */
+    uint64_t slot = load_acquire(&b->slots[__builtin_ctz(matching)]);
+    return LIKELY(layout_slot_matches(slot, hash)) ? slot : 0;
 }
 
 static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *s,
@@ -215,8 +239,8 @@ static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *
     const struct layout_bucket *b = bucket_at(p, s, &t, hash & ((1u << t.bits) - 1), &error);
     if (UNLIKELY(b == NULL))
         return error;
-    /* acquire, and before the slots: a bucket that is not marked after R2 held, whenever its slots are
-     * loaded later, at least all that was committed at R2 */
+    /* acquire, and before the slots: a bucket that is not marked after R2 held, whenever its slots
+     * are loaded later, at least all that was committed at R2 */
     uint64_t meta = load_acquire(&b->meta);
     if (UNLIKELY(meta & LAYOUT_BUCKET_MOVED)) {
         t.array ^= 1;
@@ -230,10 +254,10 @@ static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *
     }
     found->lsn = 0;
     for (unsigned chain = 0; chain < LIMIT_INDEX_CHAIN; chain++) {
-        unsigned next = 0;
-        for (uint64_t slot = slot_next(b, hash, &next); slot != 0; slot = slot_next(b, hash, &next)) {
-            int result = version_find(p, s, k, slot, found);
-            if (result != 2)
+        for (uint32_t m = slots_matching(b, hash); m != 0; m &= m - 1) {
+            uint64_t slot = slot_again(b, m, hash);
+            int result = slot != 0 ? version_find(p, s, k, slot, found) : 2;
+            if (LIKELY(result != 2))
                 return result;
         }
         if (LIKELY((uint32_t)meta == 0))
@@ -251,17 +275,18 @@ int read_find(struct read_point *p, const struct read_space *s, const struct rea
 {
     struct table t = table_now(s, p->board);
     int result = find_in(p, s, k, t, found);
-    /* Why: no stamp covers the page arrays, and the growth after next uses ours for another table.  The
-     * pages' numbers were loaded with acquire, so one of another table comes with a newer root; roots
-     * never come back, since tables only grow. */
+    /* Why: no stamp covers the page arrays, and the growth after next uses ours for another table.
+     * The pages' numbers were loaded with acquire, so one of another table comes with a newer root;
+     * roots never come back, since tables only grow. */
     struct table now = table_now(s, p->board);
     return LIKELY(now.bits == t.bits) ? result : -EAGAIN;
 }
 
-/* ---- batches ---------------------------------------------------------------------------------------- */
+/* ---- batches ---- */
 
 /* Bucket of a key in the current table, for prefetching only: a guess that need not be right. */
-static const struct layout_bucket *bucket_guess(const struct read_space *s, const struct read_key *k)
+static const struct layout_bucket *bucket_guess(const struct read_space *s,
+                                                const struct read_key *k)
 {
     struct read_point p = {.board = &s->boards[k->shard]};
     struct table t = table_now(s, p.board);
@@ -279,8 +304,8 @@ void read_prefetch_bucket(const struct read_space *s, const struct read_key *k)
 void read_prefetch_record(const struct read_space *s, const struct read_key *k)
 {
     const struct layout_bucket *b = bucket_guess(s, k);
-    unsigned next = 0;
-    uint64_t slot = b != NULL ? slot_next(b, (uint32_t)k->hash, &next) : 0;
+    uint32_t matching = b != NULL ? slots_matching(b, (uint32_t)k->hash) : 0;
+    uint64_t slot = matching != 0 ? slot_again(b, matching, (uint32_t)k->hash) : 0;
     uint64_t offset = layout_slot_offset(slot);
     if (slot == 0 || offset >= s->mapped_bytes)
         return;
@@ -288,7 +313,7 @@ void read_prefetch_record(const struct read_space *s, const struct read_key *k)
     record_prefetch_rest(s->arena + offset);
 }
 
-/* ---- the rest ----------------------------------------------------------------------------------------- */
+/* ---- the rest ---- */
 
 void read_copy(const struct read_found *found, void *buffer, size_t capacity)
 {

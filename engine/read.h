@@ -22,8 +22,8 @@
 
 /* What a reader knows of a space; private memory, constant but for mapped_bytes. */
 struct read_space {
-    const uint8_t *arena;    /* chunk 0 */
-    uint64_t mapped_bytes;   /* chunks are made and mapped in order */
+    const uint8_t *arena;  /* chunk 0 */
+    uint64_t mapped_bytes; /* chunks are made and mapped in order */
     struct layout_geometry geometry;
     const struct layout_board *boards;
     const struct layout_frame *directory;
@@ -36,8 +36,8 @@ struct read_space {
 struct read_point {
     const struct layout_board *board;
     uint64_t reclaim_count;
-    uint64_t lease_generation; /* the cell's */
-    uint64_t lsn;              /* commit LSN: the read sees exactly the shard at it */
+    uint64_t lease_generation;        /* the cell's */
+    uint64_t lsn;                     /* commit LSN: the read sees exactly the shard at it */
     uint32_t frames[READ_FRAMES_MAX]; /* touched: segments and index pages */
     uint32_t frame_count;             /* above READ_FRAMES_MAX: only the counter can validate */
 };
@@ -95,6 +95,7 @@ uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uin
 
 /* True if the frame may be pinned: not retiring, not reused since p.  The caller has stored its pin
  * and issued a seq_cst fence before (V1, pairs with W2 of reclaim.h). */
-MUST_USE bool read_pin_holds(const struct read_point *p, const struct read_space *s, uint32_t frame);
+MUST_USE bool read_pin_holds(const struct read_point *p, const struct read_space *s,
+                             uint32_t frame);
 
 #endif

@@ -16,7 +16,7 @@ static uint64_t claim_bytes(const struct ring *r, uint64_t length, uint64_t *fil
     return cells + *filler;
 }
 
-/* One cell beyond the message must be free too: its first word gets cleared. */
+/* As ring_fits, with the consumer's position loaded anew. */
 static int wait_free(struct ring *r, uint64_t needed)
 {
     if (r->position + needed + RING_CELL - r->seen <= r->bytes)
@@ -47,8 +47,7 @@ int ring_claim_slowly(struct ring *r, uint64_t length, void **message)
         struct ring_head head = {.length = (uint32_t)filler};
         uint64_t word;
         memcpy(&word, &head, sizeof word);
-        /* relaxed: as in ring_commit; then A1 */
-        atomic_store_explicit(ring_first_word(r, r->position + filler), 0, memory_order_relaxed);
+        /* A1: release, as a message's head */
         atomic_store_explicit(ring_first_word(r, r->position), word, memory_order_release);
         r->position += filler;
     }

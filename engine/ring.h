@@ -2,9 +2,10 @@
  *
  * A single-producer, single-consumer ring of messages in 64-byte cells.  A message's first word
  * says that it is there (its length is not 0), so that one cache line carries a small message: the
- * consumer polls the word itself, not a position elsewhere.  Before the producer commits a message
- * it clears the first word behind it, so what an earlier lap left is never read as a message.
- * Claim space, build in place, commit (Aeron's tryClaim).
+ * consumer polls the word itself, not a position elsewhere.  Before the consumer gives cells back
+ * it clears their first words, so what an earlier lap left is never read as a message.  (Why not
+ * the producer, one message ahead: the line that the consumer polls would go to and fro twice a
+ * message.) Claim space, build in place, commit (Aeron's tryClaim).
  *
  * Trust: each side keeps its own position and the geometry in private memory (struct ring) and
  * reads of the shared memory only first words, the payload, and the other side's position, all of
@@ -21,11 +22,10 @@
 
 #include <string.h>
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages ---- */
 
 enum ring_operation {
-    RING_NOP = 1,          /* answered in order; measures the ring, proves the daemon lives */
+    RING_NOP = 1,          /* answered at once; measures the ring, proves the daemon lives */
     RING_SESSION_OPEN = 2, /* key: the 16-byte session id; of one shard */
     RING_PUT = 3,
     RING_DELETE = 4,
@@ -108,8 +108,7 @@ struct ring_completion {
 };
 _Static_assert(sizeof(struct ring_completion) == 64, "one cell");
 
-/* ---- shared memory of one agent ----------------------------------------------------------------
- */
+/* ---- shared memory of one agent ---- */
 
 /* Control words of one ring, each line with one writer. */
 struct ring_shared {
@@ -149,8 +148,7 @@ struct ring_file {
 };
 _Static_assert(sizeof(struct ring_file) <= PAGE, "the header is one page");
 
-/* Places in an agent file, from its geometry.  Each pair: two control pages, request, completion.
- */
+/* Places in an agent file, from its geometry.  Each pair: two control pages, requests, answers. */
 static inline uint64_t ring_file_shared(const struct ring_file *f, uint32_t lcore, bool completion)
 {
     uint64_t pair = 2 * (uint64_t)PAGE + f->request_bytes + f->completion_bytes;
@@ -170,8 +168,7 @@ static inline uint64_t ring_file_bytes(const struct ring_file *f)
     return align_up(ring_file_bulk(f) + f->bulk_bytes, PAGE);
 }
 
-/* ---- one side of a ring
- * -------------------------------------------------------------------------- */
+/* ---- one side of a ring ---- */
 
 struct ring {
     uint8_t *data;
@@ -213,8 +210,11 @@ MUST_USE static ALWAYS_INLINE int ring_peek(struct ring *r, void **message, stru
 static ALWAYS_INLINE void ring_consume(struct ring *r, const struct ring_head *head);
 static ALWAYS_INLINE void ring_publish(struct ring *r);
 
-/* ---- inside -------------------------------------------------------------------------------------
- */
+/* As ring_publish, once it is worth it: its stores to lines that the producer wrote last keep the
+ * next message waiting.  What is held back never keeps the longest message out. */
+static ALWAYS_INLINE void ring_publish_due(struct ring *r);
+
+/* ---- inside ---- */
 
 /* Why inline: a message is a handful of loads and stores, of which a call would be half. */
 
@@ -228,8 +228,9 @@ static ALWAYS_INLINE uint64_t ring_to_end(const struct ring *r)
     return r->bytes - (r->position & (r->bytes - 1));
 }
 
-/* Whether cells bytes fit here, as far as is known, without filler.  One cell beyond the message
- * must be free too: its first word gets cleared. */
+/* Whether cells bytes fit here, as far as is known, without filler.  One cell stays empty: a
+ * consumer that passed all others without giving them back finds the end there, not the first of
+ * them again. */
 static ALWAYS_INLINE bool ring_fits(const struct ring *r, uint64_t cells)
 {
     return r->position + cells + RING_CELL - r->seen <= r->bytes && cells <= ring_to_end(r);
@@ -260,13 +261,10 @@ static ALWAYS_INLINE void ring_commit(struct ring *r, void *message, struct ring
 {
     uint64_t word;
     memcpy(&word, &head, sizeof word);
-    uint64_t next = r->position + align_up(head.length, RING_CELL);
     ASSERT_SLOW(message == r->data + (r->position & (r->bytes - 1)));
-    /* relaxed: A1 orders it before the consumer can get that far */
-    atomic_store_explicit(ring_first_word(r, next), 0, memory_order_relaxed);
     /* A1: release, the message is whole */
     atomic_store_explicit((_Atomic uint64_t *)message, word, memory_order_release);
-    r->position = next;
+    r->position += align_up(head.length, RING_CELL);
 }
 
 /* The head is one that an honest producer may have written in front of a message. */
@@ -297,11 +295,25 @@ static ALWAYS_INLINE void ring_consume(struct ring *r, const struct ring_head *h
 
 static ALWAYS_INLINE void ring_publish(struct ring *r)
 {
-    if (r->position != r->seen) {
-        /* B1: release, our reads of the cells are done */
-        atomic_store_explicit(&r->shared->consumed, r->position, memory_order_release);
-        r->seen = r->position;
-    }
+    if (r->position == r->seen)
+        return;
+    for (uint64_t at = r->seen; at < r->position; at += RING_CELL)
+        /* relaxed: B1 orders it before the producer gets that far */
+        atomic_store_explicit(ring_first_word(r, at), 0, memory_order_relaxed);
+    /* B1: release, our reads of the cells are done, and their first words cleared */
+    atomic_store_explicit(&r->shared->consumed, r->position, memory_order_release);
+    r->seen = r->position;
+}
+
+#define RING_PUBLISH_BYTES 8192u
+/* Why: less than an eighth held back, less than a quarter of filler, a quarter of message, one
+ * cell. */
+_Static_assert(LIMIT_RING_BYTES_MIN >= 16 * RING_CELL, "the longest message fits beside them");
+
+static ALWAYS_INLINE void ring_publish_due(struct ring *r)
+{
+    if (UNLIKELY(r->position - r->seen >= min_u64(r->bytes / 8, RING_PUBLISH_BYTES)))
+        ring_publish(r);
 }
 
 #endif

@@ -133,7 +133,7 @@ void shard_grant(struct shard *s, uint64_t lsn_ceiling)
     log_grant(&s->log, lsn_ceiling);
 }
 
-/* ---- writes ------------------------------------------------------------------------------------- */
+/* ---- writes ---- */
 
 /* What live records may be charged for, besides the index and what that needs to grow. */
 static uint64_t live_charge_max(const struct shard *s, uint32_t frames, unsigned eighths)
@@ -242,7 +242,7 @@ static int judge(struct shard *s, const struct shard_write *w, struct judgement 
     j->head = j->place.value != 0 ? shard_record(s, layout_slot_offset(j->place.value)) : NULL;
     j->lsn_current = j->head != NULL && j->head->kind == RECORD_DATA ? j->head->lsn : 0;
     bool holds = !w->compare || w->expected_lsn == j->lsn_current || PLANTED(COMPARE_IGNORED);
-    j->status = !holds ? RING_CONDITION
+    j->status = !holds                                                      ? RING_CONDITION
                 : w->origin.operation == RING_DELETE && j->lsn_current == 0 ? RING_NOT_FOUND
                                                                             : RING_OK;
     return 0;
@@ -373,7 +373,7 @@ int shard_write(struct shard *s, const struct shard_write *w)
     return 0;
 }
 
-/* ---- reads by the ring ---------------------------------------------------------------------------- */
+/* ---- reads by the ring ---- */
 
 int shard_read(struct shard *s, const struct shard_read *r)
 {
@@ -384,6 +384,7 @@ int shard_read(struct shard *s, const struct shard_read *r)
     if (error != 0)
         return error;
     struct shard_pending *p = pending_add(s, &r->origin);
+    s->reads_waiting++;
     if (PLANTED(ANSWER_UNCOMMITTED))
         p->lsn_wait = 0;
     p->status = RING_NOT_FOUND;
@@ -400,7 +401,7 @@ int shard_read(struct shard *s, const struct shard_read *r)
     return 0;
 }
 
-/* ---- sessions ---------------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 static int session_append(struct shard *s, const uint8_t *id, uint32_t uid, uint64_t clock_ns,
                           struct shard_pending *p)
@@ -512,7 +513,7 @@ void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns)
         (void)!session_expire(s, slot, &nobody, clock_ns);
 }
 
-/* ---- commit --------------------------------------------------------------------------------------------- */
+/* ---- commit ---- */
 
 static void commit_session(struct shard *s, const struct shard_pending *p)
 {
@@ -576,6 +577,7 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
         if (s->pending_applied == s->pending_head)
             s->pending_applied++;
         s->pending_head++;
+        s->reads_waiting -= p->origin.operation == RING_GET;
         if (p->origin.operation == 0)
             continue;
         bool is_read = p->origin.operation == RING_GET && p->offset != SHARD_NO_OFFSET;
@@ -594,7 +596,7 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
     return false;
 }
 
-/* ---- housekeeping ------------------------------------------------------------------------------------------ */
+/* ---- housekeeping ---- */
 
 #define GROW_BUCKETS_MIN 64u
 #define CLEAN_BYTES_MIN (2u << 10)
@@ -634,7 +636,10 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
         cleaning = clean_step(s, budget, now);
     }
     s->starved = false;
-    if (s->reclaim.count != 0)
+    /* Why: a read that waits for its commit names the record that it met, which the cleaner may have
+     * moved meanwhile.  New reads cannot hold this up for long: without memory no write comes that they
+     * would wait for. */
+    if (s->reclaim.count != 0 && s->reads_waiting == 0)
         (void)reclaim_step(&s->reclaim, now);
     return more || cleaning || s->reclaim.count != 0;
 }

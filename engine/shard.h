@@ -3,15 +3,15 @@
  *
  * Pure: no I/O, no clock (time comes in), no allocation.  Owned by one lcore; nobody else calls.
  *
- *   shard_write, shard_read, shard_session_open   append or judge; the answer waits in a bounded list
- *   shard_commit                                  what replication decided: all up to an LSN counts
- *   shard_answer_next                             answers whose LSN is committed, in order
- *   shard_maintain                                grow the index, clean, reclaim: bounded steps
+ *   shard_write, shard_read, shard_session_*   append or judge; the answer waits in a bounded list
+ *   shard_commit                               what replication decided: all up to an LSN counts
+ *   shard_answer_next                          answers whose LSN is committed, in order
+ *   shard_maintain                             grow the index, clean, reclaim: bounded steps
  *
  * What a commit changes, and in this order: sessions' results; board commit LSN (W1, release: that
- * alone makes the records, and whole transactions, visible); then the link that each committed record
- * has to an older version is cut, since a reader at the commit LSN needs it no more.
- * Between append and commit a key's head is pending and its link leads to what is visible. */
+ * alone makes the records, and whole transactions, visible); then the link that each committed
+ * record has to an older version is cut, since a reader at the commit LSN needs it no more. Between
+ * append and commit a key's head is pending and its link leads to what is visible. */
 #ifndef DUNLIN_ENGINE_SHARD_H
 #define DUNLIN_ENGINE_SHARD_H
 
@@ -32,7 +32,7 @@ struct shard_origin {
     uint32_t lcore;
     uint32_t room; /* READ: bytes of value the asker can take */
     uint32_t bulk_offset;
-    uint32_t owed; /* bytes reserved for the answer */
+    uint32_t owed;     /* bytes reserved for the answer */
     uint8_t operation; /* enum ring_operation */
     uint8_t bulk;
 };
@@ -88,20 +88,22 @@ struct shard {
     uint64_t session_ttl_ns;
     uint64_t lsn_committed;
     uint64_t live_bytes;
-    uint64_t live_charge; /* live records as the quota counts them: shard_charge */
-    uint64_t bytes_appended; /* since the last maintenance */
+    uint64_t live_charge;          /* live records as the quota counts them: shard_charge */
+    uint64_t bytes_appended;       /* since the last maintenance */
+    uint32_t reads_waiting;        /* on the pending list; what they met is not reclaimed */
     struct shard_pending *pending; /* LIMIT_PENDING */
-    uint32_t pending_head, pending_applied, pending_tail; /* from 0 on; 0 again when none is left, so that the first entries stay in the cache */
-    bool dirty;              /* the lcore has it on its list of this pass */
-    bool active;             /* the lcore has it on its list of shards to maintain */
-    bool starved;            /* an append found no frame since the last maintenance */
+    /* Positions in it, 0 again when it is empty: so its first entries stay in the cache. */
+    uint32_t pending_head, pending_applied, pending_tail;
+    bool dirty;   /* the lcore has it on its list of this pass */
+    bool active;  /* the lcore has it on its list of shards to maintain */
+    bool starved; /* an append found no frame since the last maintenance */
     struct frames frames;
     struct reclaim reclaim;
     struct index index;
     struct session_table sessions;
     struct cleaner cleaner;
-    uint64_t lsn_kept; /* the log from here on is kept for peers: not cleaned */
-    struct log log;    /* Why last of what a write touches: it ends with the epoch table */
+    uint64_t lsn_kept;      /* the log from here on is kept for peers: not cleaned */
+    struct log log;         /* Why last of what a write touches: it ends with the epoch table */
     struct landing landing; /* as a follower */
 };
 
@@ -126,8 +128,8 @@ struct shard_config {
 /* Bytes of zeroed, 64-aligned memory for a shard; touched as it is used. */
 size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max);
 
-/* Make a shard in such memory, with empty index and log, its first epoch record committed.  Returns 0,
- * or -EAGAIN (its first chunks do not exist yet). */
+/* Make a shard in such memory, with empty index and log, its first epoch record committed.  Returns
+ * 0, or -EAGAIN (its first chunks do not exist yet). */
 MUST_USE int shard_init(struct shard *s, const struct shard_config *c);
 
 /* Link word of the record at an offset: where the key's previous version lies. */
@@ -138,8 +140,8 @@ static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_
     return (_Atomic uint64_t *)(void *)(s->arena + links) + (position >> 6);
 }
 
-/* Stages of a batch: fetch what every operation touches of the shard itself; then the bucket, where the
- * log goes on and where the answer will wait; then the record that the slot names. */
+/* Stages of a batch: fetch what every operation touches of the shard itself; then the bucket, where
+ * the log goes on and where the answer will wait; then the record that the slot names. */
 static inline void shard_prefetch_self(const struct shard *s)
 {
     for (size_t at = 0; at < offsetof(struct shard, log.epochs); at += CACHE_LINE)
@@ -182,9 +184,9 @@ static inline void shard_prefetch_session(const struct shard *s, uint32_t slot, 
 /* Let the log grow up to an LSN (granted by the control plane). */
 void shard_grant(struct shard *s, uint64_t lsn_ceiling);
 
-/* RING_PUT, RING_DELETE.  Returns 0: the answer will come from shard_answer_next; an enum ring_status:
- * refused, nothing was appended, answer it now; or
- *   -EAGAIN  no room at the moment: leave the request where it is, call again in a later pass. */
+/* RING_PUT, RING_DELETE.  Returns 0: the answer will come from shard_answer_next; an enum
+ * ring_status: refused, nothing was appended, answer it now; or -EAGAIN  no room at the moment:
+ * leave the request where it is, call again in a later pass. */
 MUST_USE int shard_write(struct shard *s, const struct shard_write *w);
 
 /* RING_SESSION_OPEN.  As shard_write; the answer's lsn and session_slot name the session. */
@@ -192,13 +194,13 @@ MUST_USE int shard_session_open(struct shard *s, const struct shard_origin *orig
                                 const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
                                 uint64_t clock_ns);
 
-/* RING_SESSION_CLOSE: forget it now instead of after its ttl.  As shard_write; RING_NOT_FOUND: it is
- * forgotten, RING_SEQUENCE: it has writes that are not committed. */
+/* RING_SESSION_CLOSE: forget it now instead of after its ttl.  As shard_write; RING_NOT_FOUND: it
+ * is forgotten, RING_SEQUENCE: it has writes that are not committed. */
 MUST_USE int shard_session_close(struct shard *s, const struct shard_origin *origin,
                                  const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
                                  uint64_t clock_ns);
 
-/* RING_GET of the newest record, committed or not; the answer waits until it is.  As shard_write. */
+/* RING_GET of the newest record, committed or not; the answer waits for it.  As shard_write. */
 struct shard_read {
     struct shard_origin origin;
     uint64_t hash;
@@ -216,17 +218,18 @@ void shard_commit(struct shard *s, uint64_t lsn);
 /* Next answer, or false. All of them must be taken before shard_maintain. */
 MUST_USE bool shard_answer_next(struct shard *s, struct shard_answer *answer);
 
-/* One bounded step of housekeeping.  clock_ns as in shard_write.  True: call again in the next pass,
- * there is more to do. */
+/* One bounded step of housekeeping.  clock_ns as in shard_write.  True: call again in the next
+ * pass, there is more to do. */
 MUST_USE bool shard_maintain(struct shard *s, const struct reclaim_now *now);
 
 /* Append an expire record for at most one session without traffic, looking at count entries. */
 void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns);
 
-/* What a live record of this size counts for in the quota: at least what it takes from a segment where
- * records lie worst.  A small one has a 128-byte block to itself, since two headers fit none; one above
- * a quarter of a segment can leave as much empty in front of it, since it crosses no segment's end; of
- * all others the end of a segment wastes less than a quarter, which LIVE_SHARE allows for. */
+/* What a live record of this size counts for in the quota: at least what it takes from a segment
+ * where records lie worst.  A small one has a 128-byte block to itself, since two headers fit none;
+ * one above a quarter of a segment can leave as much empty in front of it, since it crosses no
+ * segment's end; of all others the end of a segment wastes less than a quarter, which LIVE_SHARE
+ * allows for. */
 static ALWAYS_INLINE uint64_t shard_charge(const struct shard *s, uint64_t size)
 {
     if (LIKELY(size <= RECORD_SMALL_BYTES))

@@ -36,8 +36,8 @@ static uint32_t segment_shift_for(uint64_t shard_bytes)
 
 static uint32_t chunk_shift_for(uint64_t quota_bytes, uint32_t segment_shift)
 {
-    uint32_t low = segment_shift + 4 > LIMIT_CHUNK_SHIFT_MIN ? segment_shift + 4
-                                                             : LIMIT_CHUNK_SHIFT_MIN;
+    uint32_t low =
+        segment_shift + 4 > LIMIT_CHUNK_SHIFT_MIN ? segment_shift + 4 : LIMIT_CHUNK_SHIFT_MIN;
     return clamp_u32(log2_floor(quota_bytes / 64 | 1), low, LIMIT_CHUNK_SHIFT_MAX);
 }
 

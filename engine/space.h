@@ -12,7 +12,11 @@ enum space_consistency {
     SPACE_AGGREGATE = 4,
 };
 
-enum space_durability { SPACE_DURABILITY_NONE = 0, SPACE_DURABILITY_ASYNC = 1, SPACE_DURABILITY_SYNC = 2 };
+enum space_durability {
+    SPACE_DURABILITY_NONE = 0,
+    SPACE_DURABILITY_ASYNC = 1,
+    SPACE_DURABILITY_SYNC = 2
+};
 
 /* Who may do a thing: root and the daemon's own uid always; else everyone, or the uids named. */
 struct space_access {
@@ -23,15 +27,15 @@ struct space_access {
 
 struct space_config {
     char name[LIMIT_NAME_BYTES];
-    uint32_t id;              /* 1 .. LIMIT_SPACES; unique in the cluster */
-    uint32_t consistency;     /* enum space_consistency */
-    uint32_t durability;      /* enum space_durability */
-    uint32_t shard_count;     /* 1 .. LIMIT_SHARDS */
-    uint64_t quota_bytes;     /* all memory of the space on one node: log, links, index */
+    uint32_t id;               /* 1 .. LIMIT_SPACES; unique in the cluster */
+    uint32_t consistency;      /* enum space_consistency */
+    uint32_t durability;       /* enum space_durability */
+    uint32_t shard_count;      /* 1 .. LIMIT_SHARDS */
+    uint64_t quota_bytes;      /* all memory of the space on one node: log, links, index */
     uint32_t partition_prefix; /* bytes of the key that name the shard; 0: {part} or all of it */
-    uint32_t value_bytes_max; /* 0: as much as fits */
-    uint32_t sessions_max;    /* per shard, 1 .. LIMIT_SESSIONS */
-    uint64_t session_ttl_ns;  /* a session without traffic for so long is forgotten */
+    uint32_t value_bytes_max;  /* 0: as much as fits */
+    uint32_t sessions_max;     /* per shard, 1 .. LIMIT_SESSIONS */
+    uint64_t session_ttl_ns;   /* a session without traffic for so long is forgotten */
     struct space_access read, write;
 };
 

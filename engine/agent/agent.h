@@ -37,7 +37,7 @@
 #define AGENT_OPERATIONS_KEPT 16u              /* for calls that wait */
 #define AGENT_CLOCK_AGAIN_NS (50 * NS_PER_MS)
 
-/* ---- attachment: one connection to one start of a daemon, and all memory got through it ------ */
+/* ---- attachment: one connection to one start of a daemon, and all memory got through it ---- */
 
 struct mapping {                       /* one space */
     const struct layout_space *header; /* NULL: not there */
@@ -63,6 +63,7 @@ struct attachment {
     uint32_t lcore_count;
     uint32_t unanswered; /* messages, on all lanes */
     bool clock_good;     /* the daemon's clock and ours are one */
+    bool light_fences;   /* its lcores fence for us too: see agent_wait_bell */
     uint64_t clock_checked_ns;
     uint64_t start;
     const struct layout_node *node;
@@ -76,7 +77,7 @@ struct attachment {
     struct mapping mappings[LIMIT_SPACES]; /* by number of the space in the handle */
 };
 
-/* ---- operations ------------------------------------------------------------------------------ */
+/* ---- operations ---- */
 
 enum operation_state {
     OPERATION_FREE = 0,
@@ -113,7 +114,7 @@ struct operation {
     void *buffer; /* GET: where the value goes */
 };
 
-/* ---- sessions: one per space and shard that is written --------------------------------------- */
+/* ---- sessions: one per space and shard that is written ---- */
 
 enum session_state {
     SESSION_CLOSED = 0, /* no name */
@@ -149,7 +150,7 @@ struct agent_session {
     struct operation *unsent;       /* the first of them that is not in a ring; no later one is */
 };
 
-/* ---- handle ---------------------------------------------------------------------------------- */
+/* ---- handle ---- */
 
 struct dunlin_space {
     struct read_space read; /* of the present attachment */
@@ -176,7 +177,6 @@ struct dunlin {
     uint32_t polls_in_vain;
     uint32_t gets_abandoned;
     uint64_t attached_count, reads_by_ring;
-    uint64_t reads_alone; /* stale, and no daemon there */
     struct dunlin_space *spaces[LIMIT_SPACES];
     uint32_t space_count;
     struct agent_session *blocked;
@@ -197,7 +197,7 @@ static inline bool agent_attached(const struct dunlin *d)
     return d->now != NULL && d->now->socket >= 0;
 }
 
-/* ---- link.c: the socket ---------------------------------------------------------------------- */
+/* ---- link.c: the socket ---- */
 
 /* A connected, nonblocking socket, or -ENOTCONN (nobody listens, or its queue is full), -EACCES,
  * other. */
@@ -217,7 +217,7 @@ MUST_USE int agent_link_exchange(struct attachment *a, const struct attach_reque
 /* False once the daemon is gone. */
 bool agent_link_alive(int fd);
 
-/* ---- attach.c -------------------------------------------------------------------------------- */
+/* ---- attach.c ---- */
 
 /* One step towards an attachment, waiting up to wait_ns for the greeting's answer.  Returns 0
  * attached, -EAGAIN not answered yet, -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO,
@@ -237,7 +237,7 @@ void agent_attach_clock(struct dunlin *d, struct attachment *a);
 void agent_attach_view_gone(struct dunlin *d, struct attachment *a);
 void agent_attach_free(struct attachment *a);
 
-/* ---- space.c --------------------------------------------------------------------------------- */
+/* ---- space.c ---- */
 
 /* Ask for space number n by name and map its file.  Returns 0, -ENOENT, -EACCES, or as
  * agent_link_exchange. */
@@ -252,7 +252,7 @@ MUST_USE int agent_space_map_more(struct dunlin_space *space);
  * -ENOTCONN. */
 MUST_USE int agent_space_again(struct dunlin_space *space);
 
-/* ---- session.c ------------------------------------------------------------------------------- */
+/* ---- session.c ---- */
 
 /* Room for the sessions of the space's shards.  Returns 0 or -ENOMEM. */
 MUST_USE int agent_session_prepare(struct dunlin_space *space);
@@ -274,7 +274,7 @@ void agent_session_close_all(struct dunlin *d);
 /* Nobody will answer any more: everything sent is of unknown fate, the rest was never sent. */
 void agent_session_give_up(struct dunlin *d);
 
-/* ---- complete.c: operations and their completions -------------------------------------------- */
+/* ---- complete.c: operations and their completions ---- */
 
 /* Returns NULL when all are taken, or all but those kept for calls that wait. */
 struct operation *agent_operation_take(struct dunlin *d, bool synchronous);
@@ -290,7 +290,7 @@ int agent_status_error(uint32_t status);
 /* Take all completions that are there, send what waited for room. */
 void agent_complete_all(struct dunlin *d);
 
-/* ---- ask.c: messages outside of sessions ----------------------------------------------------- */
+/* ---- ask.c: messages outside of sessions ---- */
 
 struct waiter { /* wait.c */
     uint64_t deadline_ns;
@@ -319,7 +319,7 @@ struct get_target {
 MUST_USE int agent_ask_get(struct dunlin_space *space, const struct read_key *k,
                            const struct get_target *target, struct dunlin_read *read);
 
-/* ---- wait.c ---------------------------------------------------------------------------------- */
+/* ---- wait.c ---- */
 
 #define WAIT_ANY_LCORE UINT32_MAX
 struct waiter agent_wait_begin(const struct dunlin *d, uint64_t timeout_ns);
@@ -332,7 +332,7 @@ MUST_USE int agent_wait_operation(struct dunlin *d, const struct operation *o,
 /* Tell the lcore of a message, if it does not look by itself. */
 void agent_wait_bell(struct attachment *a, uint32_t lcore);
 
-/* ---- get.c ----------------------------------------------------------------------------------- */
+/* ---- get.c ---- */
 
 /* A key and a place to put the answer that can be looked up. */
 static ALWAYS_INLINE int get_check_key(const void *key, size_t key_length)

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* ---- building a request ---------------------------------------------------------------------- */
+/* ---- building a request ---- */
 
 static uint8_t *put_padded(uint8_t *at, const void *bytes, size_t length)
 {
@@ -37,7 +37,7 @@ struct ring_head agent_ask_build(struct ring_request *at, const struct ask_messa
     return head;
 }
 
-/* ---- one message outside of sessions, and its answer ----------------------------------------- */
+/* ---- one message outside of sessions, and its answer ---- */
 
 /* 0 sent, -EAGAIN no room now, -ENOTCONN. */
 static int ask_send(struct dunlin *d, struct operation *o, struct ask_message *m)
@@ -100,7 +100,7 @@ void agent_ask_answered(struct dunlin *d, struct operation *o, const struct ring
     agent_operation_finish(d, o, agent_status_error(o->status));
 }
 
-/* ---- get ------------------------------------------------------------------------------------- */
+/* ---- get ---- */
 
 /* Room for a value that does not fit the ring. */
 static int take_room(struct dunlin *d, struct operation *o, uint32_t room, const struct waiter *w)

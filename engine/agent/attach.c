@@ -1,11 +1,13 @@
 #include "engine/agent/agent.h"
 
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-/* ---- what the greeting gave us --------------------------------------------------------------- */
+/* ---- what the greeting gave us ---- */
 
 static bool ring_bytes_valid(uint32_t bytes)
 {
@@ -43,6 +45,13 @@ static void join_rings(struct attachment *a)
     agent_fifo_init(&a->bulk_pieces, a->geometry.bulk_bytes);
 }
 
+/* Lcores that fence for their agents reach those the kernel was told of. */
+static bool fences_light(const struct layout_node *n)
+{
+    return n->light_fences != 0 &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
 /* Takes the descriptors over, whatever happens. */
 static int map_greeting(struct attachment *a, const struct attach_answer *answer, int *fds)
 {
@@ -70,9 +79,11 @@ static int map_greeting(struct attachment *a, const struct attach_answer *answer
     error = error != 0 ? error : other;
     if (error == 0 && !node_valid(a->node, answer))
         error = -EPROTO;
-    if (error == 0)
-        join_rings(a);
-    return error;
+    if (error != 0)
+        return error;
+    a->light_fences = fences_light(a->node);
+    join_rings(a);
+    return 0;
 }
 
 static void unmap_file(const void *at, uint64_t bytes)
@@ -97,7 +108,7 @@ void agent_attach_free(struct attachment *a)
     free(a);
 }
 
-/* ---- clock ----------------------------------------------------------------------------------- */
+/* ---- clock ---- */
 
 /* Bracket a reading of the daemon's clock with two of ours: DESIGN 5, clocks. */
 static int clock_bracket(struct attachment *a, uint64_t deadline_ns)
@@ -119,8 +130,7 @@ static int clock_bracket(struct attachment *a, uint64_t deadline_ns)
 void agent_attach_clock(struct dunlin *d, struct attachment *a)
 {
     uint64_t now = clock_boottime_ns();
-    if (a->clock_good || a->node->lease_virtual != 0 || a->socket < 0 ||
-        now < a->clock_checked_ns + AGENT_CLOCK_AGAIN_NS)
+    if (a->clock_good || a->socket < 0 || now < a->clock_checked_ns + AGENT_CLOCK_AGAIN_NS)
         return;
     a->clock_checked_ns = now;
     if (agent_attach_error(d, clock_bracket(a, now + AGENT_EXCHANGE_MIN_NS)) != 0)
@@ -129,7 +139,7 @@ void agent_attach_clock(struct dunlin *d, struct attachment *a)
         agent_space_bind(d->spaces[i], a);
 }
 
-/* ---- becoming attached ----------------------------------------------------------------------- */
+/* ---- becoming attached ---- */
 
 static int send_greeting(struct dunlin *d)
 {
@@ -180,9 +190,9 @@ static int finish_greeting(struct dunlin *d, struct attachment *a, uint64_t wait
     }
     error = map_greeting(a, &answer, fds);
     a->clock_checked_ns = clock_boottime_ns();
-    /* Why not the caller's time alone: who never waits must get through, too. */
-    uint64_t deadline_ns =
-        a->clock_checked_ns + max_u64(min_u64(wait_ns, AGENT_EXCHANGE_NS), AGENT_EXCHANGE_MIN_NS);
+    /* Why more for who never waits: he must get through, too. */
+    uint64_t budget_ns = wait_ns != 0 ? min_u64(wait_ns, AGENT_EXCHANGE_NS) : AGENT_EXCHANGE_MIN_NS;
+    uint64_t deadline_ns = a->clock_checked_ns + budget_ns;
     for (int i = 0; error == 0 && !a->clock_good && i < 3; i++)
         error = clock_bracket(a, deadline_ns);
     return error != 0 ? error : map_spaces(d, a, deadline_ns);
@@ -254,7 +264,7 @@ int agent_attach_try(struct dunlin *d, uint64_t wait_ns)
     return error;
 }
 
-/* ---- losing it ------------------------------------------------------------------------------- */
+/* ---- losing it ---- */
 
 void agent_attach_lost(struct dunlin *d)
 {

@@ -16,7 +16,7 @@ uint64_t agent_session_tag(const struct agent_session *s)
     return TAG_SESSION | (uint64_t)s->space->number << 32 | s->shard;
 }
 
-/* ---- operations ------------------------------------------------------------------------------ */
+/* ---- operations ---- */
 
 struct operation *agent_operation_take(struct dunlin *d, bool synchronous)
 {
@@ -93,7 +93,7 @@ void agent_operation_abandon(struct dunlin *d, struct operation *o)
     d->gets_abandoned += o->kind == RING_GET;
 }
 
-/* ---- completions ----------------------------------------------------------------------------- */
+/* ---- completions ---- */
 
 int agent_status_error(uint32_t status)
 {
@@ -181,7 +181,7 @@ static int complete_lane(struct dunlin *d, struct lane *lane)
             return -EPROTO;
         ring_consume(r, &head);
     }
-    ring_publish(r);
+    ring_publish_due(r);
     return got < 0 ? got : 0;
 }
 

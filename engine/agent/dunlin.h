@@ -91,7 +91,7 @@ DUNLIN_API void dunlin_close(struct dunlin *handle);
 DUNLIN_API DUNLIN_MUST_USE int dunlin_space(struct dunlin *handle, const char *name,
                                             struct dunlin_space **space);
 
-/* ---- reading --------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 enum dunlin_mode {
     DUNLIN_LINEARIZABLE = 0, /* reflects every write completed before the call began */
@@ -149,7 +149,7 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_view(struct dunlin_space *space, const voi
  * what was read. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_release(struct dunlin_space *space, struct dunlin_view *view);
 
-/* ---- writing --------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 /* Write, and wait until it is committed.  version may be NULL. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_put(struct dunlin_space *space, const void *key,
@@ -202,7 +202,7 @@ DUNLIN_API size_t dunlin_poll(struct dunlin *handle, struct dunlin_completion *c
 /* Writes submitted and not yet collected. */
 DUNLIN_API size_t dunlin_in_flight(const struct dunlin *handle);
 
-/* ---- sessions -------------------------------------------------------------------------------- */
+/* ---- sessions ---- */
 
 /* Name of a write for exactly-once: whoever repeats it under this name applies it at most once. */
 struct dunlin_write_id {
@@ -221,7 +221,7 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_retry(struct dunlin_space *space,
                                             const struct dunlin_write *write,
                                             struct dunlin_version *version);
 
-/* ---- the daemon ------------------------------------------------------------------------------ */
+/* ---- the daemon ---- */
 
 struct dunlin_info {
     uint64_t start; /* number of the daemon's start: changes when it was restarted */
@@ -238,7 +238,7 @@ DUNLIN_API void dunlin_info(const struct dunlin *handle, struct dunlin_info *inf
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_status_json(struct dunlin *handle, char *buffer,
                                                       size_t capacity);
 
-/* One round trip through lcore's ring; answers in order after everything sent before. */
+/* One round trip through lcore's ring; says nothing about writes that were sent before. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_ping(struct dunlin *handle, uint32_t lcore);
 
 #ifdef __cplusplus

@@ -1,6 +1,6 @@
 #include "engine/agent/agent.h"
 
-/* ---- judging a read that no lease covers ----------------------------------------------------- */
+/* ---- judging a read that no lease covers ---- */
 
 static COLD int judge_age(struct dunlin_space *space, const struct read_point *p,
                           struct dunlin_read *read)
@@ -8,14 +8,14 @@ static COLD int judge_age(struct dunlin_space *space, const struct read_point *p
     struct dunlin *d = space->handle;
     const struct attachment *a = d->now;
     read->age_ns = UINT64_MAX; /* another clock than the daemon's tells nothing */
+    if (!a->clock_good)
+        agent_attach_clock(d, d->now);
     if (a->clock_good)
         read->age_ns =
             read_age_ns(p, &space->read, clock_ticks((enum clock_kind)a->node->clock_kind));
     read->stale = read->age_ns > a->node->heartbeat_ns;
     if (read->stale)
-        agent_attach_clock(d, d->now);
-    if (read->stale && !agent_attach_look(d))
-        d->reads_alone++;
+        (void)agent_attach_look(d); /* this answer stands; the next may come from a new daemon */
     return read->max_age_ns != 0 && read->age_ns > read->max_age_ns ? -ESTALE : 0;
 }
 
@@ -29,7 +29,7 @@ int agent_get_judge(struct dunlin_space *space, const struct read_point *p,
     return read->mode == DUNLIN_LOCAL ? judge_age(space, p, read) : -EAGAIN;
 }
 
-/* ---- one key --------------------------------------------------------------------------------- */
+/* ---- one key ---- */
 
 #define GET_AGAIN 1 /* it changed meanwhile */
 #define GET_MAP 2   /* it lies in memory that is not mapped yet */

@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* ---- open and close -------------------------------------------------------------------------- */
+/* ---- open and close ---- */
 
 static bool ring_bytes_valid(uint32_t bytes)
 {
@@ -119,7 +119,7 @@ void dunlin_close(struct dunlin *handle)
     free(handle);
 }
 
-/* ---- the daemon ------------------------------------------------------------------------------ */
+/* ---- the daemon ---- */
 
 void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
 {

@@ -38,7 +38,7 @@ int agent_session_prepare(struct dunlin_space *space)
     return 0;
 }
 
-/* ---- sending --------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static uint32_t lcore_of(const struct agent_session *s)
 {
@@ -135,7 +135,7 @@ void agent_session_pump_blocked(struct dunlin *d)
     }
 }
 
-/* ---- the queue ------------------------------------------------------------------------------- */
+/* ---- the queue ---- */
 
 static void give_name(struct dunlin *d, struct agent_session *s, struct operation *o)
 {
@@ -244,7 +244,7 @@ static void rewind_to(struct agent_session *s, enum session_rewind rewind)
     s->unsent = NULL; /* restart finds it again */
 }
 
-/* ---- answers --------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 /* The daemon does not know the session or the place in it, so it applied nothing now.  What was
  * sent only now is certainly not applied and goes again; what was sent before may have been applied
@@ -328,7 +328,7 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
     }
 }
 
-/* ---- another attachment ---------------------------------------------------------------------- */
+/* ---- another attachment ---- */
 
 /* The value lies in the bulk buffer of the attachment before: take it along. */
 static int move_bulk(const struct attachment *previous, struct attachment *a, struct operation *o)

@@ -21,7 +21,7 @@ struct waiter agent_wait_begin(const struct dunlin *d, uint64_t timeout_ns)
     return (struct waiter){.deadline_ns = now + left, .spin_end_ns = now + d->options.spin_ns};
 }
 
-/* ---- sleeping on completion rings ------------------------------------------------------------ */
+/* ---- sleeping on completion rings ---- */
 
 static bool has_message(struct ring *r)
 {
@@ -123,7 +123,7 @@ static void wait_sleep(struct dunlin *d, uint32_t lcore, uint64_t for_ns)
     sleep_end(&set);
 }
 
-/* ---- waiting --------------------------------------------------------------------------------- */
+/* ---- waiting ---- */
 
 /* No daemon: look for the next one, at the pace of agent_attach_try. */
 static void wait_attach(struct dunlin *d, uint64_t now, uint64_t deadline_ns)
@@ -171,14 +171,18 @@ int agent_wait_operation(struct dunlin *d, const struct operation *o, const stru
     }
 }
 
-/* ---- waking the other side ------------------------------------------------------------------- */
+/* ---- waking the other side ---- */
 
 void agent_wait_bell(struct attachment *a, uint32_t lcore)
 {
     struct ring_shared *shared = a->lanes[lcore].request.shared;
     /* D1: the message is published, seq_cst fence, then the lcore's state is looked at; the lcore
-     * stores its state, fences, and then looks at the ring (D2). */
-    atomic_thread_fence(memory_order_seq_cst);
+     * stores its state, fences, and then looks at the ring (D2).  Where it fences for both sides
+     * (membarrier), only the compiler must keep the order here. */
+    if (LIKELY(a->light_fences))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
     if (LIKELY(atomic_load_explicit(&shared->consumer_state, memory_order_relaxed) ==
                RING_CONSUMER_POLLING))
         return;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- a write as the caller means it, judged -------------------------------------------------- */
+/* ---- a write as the caller means it, judged ---- */
 
 static int check(const struct dunlin_space *space, const struct dunlin_write *w)
 {
@@ -123,7 +123,7 @@ int dunlin_submit(struct dunlin_space *space, const struct dunlin_write *write)
     return error != 0 ? error : submit(space, write, false, &o);
 }
 
-/* ---- synchronous ----------------------------------------------------------------------------- */
+/* ---- synchronous ---- */
 
 /* Submit as soon as there is room and a daemon.  Never sent when this fails. */
 static int submit_patiently(struct dunlin_space *space, const struct dunlin_write *w,
@@ -213,7 +213,7 @@ int dunlin_delete_if(struct dunlin_space *space, const void *key, size_t key_len
     return write_now(space, &w, version);
 }
 
-/* ---- repeating a write under its name -------------------------------------------------------- */
+/* ---- repeating a write under its name ---- */
 
 int dunlin_last_write(const struct dunlin *handle, struct dunlin_write_id *id)
 {

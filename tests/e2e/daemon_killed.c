@@ -62,8 +62,7 @@ static void raise_to(_Atomic uint64_t *word, uint64_t value)
         atomic_store_explicit(word, value, memory_order_relaxed);
 }
 
-/* ---- an agent
- * ------------------------------------------------------------------------------------- */
+/* ---- an agent ---- */
 
 struct agent {
     struct swarm *swarm;
@@ -241,8 +240,7 @@ static _Noreturn void agent_run(struct swarm *swarm, const char *socket, uint32_
     exit(EXIT_SUCCESS);
 }
 
-/* ---- the judge
- * --------------------------------------------------------------------------------------- */
+/* ---- the judge ---- */
 
 struct judge {
     struct e2e_daemon daemon;

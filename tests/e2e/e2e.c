@@ -223,8 +223,7 @@ uint64_t e2e_status(struct dunlin *handle, const char *object, const char *name)
     return value;
 }
 
-/* ---- values
- * -------------------------------------------------------------------------------------- */
+/* ---- values ---- */
 
 struct value_head {
     uint32_t magic;

@@ -10,8 +10,7 @@
 #define SAMPLES_MIN 20000u
 #define CALIBRATE_MS 50u
 
-/* ---- the two processes
- * ----------------------------------------------------------------------------- */
+/* ---- the two processes ---- */
 
 bool good_alive(struct good *g)
 {
@@ -96,8 +95,7 @@ bool good_cut(struct good *g)
     return true;
 }
 
-/* ---- judging
- * --------------------------------------------------------------------------------------- */
+/* ---- judging ---- */
 
 void good_print_head(const char *title)
 {

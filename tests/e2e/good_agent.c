@@ -58,8 +58,7 @@ static void timed(struct worker *w, uint64_t begun_ns)
     w->stats->worst_ns = max_u64(w->stats->worst_ns, clock_boottime_ns() - begun_ns);
 }
 
-/* ---- what is read is what was written
- * ------------------------------------------------------------ */
+/* ---- what is read is what was written ---- */
 
 static void judge(struct worker *w, uint32_t key, int result, const void *value, size_t length)
 {
@@ -133,8 +132,7 @@ static void read_batch(struct worker *w)
         judge(w, keys[i], entries[i].result, w->batch[i], entries[i].read.length);
 }
 
-/* ---- writing
- * --------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static void put(struct worker *w, uint32_t key)
 {
@@ -171,8 +169,7 @@ static void drop(struct worker *w, uint32_t key)
     w->stats->writes++;
 }
 
-/* ---- rounds
- * ---------------------------------------------------------------------------------------- */
+/* ---- rounds ---- */
 
 static uint32_t any_key(struct worker *w)
 {

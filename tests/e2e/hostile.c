@@ -88,8 +88,7 @@ void hostile_space(struct raw *r, const char *name, struct raw_space *s)
         e2e_die("the stranger cannot open space %s: %s", name, strerror(-error));
 }
 
-/* ---- what is to be stolen
- * ------------------------------------------------------------------------------ */
+/* ---- what is to be stolen ---- */
 
 static struct raw_message victim_put(const struct judge *j, const char *value, uint64_t sequence)
 {

@@ -17,8 +17,7 @@
 #define HOSTILE_SECRET "secret"
 #define HOSTILE_FLOOD "flood"
 
-/* ---- attacks
- * ------------------------------------------------------------------------------------- */
+/* ---- attacks ---- */
 
 struct hostile {
     const char *socket_path;

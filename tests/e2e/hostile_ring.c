@@ -22,8 +22,7 @@ static void pause_us(uint32_t us)
     (void)nanosleep(&pause, NULL);
 }
 
-/* ---- doorbell
- * -------------------------------------------------------------------------------------- */
+/* ---- doorbell ---- */
 
 /* Bits of everybody, set or cleared as fast as one can. */
 static void doorbell_store(struct hostile *h, uint64_t bits)
@@ -48,8 +47,7 @@ void attack_doorbell_set(struct hostile *h)
     doorbell_store(h, UINT64_MAX);
 }
 
-/* ---- bytes
- * ------------------------------------------------------------------------------------------ */
+/* ---- bytes ---- */
 
 static void scribble(uint8_t *at, uint64_t bytes, uint64_t *random)
 {
@@ -104,8 +102,7 @@ void attack_random_bytes(struct hostile *h)
         e2e_fail("random bytes in its file cost no agent its attachment");
 }
 
-/* ---- positions and heads
- * ------------------------------------------------------------------------------ */
+/* ---- positions and heads ---- */
 
 static const struct raw_message nop = {.request = {.head = {.operation = RING_NOP}}};
 
@@ -212,8 +209,7 @@ void attack_heads(struct hostile *h)
         e2e_fail("no forged head cost an agent its attachment");
 }
 
-/* ---- fields: each wrong one has its own refusal
- * -------------------------------------------------------- */
+/* ---- fields: each wrong one has its own refusal ---- */
 
 struct forger {
     struct raw agent;
@@ -400,8 +396,7 @@ void attack_fields(struct hostile *h)
     expect_untouched(f);
 }
 
-/* ---- sessions of others
- * --------------------------------------------------------------------------------- */
+/* ---- sessions of others ---- */
 
 void attack_sessions(struct hostile *h)
 {
@@ -500,8 +495,7 @@ void attack_pins(struct hostile *h)
     }
 }
 
-/* ---- agents that do not take what they asked for
- * ------------------------------------------------------------ */
+/* ---- agents that do not take what they asked for ---- */
 
 void attack_never_consume(struct hostile *h)
 {

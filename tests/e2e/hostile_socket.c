@@ -25,8 +25,7 @@ static void close_all(const int *fds, uint32_t count)
         (void)close(fds[i]);
 }
 
-/* ---- connections
- * -------------------------------------------------------------------------------------- */
+/* ---- connections ---- */
 
 void attack_connect(struct hostile *h)
 {
@@ -52,8 +51,7 @@ void attack_connect(struct hostile *h)
         e2e_fail("not one connection was made");
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 static void send_with_fds(int fd, const void *bytes, size_t length)
 {
@@ -135,8 +133,7 @@ void attack_deaf(struct hostile *h)
     }
 }
 
-/* ---- what is not to be had
- * --------------------------------------------------------------------------------- */
+/* ---- what is not to be had ---- */
 
 static void expect_error(struct raw *r, const char *what, const struct attach_request *request,
                          int expected)
@@ -221,8 +218,7 @@ void attack_denied(struct hostile *h)
     expect_protocol_error(h, "an unknown request", false, &r);
 }
 
-/* ---- more than there is room for
- * ------------------------------------------------------------------------------ */
+/* ---- more than there is room for ---- */
 
 void attack_crowd(struct hostile *h)
 {

@@ -42,8 +42,7 @@ struct judge {
     bool there[KEYS_MAX];
 };
 
-/* ---- counting
- * ------------------------------------------------------------------------------------- */
+/* ---- counting ---- */
 
 static uint64_t status_kb(pid_t pid, const char *name)
 {
@@ -115,8 +114,7 @@ static void expect_flat(struct judge *j, const char *what, const struct usage *b
                  before->shared_bytes, now.shared_bytes);
 }
 
-/* ---- filling
- * ---------------------------------------------------------------------------------------- */
+/* ---- filling ---- */
 
 static int put(struct judge *j, const char *prefix, uint32_t number)
 {
@@ -192,8 +190,7 @@ static void fill_and_empty(struct judge *j)
         e2e_fail("a space of %" PRIu64 " bytes takes %" PRIu64, QUOTA_BYTES, before.shared_bytes);
 }
 
-/* ---- writing many times the quota
- * ------------------------------------------------------------------- */
+/* ---- writing many times the quota ---- */
 
 static void churn(struct judge *j)
 {
@@ -218,8 +215,7 @@ static void churn(struct judge *j)
     expect_flat(j, "20 times the quota over new keys", &before);
 }
 
-/* ---- agents that come and go
- * ------------------------------------------------------------------------- */
+/* ---- agents that come and go ---- */
 
 static void visit(struct judge *j, bool politely)
 {

@@ -80,8 +80,7 @@ static void key_make(char *key, size_t room, uint32_t number, const char *more)
     (void)snprintf(key, room, "{step-%" PRIu32 "}%s", number, more);
 }
 
-/* ---- the child
- * ------------------------------------------------------------------------------------ */
+/* ---- the child ---- */
 
 struct victim {
     const char *socket;
@@ -147,8 +146,7 @@ static _Noreturn void victim_run(const struct victim *v)
     _exit(0);
 }
 
-/* ---- steps
- * ----------------------------------------------------------------------------------------- */
+/* ---- steps ---- */
 
 /* A child that stands in front of its call; 0: it failed before. */
 static pid_t victim_start(const struct victim *v)
@@ -289,8 +287,7 @@ static void path_record(struct stepper *s, const struct victim *v)
             s->anchor[i] = s->anchor[i - 1];
 }
 
-/* ---- what must hold after a death
- * ------------------------------------------------------------------- */
+/* ---- what must hold after a death ---- */
 
 static void timed(struct stepper *s, uint64_t begun_ns)
 {
@@ -346,8 +343,7 @@ static void check_slot(struct stepper *s, const struct kind *k)
     }
 }
 
-/* ---- one kind of call
- * --------------------------------------------------------------------------------- */
+/* ---- one kind of call ---- */
 
 /* n 0: record the path of the whole call. */
 static void die_at(struct stepper *s, const struct kind *k, uint32_t n, struct tally *tally)

@@ -45,8 +45,7 @@ void sim_broken(struct sim *s, const char *invariant, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- events, a binary heap
- * --------------------------------------------------------------------------- */
+/* ---- events, a binary heap ---- */
 
 static bool before(const struct sim_event *a, const struct sim_event *b)
 {
@@ -88,8 +87,7 @@ static struct sim_event next_event(struct sim *s)
     return first;
 }
 
-/* ---- one seed
- * -------------------------------------------------------------------------------------------- */
+/* ---- one seed ---- */
 
 static void handle(struct sim *s, const struct sim_event *e)
 {

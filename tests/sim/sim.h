@@ -156,8 +156,7 @@ bool sim_run(struct sim *s, uint64_t seed, bool trace);
 struct sim *sim_new(void);
 void sim_free(struct sim *s);
 
-/* ---- between the files
- * -------------------------------------------------------------------------------- */
+/* ---- between the files ---- */
 
 uint64_t sim_random(struct sim *s);
 uint32_t sim_below(struct sim *s, uint32_t n);

@@ -13,8 +13,7 @@ static uint32_t key_of(const struct record *r)
     return (uint32_t)key;
 }
 
-/* ---- the committed log
- * ----------------------------------------------------------------------------------- */
+/* ---- the committed log ---- */
 
 static const struct sim_record *record_find(const struct sim *s, uint64_t lsn)
 {
@@ -81,8 +80,7 @@ static void committed_compare(struct sim *s, uint32_t node)
     }
 }
 
-/* ---- one node after each step
- * ------------------------------------------------------------------------------- */
+/* ---- one node after each step ---- */
 
 static void check_promise(struct sim *s, uint32_t node)
 {
@@ -149,8 +147,7 @@ void sim_check_node(struct sim *s, uint32_t node)
     check_rights(s);
 }
 
-/* ---- linearizability, the LSN as witness
- * ------------------------------------------------------------------- */
+/* ---- linearizability, the LSN as witness ---- */
 
 /* Newest committed version of a key at or below lsn; NULL: none. */
 static const struct sim_record *version_at(const struct sim *s, uint32_t key, uint64_t lsn)

@@ -10,8 +10,7 @@
 #define TIMEOUT_NS (8 * NS_PER_MS)
 #define TRIES_MAX 200u
 
-/* ---- sending
- * ------------------------------------------------------------------------------------------- */
+/* ---- sending ---- */
 
 static void request_send(struct sim *s, uint32_t client)
 {
@@ -103,8 +102,7 @@ void sim_client_timeout(struct sim *s, const struct sim_event *e)
         try_again(s, e->client);
 }
 
-/* ---- answers
- * --------------------------------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 static bool must_retry(uint32_t status)
 {
@@ -144,8 +142,7 @@ void sim_client_reply(struct sim *s, const struct sim_event *e)
     think(s, e->client);
 }
 
-/* ---- reads in place
- * ---------------------------------------------------------------------------------------- */
+/* ---- reads in place ---- */
 
 /* What stands at a node at its commit LSN.  False: the key is pending there. */
 static bool look(const struct sim_node *n, struct sim_read *r)

@@ -31,8 +31,7 @@ static const struct reclaim_now reclaim = {
     .pinned = nothing_pinned,
 };
 
-/* ---- one node's memory
- * ------------------------------------------------------------------------------- */
+/* ---- one node's memory ---- */
 
 static void geometry(struct space_config *c, struct layout_geometry *g)
 {
@@ -132,8 +131,7 @@ void sim_node_stop(struct sim *s, uint32_t node)
         s->counts[c] += n->replica.counts[c];
 }
 
-/* ---- what a step wanted
- * ---------------------------------------------------------------------------------- */
+/* ---- what a step wanted ---- */
 
 static void answers_send(struct sim *s, uint32_t node)
 {
@@ -238,8 +236,7 @@ void sim_node_configure(struct sim *s, uint32_t node)
     settle(s, node, &u);
 }
 
-/* ---- requests of clients
- * ------------------------------------------------------------------------------------ */
+/* ---- requests of clients ---- */
 
 static int request_write(struct sim *s, struct sim_node *n, const struct shard_origin *origin)
 {

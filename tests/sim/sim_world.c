@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- network
- * ------------------------------------------------------------------------------------------ */
+/* ---- network ---- */
 
 static uint64_t network_delay(struct sim *s)
 {
@@ -39,8 +38,7 @@ void sim_send(struct sim *s, uint32_t from, uint32_t to, const struct message *m
         deliver(s, to, bytes, length);
 }
 
-/* ---- coordinator: decisions are serial, their news are late
- * ---------------------------------------------- */
+/* ---- coordinator: decisions are serial, their news are late ---- */
 
 static void publish(struct sim *s)
 {

@@ -1,9 +1,10 @@
 /* Real polling threads and agents as threads of the same process, over rings, without a socket:
  * torture_node [SECONDS].  Agents live and die with requests in flight, under the same sessions.
  *
- * What must hold: an acknowledged put is there at once, in place, for its own agent and, with the lease,
- * for everybody; compare-and-set increments of shared counters add up exactly, duplicates included;
- * answers come once, with their tags.  Exit 0: no violation, and everything that is counted happened. */
+ * What must hold: an acknowledged put is there at once, in place, for its own agent and, with the
+ * lease, for everybody; compare-and-set increments of shared counters add up exactly, duplicates
+ * included; answers come once, with their tags.  Exit 0: no violation, and everything that is
+ * counted happened. */
 #include "engine/hash.h"
 #include "engine/read.h"
 #include "tests/unit/dataplane/ring_agent.h"
@@ -59,7 +60,7 @@ static void violation(struct life *a, const char *what, const char *key)
         (void)fprintf(stderr, "torture_node: agent %u: %s, key %s\n", a->number, what, key);
 }
 
-/* ---- rings -------------------------------------------------------------------------------------------- */
+/* ---- rings ---- */
 
 static uint32_t lcore_of(uint32_t shard)
 {
@@ -141,7 +142,7 @@ static void sessions_open(struct life *a)
     }
 }
 
-/* ---- in place ------------------------------------------------------------------------------------------- */
+/* ---- in place ---- */
 
 /* Returns 1 or 0 as read_find; *linearizable as read_lease. */
 static int read_in_place(struct life *a, const char *key, uint64_t *value, uint64_t *lsn,
@@ -177,7 +178,7 @@ static int read_in_place(struct life *a, const char *key, uint64_t *value, uint6
     }
 }
 
-/* ---- what agents do ------------------------------------------------------------------------------------- */
+/* ---- what agents do ---- */
 
 static void put_own(struct life *a)
 {
@@ -242,8 +243,7 @@ static void *life_main(void *argument)
     struct life *a = argument;
     sessions_open(a);
     if (a->open_request.tag != 0) { /* what became of the last one of the life before */
-        a->open_request.session_slot =
-            a->sessions[a->open_request.shard].slot;
+        a->open_request.session_slot = a->sessions[a->open_request.shard].slot;
         struct ring_completion c = ask(a, a->open_request, a->open_key, &a->open_value);
         increment_judge(a, &c, a->open_counter);
         a->open_request.tag = 0;
@@ -258,7 +258,7 @@ static void *life_main(void *argument)
     return NULL;
 }
 
-/* ---- control ---------------------------------------------------------------------------------------------- */
+/* ---- control ---- */
 
 static void life_begin(struct life *a)
 {
@@ -342,8 +342,7 @@ static int report(void)
            (unsigned long long)sum.duplicates, (unsigned long long)sum.reads,
            (unsigned long long)sum.linearizable, (unsigned long long)sum.retries,
            (unsigned long long)sum.deaths, (unsigned long long)sum.violations);
-    bool met = sum.puts != 0 && sum.duplicates != 0 && sum.linearizable != 0 &&
-               sum.deaths > AGENTS;
+    bool met = sum.puts != 0 && sum.duplicates != 0 && sum.linearizable != 0 && sum.deaths > AGENTS;
     if (!met)
         (void)fprintf(stderr, "torture_node: something never happened\n");
     return sum.violations == 0 && met ? 0 : 1;

@@ -1,9 +1,10 @@
-/* One writer drives a shard as an lcore would, in an arena so small that segments are reused all the
- * time; readers read in place, hold views, and check every byte: torture_shard [SECONDS].
+/* One writer drives a shard as an lcore would, in an arena so small that segments are reused all
+ * the time; readers read in place, hold views, and check every byte: torture_shard [SECONDS].
  *
- * A value is made from (key, version), so any mix-up shows.  What a read must be, by tables that the
- * writer keeps: no older than what was committed before the read began; nothing only if the key was
- * deleted meanwhile or before.  Exit 0: no violation, and everything that is counted happened. */
+ * A value is made from (key, version), so any mix-up shows.  What a read must be, by tables that
+ * the writer keeps: no older than what was committed before the read began; nothing only if the key
+ * was deleted meanwhile or before.  Exit 0: no violation, and everything that is counted happened.
+ */
 #include "engine/clock.h"
 #include "tests/unit/engine/fixture.h"
 
@@ -45,7 +46,7 @@ static void violation(struct reader *r, const char *what, uint32_t key)
         (void)fprintf(stderr, "torture_shard: %s, key %u\n", what, key);
 }
 
-/* ---- readers ------------------------------------------------------------------------------------------ */
+/* ---- readers ---- */
 
 static bool value_is_sound(uint32_t key, const uint8_t *value, uint32_t length, uint64_t *version)
 {
@@ -55,7 +56,8 @@ static bool value_is_sound(uint32_t key, const uint8_t *value, uint32_t length, 
     return fixture_value_is(key, *version, value + 8, length - 8);
 }
 
-/* Hold a view for some time; whatever was read of it counts only if its segment was not given up. */
+/* Hold a view for some time; whatever was read of it counts only if its segment was not given up.
+ */
 static void view(struct reader *r, const struct read_point *p, const struct read_found *found,
                  uint32_t key)
 {
@@ -86,8 +88,8 @@ struct bounds {
     uint64_t committed, appended;
 };
 
-static void judge_found(struct reader *r, const struct read_point *p, const struct read_found *found,
-                        uint32_t key, struct bounds before)
+static void judge_found(struct reader *r, const struct read_point *p,
+                        const struct read_found *found, uint32_t key, struct bounds before)
 {
     uint64_t version = 0;
     uint64_t appended = atomic_load_explicit(&t.keys[key].appended, memory_order_acquire);
@@ -153,7 +155,7 @@ static void *reader_main(void *argument)
     return NULL;
 }
 
-/* ---- the writer --------------------------------------------------------------------------------------- */
+/* ---- the writer ---- */
 
 static bool any_pin(void *context, uint32_t frame)
 {
@@ -231,7 +233,7 @@ static void write_for(double seconds)
     }
 }
 
-/* ---- both ---------------------------------------------------------------------------------------------- */
+/* ---- both ---- */
 
 static int report(void)
 {
@@ -269,7 +271,8 @@ static int report(void)
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 5;
-    fixture_open(&t.f, &(struct fixture_config){.quota_bytes = UINT64_C(4) << 20, .shard_count = 1});
+    fixture_open(&t.f,
+                 &(struct fixture_config){.quota_bytes = UINT64_C(4) << 20, .shard_count = 1});
     t.f.now.pinned = any_pin;
     t.f.now.view_ticks = 2000000; /* about a millisecond */
     for (unsigned i = 0; i < READERS; i++) {

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- good files ------------------------------------------------------------------------------ */
+/* ---- good files ---- */
 
 static void example_is_good(void)
 {
@@ -88,7 +88,7 @@ static void absent_keys_have_their_defaults(void)
     CU_ASSERT(!c.node.lease_virtual);
     CU_ASSERT_EQUAL(c.node.lease_ns, 50 * NS_PER_MS);
     CU_ASSERT_EQUAL(c.node.heartbeat_ns, 100 * NS_PER_MS);
-    CU_ASSERT_EQUAL(c.node.view_ns, NS_PER_S);
+    CU_ASSERT_EQUAL(c.node.view_ns, 100 * NS_PER_MS);
     CU_ASSERT_STRING_EQUAL(c.socket_path, DUNLIN_SOCKET_DEFAULT);
     CU_ASSERT_EQUAL(c.socket_mode, 0600);
     CU_ASSERT_EQUAL_FATAL(c.space_count, 1);
@@ -186,7 +186,7 @@ static void cpus_pin_lcores(void)
            "t.yaml:3:16: 1 cpus for a count of 2; expected one for each, or no count\n");
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
+/* ---- files ---- */
 
 static char directory[64], file_path[96];
 

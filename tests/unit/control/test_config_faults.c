@@ -296,7 +296,7 @@ static void counts_are_bounded(void)
     said_free(&s);
 }
 
-/* ---- bytes that are no text ------------------------------------------------------------------ */
+/* ---- bytes that are no text ---- */
 
 static void bytes_that_are_no_text_are_placed(void)
 {

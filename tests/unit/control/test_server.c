@@ -15,8 +15,7 @@
 static struct fixture fixture;
 static struct fixture *const f = &fixture;
 
-/* ---- what honest peers get
- * ------------------------------------------------------------------------- */
+/* ---- what honest peers get ---- */
 
 static void hello_gives_everything(void)
 {
@@ -157,8 +156,7 @@ static void status_and_clock_need_no_hello(void)
     fixture_close(f);
 }
 
-/* ---- access
- * ---------------------------------------------------------------------------------------- */
+/* ---- access ---- */
 
 /* As another user: what is wrong, as a number; 0 nothing. */
 static int stranger_main(void)
@@ -217,8 +215,7 @@ static void strangers_get_what_the_access_list_gives(void)
     fixture_close(f);
 }
 
-/* ---- ends
- * ------------------------------------------------------------------------------------------- */
+/* ---- ends ---- */
 
 static void a_fault_costs_one_agent(void)
 {

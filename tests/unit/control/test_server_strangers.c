@@ -11,8 +11,7 @@
 static struct fixture fixture;
 static struct fixture *const f = &fixture;
 
-/* ---- what others get
- * ------------------------------------------------------------------------------- */
+/* ---- what others get ---- */
 
 /* Ask, expect a refusal and the end of the connection. */
 static void expect_refused(const void *bytes, size_t length, bool attached)

@@ -1,5 +1,5 @@
-/* ring_agent - a node in this process and agents whose rings a test drives by hand, without a socket or
- * libdunlin: what a daemon sees of an agent, honest or not. */
+/* ring_agent - a node in this process and agents whose rings a test drives by hand, without a
+ * socket or libdunlin: what a daemon sees of an agent, honest or not. */
 #ifndef DUNLIN_TESTS_UNIT_DATAPLANE_RING_AGENT_H
 #define DUNLIN_TESTS_UNIT_DATAPLANE_RING_AGENT_H
 
@@ -13,7 +13,7 @@ struct ring_node {
     _Atomic uint32_t control_wakes;
 };
 
-/* A node with one space of shard_count shards over lcore_count lcores.  Aborts when that fails.  The
+/* A node with one space of shard_count shards over lcore_count lcores.  Aborts when that fails. The
  * calling thread is RCU-registered and plays control. */
 void ring_node_open(struct ring_node *r, uint32_t lcore_count, uint32_t shard_count);
 void ring_node_close(struct ring_node *r);
@@ -28,7 +28,8 @@ struct ring_agent {
 };
 
 /* Attach; the pair of lcore 0. */
-void ring_agent_attach(struct ring_node *r, struct ring_agent *a, uint32_t uid, uint32_t ring_bytes);
+void ring_agent_attach(struct ring_node *r, struct ring_agent *a, uint32_t uid,
+                       uint32_t ring_bytes);
 /* The pair of another lcore of the same agent. */
 void ring_agent_join(struct ring_agent *a, struct agent *agent, uint32_t lcore);
 
@@ -36,7 +37,8 @@ void ring_agent_join(struct ring_agent *a, struct agent *agent, uint32_t lcore);
 struct ring_request ring_agent_request(const struct ring_node *r, struct ring_agent *a,
                                        uint8_t operation, const char *key);
 /* Put it into the ring with key and value; no doorbell.  Returns ring_claim's result. */
-int ring_agent_send(struct ring_agent *a, struct ring_request q, const char *key, const void *value);
+int ring_agent_send(struct ring_agent *a, struct ring_request q, const char *key,
+                    const void *value);
 void ring_agent_doorbell(struct ring_node *r, const struct ring_agent *a);
 /* Next completion; false: none.  value: copied if not NULL. */
 bool ring_agent_take(struct ring_agent *a, struct ring_completion *c, void *value);

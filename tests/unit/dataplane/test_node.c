@@ -86,8 +86,7 @@ static int attach(uint32_t uid, struct agent **agent)
     return node_agent_attach(&node, uid, OWN_UID, &wanted, agent);
 }
 
-/* ---- node
- * ------------------------------------------------------------------------------------------ */
+/* ---- node ---- */
 
 static void node_file_says_who_we_are(void)
 {
@@ -145,8 +144,7 @@ static void node_open_unwinds(void)
     CU_ASSERT_EQUAL(open_fds(), before);
 }
 
-/* ---- spaces
- * ---------------------------------------------------------------------------------------- */
+/* ---- spaces ---- */
 
 static void space_is_made_whole(void)
 {
@@ -254,8 +252,7 @@ static void chunks_grow_as_far_as_asked_and_possible(void)
     node_close(&node);
 }
 
-/* ---- agents
- * ---------------------------------------------------------------------------------------- */
+/* ---- agents ---- */
 
 static void agents_take_the_lowest_slot(void)
 {
@@ -414,8 +411,7 @@ static void a_stranger_cannot_take_every_slot(void)
     node_close(&node);
 }
 
-/* ---- sleeping
- * -------------------------------------------------------------------------------------- */
+/* ---- sleeping ---- */
 
 static int wakes(uint32_t lcore, uint64_t *slot)
 {

@@ -10,7 +10,7 @@ static struct ring_node r;
 static struct ring_agent a, b;
 static struct ring_completion c;
 
-/* ---- small words ------------------------------------------------------------------------------------- */
+/* ---- small words ---- */
 
 /* Send, let the lcore pass, and expect one completion with this tag. */
 static uint32_t ask(struct ring_agent *who, struct ring_request q, const char *key,
@@ -31,7 +31,8 @@ struct session_named {
     uint64_t sequence;
 };
 
-static struct session_named session_open_in(struct ring_agent *who, const char *id16, uint16_t flags)
+static struct session_named session_open_in(struct ring_agent *who, const char *id16,
+                                            uint16_t flags)
 {
     struct ring_request q = ring_agent_request(&r, who, RING_SESSION_OPEN, id16);
     q.head.flags = flags;
@@ -66,7 +67,7 @@ static uint64_t counter(enum counter which)
     return atomic_load_explicit(&r.node.shared->counters[0].value[which], memory_order_relaxed);
 }
 
-/* ---- operations --------------------------------------------------------------------------------------- */
+/* ---- operations ---- */
 
 static void every_operation_is_answered(void)
 {
@@ -176,8 +177,7 @@ static void refusals_are_named(void)
     s.sequence = 5; /* a gap */
     CU_ASSERT_EQUAL(ask(&a, write_in(&a, &s, RING_PUT, "k", 1), "k", "1"), RING_SEQUENCE);
     struct session_named unknown = {.lsn = 1 << 16, .slot = 3};
-    CU_ASSERT_EQUAL(ask(&a, write_in(&a, &unknown, RING_PUT, "k", 1), "k", "1"),
-                    RING_FATE_UNKNOWN);
+    CU_ASSERT_EQUAL(ask(&a, write_in(&a, &unknown, RING_PUT, "k", 1), "k", "1"), RING_FATE_UNKNOWN);
     struct session_named none = {.lsn = 0, .slot = SESSION_NONE};
     CU_ASSERT_EQUAL(ask(&a, write_in(&a, &none, RING_PUT, "k", 1), "k", "1"), RING_FATE_UNKNOWN);
     struct ring_request q = ring_agent_request(&r, &a, RING_SESSION_OPEN, id_b);
@@ -212,7 +212,7 @@ static void a_session_too_many_is_refused(void)
     ring_node_close(&r);
 }
 
-/* ---- back-pressure ------------------------------------------------------------------------------------ */
+/* ---- back-pressure ---- */
 
 static void a_full_completion_ring_holds_its_own_agent_only(void)
 {
@@ -277,7 +277,8 @@ static void values_of_every_length_come_back(void)
     ring_node_close(&r);
 }
 
-/* A shard that can take nothing now: what is put back comes again, in order, and nothing is lost. */
+/* A shard that can take nothing now: what is put back comes again, in order, and nothing is lost.
+ */
 static void put_back_keeps_the_order(void)
 {
     open_one_shard();
@@ -290,7 +291,8 @@ static void put_back_keeps_the_order(void)
     atomic_store_explicit(&r.node.lsn_ceiling, 0, memory_order_relaxed);
     uint64_t first_a = a.tag + 1, first_b = b.tag + 1;
     for (unsigned i = 0; i < 10; i++) {
-        CU_ASSERT_EQUAL(ring_agent_send(&a, ring_agent_request(&r, &a, RING_NOP, NULL), NULL, NULL), 0);
+        CU_ASSERT_EQUAL(ring_agent_send(&a, ring_agent_request(&r, &a, RING_NOP, NULL), NULL, NULL),
+                        0);
         CU_ASSERT_EQUAL(ring_agent_send(&a, write_in(&a, &s, RING_PUT, "k", 3), "k", "abc"), 0);
         CU_ASSERT_EQUAL(ring_agent_send(&b, write_in(&b, &t, RING_PUT, "l", 3), "l", "abc"), 0);
     }
@@ -324,7 +326,7 @@ static void put_back_keeps_the_order(void)
     ring_node_close(&r);
 }
 
-/* ---- hostile rings ------------------------------------------------------------------------------------ */
+/* ---- hostile rings ---- */
 
 static void expect_fault_of_a_only(void)
 {
@@ -398,13 +400,14 @@ static void every_doorbell_bit_may_be_set_by_anybody(void)
 {
     open_one_shard();
     for (unsigned i = 0; i < LIMIT_AGENTS / 64; i++)
-        atomic_store_explicit(&r.node.doorbell->lcores[0].bits[i], UINT64_MAX, memory_order_release);
+        atomic_store_explicit(&r.node.doorbell->lcores[0].bits[i], UINT64_MAX,
+                              memory_order_release);
     ring_node_passes(&r, 5);
     CU_ASSERT_EQUAL(ask(&b, ring_agent_request(&r, &b, RING_NOP, NULL), NULL, NULL), RING_OK);
     ring_node_close(&r);
 }
 
-/* ---- doorbells and sleep ------------------------------------------------------------------------------- */
+/* ---- doorbells and sleep ---- */
 
 static void a_cleared_doorbell_is_healed_by_the_sweep(void)
 {
@@ -435,8 +438,8 @@ static void an_idle_lcore_sleeps_and_is_woken(void)
     for (unsigned i = 0; i < 50; i++) {
         uint64_t sleeps = counter(COUNTER_SLEEPS);
         CU_ASSERT(wait_for_sleeps(sleeps) > sleeps);
-        CU_ASSERT_EQUAL(
-            ring_agent_send(&a, ring_agent_request(&r, &a, RING_NOP, NULL), NULL, NULL), 0);
+        CU_ASSERT_EQUAL(ring_agent_send(&a, ring_agent_request(&r, &a, RING_NOP, NULL), NULL, NULL),
+                        0);
         ring_agent_doorbell(&r, &a);
         if (atomic_load_explicit(&r.node.shared->lcores[0].sleeping, memory_order_seq_cst) != 0) {
             uint64_t one = 1;
@@ -483,7 +486,7 @@ static void an_agent_that_takes_no_answers_lets_the_lcore_sleep(void)
     ring_node_close(&r);
 }
 
-/* ---- agents that go ------------------------------------------------------------------------------------ */
+/* ---- agents that go ---- */
 
 static void an_answer_finds_nobody_after_a_detach(void)
 {

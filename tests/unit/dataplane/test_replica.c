@@ -212,8 +212,7 @@ static uint64_t committed(const struct cluster *c, uint32_t node)
     return from_start(c, c->shards[node].shard->lsn_committed);
 }
 
-/* ---- the traces
- * ------------------------------------------------------------------------------------- */
+/* ---- the traces ---- */
 
 static void first_epoch_opens_and_commits_a_write(void)
 {

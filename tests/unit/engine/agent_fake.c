@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* ---- shared memory --------------------------------------------------------------------------- */
+/* ---- shared memory ---- */
 
 static void make_node(struct fake *f)
 {
@@ -92,7 +92,7 @@ static void make_file(struct fake *f, const struct attach_request *r)
     }
 }
 
-/* ---- the socket ------------------------------------------------------------------------------ */
+/* ---- the socket ---- */
 
 static void send_answer(const struct fake *f, struct attach_answer *answer, const int *fds)
 {
@@ -219,7 +219,7 @@ static void serve_socket(struct fake *f)
     }
 }
 
-/* ---- the rings ------------------------------------------------------------------------------- */
+/* ---- the rings ---- */
 
 static void complete(struct fake *f, uint32_t lcore, struct ring_completion *c, const void *value,
                      uint32_t value_length)
@@ -427,7 +427,7 @@ static void serve_lane(struct fake *f, uint32_t lcore)
     ring_publish(ring);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------ */
+/* ---- the thread ---- */
 
 static void clear_event(int fd)
 {
@@ -474,7 +474,7 @@ static void *serve(void *argument)
     return NULL;
 }
 
-/* ---- for the tests --------------------------------------------------------------------------- */
+/* ---- for the tests ---- */
 
 static void wake_up(struct fake *f)
 {

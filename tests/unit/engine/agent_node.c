@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- the control thread ---------------------------------------------------------------------- */
+/* ---- the control thread ---- */
 
 static void on_wake(uv_async_t *handle)
 {
@@ -42,7 +42,7 @@ static void *control(void *argument)
     return NULL;
 }
 
-/* ---- making and ending it -------------------------------------------------------------------- */
+/* ---- making and ending it ---- */
 
 static char interrupted_path[96], interrupted_state[112], interrupted_directory[64];
 

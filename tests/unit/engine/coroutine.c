@@ -9,22 +9,13 @@
 #if __has_feature(address_sanitizer)
 #define COROUTINE_ASAN 1
 #endif
-#if __has_feature(thread_sanitizer)
-#define COROUTINE_TSAN 1
-#endif
 #endif
 #ifdef __SANITIZE_ADDRESS__
 #define COROUTINE_ASAN 1
 #endif
-#ifdef __SANITIZE_THREAD__
-#define COROUTINE_TSAN 1
-#endif
 
 #ifdef COROUTINE_ASAN
 #include <sanitizer/common_interface_defs.h>
-#endif
-#ifdef COROUTINE_TSAN
-#include <sanitizer/tsan_interface.h>
 #endif
 
 #define STACK_BYTES (256u << 10)
@@ -40,9 +31,6 @@ struct coroutine {
     const void *outer_stack;
     size_t outer_bytes;
 #endif
-#ifdef COROUTINE_TSAN
-    void *fiber_inner, *fiber_outer;
-#endif
 };
 
 static void enter(struct coroutine *c)
@@ -50,10 +38,6 @@ static void enter(struct coroutine *c)
     c->inside = true;
 #ifdef COROUTINE_ASAN
     __sanitizer_start_switch_fiber(&c->fake_outer, c->stack, STACK_BYTES);
-#endif
-#ifdef COROUTINE_TSAN
-    c->fiber_outer = __tsan_get_current_fiber();
-    __tsan_switch_to_fiber(c->fiber_inner, 0);
 #endif
     ASSERT(swapcontext(&c->outer, &c->inner) == 0);
 #ifdef COROUTINE_ASAN
@@ -67,9 +51,6 @@ static void leave(struct coroutine *c)
 #ifdef COROUTINE_ASAN
     __sanitizer_start_switch_fiber(c->ended ? NULL : &c->fake_inner, c->outer_stack,
                                    c->outer_bytes);
-#endif
-#ifdef COROUTINE_TSAN
-    __tsan_switch_to_fiber(c->fiber_outer, 0);
 #endif
     ASSERT(swapcontext(&c->inner, &c->outer) == 0);
 #ifdef COROUTINE_ASAN
@@ -103,17 +84,11 @@ struct coroutine *coroutine_make(void (*run)(void *argument), void *argument)
     c->inner.uc_link = NULL;
     uintptr_t self = (uintptr_t)c;
     makecontext(&c->inner, (void (*)(void))trampoline, 2, (unsigned)(self >> 32), (unsigned)self);
-#ifdef COROUTINE_TSAN
-    c->fiber_inner = __tsan_create_fiber(0);
-#endif
     return c;
 }
 
 void coroutine_free(struct coroutine *c)
 {
-#ifdef COROUTINE_TSAN
-    __tsan_destroy_fiber(c->fiber_inner);
-#endif
     free(c->stack);
     free(c);
 }

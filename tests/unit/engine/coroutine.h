@@ -1,4 +1,5 @@
-/* coroutine - one more stack in the same thread, resumed and yielded by hand; sanitizers are told. */
+/* coroutine - one more stack in the same thread, resumed and yielded by hand; sanitizers are told.
+ */
 #ifndef DUNLIN_TESTS_UNIT_ENGINE_COROUTINE_H
 #define DUNLIN_TESTS_UNIT_ENGINE_COROUTINE_H
 

@@ -243,7 +243,7 @@ bool fixture_value_is(uint32_t number, uint64_t version, const void *value, uint
     return true;
 }
 
-/* ---- live bytes, counted afresh ------------------------------------------------------------------ */
+/* ---- live bytes, counted afresh ---- */
 
 struct live_count {
     const struct fixture *f;
@@ -282,8 +282,8 @@ static void live_table(struct live_count *c, const struct index_table *t, bool s
                                                  memory_order_relaxed);
             if (page == 0)
                 break;
-            const struct layout_bucket *b = (const void *)(c->f->arena +
-                                                           ((uint64_t)(page - 1) << (shift + 6)));
+            const struct layout_bucket *b =
+                (const void *)(c->f->arena + ((uint64_t)(page - 1) << (shift + 6)));
             b += number & ((1u << shift) - 1);
             uint64_t meta = atomic_load_explicit(&b->meta, memory_order_relaxed);
             if (first && skip_moved && (meta & LAYOUT_BUCKET_MOVED) != 0)
@@ -309,7 +309,8 @@ uint64_t fixture_live_bytes(const struct fixture *f, uint32_t *frame_live)
     for (uint32_t i = 0; i < s->sessions.fresh; i++)
         if (s->sessions.entries[i].lsn_opened != 0)
             live_record(&c, s->sessions.entries[i].offset);
-    /* The only epoch record of a shard of one node; it moves with the cleaner, so its size is all. */
+    /* The only epoch record of a shard of one node; it moves with the cleaner, so its size is all.
+     */
     c.bytes += record_bytes(32, 0, 0) * s->log.epoch_count;
     return c.bytes;
 }

@@ -1,8 +1,8 @@
-/* fixture - one shard in ordinary memory: arena, board, directory, node page, and a reader's view of
- * them, in one block that can be saved and put back.
+/* fixture - one shard in ordinary memory: arena, board, directory, node page, and a reader's view
+ * of them, in one block that can be saved and put back.
  *
- * Nothing here has a thread or a clock of its own: ticks and grace periods move when a test says so.
- * Everything random comes from a seed (fixture_random). */
+ * Nothing here has a thread or a clock of its own: ticks and grace periods move when a test says
+ * so. Everything random comes from a seed (fixture_random). */
 #ifndef DUNLIN_TESTS_UNIT_ENGINE_FIXTURE_H
 #define DUNLIN_TESTS_UNIT_ENGINE_FIXTURE_H
 
@@ -45,8 +45,8 @@ struct fixture {
 void fixture_open(struct fixture *f, const struct fixture_config *c);
 void fixture_close(struct fixture *f);
 
-/* The block as it is now, in memory of malloc; and back.  Pointers stay good: it goes to the same place.
- * The struct fixture itself is the caller's to keep. */
+/* The block as it is now, in memory of malloc; and back.  Pointers stay good: it goes to the same
+ * place. The struct fixture itself is the caller's to keep. */
 uint8_t *fixture_save(const struct fixture *f);
 void fixture_restore(struct fixture *f, const uint8_t *saved);
 
@@ -65,8 +65,8 @@ void fixture_answers(struct fixture *f);
 /* Commit, take the answers, maintain until there is nothing left to do. */
 void fixture_settle(struct fixture *f);
 
-/* A read in place, repeated until it validates.  Returns read_find's 0 or 1; aborts after a thousand
- * tries. */
+/* A read in place, repeated until it validates.  Returns read_find's 0 or 1; aborts after a
+ * thousand tries. */
 int fixture_read(const struct fixture *f, const void *key, uint32_t key_length,
                  struct read_found *found);
 
@@ -81,8 +81,8 @@ uint32_t fixture_key(uint32_t number, char key[32]);
 void fixture_value(uint32_t number, uint64_t version, void *value, uint32_t length);
 bool fixture_value_is(uint32_t number, uint64_t version, const void *value, uint32_t length);
 
-/* live bytes, counted afresh: every record that a slot, a pending link, a session or the epoch table
- * names.  frame_live: per frame, FIXTURE_FRAMES words, or NULL. */
+/* live bytes, counted afresh: every record that a slot, a pending link, a session or the epoch
+ * table names.  frame_live: per frame, FIXTURE_FRAMES words, or NULL. */
 uint64_t fixture_live_bytes(const struct fixture *f, uint32_t *frame_live);
 
 #endif

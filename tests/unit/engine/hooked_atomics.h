@@ -1,9 +1,10 @@
-/* hooked_atomics - put in front of every engine source of a test's own build (-include): each atomic
- * load first calls interleave_point, each store interleave_store, where another coroutine may be let
- * run.  What a load gave is told to interleave_loaded, so that a test can count what its readers met.
+/* hooked_atomics - put in front of every engine source of a test's own build (-include): each
+ * atomic load first calls interleave_point, each store interleave_store, where another coroutine
+ * may be let run.  What a load gave is told to interleave_loaded, so that a test can count what its
+ * readers met.
  *
- * Orders stay as written but prove nothing here: one thread, so all is sequentially consistent.  What is
- * tested is the order of the steps, not of the memory. */
+ * Orders stay as written but prove nothing here: one thread, so all is sequentially consistent.
+ * What is tested is the order of the steps, not of the memory. */
 #ifndef DUNLIN_TESTS_UNIT_ENGINE_HOOKED_ATOMICS_H
 #define DUNLIN_TESTS_UNIT_ENGINE_HOOKED_ATOMICS_H
 

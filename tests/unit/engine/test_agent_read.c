@@ -171,7 +171,7 @@ static void a_batch_answers_as_single_reads_do(void)
     agent_node_free(n);
 }
 
-/* ---- views ----------------------------------------------------------------------------------- */
+/* ---- views ---- */
 
 static void a_view_is_the_record_in_place(void)
 {
@@ -266,7 +266,7 @@ static void a_view_held_too_long_says_so(void)
     agent_node_free(n);
 }
 
-/* ---- without a daemon ------------------------------------------------------------------------ */
+/* ---- without a daemon ---- */
 
 static void local_reads_age_when_the_lcores_stand(void)
 {
@@ -459,7 +459,7 @@ static void programs_that_come_and_go_use_up_no_sessions(void)
     agent_node_free(n);
 }
 
-/* ---- beside a busy writer -------------------------------------------------------------------- */
+/* ---- beside a busy writer ---- */
 
 struct writer {
     struct agent_node *n;

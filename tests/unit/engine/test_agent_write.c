@@ -289,7 +289,7 @@ static void a_space_that_may_not_be_written_refuses(void)
     fake_free(f);
 }
 
-/* ---- the daemon dies ------------------------------------------------------------------------- */
+/* ---- the daemon dies ---- */
 
 /* It applied them, told nobody, and lost its memory: nobody can say.
  * The first case is the harder one: a session opened anew under the old name would take the writes.
@@ -437,7 +437,7 @@ static void a_daemon_that_stays_away_ends_the_waiting(void)
     fake_free(f);
 }
 
-/* ---- nobody answers in time ------------------------------------------------------------------ */
+/* ---- nobody answers in time ---- */
 
 static void a_write_that_times_out_can_be_repeated_under_its_name(void)
 {
@@ -540,7 +540,7 @@ static void closing_forgets_what_nobody_can_ask_for(void)
     fake_free(f);
 }
 
-/* ---- large values, several lcores, forged completions ---------------------------------------- */
+/* ---- large values, several lcores, forged completions ---- */
 
 static void large_values_go_through_the_bulk_buffer(void)
 {

@@ -25,8 +25,8 @@ static void known_vectors_hold(void)
         up[i] = (uint8_t)i;
         down[i] = (uint8_t)(31 - i);
     }
-    const uint8_t read10[48] = {0x01, 0xc0, [16] = 0x14, [20] = 0x00, 0x00, 0x04, 0x00,
-                                [27] = 0x14, [31] = 0x18, 0x28, [40] = 0x02};
+    const uint8_t read10[48] = {0x01, 0xc0,        [16] = 0x14, [20] = 0x00, 0x00,       0x04,
+                                0x00, [27] = 0x14, [31] = 0x18, 0x28,        [40] = 0x02};
     CU_ASSERT_EQUAL(checksum(0, "123456789", 9), 0xe3069283u);
     CU_ASSERT_EQUAL(checksum(0, "", 0), 0);
     CU_ASSERT_EQUAL(checksum(0, zeros, 32), 0x8a9136aau);

@@ -56,8 +56,9 @@ static void every_shard_gets_its_frames_and_no_other(void)
                 CU_ASSERT_EQUAL_FATAL(frames_take(&t.frames[i], FRAME_TAIL, n + 1, &frame), 0);
                 CU_ASSERT_EQUAL(taken[frame]++, 0);
                 CU_ASSERT_EQUAL(t.directory[frame].shard, i);
-                CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].lsn_start, memory_order_relaxed),
-                                n + 1);
+                CU_ASSERT_EQUAL(
+                    atomic_load_explicit(&t.directory[frame].lsn_start, memory_order_relaxed),
+                    n + 1);
             }
         }
         for (uint32_t i = 0; i < shards; i++) {
@@ -140,12 +141,14 @@ static void a_frame_given_back_comes_again_with_its_stamp(void)
     atomic_store_explicit(&t.directory[frame].stamp, 9, memory_order_relaxed);
     atomic_store_explicit(&t.directory[frame].bytes_live, 9, memory_order_relaxed);
     frames_give(&t.frames[0], frame);
-    CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].kind, memory_order_relaxed), FRAME_FREE);
+    CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].kind, memory_order_relaxed),
+                    FRAME_FREE);
     CU_ASSERT_EQUAL(frames_take(&t.frames[0], FRAME_BASE, 0, &again), 0);
     CU_ASSERT_EQUAL(again, frame);
     CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].stamp, memory_order_relaxed), 9);
     CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].bytes_live, memory_order_relaxed), 0);
-    CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].kind, memory_order_relaxed), FRAME_BASE);
+    CU_ASSERT_EQUAL(atomic_load_explicit(&t.directory[frame].kind, memory_order_relaxed),
+                    FRAME_BASE);
 }
 
 static const struct unit_test tests[] = {

@@ -1,12 +1,12 @@
-#include "engine/index.h"
 #include "engine/hash.h"
+#include "engine/index.h"
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>
 
-/* An index of its own in a fixture's frames.  Records of keys are made once, in ordinary memory behind the
- * arena's first segment: the index only looks at their key. */
+/* An index of its own in a fixture's frames.  Records of keys are made once, in ordinary memory
+ * behind the arena's first segment: the index only looks at their key. */
 #define KEYS 24000u
 
 static struct {
@@ -241,7 +241,8 @@ static void growth_waits_for_frames_and_goes_on(void)
     fixture_close(&t.f);
 }
 
-/* The cleaner may borrow what a growth was promised: who needs it then waits, and is never told "full". */
+/* The cleaner may borrow what a growth was promised: who needs it then waits, and is never told
+ * "full". */
 static void a_borrowed_page_is_waited_for(void)
 {
     open(UINT64_C(4) << 20);

@@ -26,7 +26,8 @@ static void lsns_and_clocks_only_grow(void)
     struct record h;
     uint64_t lsn = 0, clock = 0, seed = 1;
     int r;
-    for (unsigned i = 0; (r = append(l, fixture_below(&seed, 300), fixture_below(&seed, 1000), &h)) == 0; i++) {
+    for (unsigned i = 0;
+         (r = append(l, fixture_below(&seed, 300), fixture_below(&seed, 1000), &h)) == 0; i++) {
         CU_ASSERT(h.lsn > lsn && h.hybrid_clock > clock);
         CU_ASSERT_EQUAL(l->lsn_end, h.lsn + record_size(&h));
         lsn = h.lsn;
@@ -37,13 +38,16 @@ static void lsns_and_clocks_only_grow(void)
     fixture_close(&f);
 }
 
-/* A segment is records and pads to its very end, and its bytes' LSNs are the frame's plus position. */
+/* A segment is records and pads to its very end, and its bytes' LSNs are the frame's plus position.
+ */
 static void a_full_segment_is_walked_to_its_end(void)
 {
     struct log *l = open();
     struct record h;
     uint64_t seed = 2;
-    while (append(l, fixture_below(&seed, 2) ? fixture_below(&seed, 100) : fixture_below(&seed, 20000), 1, &h) == 0) {
+    while (append(l,
+                  fixture_below(&seed, 2) ? fixture_below(&seed, 100) : fixture_below(&seed, 20000),
+                  1, &h) == 0) {
     }
     uint32_t frame, segments = 0;
     uint64_t expected = 0;
@@ -93,7 +97,8 @@ static void a_base_segment_is_whole_too(void)
     static const struct record_parts parts = {.key = "12345678", .value = value};
     for (unsigned i = 0; i < 400; i++) {
         struct record r = {.kind = RECORD_DATA, .format = RECORD_FORMAT, .key_length = 8};
-        r.value_length = fixture_below(&seed, 2) ? fixture_below(&seed, 60) : fixture_below(&seed, 9000);
+        r.value_length =
+            fixture_below(&seed, 2) ? fixture_below(&seed, 60) : fixture_below(&seed, 9000);
         if (log_base_claim(l, &base, record_size(&r), &offset) != 0)
             break;
         record_write(f.arena + offset, &r, &parts);
@@ -103,7 +108,8 @@ static void a_base_segment_is_whole_too(void)
     CU_ASSERT(last != 0);
     uint32_t frame, segments = 0;
     while (log_queue_pop(l, &frame)) {
-        CU_ASSERT_EQUAL(atomic_load_explicit(&f.directory[frame].kind, memory_order_relaxed), FRAME_BASE);
+        CU_ASSERT_EQUAL(atomic_load_explicit(&f.directory[frame].kind, memory_order_relaxed),
+                        FRAME_BASE);
         uint64_t at = 0;
         while (at < 65536) {
             int64_t size = record_check(f.arena + ((uint64_t)frame << 16) + at, 65536 - at, &h);
@@ -140,7 +146,8 @@ static void old_epochs_collapse_and_new_ones_stay_exact(void)
     CU_ASSERT_EQUAL(l->epoch_count, LIMIT_EPOCHS);
     uint32_t wrong = 0;
     for (uint64_t e = 1000; e > 1000 - LIMIT_EPOCHS + 1; e--)
-        wrong += log_epoch_at(l, first + e * 1000) != e || log_epoch_at(l, first + e * 1000 + 999) != e;
+        wrong +=
+            log_epoch_at(l, first + e * 1000) != e || log_epoch_at(l, first + e * 1000 + 999) != e;
     CU_ASSERT_EQUAL(wrong, 0);
     CU_ASSERT_EQUAL(log_epoch_at(l, first), 1);
     CU_ASSERT_EQUAL(log_epoch_at(l, first - 1), 0);
@@ -149,11 +156,8 @@ static void old_epochs_collapse_and_new_ones_stay_exact(void)
 }
 
 static const struct unit_test tests[] = {
-    UNIT_TEST(lsns_and_clocks_only_grow),
-    UNIT_TEST(a_full_segment_is_walked_to_its_end),
-    UNIT_TEST(the_ceiling_is_never_passed),
-    UNIT_TEST(a_base_segment_is_whole_too),
-    UNIT_TEST(an_lsn_knows_its_epoch),
-    UNIT_TEST(old_epochs_collapse_and_new_ones_stay_exact),
+    UNIT_TEST(lsns_and_clocks_only_grow),   UNIT_TEST(a_full_segment_is_walked_to_its_end),
+    UNIT_TEST(the_ceiling_is_never_passed), UNIT_TEST(a_base_segment_is_whole_too),
+    UNIT_TEST(an_lsn_knows_its_epoch),      UNIT_TEST(old_epochs_collapse_and_new_ones_stay_exact),
 };
 UNIT_MAIN("log", tests)

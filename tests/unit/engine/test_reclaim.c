@@ -18,7 +18,8 @@ static struct reclaim *open(uint32_t *frames, uint32_t count)
 {
     fixture_open(&f, &(struct fixture_config){.quota_bytes = UINT64_C(2) << 20, .shard_count = 1});
     asked_while_unmarked = 0;
-    f.now = (struct reclaim_now){.ticks = 1000, .view_ticks = 100, .ticket_next = 1, .pinned = watch};
+    f.now =
+        (struct reclaim_now){.ticks = 1000, .view_ticks = 100, .ticket_next = 1, .pinned = watch};
     for (uint32_t i = 0; i < count; i++)
         ASSERT(frames_take(&f.shard->frames, FRAME_TAIL, 1, &frames[i]) == 0);
     return &f.shard->reclaim;

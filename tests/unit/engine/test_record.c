@@ -90,7 +90,8 @@ static void wrong_formats_kinds_and_lengths_are_corrupt(void)
     static const struct {
         unsigned at;
         uint8_t byte;
-    } wrong[] = {{4, 0}, {4, 2}, {5, 0}, {5, RECORD_MERGED + 1}, {5, 255}, {15, 0xff}, {17, 0xff}, {19, 0xff}};
+    } wrong[] = {{4, 0},   {4, 2},     {5, 0},     {5, RECORD_MERGED + 1},
+                 {5, 255}, {15, 0xff}, {17, 0xff}, {19, 0xff}};
     struct record back;
     for (unsigned i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         struct record h = make(0, 8, 8);

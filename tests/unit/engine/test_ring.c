@@ -231,7 +231,7 @@ static void publishing_nothing_stores_nothing(void)
     free(p);
 }
 
-/* ---- two threads ----------------------------------------------------------------------------- */
+/* ---- two threads ---- */
 
 #define EXCHANGES 1000000u
 

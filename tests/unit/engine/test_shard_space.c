@@ -1,5 +1,5 @@
-/* What a shard holds, and that it never fills up: whatever sizes are written, for however long, a write
- * is taken in the end or refused by quota, and a delete always makes room. */
+/* What a shard holds, and that it never fills up: whatever sizes are written, for however long, a
+ * write is taken in the end or refused by quota, and a delete always makes room. */
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/unit.h"
 
@@ -139,8 +139,7 @@ static void fill_and_churn(uint64_t quota, uint32_t frames, enum sizes sizes, ui
 {
     model_open(quota, frames, quota + frames + sizes);
     struct model *t = &m;
-    uint64_t arena =
-        (uint64_t)t->f.geometry.frames_per_shard << t->f.geometry.segment_shift;
+    uint64_t arena = (uint64_t)t->f.geometry.frames_per_shard << t->f.geometry.segment_shift;
     uint64_t version = 0;
     uint64_t goal = arena * arenas;
     for (uint32_t i = 0; m.written < goal && m.stuck == 0; i++) {

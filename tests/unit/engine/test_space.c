@@ -20,7 +20,8 @@ static void the_default_is_a_sound_space(void)
     CU_ASSERT_EQUAL(g.shard_count, c.shard_count);
 }
 
-/* Whatever the quota: within it, limits kept, frames and link arrays disjoint and inside their chunk. */
+/* Whatever the quota: within it, limits kept, frames and link arrays disjoint and inside their
+ * chunk. */
 static void a_geometry_keeps_its_promises(void)
 {
     for (uint32_t shards = 1; shards <= LIMIT_SHARDS; shards = shards * 3 / 2 + 1) {
@@ -67,7 +68,8 @@ static void frames_of_shards_never_meet(void)
                 uint64_t chunk = frame >> (g.chunk_shift - g.segment_shift);
                 CU_ASSERT(chunk >= chunk_before); /* chunks are needed in order */
                 chunk_before = chunk;
-                CU_ASSERT(frame - (chunk << (g.chunk_shift - g.segment_shift)) < g.frames_per_chunk);
+                CU_ASSERT(frame - (chunk << (g.chunk_shift - g.segment_shift)) <
+                          g.frames_per_chunk);
             }
         }
     }
