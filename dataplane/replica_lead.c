@@ -30,12 +30,13 @@ static void commit_try(struct replica *r)
     }
 }
 
-static uint64_t majority_match(const struct replica *r)
+/* A majority of the new voters holds our log up to the first record of the epoch. */
+static bool epoch_is_held(const struct replica *r)
 {
-    uint32_t at = 0;
+    uint32_t held = 0;
     for (uint32_t i = 0; i < r->commit.voter_count; i++)
-        at += r->commit.lsn_match[i] >= r->commit.lsn_epoch_start;
-    return at >= majority_of(r->commit.voter_count);
+        held += r->commit.lsn_match[i] >= r->commit.lsn_epoch_start;
+    return held >= majority_of(r->commit.voter_count);
 }
 
 /* ---- the right to read ---- */
@@ -212,7 +213,7 @@ int replica_on_nak(struct replica *r, const struct message *m)
 
 static void activation_ask(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    if (r->role != REPLICA_BRINGING || !majority_match(r))
+    if (r->role != REPLICA_BRINGING || !epoch_is_held(r))
         return;
     if (r->ticks_asked != 0 && now - r->ticks_asked < r->times.retry)
         return;

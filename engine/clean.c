@@ -14,8 +14,10 @@ static uint64_t pad_bytes(const struct record *p)
     return ((uint64_t)p->flags | (uint64_t)p->operation << 8) * 8;
 }
 
-int clean_reference(struct shard *s, uint64_t offset, struct index_place *place,
-                    _Atomic uint64_t **reference)
+/* Where the record at an offset is referred to from: its key's slot (place then names it), or the link
+ * of a newer, pending version; *reference NULL: from nowhere, it is dead. */
+static int reference_find(struct shard *s, uint64_t offset, struct index_place *place,
+                          _Atomic uint64_t **reference)
 {
     const struct record *r = (const void *)(s->arena + offset);
     *reference = NULL;
@@ -74,7 +76,7 @@ static int clean_keyed(struct shard *s, const struct record *r, uint64_t offset)
 {
     struct index_place place;
     _Atomic uint64_t *reference;
-    int error = clean_reference(s, offset, &place, &reference);
+    int error = reference_find(s, offset, &place, &reference);
     if (error != 0 || reference == NULL)
         return error;
     bool in_slot = reference == place.slot;

@@ -10,7 +10,6 @@
 #define DUNLIN_ENGINE_CLEAN_H
 
 #include "engine/base.h"
-#include "engine/index.h"
 #include "engine/log.h"
 #include "engine/reclaim.h"
 
@@ -22,11 +21,6 @@ struct cleaner {
     uint32_t position; /* in the victim */
     bool cleaning;     /* victim is valid */
 };
-
-/* Where the record at an offset is referred to from: its key's slot (place then names it), or the link of
- * a newer, pending version; *reference NULL: from nowhere, it is dead.  Returns 0 or as index_find. */
-MUST_USE int clean_reference(struct shard *s, uint64_t offset, struct index_place *place,
-                             _Atomic uint64_t **reference);
 
 /* Clean up to budget bytes of victims (whole records; a dead segment costs nothing).  Returns true if
  * the budget ran out before the work did. */

@@ -14,4 +14,8 @@ sed -nE 's/^ *"file": "(.*)",?$/\1/p' "$build/compile_commands.json" | sort -u |
     grep -E '^(engine|dataplane|control|bench|tests)/.*\.c$' |
     xargs -r -n 1 -P "$(nproc)" clang-tidy --quiet -p "$build" 2>/dev/null |
     sed -E 's#^[^ ]*\.\./##' >"$faults"
+# Why twice: the way to a fault can be long, and the end of a log is what people see.
+grep -E ': error: ' "$faults" | sort -u >"$faults.short"
+cat "$faults.short" >>"$faults"
+rm -f "$faults.short"
 verdict
