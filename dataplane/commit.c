@@ -32,7 +32,7 @@ int commit_on_ack(struct commit *c, const struct commit_ack *ack)
 /* Highest LSN that a majority of the voters hold: the one in the middle, rounded down. */
 static uint64_t majority_lsn(const struct commit *c)
 {
-    uint64_t sorted[LIMIT_PEERS];
+    uint64_t sorted[LIMIT_PEERS] = {0};
     for (uint32_t i = 0; i < c->voter_count; i++) {
         uint32_t at = i;
         for (; at > 0 && sorted[at - 1] < c->lsn_match[i]; at--)

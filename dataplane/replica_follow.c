@@ -167,7 +167,6 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
     }
     if (m->length != 0 && land_bytes(s, m->lsn, m->bytes, m->length) == -EINVAL)
         return -EPROTO;
-    uint64_t arrived = max_u64(s->landing.lsn_received, s->log.lsn_end);
     if (land_check(s) == -EBADMSG)
         r->counts[REPLICA_COUNT_DAMAGED]++;
     r->lsn_told = max_u64(r->lsn_told, m->lsn_committed);
@@ -177,7 +176,10 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
         replica_show(r, r->lsn_told);
     grant_take(r, now);
     s->lsn_kept = max_u64(m->lsn_kept, s->lsn_kept == UINT64_MAX ? 0 : s->lsn_kept);
-    acknowledge(r, PLANTED(ACK_BEFORE_CHECK) ? arrived : s->log.lsn_end, m->ask, now, u);
+    uint64_t lsn = s->log.lsn_end;
+    if (PLANTED(ACK_BEFORE_CHECK))
+        lsn = max_u64(lsn, m->lsn + m->length);
+    acknowledge(r, lsn, m->ask, now, u);
     missing_ask(r, m, now, u);
     return 0;
 }

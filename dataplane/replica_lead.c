@@ -44,7 +44,7 @@ static bool epoch_is_held(const struct replica *r)
 /* The newest ask that a majority of the voters, ourselves among them, has answered. */
 static uint64_t majority_ask(const struct replica *r, uint64_t now)
 {
-    uint64_t sorted[LIMIT_PEERS];
+    uint64_t sorted[LIMIT_PEERS] = {0};
     for (uint32_t i = 0; i < r->commit.voter_count; i++) {
         uint64_t ask = i == 0 ? now : r->peers[i].ask_echoed;
         uint32_t at = i;

@@ -141,18 +141,26 @@ static int chain_extend(struct index *x, struct index_table *t, struct layout_bu
     return 0;
 }
 
-/* Store a slot in the first empty place of a chain that no reader knows yet. */
+/* Store a slot in the first empty place of a bucket that no reader knows yet.  False: it is full. */
+static bool bucket_add(struct layout_bucket *b, uint64_t slot)
+{
+    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+        if (atomic_load_explicit(&b->slots[i], memory_order_relaxed) == 0) {
+            /* relaxed: the MOVED mark publishes it */
+            atomic_store_explicit(&b->slots[i], slot, memory_order_relaxed);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same for a chain. */
 static int chain_add(struct index *x, struct index_table *t, uint32_t number, uint64_t slot)
 {
     struct layout_bucket *b = bucket_at(x, t, number);
     for (;;) {
-        for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
-            if (atomic_load_explicit(&b->slots[i], memory_order_relaxed) == 0) {
-                /* relaxed: the MOVED mark publishes it */
-                atomic_store_explicit(&b->slots[i], slot, memory_order_relaxed);
-                return 0;
-            }
-        }
+        if (bucket_add(b, slot))
+            return 0;
         uint64_t meta = meta_of(b);
         if (meta != 0) {
             b = bucket_at(x, t, (uint32_t)meta);

@@ -1,19 +1,19 @@
 #include "engine/log.h"
 
-void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t number,
-              uint64_t lsn_start, uint32_t *memory)
+void log_init(struct log *l, struct frames *frames, const struct log_place *place)
 {
     uint32_t shift = frames->header->geometry.segment_shift;
+    uint64_t lsn_start = place->lsn_start;
     ASSERT(lsn_start != 0 && (lsn_start & ((UINT64_C(1) << shift) - 1)) == 0);
     *l = (struct log){
         .frames = frames,
-        .arena = arena,
-        .number = number,
+        .arena = place->arena,
+        .number = place->number,
         .segment_shift = shift,
         .lsn_end = lsn_start,
         .lsn_ceiling = lsn_start,
-        .queue = memory,
-        .by_lsn = memory + frames->header->geometry.frames_per_shard,
+        .queue = place->memory,
+        .by_lsn = place->memory + frames->header->geometry.frames_per_shard,
     };
 }
 

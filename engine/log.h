@@ -43,9 +43,16 @@ struct log {
     uint32_t epoch_count;
 };
 
-/* lsn_start: multiple of the segment size, above 0.  memory: two zeroed arrays of frames_per_shard. */
-void log_init(struct log *l, struct frames *frames, uint8_t *arena, uint32_t number,
-              uint64_t lsn_start, uint32_t *memory);
+/* Where a log lies.  lsn_start: multiple of the segment size, above 0.  memory: two zeroed arrays of
+ * frames_per_shard words. */
+struct log_place {
+    uint8_t *arena;
+    uint32_t *memory;
+    uint64_t lsn_start;
+    uint32_t number;
+};
+
+void log_init(struct log *l, struct frames *frames, const struct log_place *place);
 
 /* Raise the ceiling; a lower one is ignored. */
 void log_grant(struct log *l, uint64_t lsn_ceiling);

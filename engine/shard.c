@@ -35,8 +35,13 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     s->frames.shard = c->number;
     at += aligned(frames * sizeof(uint32_t));
     uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
-    log_init(&s->log, &s->frames, c->arena, c->log, align_up(c->lsn_start, segment),
-             (uint32_t *)(void *)at);
+    const struct log_place place = {
+        .arena = c->arena,
+        .memory = (uint32_t *)(void *)at,
+        .lsn_start = align_up(c->lsn_start, segment),
+        .number = c->log,
+    };
+    log_init(&s->log, &s->frames, &place);
     at += aligned(2 * (size_t)frames * sizeof(uint32_t));
     reclaim_init(&s->reclaim, c->board, &s->frames, (struct reclaim_entry *)(void *)at);
     at += aligned(frames * sizeof(struct reclaim_entry));

@@ -196,8 +196,22 @@ package refuse 'a daemon that does not end well' 'does not end by 0'
 tidy_tree() {
     sound_tree
     printf '%b\n' "$1" >engine/base.c
-    printf '[{"directory": "%s", "command": "clang -std=c11 -I%s -c engine/base.c",\n "file": "%s/engine/base.c"\n}]\n' \
-        "$PWD" "$PWD" "$PWD" | sed 's/"file"/\n  "file"/' >"$scratch/build/compile_commands.json"
+    cat >"$scratch/build/compile_commands.json" <<DATABASE
+[
+  {
+    "directory": "$PWD",
+    "command": "clang -std=c11 -I$PWD -c engine/base.c",
+    "file": "$PWD/engine/base.c",
+    "output": "engine/base.o"
+  },
+  {
+    "directory": "$PWD",
+    "command": "clang -std=c11 -I$PWD -Dreturn=hooked -c engine/base.c",
+    "file": "$PWD/engine/base.c",
+    "output": "tests/base.o"
+  }
+]
+DATABASE
 }
 tidy_tree '#include "engine/base.h"\nint base_sum(int a, int b)\n{\n    return a + b;\n}'
 expect pass tidy 'a sound source' '' . "$scratch/build"
@@ -211,6 +225,8 @@ tidy_tree 'int f(void);\nint f(void)\n{\n    int *p = 0;\n    return *p;\n}'
 expect refuse tidy 'a null pointer followed' 'clang-analyzer' . "$scratch/build"
 tidy_tree 'int f(void)\n{\n    return nowhere;\n}'
 expect refuse tidy 'a source that does not compile' 'undeclared' . "$scratch/build"
+echo '[]' >"$scratch/build/compile_commands.json"
+expect refuse tidy 'a build without sources' 'no source of ours' . "$scratch/build"
 
 # unit STATUS WHAT PATTERN TEXT [ARGUMENT...]: a CUnit program by tests/unit/unit.h.
 unit() {
