@@ -8,6 +8,7 @@
 #define OPERATIONS_PER_SEED 5000u
 #define FAULTS_PER_SEED 20u
 #define TIME_MAX (60 * NS_PER_S)
+#define EVENTS_MAX 20000u
 
 /* splitmix64 */
 uint64_t sim_random(struct sim *s)
@@ -54,6 +55,9 @@ static bool before(const struct sim_event *a, const struct sim_event *b)
 
 void sim_schedule(struct sim *s, uint64_t delay, struct sim_event e)
 {
+    if (s->heap_count > EVENTS_MAX)
+        sim_broken(s, "S17", "%u messages and timers under way: somebody floods the network",
+                   s->heap_count);
     if (s->heap_count == s->heap_capacity) {
         s->heap_capacity = s->heap_capacity != 0 ? 2 * s->heap_capacity : 1024;
         s->heap = realloc(s->heap, s->heap_capacity * sizeof s->heap[0]);
