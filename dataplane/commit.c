@@ -29,23 +29,23 @@ int commit_on_ack(struct commit *c, const struct commit_ack *ack)
     return 1;
 }
 
-/* Highest LSN that a majority of the voters hold: the one in the middle, rounded down. */
-static uint64_t majority_lsn(const struct commit *c)
+uint64_t commit_ranked(const uint64_t *values, uint32_t count, uint32_t rank)
 {
     uint64_t sorted[LIMIT_PEERS] = {0};
-    for (uint32_t i = 0; i < c->voter_count; i++) {
+    ASSERT(rank >= 1 && rank <= count && count <= LIMIT_PEERS);
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t at = i;
-        for (; at > 0 && sorted[at - 1] < c->lsn_match[i]; at--)
+        for (; at > 0 && sorted[at - 1] < values[i]; at--)
             sorted[at] = sorted[at - 1];
-        sorted[at] = c->lsn_match[i];
+        sorted[at] = values[i];
     }
-    uint32_t needed = PLANTED(COMMIT_WITHOUT_MAJORITY) ? 1 : majority_of(c->voter_count);
-    return sorted[needed - 1];
+    return sorted[rank - 1];
 }
 
 bool commit_advance(struct commit *c)
 {
-    uint64_t lsn = majority_lsn(c);
+    uint32_t needed = PLANTED(COMMIT_WITHOUT_MAJORITY) ? 1 : majority_of(c->voter_count);
+    uint64_t lsn = commit_ranked(c->lsn_match, c->voter_count, needed);
     for (uint32_t i = 0; i < c->peer_count; i++)
         if ((c->lease_holder_mask & 1u << i) != 0 && !PLANTED(HOLDER_NOT_WAITED_FOR))
             lsn = min_u64(lsn, c->lsn_match[i]);

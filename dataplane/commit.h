@@ -39,6 +39,10 @@ void commit_on_append(struct commit *c, uint64_t lsn_end);
  * epoch, or past our log: stop listening to that peer. */
 MUST_USE int commit_on_ack(struct commit *c, const struct commit_ack *ack);
 
+/* The rank-th highest of count values (rank 1: the highest); 1 <= rank <= count <= LIMIT_PEERS.  With the
+ * size of a majority as rank: what a majority has reached. */
+uint64_t commit_ranked(const uint64_t *values, uint32_t count, uint32_t rank);
+
 /* Apply the rule.  True: lsn_committed rose. */
 MUST_USE bool commit_advance(struct commit *c);
 

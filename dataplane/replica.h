@@ -124,6 +124,14 @@ struct replica_update {
     struct replica_out out[REPLICA_OUT_MAX];
 };
 
+/* Empty an update for the next step. */
+static inline void replica_update_reset(struct replica_update *u)
+{
+    u->out_count = 0;
+    u->more = false;
+    u->activate = 0;
+}
+
 void replica_init(struct replica *r, struct shard *shard, const struct member *self,
                   const struct replica_times *times);
 

@@ -44,15 +44,10 @@ static bool epoch_is_held(const struct replica *r)
 /* The newest ask that a majority of the voters, ourselves among them, has answered. */
 static uint64_t majority_ask(const struct replica *r, uint64_t now)
 {
-    uint64_t sorted[LIMIT_PEERS] = {0};
-    for (uint32_t i = 0; i < r->commit.voter_count; i++) {
-        uint64_t ask = i == 0 ? now : r->peers[i].ask_echoed;
-        uint32_t at = i;
-        for (; at > 0 && sorted[at - 1] < ask; at--)
-            sorted[at] = sorted[at - 1];
-        sorted[at] = ask;
-    }
-    return sorted[majority_of(r->commit.voter_count) - 1];
+    uint64_t asks[LIMIT_PEERS] = {now};
+    for (uint32_t i = 1; i < r->commit.voter_count; i++)
+        asks[i] = r->peers[i].ask_echoed;
+    return commit_ranked(asks, r->commit.voter_count, majority_of(r->commit.voter_count));
 }
 
 static void right_renew(struct replica *r, uint64_t now)
@@ -61,10 +56,11 @@ static void right_renew(struct replica *r, uint64_t now)
         r->role == REPLICA_LEADING && r->commit.lsn_committed >= r->commit.lsn_epoch_start;
     if (!established && !PLANTED(LEASE_BEFORE_ACTIVE))
         return;
-    uint64_t ask =
-        PLANTED(LEASE_FROM_ECHO) && majority_ask(r, now) != 0 ? now : majority_ask(r, now);
+    uint64_t ask = majority_ask(r, now);
     if (ask == 0)
         return;
+    if (PLANTED(LEASE_FROM_ECHO))
+        ask = now;
     uint64_t end = lease_right_end(ask, r->times.lease);
     if (end > now && end > r->right_end) {
         if (now >= r->right_end)

@@ -186,9 +186,7 @@ void sim_node_tick(struct sim *s, uint32_t node)
         return;
     static struct replica_update u;
     do {
-        u.out_count = 0;
-        u.more = false;
-        u.activate = 0;
+        replica_update_reset(&u);
         n->replica.clock_ns = s->time;
         replica_tick(&n->replica, sim_clock(s, n), &u);
         settle(s, node, &u);
@@ -212,9 +210,7 @@ void sim_node_receive(struct sim *s, const struct sim_event *e)
     int error = message_decode(&m, e->bytes, e->length);
     ASSERT(error == 0); /* the network damages log bytes only: frames are authenticated */
     static struct replica_update u;
-    u.out_count = 0;
-    u.more = false;
-    u.activate = 0;
+    replica_update_reset(&u);
     n->replica.clock_ns = s->time;
     (void)!replica_receive(&n->replica, &m, sim_clock(s, n), &u);
     settle(s, e->node, &u);
@@ -226,9 +222,7 @@ void sim_node_configure(struct sim *s, uint32_t node)
     if (!is_awake(n))
         return;
     static struct replica_update u;
-    u.out_count = 0;
-    u.more = false;
-    u.activate = 0;
+    replica_update_reset(&u);
     n->replica.clock_ns = s->time;
     struct configuration c = s->configuration;
     c.active = s->active.epoch == c.epoch;
@@ -304,9 +298,7 @@ void sim_node_request(struct sim *s, const struct sim_event *e)
     if (result != 0)
         return;
     static struct replica_update u;
-    u.out_count = 0;
-    u.more = false;
-    u.activate = 0;
+    replica_update_reset(&u);
     replica_tick(&n->replica, sim_clock(s, n), &u);
     settle(s, e->node, &u);
 }

@@ -120,7 +120,7 @@ static void deliver(struct cluster *c)
     while (c->head != c->tail) {
         struct letter l = c->queue[c->head++ % QUEUE];
         static struct replica_update u;
-        u = (struct replica_update){.out_count = 0};
+        replica_update_reset(&u);
         trace_message(c, l.from, l.to, &l.message);
         (void)!replica_receive(&c->replicas[l.to], &l.message, c->now, &u);
         free(l.bytes);
@@ -132,7 +132,7 @@ static void deliver(struct cluster *c)
 static void tick(struct cluster *c, uint32_t node)
 {
     static struct replica_update u;
-    u = (struct replica_update){.out_count = 0};
+    replica_update_reset(&u);
     replica_tick(&c->replicas[node], c->now, &u);
     post(c, node, &u);
     deliver(c);
@@ -185,7 +185,7 @@ static void configure(struct cluster *c, uint64_t epoch, uint32_t leader, bool a
     say(c, "%s e%llu led by %u\n", active ? "active" : "pending", (unsigned long long)epoch,
         leader);
     static struct replica_update u;
-    u = (struct replica_update){.out_count = 0};
+    replica_update_reset(&u);
     replica_configure(&c->replicas[leader], n, c->now, &u);
     post(c, leader, &u);
     deliver(c);
