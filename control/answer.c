@@ -34,14 +34,15 @@ static int answer_hello(struct connection *c, const struct attach_request *r, st
     int error = node_agent_attach(n, c->uid, c->server->own_uid, &wanted, &c->agent);
     if (error != 0) {
         log_event(LOG_WARN, "attach_refused", LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid),
-                  LOG_ERRNO(error));
+                  LOG_ERRNO(error), LOG_TEXT("node", n->config.name));
         /* Descriptors that we lack would look like a lack of theirs. */
         return error == -EMFILE || error == -ENFILE ? -EUSERS : error;
     }
     c->attached_ns = clock_boottime_ns();
     c->server->counts.attachments++;
     log_event(LOG_INFO, "agent_attached", LOG_NUMBER("slot", c->agent->slot),
-              LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid));
+              LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid),
+              LOG_TEXT("node", n->config.name));
     add_fd(a, n->node_file.fd);
     add_fd(a, n->doorbell_file.fd);
     add_fd(a, c->agent->memory.fd);

@@ -58,6 +58,19 @@ static int fail(const struct cli *c, int error)
     }
 }
 
+/* As fail, of a key, once attached. */
+static int fail_at_key(const struct cli *c, const struct dunlin *handle, int error)
+{
+    struct dunlin_info info;
+    dunlin_info(handle, &info);
+    if (error != -ENOTCONN || info.ended_not_led == 0)
+        return fail(c, error);
+    return cli_fail(CLI_UNAVAILABLE,
+                    "%s %s %s: shard not led by this node (%u); try again later, or at the node "
+                    "that leads it",
+                    c->command, c->operands[0], c->operands[1], info.node_id);
+}
+
 static int attach(const struct cli *c, struct dunlin **handle)
 {
     const struct dunlin_options options = {.socket = c->socket,
@@ -179,7 +192,7 @@ static int report_write(const struct cli *c, const struct dunlin *handle, int er
     case -EOWNERDEAD:
         return fate_unknown(c, handle);
     default:
-        return fail(c, error);
+        return fail_at_key(c, handle, error);
     }
 }
 
@@ -295,7 +308,7 @@ static int report_read(const struct cli *c, const struct dunlin *handle, int err
                              "slow or gone",
                              c->operands[0], c->operands[1], socket_name(c));
     else if (error != 0)
-        return fail(c, error);
+        return fail_at_key(c, handle, error);
     if (read->version.lsn == 0)
         return exit_code; /* stale, and there is no such key as far as this machine knows */
     return c->json ? print_value_json(handle, value, read, exit_code)

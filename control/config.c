@@ -164,29 +164,44 @@ static void complete(struct config *c)
         c->node.lcore_cpus[i] = -1;
 }
 
-int config_parse(const char *name, const uint8_t *bytes, size_t size, struct config *out,
-                 FILE *errors)
+/* What to read and where to put it. */
+struct reading {
+    const char *name;
+    bool spaces_only;
+    struct config *out;
+    FILE *errors;
+};
+
+static int parse(const struct reading *r, const uint8_t *bytes, size_t size)
 {
     struct config loaded;
     if (size > CONFIG_FILE_BYTES_MAX) {
-        events_report_file(errors, name, "more than 1MiB", "at most 1MiB");
+        events_report_file(r->errors, r->name, "more than 1MiB", "at most 1MiB");
         return -EFBIG;
     }
     struct config_text *canonical = malloc(sizeof(*canonical));
     if (canonical == NULL) {
-        events_report_file(errors, name, "no memory to read it", "more memory");
+        events_report_file(r->errors, r->name, "no memory to read it", "more memory");
         return -ENOMEM;
     }
     canonical->used = 0;
-    int rc = config_check(name, bytes, size, errors, canonical);
+    canonical->spaces_only = r->spaces_only;
+    int rc = config_check(r->name, bytes, size, r->errors, canonical);
     if (rc == 0)
-        rc = fill(name, canonical, &loaded, errors);
+        rc = fill(r->name, canonical, &loaded, r->errors);
     free(canonical);
     if (rc != 0)
         return rc;
     complete(&loaded);
-    *out = loaded;
+    *r->out = loaded;
     return 0;
+}
+
+int config_parse(const char *name, const uint8_t *bytes, size_t size, struct config *out,
+                 FILE *errors)
+{
+    const struct reading r = {.name = name, .out = out, .errors = errors};
+    return parse(&r, bytes, size);
 }
 
 /* Read until the end or one byte past the limit.  Returns bytes read or -errno. */
@@ -214,8 +229,10 @@ static int unreadable(const char *path, int error, FILE *errors)
     return -error;
 }
 
-int config_load(const char *path, struct config *out, FILE *errors)
+static int load(const struct reading *r)
 {
+    const char *path = r->name;
+    FILE *errors = r->errors;
     struct stat st;
     uint8_t *bytes = NULL;
     /* Why O_NONBLOCK: a FIFO without a writer would hold us for ever before it could be refused. */
@@ -233,10 +250,21 @@ int config_load(const char *path, struct config *out, FILE *errors)
         rc = unreadable(path, ENOMEM, errors);
     if (rc == 0) {
         ssize_t n = read_all(fd, bytes, CONFIG_FILE_BYTES_MAX + 1);
-        rc = n < 0 ? unreadable(path, (int)-n, errors)
-                   : config_parse(path, bytes, (size_t)n, out, errors);
+        rc = n < 0 ? unreadable(path, (int)-n, errors) : parse(r, bytes, (size_t)n);
     }
     free(bytes);
     (void)close(fd);
     return rc;
+}
+
+int config_load(const char *path, struct config *out, FILE *errors)
+{
+    const struct reading r = {.name = path, .out = out, .errors = errors};
+    return load(&r);
+}
+
+int config_load_spaces(const char *path, struct config *out, FILE *errors)
+{
+    const struct reading r = {.name = path, .spaces_only = true, .out = out, .errors = errors};
+    return load(&r);
 }

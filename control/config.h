@@ -47,7 +47,11 @@ struct config {
  * All of them are reported, so the caller only has to exit. */
 MUST_USE int config_load(const char *path, struct config *out, FILE *errors);
 
-/* The same for bytes in memory; name stands where the file's would. */
+/* The same for a file of which only the spaces are wanted: it may be a whole configuration or its
+ * `spaces:` alone.  In *out a node that the file does not describe is called "node", with id 1. */
+MUST_USE int config_load_spaces(const char *path, struct config *out, FILE *errors);
+
+/* config_load for bytes in memory; name stands where the file's would. */
 MUST_USE int config_parse(const char *name, const uint8_t *bytes, size_t size, struct config *out,
                           FILE *errors);
 

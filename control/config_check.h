@@ -10,6 +10,8 @@
 #define CONFIG_TEXT_BYTES (1u << 17)
 struct config_text {
     size_t used; /* zero at first */
+    bool
+        spaces_only; /* the caller's: the file may leave out its node, which is then a made-up one */
     char bytes[CONFIG_TEXT_BYTES];
 };
 

@@ -136,7 +136,8 @@ int connection_open(struct server *s, int fd, uint32_t uid, int32_t pid)
 static void log_detached(const struct connection *c, const char *why)
 {
     log_event(LOG_INFO, "agent_detached", LOG_NUMBER("slot", c->agent->slot),
-              LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid), LOG_TEXT("reason", why));
+              LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid), LOG_TEXT("reason", why),
+              LOG_TEXT("node", c->server->node->config.name));
 }
 
 void connection_close(struct connection *c, const char *why)

@@ -19,9 +19,10 @@ static void grow(struct keeper *k, struct node_space *s)
     bool *full = &k->full[s->config.id];
     if (made < 0 && !*full)
         log_event(LOG_ERROR, "space_memory_short", LOG_TEXT("space", s->config.name),
-                  LOG_ERRNO(made));
+                  LOG_ERRNO(made), LOG_TEXT("node", k->node->config.name));
     if (made >= 0 && *full)
-        log_event(LOG_INFO, "space_memory_back", LOG_TEXT("space", s->config.name));
+        log_event(LOG_INFO, "space_memory_back", LOG_TEXT("space", s->config.name),
+                  LOG_TEXT("node", k->node->config.name));
     *full = made < 0;
 }
 
@@ -48,7 +49,8 @@ static void ceiling_raise(struct keeper *k)
     int error = listener_grant(k->listener, ceiling + NODE_LSN_GRANT / 2);
     if (error != 0) {
         if (!k->ceiling_failed)
-            log_event(LOG_ERROR, "lsn_grant_failed", LOG_ERRNO(error));
+            log_event(LOG_ERROR, "lsn_grant_failed", LOG_ERRNO(error),
+                      LOG_TEXT("node", n->config.name));
         k->ceiling_failed = true;
         return;
     }

@@ -78,6 +78,13 @@ static int state_take(struct listener *l)
     return state_store(l);
 }
 
+int listener_raise(struct listener *l, uint64_t start, uint64_t lsn_ceiling)
+{
+    l->start = max_u64(l->start, start);
+    l->lsn_ceiling = max_u64(l->lsn_ceiling, lsn_ceiling);
+    return state_store(l);
+}
+
 int listener_grant(struct listener *l, uint64_t lsn_ceiling)
 {
     l->lsn_ceiling = max_u64(l->lsn_ceiling, lsn_ceiling);

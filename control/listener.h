@@ -43,6 +43,10 @@ struct listener {
  *   another -errno of the system call that failed. */
 MUST_USE int listener_open(struct listener *l, const char *path, uint32_t mode);
 
+/* Nodes of one process are one start: take over the highest start number and LSN ceiling among them,
+ * before anything hangs on ours.  Returns 0 or -errno of the store. */
+MUST_USE int listener_raise(struct listener *l, uint64_t start, uint64_t lsn_ceiling);
+
 /* Store a higher LSN ceiling; only then may it be granted.  Returns 0 or -errno. */
 MUST_USE int listener_grant(struct listener *l, uint64_t lsn_ceiling);
 

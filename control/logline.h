@@ -1,6 +1,6 @@
 /* logline - lines for people and scripts, on stderr, in one form:
  *
- *   time=2026-11-21T08:15:30.123456Z level=info event=agent_attached slot=3 uid=0 pid=4711
+ *   time=2026-11-21T08:15:30.123456Z level=info event=agent_attached slot=3 uid=0 pid=47 node=n1
  *
  * time is UTC; level is info, warn or error; event is one of the names below; then fields, each
  * name=value.  A value that is empty or holds anything but letters, digits and -_./:,@+%# stands in
@@ -11,14 +11,19 @@
  *   stopping signal                   it was asked to end
  *   start_failed step error           it could not start; step names what failed
  *   space_failed space error          the same, for one space
- *   descriptors_few limit wanted      RLIMIT_NOFILE does not suffice for as many agents as there
- * may be agent_attached slot uid pid agent_detached slot uid pid reason    closed (it left or
- * died), protocol (impossible request), slow (did not read its answers), fault_ring, fault_memory
- * (what it did to its shared memory), error, shutdown attach_refused uid pid error accept_failed
- * error               no descriptors; nobody is accepted for a moment space_memory_short space
- * error    no memory for what the quota promises; writes are refused space_memory_back space there
- * is again lsn_grant_failed error            the state file cannot be written; writes end when the
- * grant does
+ *   descriptors_few limit wanted      RLIMIT_NOFILE does not suffice for as many agents as may come
+ *   agent_attached slot uid pid
+ *   agent_detached slot uid pid reason  closed (it left or died), protocol (impossible request),
+ *                                     slow (did not read its answers), fault_ring, fault_memory
+ *                                     (what it did to its shared memory), error, shutdown
+ *   attach_refused uid pid error
+ *   accept_failed error               no descriptors; nobody is accepted for a moment
+ *   space_memory_short space error    no memory for what the quota promises; writes are refused
+ *   space_memory_back space           there is again
+ *   lsn_grant_failed error            the state file cannot be written; writes end when the grant
+ *                                     does
+ *
+ * All that concern one node of the process end with its name: node.
  *
  * Never blocks: when stderr cannot take a line now, it is dropped; at most LOGLINES_PER_S leave in
  * a second, a quarter of them kept for warnings and errors.  The next line that leaves says how

@@ -86,7 +86,8 @@ static void listen_pause(struct server *s, int error)
     s->paused_until_ns = clock_boottime_ns() + SERVER_PAUSE_NS;
     server_tick_start(s);
     if (s->accept_error != error)
-        log_event(LOG_WARN, "accept_failed", LOG_ERRNO(error));
+        log_event(LOG_WARN, "accept_failed", LOG_ERRNO(error),
+                  LOG_TEXT("node", s->node->config.name));
     s->accept_error = error;
 }
 

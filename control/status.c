@@ -26,6 +26,10 @@ static const char *const counter_names[] = {
     [COUNTER_SEGMENTS_PINNED] = "segments_pinned",
     [COUNTER_INDEX_GROWTHS] = "index_growths",
     [COUNTER_AGENT_FAULTS] = "agent_faults",
+    [COUNTER_PEER_MESSAGES] = "peer_messages",
+    [COUNTER_PEER_PROTOCOL] = "peer_protocol_errors",
+    [COUNTER_ACTIVATIONS] = "activations",
+    [COUNTER_STOPPED] = "shards_stopped",
 };
 _Static_assert(sizeof(counter_names) / sizeof(counter_names[0]) == COUNTER_COUNT,
                "a counter without a name");
@@ -132,7 +136,9 @@ static json_t *lcore_json(struct build *b, uint32_t i)
     set(b, o, "cpu", json_integer(n->config.lcore_cpus[i]));
     set(b, o, "sleeping", json_boolean(READ(l->sleeping) != 0));
     set_number(b, o, "silent_ms", ticks_ms(n, READ(l->ticks_alive), now));
-    set_number(b, o, "lease_left_ms", ticks_ms(n, now, READ(n->shared->leases[i].ticks_deadline)));
+    set_number(
+        b, o, "lease_left_ms",
+        ticks_ms(n, now, READ(n->shared->leases[i * LIMIT_LEASE_CELLS_PER_LCORE].ticks_deadline)));
     set(b, o, "counters", counters_json(b, i, i));
     return o;
 }

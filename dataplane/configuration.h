@@ -21,6 +21,7 @@ struct member {
 struct configuration {
     uint64_t epoch;
     uint64_t epoch_before; /* predecessor; 0: there was none */
+    uint64_t lsn_ceiling;  /* its leader may append up to there; 0: nobody limits it here */
     bool active;
     uint32_t voter_count, learner_count, voter_before_count;
     struct member leader;

@@ -13,7 +13,9 @@ struct guard_entry {
 };
 
 /* One table per process because a signal handler is one per process. */
-static struct guard_entry guard_table[LIMIT_AGENTS];
+static struct guard_entry guard_table[GUARD_ENTRIES];
+/* Entries from here on were never used: searches stop there. */
+static _Atomic uint32_t guard_used;
 /* Constant once the handler is there. */
 static void (*guard_wake)(void *context);
 static void *guard_wake_context;
@@ -21,15 +23,23 @@ static void *guard_wake_context;
 _Static_assert(ATOMIC_POINTER_LOCK_FREE == 2 && ATOMIC_LONG_LOCK_FREE == 2,
                "a signal handler takes no lock");
 
+static bool covers(const struct guard_entry *e, uintptr_t address)
+{
+    uintptr_t base = atomic_load_explicit(&e->base, memory_order_acquire);  /* G2 */
+    uint64_t bytes = atomic_load_explicit(&e->bytes, memory_order_acquire); /* G4 */
+    /* Why once more: an entry of somebody else may be changing hands, and the length be that of its
+     * next use.  relaxed: ordered behind the length by G4. */
+    return base != 0 && address >= base && address - base < bytes &&
+           atomic_load_explicit(&e->base, memory_order_relaxed) == base;
+}
+
 static struct guard_entry *find(uintptr_t address)
 {
-    for (uint32_t i = 0; i < LIMIT_AGENTS; i++) {
-        struct guard_entry *e = &guard_table[i];
-        uintptr_t base = atomic_load_explicit(&e->base, memory_order_acquire); /* G2 */
-        if (base != 0 && address >= base &&
-            address - base < atomic_load_explicit(&e->bytes, memory_order_relaxed))
-            return e;
-    }
+    /* acquire: the entry of a range that is in use was counted before the range was published */
+    uint32_t used = atomic_load_explicit(&guard_used, memory_order_acquire);
+    for (uint32_t i = 0; i < used; i++)
+        if (covers(&guard_table[i], address))
+            return &guard_table[i];
     return NULL;
 }
 
@@ -37,6 +47,7 @@ static struct guard_entry *find(uintptr_t address)
  * Why a raw system call: mmap of libc may be wrapped by what is not safe in a handler. */
 static bool cover(const struct guard_entry *e)
 {
+    /* relaxed: found by G2, and in use as long as the instruction that broke is not repeated */
     uintptr_t base = atomic_load_explicit(&e->base, memory_order_relaxed);
     uint64_t bytes = atomic_load_explicit(&e->bytes, memory_order_relaxed);
     long at = syscall(SYS_mmap, base, bytes, PROT_READ | PROT_WRITE,
@@ -76,21 +87,30 @@ int guard_install(void (*wake)(void *context), void *context)
     return sigaction(SIGBUS, &action, NULL) == 0 ? 0 : -errno;
 }
 
-void guard_add(uint32_t slot, uint8_t *base, uint64_t bytes, _Atomic uint32_t *fault,
-               uint32_t value)
+int guard_add(uint8_t *base, uint64_t bytes, _Atomic uint32_t *fault, uint32_t value)
 {
-    ASSERT(slot < LIMIT_AGENTS);
-    struct guard_entry *e = &guard_table[slot];
-    ASSERT(atomic_load_explicit(&e->base, memory_order_relaxed) == 0);
+    /* relaxed: control alone changes the table, here and in guard_remove */
+    uint32_t used = atomic_load_explicit(&guard_used, memory_order_relaxed);
+    uint32_t at = 0;
+    while (at < used && atomic_load_explicit(&guard_table[at].base, memory_order_relaxed) != 0)
+        at++;
+    if (at == GUARD_ENTRIES)
+        return -EUSERS;
+    struct guard_entry *e = &guard_table[at];
+    atomic_store_explicit(&e->bytes, bytes, memory_order_release); /* G3 */
     /* relaxed: G1 publishes them. */
-    atomic_store_explicit(&e->bytes, bytes, memory_order_relaxed);
     atomic_store_explicit(&e->fault, fault, memory_order_relaxed);
     atomic_store_explicit(&e->value, value, memory_order_relaxed);
     atomic_store_explicit(&e->base, (uintptr_t)base, memory_order_release); /* G1 */
+    if (at == used)
+        atomic_store_explicit(&guard_used, used + 1, memory_order_release);
+    return (int)at;
 }
 
-void guard_remove(uint32_t slot)
+void guard_remove(int entry)
 {
-    ASSERT(slot < LIMIT_AGENTS);
-    atomic_store_explicit(&guard_table[slot].base, 0, memory_order_release);
+    ASSERT(entry >= 0 && (uint32_t)entry < GUARD_ENTRIES);
+    /* relaxed: G3 of the next use comes after it; until then the entry is whole, and nobody touches
+     * its range */
+    atomic_store_explicit(&guard_table[entry].base, 0, memory_order_relaxed);
 }

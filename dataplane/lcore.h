@@ -5,6 +5,7 @@
  *   poll_answer.c   commit, completions, wakes
  *   poll_doorbell.c which rings are looked at, and sleeping when none has anything
  *   poll_upkeep.c   leases, ages, housekeeping of shards, grace periods
+ *   poll_cluster.c  replication, where the node is one of several (lcore_cluster.h)
  *
  * Run to completion, shared nothing: everything here belongs to the thread, but for the fields that
  * name another writer.  The clock is read twice per pass (DESIGN section 5, clocks): now, after the
@@ -20,6 +21,8 @@
 #include <pthread.h>
 
 #define LCORE_SHARDS_MAX (LIMIT_SHARDS * LIMIT_SPACES)
+
+struct lcore;
 
 /* One request of a batch: what was judged is a copy. */
 struct lcore_request {
@@ -46,22 +49,32 @@ struct lcore_ticks {
     uint64_t sweep_sessions; /* between looks at sessions */
 };
 
+struct lcore_cluster;
+
+struct pin_question {
+    const struct lcore *lcore;
+    uint32_t space;
+};
+
 struct lcore {
     struct node *node;
     uint32_t number;
     struct layout_lcore *shared;
     struct layout_lease *lease;
     struct layout_counters *counters;
-    uint64_t now, now_late;   /* ticks */
-    uint64_t clock_ns;        /* since 1970, for records; read when a pass has requests */
-    struct lcore_ticks ticks; /* durations, in ticks */
-    uint64_t ticks_deadline;  /* as stored in the lease cell */
-    uint64_t ticks_upkeep;    /* when the slow work was last done */
-    uint64_t ticks_sweep;     /* when every ring was last visited */
-    uint64_t sweep_interval;  /* until the next time; at most ticks.sweep */
-    uint64_t ticks_busy;      /* last pass with work */
-    uint64_t ticks_cooled;    /* when quiet rings were last let go */
-    struct shard **shards;    /* all that it owns */
+    uint64_t now, now_late;        /* ticks */
+    uint64_t clock_ns;             /* since 1970, for records; read when a pass has requests */
+    struct lcore_ticks ticks;      /* durations, in ticks */
+    uint64_t ticks_deadline;       /* as stored in the lease cell */
+    uint64_t ticks_upkeep;         /* when the slow work was last done */
+    uint64_t ticks_sweep;          /* when every ring was last visited */
+    uint64_t sweep_interval;       /* until the next time; at most ticks.sweep */
+    uint64_t ticks_busy;           /* last pass with work */
+    uint64_t ticks_cooled;         /* when quiet rings were last let go */
+    struct lcore_cluster *cluster; /* NULL: the node is alone */
+    struct reclaim_now reclaim;    /* what housekeeping and cuts know of this pass */
+    struct pin_question question;  /* its context */
+    struct shard **shards;         /* all that it owns */
     uint32_t shard_count;
     uint32_t sweep_shard; /* next to have its sessions looked at */
     struct shard **dirty; /* something to commit or answer in this pass */
@@ -126,6 +139,8 @@ void poll_idle(struct lcore *l);
 /* Renew lease and age; maintain shards; sessions. */
 void poll_lease(struct lcore *l);
 void poll_upkeep(struct lcore *l);
+/* What reclamation may rely on in this pass. */
+void poll_reclaim(struct lcore *l);
 
 /* One pass, for benchmarks and tests that drive an lcore themselves.  Returns true if it had work. */
 bool poll_pass(struct lcore *l);

@@ -10,7 +10,7 @@ struct head {
     uint32_t log;
     uint64_t epoch;
     uint32_t node, length;
-    uint64_t incarnation, lsn, lsn_end, lsn_committed, ask, duration, lsn_kept, reserved2;
+    uint64_t incarnation, lsn, lsn_end, lsn_committed, lsn_kept;
 };
 _Static_assert(sizeof(struct head) == MESSAGE_HEAD_BYTES, "no holes on the wire");
 _Static_assert(sizeof(struct log_epoch) == EPOCH_BYTES, "a table entry is four words");
@@ -22,15 +22,20 @@ static bool has_table(uint8_t kind)
 
 static uint64_t payload_bytes(const struct message *m)
 {
-    return m->kind == MESSAGE_APPEND ? m->length : 0;
+    return m->kind == MESSAGE_APPEND || m->kind == MESSAGE_PIECE ? m->length : 0;
+}
+
+uint64_t message_head_bytes(const struct message *m)
+{
+    return MESSAGE_HEAD_BYTES + (uint64_t)m->table_count * EPOCH_BYTES;
 }
 
 uint64_t message_bytes(const struct message *m)
 {
-    return MESSAGE_HEAD_BYTES + (uint64_t)m->table_count * EPOCH_BYTES + payload_bytes(m);
+    return message_head_bytes(m) + payload_bytes(m);
 }
 
-void message_encode(const struct message *m, uint8_t *into)
+void message_encode_head(const struct message *m, uint8_t *into)
 {
     ASSERT(m->table_count <= LIMIT_EPOCHS && payload_bytes(m) <= MESSAGE_PAYLOAD_MAX);
     struct head head = {
@@ -44,16 +49,18 @@ void message_encode(const struct message *m, uint8_t *into)
         .lsn = m->lsn,
         .lsn_end = m->lsn_end,
         .lsn_committed = m->lsn_committed,
-        .ask = m->ask,
-        .duration = m->duration,
         .lsn_kept = m->lsn_kept,
     };
     memcpy(into, &head, sizeof head);
     into += sizeof head;
     memcpy(into, m->table, (size_t)m->table_count * EPOCH_BYTES);
-    into += (size_t)m->table_count * EPOCH_BYTES;
+}
+
+void message_encode(const struct message *m, uint8_t *into)
+{
+    message_encode_head(m, into);
     if (payload_bytes(m) != 0)
-        memcpy(into, m->bytes, payload_bytes(m));
+        memcpy(into + message_head_bytes(m), m->bytes, payload_bytes(m));
 }
 
 /* Epochs and their starts only grow; each begins at or behind the end of the one before. */
@@ -70,14 +77,16 @@ static bool table_is_ordered(const struct message *m)
     return true;
 }
 
-int message_decode(struct message *m, const uint8_t *bytes, uint64_t length)
+/* The head at bytes, of which there are length; its own is message_head_bytes then. */
+static int head_decode(struct message *m, const uint8_t *bytes, uint64_t length)
 {
     struct head head;
     if (length < sizeof head)
         return -EBADMSG;
     memcpy(&head, bytes, sizeof head);
     if (head.kind == 0 || head.kind >= MESSAGE_KIND_COUNT || head.table_count > LIMIT_EPOCHS ||
-        (head.table_count != 0 && !has_table(head.kind)) || head.length > MESSAGE_PAYLOAD_MAX)
+        (head.table_count != 0 && !has_table(head.kind)) || head.length > MESSAGE_PAYLOAD_MAX ||
+        head.incarnation == 0)
         return -EBADMSG;
     m->kind = head.kind;
     m->table_count = head.table_count;
@@ -87,13 +96,29 @@ int message_decode(struct message *m, const uint8_t *bytes, uint64_t length)
     m->lsn = head.lsn;
     m->lsn_end = head.lsn_end;
     m->lsn_committed = head.lsn_committed;
-    m->ask = head.ask;
-    m->duration = head.duration;
     m->lsn_kept = head.lsn_kept;
     m->length = head.length;
-    if (message_bytes(m) != length)
+    if (message_head_bytes(m) > length)
         return -EBADMSG;
     memcpy(m->table, bytes + sizeof head, (size_t)m->table_count * EPOCH_BYTES);
-    m->bytes = bytes + length - payload_bytes(m);
     return table_is_ordered(m) ? 0 : -EBADMSG;
+}
+
+int message_decode_parts(struct message *m, const uint8_t *head, uint64_t head_length,
+                         const uint8_t *bytes, uint64_t length)
+{
+    int error = head_decode(m, head, head_length);
+    m->bytes = bytes;
+    if (error != 0 || message_head_bytes(m) != head_length || payload_bytes(m) != length)
+        return -EBADMSG;
+    return 0;
+}
+
+int message_decode(struct message *m, const uint8_t *bytes, uint64_t length)
+{
+    int error = head_decode(m, bytes, length);
+    if (error != 0 || message_bytes(m) != length)
+        return -EBADMSG;
+    m->bytes = bytes + message_head_bytes(m);
+    return 0;
 }

@@ -9,13 +9,15 @@
  *   SEALED  voter -> new leader: promised; my table, end, commit.  Sent when my last promise is over
  *   FETCH   new leader -> the voter with the newest log: bytes from lsn
  *   JOIN    follower -> leader: my table and end
- *   CUT     leader -> follower: cut at lsn, then you hold a prefix of mine
- *   APPEND  leader -> follower, voter -> fetching leader: bytes at lsn (maybe none), commit LSN, and
- *           the leader's clock as an ask
- *   ACK     follower -> leader: checked up to lsn; echoes the ask
+ *   CUT     leader -> follower: cut at lsn, then you hold a prefix of mine; good for a log that ends
+ *           at lsn_end, as JOIN said
+ *   APPEND  leader -> follower, voter -> fetching leader: bytes at lsn (maybe none), commit LSN
+ *   ACK     follower -> leader: checked up to lsn, shown up to lsn_committed
  *   NAK     follower -> leader: [lsn, lsn_end) is missing
- *   GRANT   leader -> follower: read lease, in answer to the ask it echoes
- *   WANT    follower -> leader: I would hold a read lease; its clock as the ask */
+ *   PIECE   leader -> follower: piece lsn of snapshot lsn_end
+ *   WANT    follower -> leader: piece lsn of snapshot lsn_end is wanted next
+ *
+ * Promises and leases are not said per shard: pair.h. */
 #ifndef DUNLIN_DATAPLANE_MESSAGE_H
 #define DUNLIN_DATAPLANE_MESSAGE_H
 
@@ -32,7 +34,7 @@ enum message_kind {
     MESSAGE_APPEND = 6,
     MESSAGE_ACK = 7,
     MESSAGE_NAK = 8,
-    MESSAGE_GRANT = 9,
+    MESSAGE_PIECE = 9,
     MESSAGE_WANT = 10,
     MESSAGE_KIND_COUNT
 };
@@ -44,28 +46,36 @@ struct message {
     uint32_t log;   /* of the shard */
     uint64_t epoch; /* that the sender acts in */
     struct member from;
-    uint64_t lsn;     /* see above */
-    uint64_t lsn_end; /* SEALED, JOIN: end of the sender's log; APPEND, GRANT: of the leader's */
-    uint64_t lsn_committed; /* SEALED, APPEND, CUT */
-    uint64_t ask; /* APPEND, WANT: sender's clock; ACK, GRANT: the receiver's, echoed; 0: none */
-    uint64_t duration; /* GRANT: ticks from the ask */
-    uint64_t lsn_kept; /* APPEND: some peer may still need the log from here on */
-    uint32_t length;   /* APPEND: bytes; FETCH: wanted */
+    uint64_t lsn;           /* see above */
+    uint64_t lsn_end;       /* SEALED, JOIN: end of the sender's log, which CUT repeats;
+                         APPEND: of the leader's */
+    uint64_t lsn_committed; /* SEALED, APPEND, CUT, ACK */
+    uint64_t lsn_kept;      /* APPEND: some peer may still need the log from here on; JOIN: what the
+                          sender's log goes on from, 0: it has all */
+    uint32_t length;        /* APPEND, PIECE: bytes; FETCH: wanted */
     uint32_t reserved2;
     struct log_epoch table[LIMIT_EPOCHS]; /* SEALED, JOIN */
-    const uint8_t *bytes;                 /* APPEND: in the log, or in the received datagram */
+    const uint8_t *bytes; /* APPEND: in the log; PIECE; or in the received datagram */
 };
 
-#define MESSAGE_HEAD_BYTES 88u
+#define MESSAGE_HEAD_BYTES 64u
 #define MESSAGE_BYTES_MAX (MESSAGE_HEAD_BYTES + LIMIT_EPOCHS * 32u + MESSAGE_PAYLOAD_MAX)
 #define MESSAGE_PAYLOAD_MAX (1u << 16)
+#define MESSAGE_PIECE_MAX 3840u /* so that head and piece fit one datagram's head */
+#define MESSAGE_HEAD_BYTES_MAX (MESSAGE_HEAD_BYTES + LIMIT_EPOCHS * 32u)
 
 /* Bytes that message_encode writes. */
 uint64_t message_bytes(const struct message *m);
 /* into: message_bytes(m) bytes. */
 void message_encode(const struct message *m, uint8_t *into);
+/* The same without the bytes of the log, which then travel beside it. */
+uint64_t message_head_bytes(const struct message *m);
+void message_encode_head(const struct message *m, uint8_t *into);
 /* Judge and read length bytes.  m->bytes points into them.  Returns 0 or
  *   -EBADMSG  kind, counts or length do not agree: drop it, count it. */
 MUST_USE int message_decode(struct message *m, const uint8_t *bytes, uint64_t length);
+/* The same for a head and what came beside it. */
+MUST_USE int message_decode_parts(struct message *m, const uint8_t *head, uint64_t head_length,
+                                  const uint8_t *bytes, uint64_t length);
 
 #endif

@@ -18,6 +18,7 @@
 
 struct shard;
 struct lcore;
+struct node_cluster;
 
 enum agent_fault {
     AGENT_FAULT_NONE = 0,
@@ -39,6 +40,7 @@ struct agent {
     uint8_t *bulk;                    /* in its file */
     uint8_t access[LIMIT_SPACES + 1]; /* by space id: AGENT_MAY_* */
     int event_fds[LIMIT_LCORES];      /* eventfds, in the lcores' sleep_fds; see there */
+    int guard;                        /* its entry in the table of guard.h */
     _Atomic uint32_t fault; /* enum agent_fault, set by an lcore; control then detaches it */
     struct {
         alignas(CACHE_LINE) struct ring request, completion;
@@ -64,6 +66,9 @@ struct node_space {
     uint64_t shard_memory_bytes;
 };
 
+/* Identity of a log within the cluster: which space, which shard. */
+#define NODE_LOG_SPACE_SHIFT 16u
+
 struct node_config {
     char name[LIMIT_NAME_BYTES];
     uint32_t id;
@@ -71,7 +76,8 @@ struct node_config {
     int32_t lcore_cpus[LIMIT_LCORES]; /* -1: not pinned */
     uint64_t lease_ns, heartbeat_ns, view_ns;
     bool lease_virtual;
-    bool spin; /* never sleep */
+    bool spin;       /* never sleep */
+    bool replicated; /* epochs come from the cluster's coordinator, not from the start */
 };
 
 struct node {
@@ -90,6 +96,7 @@ struct node {
     _Atomic(struct agent *) agents[LIMIT_AGENTS];
     _Atomic uint32_t agent_slots; /* slots that were ever used: sweeps stop there */
     struct lcore *lcores[LIMIT_LCORES];
+    struct node_cluster *cluster; /* set before the lcores start, constant then; NULL: alone */
     /* Epoll descriptors, one per lcore, which blocks on its own.  Control adds the eventfd of every
      * agent (data.u64: its slot) edge-triggered, and takes it out before it closes it.  Why nobody
      * ever reads them: the agent shares the descriptor and could drain it or make it block; an edge

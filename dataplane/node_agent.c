@@ -135,7 +135,6 @@ static void agent_free(const struct node *n, struct agent *a)
 static void publish(struct node *n, struct agent *a)
 {
     a->generation = ++n->agent_generation;
-    guard_add(a->slot, a->memory.base, a->memory.bytes, &a->fault, AGENT_FAULT_MEMORY);
     atomic_store_explicit(&n->agents[a->slot], a, memory_order_release); /* N1 */
     uint32_t slots = atomic_load_explicit(&n->agent_slots, memory_order_relaxed);
     if (a->slot >= slots)
@@ -163,6 +162,10 @@ int node_agent_attach(struct node *n, uint32_t uid, uint32_t own_uid,
     error = memory_prepare(a);
     if (error == 0)
         error = event_fds_open(n, a);
+    if (error == 0)
+        a->guard = guard_add(a->memory.base, a->memory.bytes, &a->fault, AGENT_FAULT_MEMORY);
+    if (error == 0 && a->guard < 0)
+        error = a->guard;
     if (error != 0) {
         agent_free(n, a);
         return error;
@@ -179,6 +182,6 @@ void node_agent_detach(struct node *n, struct agent *a)
     ASSERT(atomic_load_explicit(&n->agents[a->slot], memory_order_relaxed) == a);
     atomic_store_explicit(&n->agents[a->slot], NULL, memory_order_release);
     qsbr_synchronize(); /* no lcore has it any more */
-    guard_remove(a->slot);
+    guard_remove(a->guard);
     agent_free(n, a);
 }

@@ -6,9 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Identity of a log within the cluster: which space, which shard. */
-#define LOG_SPACE_SHIFT 16u
-_Static_assert(LIMIT_SHARDS <= 1u << LOG_SPACE_SHIFT, "a shard's number fits");
+_Static_assert(LIMIT_SHARDS <= 1u << NODE_LOG_SPACE_SHIFT, "a shard's number fits");
 
 static uint64_t arena_bytes(const struct layout_geometry *g)
 {
@@ -90,9 +88,10 @@ static void board_format(const struct node *n, const struct node_space *s, uint3
 {
     struct layout_board *board = &s->boards[shard];
     board->lcore = (shard + s->config.id) % n->config.lcore_count;
-    board->log = s->config.id << LOG_SPACE_SHIFT | shard;
+    board->log = s->config.id << NODE_LOG_SPACE_SHIFT | shard;
     /* relaxed: nobody else has the file yet; every lcore renews one lease for all that it leads */
-    atomic_store_explicit(&board->lease_cell, board->lcore, memory_order_relaxed);
+    atomic_store_explicit(&board->lease_cell, board->lcore * LIMIT_LEASE_CELLS_PER_LCORE,
+                          memory_order_relaxed);
 }
 
 static int shard_make(const struct node *n, struct node_space *s, uint32_t shard)
@@ -111,7 +110,7 @@ static int shard_make(const struct node *n, struct node_space *s, uint32_t shard
         .value_bytes_max = s->header->value_bytes_max,
         .session_ttl_ns = s->config.session_ttl_ns,
         .lsn_start = n->lsn_start,
-        .epoch = n->start,
+        .epoch = n->config.replicated ? 0 : n->start,
         .clock_ns = clock_realtime_ns(),
     };
     int error = shard_init(s->shards[shard], &config);

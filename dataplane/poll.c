@@ -1,4 +1,4 @@
-#include "dataplane/lcore.h"
+#include "dataplane/lcore_cluster.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -6,12 +6,14 @@
 bool poll_pass(struct lcore *l)
 {
     poll_doorbell(l);
+    poll_cluster_receive(l);
     uint32_t requests = poll_requests(l); /* reads the clock once they are gathered */
     poll_lease(l);
-    if (l->dirty_count != 0) {
+    if (l->dirty_count != 0 || l->cluster != NULL) {
         poll_commit(l);
         l->now_late = clock_ticks(l->node->clock_kind);
         poll_answers(l);
+        poll_cluster_flush(l);
     }
     poll_wakes(l);
     poll_upkeep(l);
@@ -100,7 +102,7 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .node = n,
         .number = number,
         .shared = &n->shared->lcores[number],
-        .lease = &n->shared->leases[number],
+        .lease = &n->shared->leases[number * LIMIT_LEASE_CELLS_PER_LCORE],
         .counters = &n->shared->counters[number],
         .now = clock_ticks(n->clock_kind),
         .clock_ns = clock_realtime_ns(),
@@ -112,6 +114,12 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
     };
     l->sweep_interval = l->ticks.sweep;
     (void)own_shards(n, number, l->shards);
+    int error = lcore_cluster_open(l);
+    if (error != 0) {
+        free(list);
+        free(l);
+        return error;
+    }
     n->lcores[number] = l;
     *lcore = l;
     return 0;
@@ -122,6 +130,7 @@ void lcore_close(struct lcore *l)
     if (l->grace_started != 0 && l->node->config.lcore_count > 1)
         qsbr_defer_drain(); /* a callback may still be on its way to us */
     l->node->lcores[l->number] = NULL;
+    lcore_cluster_close(l);
     free(l->shards);
     free(l);
 }

@@ -1,4 +1,4 @@
-#include "dataplane/lcore.h"
+#include "dataplane/lcore_cluster.h"
 
 #include <linux/futex.h>
 #include <string.h>
@@ -81,8 +81,8 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
     };
     const void *value = NULL;
     bool is_read = c.head.operation == RING_GET;
-    if (is_read && l->now_late >= l->now + l->ticks.lease)
-        c.status = RING_UNAVAILABLE; /* we stood still for longer than the lease */
+    if (is_read && !poll_cluster_may_answer(l, s, l->now_late))
+        c.status = RING_RETRY;
     else if (answer->record != NULL)
         value = place_value(a, answer, &c);
     a->rings[l->number].owed -= answer->origin.owed;
@@ -92,6 +92,10 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
 /* One voter: what is appended is held by a majority. */
 void poll_commit(struct lcore *l)
 {
+    if (l->cluster != NULL) {
+        poll_cluster_decide(l);
+        return;
+    }
     for (uint32_t i = 0; i < l->dirty_count; i++)
         shard_commit(l->dirty[i], l->dirty[i]->log.lsn_end);
 }

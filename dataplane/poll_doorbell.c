@@ -1,4 +1,4 @@
-#include "dataplane/lcore.h"
+#include "dataplane/lcore_cluster.h"
 
 #include <linux/membarrier.h>
 #include <sched.h>
@@ -161,13 +161,15 @@ static void block(struct lcore *l)
     atomic_store_explicit(&l->shared->sleeping, 1, memory_order_relaxed);
     /* pairs with the agent's fetch_or on its doorbell bit in front of its look at sleeping */
     atomic_thread_fence(memory_order_seq_cst);
-    if (!doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire)) {
+    int ms = stuck ? SLEEP_ACTIVE_MS : sleep_ms(l);
+    if (!doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire) &&
+        poll_cluster_sleep(l, &ms)) {
         counter_add(l->counters, COUNTER_SLEEPS, 1);
         qsbr_offline();
         struct epoll_event events[16];
-        (void)epoll_wait(l->node->sleep_fds[l->number], events, 16,
-                         stuck ? SLEEP_ACTIVE_MS : sleep_ms(l));
+        (void)epoll_wait(l->node->sleep_fds[l->number], events, 16, ms);
         qsbr_online();
+        poll_cluster_awake(l);
     }
     atomic_store_explicit(&l->shared->sleeping, 0, memory_order_relaxed);
 }

@@ -1,4 +1,4 @@
-#include "dataplane/lcore.h"
+#include "dataplane/lcore_cluster.h"
 #include "dataplane/request.h"
 
 #include <string.h>
@@ -145,6 +145,10 @@ static int execute_write(struct lcore *l, const struct lcore_request *q)
 static int execute(struct lcore *l, const struct lcore_request *q)
 {
     struct shard_origin origin = origin_of(l, q);
+    bool is_read = q->copy.head.operation == RING_GET;
+    if (!poll_cluster_may_write(l, q->shard) &&
+        !(is_read && poll_cluster_may_answer(l, q->shard, l->now)))
+        return RING_RETRY; /* another node leads it, for now */
     switch (q->copy.head.operation) {
     case RING_SESSION_OPEN:
         if ((q->copy.head.flags & RING_FLAG_EXISTING) != 0 &&

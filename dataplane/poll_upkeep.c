@@ -1,4 +1,4 @@
-#include "dataplane/lcore.h"
+#include "dataplane/lcore_cluster.h"
 
 /* Sessions looked at in one go. */
 #define SWEEP_SESSIONS 64u
@@ -11,8 +11,8 @@ static void generation_change(struct lcore *l)
     /* release: the new generation is there before any new deadline; pairs with R7 */
     atomic_store_explicit(&l->lease->generation, generation, memory_order_release);
     for (uint32_t i = 0; i < l->shard_count; i++)
-        atomic_store_explicit(&l->shards[i]->board->lease_generation, generation,
-                              memory_order_release);
+        atomic_store_explicit(&l->shards[i]->board->lease_generation,
+                              generation << 1 | LAYOUT_GENERATION_MAY_READ, memory_order_release);
 }
 
 /* The only voter of its shards asks itself: granted at once, and counted from before the asking. */
@@ -21,6 +21,12 @@ void poll_lease(struct lcore *l)
     uint64_t deadline = l->now + l->ticks.lease;
     if (deadline - l->ticks_deadline < l->ticks.lease / RENEW_SHARE)
         return;
+    if (l->cluster != NULL) {
+        /* Its lease is the voters' to give; that the lcore lives is still to be said. */
+        l->ticks_deadline = deadline;
+        atomic_store_explicit(&l->shared->ticks_alive, l->now, memory_order_relaxed);
+        return;
+    }
     atomic_store_explicit(&l->shared->ticks_alive, l->now, memory_order_relaxed);
     if (l->ticks_deadline == 0 || l->now >= l->ticks_deadline)
         generation_change(l);
@@ -42,11 +48,6 @@ static bool agent_pins(const struct lcore *l, uint32_t slot, uint64_t pin)
             return true;
     return false;
 }
-
-struct pin_question {
-    const struct lcore *lcore;
-    uint32_t space;
-};
 
 static bool is_pinned(void *context, uint32_t frame)
 {
@@ -92,26 +93,38 @@ static void chunks_ask(struct lcore *l, const struct shard *s)
     l->node->wake_control(l->node->wake_context);
 }
 
-static void maintain_active(struct lcore *l)
+static bool is_held(void *context, uint32_t frame)
 {
-    struct pin_question question = {.lcore = l};
-    struct reclaim_now now = {
+    const struct pin_question *q = context;
+    return poll_cluster_holds(q->lcore, q->space, frame);
+}
+
+void poll_reclaim(struct lcore *l)
+{
+    l->question.lcore = l;
+    l->reclaim = (struct reclaim_now){
         .ticks = l->now,
         .view_ticks = l->ticks.view,
         .ticket_next = l->grace_started + 1,
         .ticket_done = atomic_load_explicit(&l->grace_done, memory_order_acquire),
         .pinned = is_pinned,
-        .context = &question,
+        .held = l->cluster != NULL ? is_held : NULL,
+        .context = &l->question,
     };
+}
+
+static void maintain_active(struct lcore *l)
+{
     /* relaxed: a number that only grows */
     uint64_t ceiling = atomic_load_explicit(&l->node->lsn_ceiling, memory_order_relaxed);
     bool retired = false;
     uint32_t kept = 0;
+    poll_reclaim(l);
     for (uint32_t i = 0; i < l->active_count; i++) {
         struct shard *s = l->active[i];
-        question.space = s->frames.header->id;
+        l->question.space = s->frames.header->id;
         shard_grant(s, ceiling);
-        s->active = shard_maintain(s, &now);
+        s->active = shard_maintain(s, &l->reclaim);
         chunks_ask(l, s);
         retired |= s->reclaim.count != 0;
         if (s->active)
@@ -130,6 +143,8 @@ static void sweep_sessions(struct lcore *l)
     l->clock_ns = clock_realtime_ns();
     struct shard *s = l->shards[l->sweep_shard++ % l->shard_count];
     uint64_t end = s->log.lsn_end;
+    if (!poll_cluster_may_write(l, s))
+        return;
     shard_sweep_sessions(s, SWEEP_SESSIONS, l->clock_ns);
     if (s->log.lsn_end != end)
         lcore_mark_dirty(l, s);

@@ -1,5 +1,9 @@
 #include "dataplane/replica.h"
 
+#include "dataplane/group.h"
+#include "dataplane/replica_lease.h"
+#include "dataplane/replica_snapshot.h"
+
 #include "engine/plant.h"
 
 #include <string.h>
@@ -30,7 +34,7 @@ struct message *replica_say(const struct replica *r, struct replica_update *u, u
     m->log = r->shard->log.number;
     m->epoch = r->promised;
     m->from = r->self;
-    m->lsn = m->lsn_end = m->lsn_committed = m->ask = m->duration = m->lsn_kept = 0;
+    m->lsn = m->lsn_end = m->lsn_committed = m->lsn_kept = 0;
     m->length = 0;
     m->bytes = NULL;
     return m;
@@ -43,35 +47,27 @@ void replica_copy_table(const struct replica *r, struct message *m)
     memcpy(m->table, l->epochs, l->epoch_count * sizeof l->epochs[0]);
 }
 
-void replica_drop_right(struct replica *r)
-{
-    r->right_end = 0;
-    r->generation++;
-}
-
-void replica_begin_right(struct replica *r)
-{
-    r->counts[REPLICA_COUNT_LAPSES] += r->right_end != 0;
-    r->generation++;
-}
-
 void replica_promise(struct replica *r, uint64_t epoch, const struct member *who)
 {
     ASSERT(epoch > r->promised); /* S2 */
+    replica_lease_withdraw(r);
+    replica_snapshot_end(r, 0);
     r->promised = epoch;
     r->leader = *who;
     r->role = REPLICA_FOLLOWER;
+    r->leader_ready = false;
     r->joined = false;
     r->lsn_told = 0;
     r->seal_unanswered = false;
-    r->grant_end = 0;
     r->ticks_said = 0;
-    replica_drop_right(r);
+    r->retry_shift = 0;
+    r->commit.lease_holder_mask = 0;
+    r->ticks_waited_from = 0;
 }
 
 void replica_show(struct replica *r, uint64_t lsn_committed)
 {
-    uint64_t lsn = min_u64(lsn_committed, r->shard->log.lsn_end);
+    uint64_t lsn = min_u64(lsn_committed, r->shard->log.lsn_whole);
     shard_commit(r->shard, lsn);
 }
 
@@ -83,19 +79,18 @@ static uint64_t epoch_end(const struct log_epoch *table, uint32_t count, uint32_
     return i + 1 < count ? table[i + 1].lsn_end_before : lsn_end;
 }
 
-uint64_t replica_common(const struct replica *r, const struct log_epoch *table,
-                        uint32_t table_count, uint64_t lsn_end)
+/* By the tables alone. */
+static uint64_t common_of_tables(const struct replica *r, const struct log_epoch *table,
+                                 uint32_t table_count, uint64_t lsn_end)
 {
     const struct log *l = &r->shard->log;
-    /* An empty log is a prefix of every one that begins where it does. */
+    /* An empty log is a prefix of every one that began where it does. */
     if (table_count == 0 || l->epoch_count == 0) {
-        uint64_t empty_end = table_count == 0 ? lsn_end : l->lsn_end;
-        const struct log_epoch *first = table_count != 0 ? table : l->epochs;
-        bool both = table_count == 0 && l->epoch_count == 0;
-        return both || first->lsn_start == empty_end ? empty_end : 0;
+        uint64_t empty_end = table_count == 0 ? lsn_end : l->lsn_whole;
+        return empty_end == l->lsn_origin ? empty_end : 0;
     }
     if (PLANTED(ONE_EPOCH_PAIR))
-        return min_u64(lsn_end, l->lsn_end);
+        return min_u64(lsn_end, l->lsn_whole);
     for (uint32_t i = table_count; i-- > 0;) {
         for (uint32_t j = l->epoch_count; j-- > 0;) {
             if (l->epochs[j].epoch != table[i].epoch)
@@ -103,13 +98,35 @@ uint64_t replica_common(const struct replica *r, const struct log_epoch *table,
             if (l->epochs[j].lsn_start != table[i].lsn_start)
                 return 0;
             return min_u64(epoch_end(table, table_count, i, lsn_end),
-                           epoch_end(l->epochs, l->epoch_count, j, l->lsn_end));
+                           epoch_end(l->epochs, l->epoch_count, j, l->lsn_whole));
         }
     }
-    return 0;
+    /* Two histories, both known from where the log began empty: that they have in common. */
+    bool whole =
+        table[0].lsn_end_before == l->lsn_origin && l->epochs[0].lsn_end_before == l->lsn_origin;
+    return whole ? l->lsn_origin : 0;
+}
+
+uint64_t replica_common(const struct replica *r, const struct replica_log *other)
+{
+    const struct log *l = &r->shard->log;
+    uint64_t common = common_of_tables(r, other->table, other->table_count, other->lsn_end);
+    /* What a snapshot stands for is committed, so in every log that is as long; where it ends, between
+     * segments, a pad may lie behind the last record of an epoch. */
+    if (common < l->lsn_base && l->lsn_base <= other->lsn_end)
+        return l->lsn_base;
+    if (common < other->lsn_base && other->lsn_base <= l->lsn_whole)
+        return other->lsn_base;
+    return common;
 }
 
 /* ---- events ---- */
+
+/* An epoch is led by one start of its leader only. */
+static bool is_self(const struct replica *r, const struct member *m)
+{
+    return PLANTED(SAME_EPOCH_TWICE) ? m->node == r->self.node : member_equal(m, &r->self);
+}
 
 void replica_configure(struct replica *r, const struct configuration *c, uint64_t now,
                        struct replica_update *u)
@@ -118,7 +135,12 @@ void replica_configure(struct replica *r, const struct configuration *c, uint64_
         return;
     bool known = c->epoch == r->configuration.epoch;
     r->configuration = *c;
-    if (member_equal(&c->leader, &r->self)) {
+    if (r->group != NULL)
+        group_wake(r->group, r);
+    /* It only grows; one of an older epoch was dropped above. */
+    if (is_self(r, &c->leader) && c->lsn_ceiling != 0)
+        shard_grant(r->shard, c->lsn_ceiling);
+    if (is_self(r, &c->leader)) {
         if (c->epoch > r->promised && !c->active)
             replica_recover_begin(r, now, u);
         else if (known && c->active && r->role == REPLICA_BRINGING) {
@@ -142,13 +164,14 @@ static int receive_from_leader(struct replica *r, const struct message *m, uint6
         r->leader = m->from;
     if (!member_equal(&r->leader, &m->from))
         return -EPROTO; /* S1 */
+    r->leader_ready |= m->kind != MESSAGE_FETCH;
     switch (m->kind) {
     case MESSAGE_FETCH:
         return replica_on_fetch(r, m, u);
     case MESSAGE_CUT:
-        return replica_on_cut(r, m, now, u);
-    case MESSAGE_GRANT:
-        return replica_on_grant(r, m, now);
+        return replica_on_cut(r, m, u);
+    case MESSAGE_PIECE:
+        return replica_on_piece(r, m, now, u);
     default:
         return replica_on_append(r, m, now, u);
     }
@@ -169,7 +192,7 @@ static int receive_as_leader(struct replica *r, const struct message *m, uint64_
     case MESSAGE_NAK:
         return replica_on_nak(r, m);
     case MESSAGE_WANT:
-        return replica_on_want(r, m, now, u);
+        return replica_on_wanted(r, m, now, u);
     default:
         return -EPROTO;
     }
@@ -196,6 +219,8 @@ int replica_receive(struct replica *r, const struct message *m, uint64_t now,
 {
     if (r->role == REPLICA_STOPPED || m->log != r->shard->log.number)
         return -EPROTO;
+    if (r->group != NULL)
+        group_wake(r->group, r);
     bool old = m->epoch < r->promised;
     if (old && PLANTED(ACK_AFTER_SEAL) && m->kind == MESSAGE_APPEND)
         return replica_on_append(r, m, now, u);
@@ -209,7 +234,8 @@ int replica_receive(struct replica *r, const struct message *m, uint64_t now,
         return -ESTALE;
     int error =
         m->kind == MESSAGE_APPEND ? replica_on_fetched(r, m) : receive_as_leader(r, m, now, u);
-    if (error == 0)
+    /* In a group one tick follows all that a pass brings. */
+    if (error == 0 && r->group == NULL)
         replica_tick(r, now, u);
     return error;
 }
@@ -235,5 +261,17 @@ void replica_tick(struct replica *r, uint64_t now, struct replica_update *u)
 
 bool replica_may_answer(const struct replica *r, uint64_t now)
 {
-    return now < r->right_end;
+    return r->may_read && now < r->cell->end;
+}
+
+bool replica_is_idle(const struct replica *r)
+{
+    switch (r->role) {
+    case REPLICA_FOLLOWER:
+        return !r->seal_unanswered && (r->joined || !r->leader_ready);
+    case REPLICA_LEADING:
+        return replica_lead_is_idle(r);
+    default:
+        return r->role == REPLICA_STOPPED;
+    }
 }

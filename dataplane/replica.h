@@ -6,8 +6,10 @@
  *
  *   replica.c          events in: configurations, messages, time; who may do what in which epoch
  *   replica_recover.c  a new leader: seal, choose, complete, bring a majority, ask for activation
- *   replica_lead.c     an active leader: feed, count acks, commit, leases
+ *   replica_lead.c     an active leader: feed, count acks, commit
  *   replica_follow.c   a follower: promise, join, cut, land, acknowledge
+ *   replica_snapshot.c a follower that the log cannot feed
+ *   replica_lease.c    promises, rights and read leases, shared with other shards (group.h)
  *
  * Roles in an epoch e:
  *   FOLLOWER -> (pending e names me leader) SEALING -> FETCHING -> BRINGING -> (active e) LEADING
@@ -35,10 +37,10 @@ enum replica_role {
 };
 
 struct replica_times {
-    uint64_t lease;     /* L: how long an acknowledgement binds its voter */
-    uint64_t heartbeat; /* at least one ask per peer and heartbeat; well below the lease */
+    uint64_t lease;     /* L: how long an echo binds its voter */
+    uint64_t heartbeat; /* one ask per pair of nodes and heartbeat; well below the lease */
     uint64_t retry;     /* unanswered: say it again */
-    bool read_leases;   /* followers ask for read leases */
+    bool read_leases;   /* followers have read leases */
 };
 
 /* A voter's answer to our seal. */
@@ -49,15 +51,27 @@ struct replica_sealed {
     struct log_epoch table[LIMIT_EPOCHS];
 };
 
+struct pair;
+
 /* What a leader knows of a peer; slot 0 is itself.  What it holds is in commit.lsn_match. */
 struct replica_peer {
     struct member id;
-    bool joined;           /* it holds a prefix of our log up to what it acknowledged */
-    uint64_t lsn_next;     /* to send */
-    uint64_t ticks_sent;   /* anything */
-    uint64_t ticks_moved;  /* its acknowledgement rose, or we began again */
-    uint64_t ask_echoed;   /* newest of our asks that it answered; 0: none since activation */
-    uint64_t holder_until; /* it may hold a read lease until then */
+    bool joined;              /* it holds a prefix of our log up to what it acknowledged */
+    uint64_t lsn_next;        /* to send */
+    uint64_t lsn_shown;       /* committed there, as it last said */
+    uint64_t lsn_commit_sent; /* commit LSN that it was last told */
+    uint64_t ticks_sent;      /* anything */
+    uint64_t ticks_moved;     /* its acknowledgement rose, or we began again */
+    uint32_t retry_shift;     /* in vain again and again: each time twice as long */
+    uint64_t ticks_kept_up;   /* holds all that is committed since then; 0: it does not */
+    /* its place on our list, and its read lease; replica_lease.c */
+    struct pair *pair;
+    bool listed, behind;
+    bool reads;          /* marked: commits wait for it */
+    uint32_t back_off;   /* relapses */
+    uint64_t read_after; /* not marked before */
+    uint64_t off_number; /* unmarked with this change, */
+    uint64_t off_until;  /* and it may read until then, or until it knows */
 };
 
 /* What a replica counts; the simulator fails when one stays zero over its suite. */
@@ -71,11 +85,20 @@ enum replica_count {
     REPLICA_COUNT_DAMAGED, /* ranges dropped for their checksum */
     REPLICA_COUNT_STALE,   /* messages of older epochs */
     REPLICA_COUNT_ACTIVATIONS,
-    REPLICA_COUNT_GRANTS,       /* read leases granted */
+    REPLICA_COUNT_GRANTS,       /* read leases given */
     REPLICA_COUNT_HOLDER_WAITS, /* commits that waited for a holder */
-    REPLICA_COUNT_LAPSES,       /* rights to read that ran out */
+    REPLICA_COUNT_RELAPSES,     /* read leases taken from who was slow */
+    REPLICA_COUNT_LAPSES,       /* ends of a right to read */
+    REPLICA_COUNT_SNAPSHOTS,    /* begun for a peer */
+    REPLICA_COUNT_INSTALLS,     /* taken over */
+    REPLICA_COUNT_PROMOTIONS,   /* learners that may be voters */
+    REPLICA_COUNT_HAND_OVERS,   /* rights given up for the next leader */
     REPLICA_COUNT_COUNT
 };
+
+struct group;
+struct right;
+struct lease_cell;
 
 struct replica {
     struct shard *shard;
@@ -85,18 +108,24 @@ struct replica {
     enum replica_role role;
     struct configuration configuration; /* highest known; epoch 0: none */
     uint64_t promised;
-    uint64_t clock_ns; /* of records */
+    uint64_t lsn_stopped; /* STOPPED: the cut that must not be */
+    uint64_t clock_ns;    /* of records */
     uint64_t counts[REPLICA_COUNT_COUNT];
     /* voter */
     uint64_t promise_end; /* no seal above the promised epoch is answered before */
     bool seal_unanswered; /* the leader of promised waits for our SEALED */
     /* follower */
     struct member leader; /* of promised; incarnation 0: not heard of */
+    bool leader_ready;    /* it has sealed, and takes a JOIN */
     bool joined;
-    uint64_t lsn_told;   /* leader's commit LSN as told in this epoch, after the join */
-    uint64_t ticks_said; /* last JOIN, NAK or WANT */
-    uint64_t grant_lsn;  /* our log must reach it before the read lease begins */
-    uint64_t grant_end;  /* until when it would hold; 0: none waits to begin */
+    uint64_t lsn_told;      /* leader's commit LSN as told in this epoch, after the join */
+    uint64_t ticks_said;    /* last JOIN or NAK */
+    uint32_t retry_shift;   /* said in vain: each time twice as long */
+    uint64_t install_id;    /* snapshot that is being taken; 0: none */
+    struct pair *list_pair; /* whose list the shard stands on; NULL: none */
+    uint64_t list_epoch;
+    bool list_reads;    /* marked for read leases */
+    uint64_t grant_lsn; /* our log must reach it before one begins */
     /* leader */
     struct replica_sealed sealed[LIMIT_VOTERS]; /* by slot in configuration.voters_before */
     uint32_t best;                              /* whose log we complete ours from */
@@ -104,12 +133,23 @@ struct replica {
     bool cutting; /* our own log must still be cut to the best one's */
     struct commit commit;
     struct replica_peer peers[LIMIT_PEERS];
+    uint64_t ticks_ceiling;     /* when a higher ceiling was asked for */
+    uint64_t ticks_waited_from; /* a commit waits for holders since then; 0: none does */
+    struct right *right;        /* shared with other shards; NULL: none */
+    struct replica *joining_next;
+    bool right_given_up; /* for the rest of the epoch */
+    bool handing_over;
     /* the right to answer linearizable reads: a leader's, or a holder's */
-    uint64_t right_end;  /* 0: none */
-    uint64_t generation; /* changes when a right lapsed, was dropped, or the epoch changed */
+    bool may_read;           /* while cell says so */
+    struct lease_cell *cell; /* NULL: there never was one */
+    uint64_t generation;     /* changes whenever may_read does */
+    struct group *group;     /* NULL: alone, without leases */
+    bool busy;               /* on the group's list */
 };
 
 #define REPLICA_OUT_MAX 32u
+/* What is said in vain is said again after retry, then twice as long, and so on this often. */
+#define REPLICA_RETRY_SHIFT_MAX 6u
 
 struct replica_out {
     uint32_t to; /* node */
@@ -119,8 +159,10 @@ struct replica_out {
 /* What a step wants done.  message.bytes points into the log and is good until the next step. */
 struct replica_update {
     uint32_t out_count;
-    bool more;         /* there was no room for all: call replica_tick again soon */
-    uint64_t activate; /* ask the control plane to make this epoch active; 0: nothing */
+    bool more;             /* there was no room for all: call replica_tick again soon */
+    uint64_t activate;     /* ask the control plane to make this epoch active; 0: nothing */
+    uint64_t ceiling;      /* ask it for a higher LSN ceiling, at least this; 0: nothing */
+    struct member promote; /* tell it that this learner may be a voter now; incarnation 0: none */
     struct replica_out out[REPLICA_OUT_MAX];
 };
 
@@ -130,6 +172,8 @@ static inline void replica_update_reset(struct replica_update *u)
     u->out_count = 0;
     u->more = false;
     u->activate = 0;
+    u->ceiling = 0;
+    u->promote = (struct member){0};
 }
 
 void replica_init(struct replica *r, struct shard *shard, const struct member *self,
@@ -158,24 +202,31 @@ static inline bool replica_leads(const struct replica *r)
  * holder of a read lease whose key has nothing pending. */
 bool replica_may_answer(const struct replica *r, uint64_t now);
 
+/* Nothing to do before an event, an append or a frame of the pair: no tick is needed. */
+bool replica_is_idle(const struct replica *r);
+
+/* Leader: let the next one begin without a wait.  Followers' read leases end, then ours, for the rest
+ * of the epoch; writes go on until somebody else is made leader. */
+void replica_hand_over(struct replica *r);
+
 /* ---- between the files ---- */
 
 /* Room for a message to a node, its sender and epoch filled in; NULL: this update is full. */
 struct message *replica_say(const struct replica *r, struct replica_update *u, uint32_t to,
                             enum message_kind kind);
 void replica_copy_table(const struct replica *r, struct message *m);
-/* Give up every right to read; another generation begins. */
-void replica_drop_right(struct replica *r);
-/* A right begins where there was none, or one that lapsed: another generation, or it would validate
- * what a reader loaded before it. */
-void replica_begin_right(struct replica *r);
 /* Promise a higher epoch whose leader is who. */
 void replica_promise(struct replica *r, uint64_t epoch, const struct member *who);
 /* Commit in the shard what is committed and held here. */
 void replica_show(struct replica *r, uint64_t lsn_committed);
-/* Longest common prefix of our log and one with this table and end; 0: none. */
-uint64_t replica_common(const struct replica *r, const struct log_epoch *table,
-                        uint32_t table_count, uint64_t lsn_end);
+/* Another's log, as it told of it. */
+struct replica_log {
+    const struct log_epoch *table;
+    uint32_t table_count;
+    uint64_t lsn_base, lsn_end;
+};
+/* Longest common prefix of our log and another; 0: none. */
+uint64_t replica_common(const struct replica *r, const struct replica_log *other);
 
 void replica_recover_begin(struct replica *r, uint64_t now, struct replica_update *u);
 void replica_recover_tick(struct replica *r, uint64_t now, struct replica_update *u);
@@ -183,21 +234,22 @@ int replica_on_sealed(struct replica *r, const struct message *m);
 int replica_on_fetched(struct replica *r, const struct message *m);
 
 void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u);
+bool replica_lead_is_idle(const struct replica *r);
 int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
                     struct replica_update *u);
 int replica_on_ack(struct replica *r, const struct message *m, uint64_t now);
 int replica_on_nak(struct replica *r, const struct message *m);
-int replica_on_want(struct replica *r, const struct message *m, uint64_t now,
-                    struct replica_update *u);
+int replica_on_wanted(struct replica *r, const struct message *m, uint64_t now,
+                      struct replica_update *u);
 
 void replica_follow_tick(struct replica *r, uint64_t now, struct replica_update *u);
+/* Ask the leader to be one of its peers, now. */
+void replica_follow_join(struct replica *r, uint64_t now, struct replica_update *u);
 int replica_on_seal(struct replica *r, const struct message *m, uint64_t now,
                     struct replica_update *u);
 int replica_on_fetch(struct replica *r, const struct message *m, struct replica_update *u);
-int replica_on_cut(struct replica *r, const struct message *m, uint64_t now,
-                   struct replica_update *u);
+int replica_on_cut(struct replica *r, const struct message *m, struct replica_update *u);
 int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
                       struct replica_update *u);
-int replica_on_grant(struct replica *r, const struct message *m, uint64_t now);
 
 #endif

@@ -1,5 +1,6 @@
-#include "dataplane/lease.h"
 #include "dataplane/replica.h"
+#include "dataplane/replica_lease.h"
+#include "dataplane/replica_snapshot.h"
 
 #include "engine/plant.h"
 
@@ -12,7 +13,7 @@ static void seal_answer(struct replica *r, uint64_t now, struct replica_update *
     struct message *m = replica_say(r, u, r->leader.node, MESSAGE_SEALED);
     if (m == NULL)
         return;
-    m->lsn_end = r->shard->log.lsn_end;
+    m->lsn_end = r->shard->log.lsn_whole;
     m->lsn_committed = r->shard->lsn_committed;
     replica_copy_table(r, m);
     r->seal_unanswered = false;
@@ -25,7 +26,8 @@ int replica_on_seal(struct replica *r, const struct message *m, uint64_t now,
 {
     if (m->epoch > r->promised)
         replica_promise(r, m->epoch, &m->from);
-    else if (!member_equal(&r->leader, &m->from) || r->role != REPLICA_FOLLOWER)
+    else if (r->role != REPLICA_FOLLOWER ||
+             (!member_equal(&r->leader, &m->from) && !PLANTED(SAME_EPOCH_TWICE)))
         return -EPROTO; /* S1: an epoch is recovered by one start of its leader only */
     if (now < r->promise_end)
         r->counts[REPLICA_COUNT_SEALS_WAITED]++;
@@ -54,57 +56,66 @@ int replica_on_fetch(struct replica *r, const struct message *m, struct replica_
 
 static bool may_say(struct replica *r, uint64_t now)
 {
-    if (r->ticks_said != 0 && now - r->ticks_said < r->times.retry)
+    if (r->ticks_said != 0 && now - r->ticks_said < r->times.retry << r->retry_shift)
         return false;
+    if (r->ticks_said != 0)
+        r->retry_shift = (uint32_t)min_u64(r->retry_shift + 1, REPLICA_RETRY_SHIFT_MAX);
     r->ticks_said = now;
     return true;
 }
 
-static void join(struct replica *r, uint64_t now, struct replica_update *u)
+void replica_follow_join(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    if (!may_say(r, now))
-        return;
     struct message *m = replica_say(r, u, r->leader.node, MESSAGE_JOIN);
     if (m == NULL)
         return;
-    m->lsn_end = r->shard->log.lsn_end;
+    r->ticks_said = now;
+    m->lsn_end = r->shard->log.lsn_whole;
     m->lsn_committed = r->shard->lsn_committed;
+    m->lsn_kept = r->shard->log.lsn_base;
     replica_copy_table(r, m);
 }
 
-/* Our word for what is checked; with the ask it binds us for the lease time. */
-static void acknowledge(struct replica *r, uint64_t lsn, uint64_t ask, uint64_t now,
-                        struct replica_update *u)
+/* Say what we are missing, if it is time to. */
+static void join(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    if (may_say(r, now) && !replica_snapshot_wants(r, u))
+        replica_follow_join(r, now, u);
+}
+
+/* Our word for what is checked. */
+static void acknowledge(const struct replica *r, uint64_t lsn, struct replica_update *u)
 {
     struct message *m = replica_say(r, u, r->leader.node, MESSAGE_ACK);
     if (m == NULL)
         return;
     m->lsn = lsn;
-    m->ask = ask;
-    if (ask != 0)
-        r->promise_end = max_u64(r->promise_end, lease_promise_end(now, r->times.lease));
+    m->lsn_committed = r->shard->lsn_committed;
 }
 
-int replica_on_cut(struct replica *r, const struct message *m, uint64_t now,
-                   struct replica_update *u)
+int replica_on_cut(struct replica *r, const struct message *m, struct replica_update *u)
 {
-    if (r->joined)
-        return 0;
     struct shard *s = r->shard;
-    if (m->lsn > s->log.lsn_end)
+    /* An answer to what our log was: an older one comes late when we joined and had to join again. */
+    if (r->joined || m->lsn_end != s->log.lsn_whole)
+        return 0;
+    if (m->lsn > s->log.lsn_whole)
         return -EPROTO;
     if (m->lsn < s->lsn_committed) {
+        r->lsn_stopped = m->lsn;
         r->role = REPLICA_STOPPED; /* what was committed must not be cut: stop and say so */
         return -EPROTO;
     }
-    bool removes = m->lsn < s->log.lsn_end;
+    bool removes = m->lsn < s->log.lsn_whole;
     int error = land_cut(s, m->lsn, r->reclaim);
     if (error != 0)
         return error == -EAGAIN ? 0 : -EPROTO; /* no segment now: we ask to join again */
     r->counts[REPLICA_COUNT_CUTS] += removes;
     r->joined = true;
     r->ticks_said = 0;
-    acknowledge(r, s->log.lsn_end, 0, now, u);
+    r->retry_shift = 0;
+    replica_lease_hold(r);
+    acknowledge(r, s->log.lsn_whole, u);
     return 0;
 }
 
@@ -123,63 +134,47 @@ static void missing_ask(struct replica *r, const struct message *m, uint64_t now
     r->counts[REPLICA_COUNT_NAKS]++;
 }
 
-/* ---- read leases ---- */
-
-/* A right begins, or begins anew, only when our log has reached where the leader's stood: what was
- * loaded before must not be validated by it. */
-static void grant_take(struct replica *r, uint64_t now)
-{
-    if (r->grant_end == 0 || (r->shard->log.lsn_end < r->grant_lsn && !PLANTED(READ_LEASE_SHORT)))
-        return;
-    if (r->grant_end > now) {
-        replica_begin_right(r);
-        r->right_end = r->grant_end;
-    }
-    r->grant_end = 0;
-}
-
-int replica_on_grant(struct replica *r, const struct message *m, uint64_t now)
-{
-    if (!r->joined || m->ask > now)
-        return -EPROTO;
-    uint64_t end = lease_right_end(m->ask, m->duration);
-    if (end <= now || end <= r->right_end)
-        return 0;
-    if (now < r->right_end) {
-        r->right_end = end; /* one without a gap saw all since it began */
-        return 0;
-    }
-    r->grant_end = end;
-    r->grant_lsn = m->lsn_end;
-    grant_take(r, now);
-    return 0;
-}
-
 int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
                       struct replica_update *u)
 {
     struct shard *s = r->shard;
     if (PLANTED(COMMIT_BEFORE_CUT))
         replica_show(r, m->lsn_committed);
+    if (m->lsn_kept > s->log.lsn_whole && r->joined) {
+        r->joined = false; /* what follows our end is kept no more: we begin anew */
+        replica_lease_lapse(r);
+    }
     if (!r->joined && !PLANTED(ACK_AFTER_SEAL)) {
         join(r, now, u);
         return 0;
     }
     if (m->length != 0 && land_bytes(s, m->lsn, m->bytes, m->length) == -EINVAL)
         return -EPROTO;
-    if (land_check(s) == -EBADMSG)
+    int checked = land_check(s);
+    r->counts[REPLICA_COUNT_DAMAGED] += checked == -EBADMSG;
+    if (checked == 1) {
+        r->ticks_said = 0;
+        r->retry_shift = 0;
+    }
+    /* Its tail is here and makes no transaction: damage made it look as if more were to come. */
+    if (checked == 0 && s->landing.lsn_received >= m->lsn_end && s->log.lsn_whole < m->lsn_end) {
+        land_forget(s);
         r->counts[REPLICA_COUNT_DAMAGED]++;
+    }
+    uint64_t shown = s->lsn_committed;
     r->lsn_told = max_u64(r->lsn_told, m->lsn_committed);
     if (PLANTED(SHOW_ABOVE_INDEXED))
         atomic_store_explicit(&s->board->lsn_committed, r->lsn_told, memory_order_release);
     else
         replica_show(r, r->lsn_told);
-    grant_take(r, now);
+    replica_lease_hold(r);
     s->lsn_kept = max_u64(m->lsn_kept, s->lsn_kept == UINT64_MAX ? 0 : s->lsn_kept);
-    uint64_t lsn = s->log.lsn_end;
+    uint64_t lsn = s->log.lsn_whole;
     if (PLANTED(ACK_BEFORE_CHECK))
         lsn = max_u64(lsn, m->lsn + m->length);
-    acknowledge(r, lsn, m->ask, now, u);
+    /* What tells of a commit alone is confirmed by the next acknowledgement, or when it comes again. */
+    if (m->length != 0 || s->lsn_committed == shown)
+        acknowledge(r, lsn, u);
     missing_ask(r, m, now, u);
     return 0;
 }
@@ -187,13 +182,7 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
 void replica_follow_tick(struct replica *r, uint64_t now, struct replica_update *u)
 {
     seal_answer(r, now, u);
-    if (r->leader.incarnation == 0)
-        return;
-    if (!r->joined || !r->times.read_leases)
-        return;
-    if (r->right_end > now + r->times.lease / 2 || !may_say(r, now))
-        return;
-    struct message *m = replica_say(r, u, r->leader.node, MESSAGE_WANT);
-    if (m != NULL)
-        m->ask = now;
+    /* Why not before: it would be refused, and the next one would wait for a retry. */
+    if (r->leader_ready && !r->joined)
+        join(r, now, u);
 }

@@ -1,10 +1,12 @@
-#include "dataplane/lease.h"
-#include "dataplane/replica.h"
+#include "dataplane/group.h"
+#include "dataplane/replica_lease.h"
+#include "dataplane/replica_snapshot.h"
 
 #include "engine/plant.h"
 
 #define APPEND_BYTES (1u << 13)
 #define WINDOW_BYTES (1u << 17) /* sent to a peer and not acknowledged */
+#define CEILING_SEGMENTS 4u     /* of the log that may still be written when a grant is asked for */
 
 static int peer_slot(const struct replica *r, const struct member *m)
 {
@@ -16,17 +18,29 @@ static int peer_slot(const struct replica *r, const struct member *m)
 
 /* ---- committing ---- */
 
-static void commit_try(struct replica *r)
+/* Whether nothing but the holders of read leases keeps the next commit. */
+static bool waits_for_holders(const struct replica *r)
+{
+    struct commit without = r->commit;
+    without.lease_holder_mask = 0;
+    return r->commit.lease_holder_mask != 0 && commit_advance(&without);
+}
+
+static void commit_try(struct replica *r, uint64_t now)
 {
     if (r->role != REPLICA_LEADING && !PLANTED(COMMIT_OLD_EPOCH_BY_COUNT))
         return;
     if (commit_advance(&r->commit)) {
         replica_show(r, r->commit.lsn_committed);
-    } else if (r->commit.lease_holder_mask != 0) {
-        struct commit without = r->commit;
-        without.lease_holder_mask = 0;
-        if (commit_advance(&without))
-            r->counts[REPLICA_COUNT_HOLDER_WAITS]++;
+        for (uint32_t i = 1; i < r->commit.peer_count; i++)
+            replica_lease_behind(r, i);
+        r->ticks_waited_from = 0;
+    }
+    if (!waits_for_holders(r)) {
+        r->ticks_waited_from = 0;
+    } else if (r->ticks_waited_from == 0) {
+        r->ticks_waited_from = now;
+        r->counts[REPLICA_COUNT_HOLDER_WAITS]++;
     }
 }
 
@@ -39,71 +53,6 @@ static bool epoch_is_held(const struct replica *r)
     return held >= majority_of(r->commit.voter_count);
 }
 
-/* ---- the right to read ---- */
-
-/* The newest ask that a majority of the voters, ourselves among them, has answered. */
-static uint64_t majority_ask(const struct replica *r, uint64_t now)
-{
-    uint64_t asks[LIMIT_PEERS] = {now};
-    for (uint32_t i = 1; i < r->commit.voter_count; i++)
-        asks[i] = r->peers[i].ask_echoed;
-    return commit_ranked(asks, r->commit.voter_count, majority_of(r->commit.voter_count));
-}
-
-static void right_renew(struct replica *r, uint64_t now)
-{
-    bool established =
-        r->role == REPLICA_LEADING && r->commit.lsn_committed >= r->commit.lsn_epoch_start;
-    if (!established && !PLANTED(LEASE_BEFORE_ACTIVE))
-        return;
-    uint64_t ask = majority_ask(r, now);
-    if (ask == 0)
-        return;
-    if (PLANTED(LEASE_FROM_ECHO))
-        ask = now;
-    uint64_t end = lease_right_end(ask, r->times.lease);
-    if (end > now && end > r->right_end) {
-        if (now >= r->right_end)
-            replica_begin_right(r);
-        r->right_end = end;
-    }
-    /* We are a voter too: our own answer binds us. */
-    r->promise_end = max_u64(r->promise_end, lease_promise_end(now, r->times.lease));
-}
-
-int replica_on_want(struct replica *r, const struct message *m, uint64_t now,
-                    struct replica_update *u)
-{
-    int slot = peer_slot(r, &m->from);
-    if (slot < 0)
-        return -EPROTO;
-    struct replica_peer *peer = &r->peers[slot];
-    /* A slow peer gets no lease: it would hold up every commit. */
-    if (!replica_may_answer(r, now) || !peer->joined ||
-        (r->commit.lsn_match[slot] < r->commit.lsn_committed && !PLANTED(READ_LEASE_SHORT)))
-        return 0;
-    struct message *grant = replica_say(r, u, m->from.node, MESSAGE_GRANT);
-    if (grant == NULL)
-        return 0;
-    uint64_t duration = min_u64(r->times.lease, r->right_end - now);
-    grant->ask = m->ask;
-    grant->duration = duration;
-    grant->lsn_end = r->shard->log.lsn_end;
-    peer->holder_until = max_u64(peer->holder_until, lease_promise_end(now, duration));
-    r->commit.lease_holder_mask |= 1u << slot; /* S9: before the grant leaves */
-    r->counts[REPLICA_COUNT_GRANTS]++;
-    return 0;
-}
-
-static void holders_expire(struct replica *r, uint64_t now)
-{
-    for (uint32_t i = 1; i < r->commit.peer_count; i++)
-        if (r->peers[i].holder_until != 0 && now >= r->peers[i].holder_until) {
-            r->peers[i].holder_until = 0;
-            r->commit.lease_holder_mask &= ~(1u << i);
-        }
-}
-
 /* ---- feeding ---- */
 
 static struct message *append_say(struct replica *r, uint32_t slot, uint64_t now,
@@ -112,50 +61,129 @@ static struct message *append_say(struct replica *r, uint32_t slot, uint64_t now
     struct message *m = replica_say(r, u, r->peers[slot].id.node, MESSAGE_APPEND);
     if (m == NULL)
         return NULL;
-    m->lsn_end = r->shard->log.lsn_end;
+    m->lsn_end = r->shard->log.lsn_whole;
     m->lsn_committed = r->shard->lsn_committed;
     m->lsn_kept = r->shard->lsn_kept;
-    m->ask = r->role == REPLICA_LEADING || PLANTED(LEASE_BEFORE_ACTIVE) ? now : 0;
+    r->peers[slot].lsn_commit_sent = m->lsn_committed;
     r->peers[slot].ticks_sent = now;
     return m;
+}
+
+/* Its node has not been heard of for so long that nothing is said in vain. */
+static bool is_silent(const struct replica *r, uint32_t slot)
+{
+    const struct replica_peer *peer = &r->peers[slot];
+    return peer->listed && r->group->now - peer->pair->ticks_heard >= r->times.lease;
+}
+
+static bool is_time_again(const struct replica *r, const struct replica_peer *peer, uint64_t since,
+                          uint64_t now)
+{
+    return since == 0 || now - since >= r->times.retry << peer->retry_shift;
+}
+
+static void in_vain(struct replica_peer *peer)
+{
+    peer->retry_shift = (uint32_t)min_u64(peer->retry_shift + 1, REPLICA_RETRY_SHIFT_MAX);
+}
+
+static void resend(struct replica *r, uint32_t slot, uint64_t now)
+{
+    struct replica_peer *peer = &r->peers[slot];
+    uint64_t match = r->commit.lsn_match[slot];
+    if (peer->lsn_next <= match)
+        peer->ticks_moved = now; /* nothing is out: what is sent now waits from now on */
+    if (peer->lsn_next <= match || !is_time_again(r, peer, peer->ticks_moved, now))
+        return;
+    peer->lsn_next = max_u64(match, 1);
+    peer->ticks_moved = now;
+    in_vain(peer);
+    r->counts[REPLICA_COUNT_RESENDS]++;
 }
 
 static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
     struct replica_peer *peer = &r->peers[slot];
     uint64_t match = r->commit.lsn_match[slot];
-    if (!peer->joined)
-        return;
-    if (peer->lsn_next > match && now - peer->ticks_moved >= r->times.retry) {
-        peer->lsn_next = max_u64(match, 1);
-        peer->ticks_moved = now;
-        r->counts[REPLICA_COUNT_RESENDS]++;
-    }
-    while (peer->lsn_next < r->shard->log.lsn_end && peer->lsn_next - match < WINDOW_BYTES) {
+    resend(r, slot, now);
+    while (peer->lsn_next < r->shard->log.lsn_whole && peer->lsn_next - match < WINDOW_BYTES) {
         uint64_t available;
         const uint8_t *bytes = log_bytes_at(&r->shard->log, peer->lsn_next, &available);
-        if (bytes == NULL)
+        if (bytes == NULL) {
+            peer->joined = false; /* it fell behind what is kept */
             return;
+        }
         struct message *m = append_say(r, slot, now, u);
         if (m == NULL)
             return;
         m->lsn = peer->lsn_next;
         m->bytes = bytes;
+        available = min_u64(available, r->shard->log.lsn_whole - peer->lsn_next);
         m->length = (uint32_t)min_u64(available, APPEND_BYTES);
         peer->lsn_next += m->length;
     }
 }
 
+/* The commit LSN, when no bytes carried it; again until the peer says that it shows it. */
+static void commit_tell(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
+{
+    struct replica_peer *peer = &r->peers[slot];
+    uint64_t lsn_committed = r->shard->lsn_committed;
+    if (peer->lsn_shown >= lsn_committed)
+        return;
+    bool told = peer->lsn_commit_sent >= lsn_committed;
+    if (!told || is_time_again(r, peer, peer->ticks_sent, now))
+        (void)append_say(r, slot, now, u);
+}
+
+static void feed_peer(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
+{
+    struct replica_peer *peer = &r->peers[slot];
+    if (is_silent(r, slot))
+        return;
+    if (peer->joined) {
+        feed(r, slot, now, u);
+        commit_tell(r, slot, now, u);
+    } else if (is_time_again(r, peer, peer->ticks_sent, now)) {
+        if (peer->ticks_sent != 0)
+            in_vain(peer);
+        (void)append_say(r, slot, now, u); /* it learns of us, and joins */
+    }
+}
+
+/* A slow peer is counted for memory up to half of what the shard may have; then it gets a snapshot. */
+static uint64_t lsn_kept_least(const struct replica *r)
+{
+    const struct shard *s = r->shard;
+    uint64_t bytes = (uint64_t)frames_total(&s->frames) << s->geometry.segment_shift;
+    return s->log.lsn_whole > bytes / 2 ? s->log.lsn_whole - bytes / 2 : 0;
+}
+
+/* Nobody knows how long one that is not there will be away.  Before the epoch is active all are waited
+ * for: a majority is to have this log. */
+static bool is_kept_for(const struct replica *r, uint32_t slot)
+{
+    return r->role != REPLICA_LEADING || (r->peers[slot].joined && !is_silent(r, slot));
+}
+
 static void feed_all(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    uint64_t kept = r->shard->lsn_committed;
-    for (uint32_t i = 1; i < r->commit.peer_count; i++) {
-        feed(r, i, now, u);
-        if (r->peers[i].ticks_sent == 0 || now - r->peers[i].ticks_sent >= r->times.heartbeat)
-            (void)append_say(r, i, now, u);
-        kept = min_u64(kept, r->commit.lsn_match[i]);
-    }
-    r->shard->lsn_kept = kept;
+    uint64_t kept = min_u64(r->shard->lsn_committed, replica_snapshot_kept(r, now));
+    uint64_t least = lsn_kept_least(r);
+    for (uint32_t i = 1; i < r->commit.peer_count; i++)
+        if (is_kept_for(r, i))
+            kept = min_u64(kept, max_u64(r->commit.lsn_match[i], least));
+    r->shard->lsn_kept = kept; /* as they are told: one that has just joined counts */
+    for (uint32_t i = 1; i < r->commit.peer_count; i++)
+        feed_peer(r, i, now, u);
+}
+
+/* Whether a peer whose log ends at this cut can be fed. */
+static bool is_kept(const struct replica *r, uint64_t cut)
+{
+    uint64_t available;
+    return cut != 0 && (cut == r->shard->log.lsn_whole ||
+                        log_bytes_at(&r->shard->log, cut, &available) != NULL);
 }
 
 int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
@@ -164,14 +192,23 @@ int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
     int slot = peer_slot(r, &m->from);
     if (slot < 0)
         return -EPROTO;
-    uint64_t cut = replica_common(r, m->table, m->table_count, m->lsn_end);
-    if (cut == 0 || cut < m->lsn_committed)
-        return -EPROTO;
+    const struct replica_log other = {
+        .table = m->table,
+        .table_count = m->table_count,
+        .lsn_base = m->lsn_kept,
+        .lsn_end = m->lsn_end,
+    };
+    uint64_t cut = replica_common(r, &other);
+    if (!is_kept(r, cut)) {
+        replica_snapshot_offer(r, (uint32_t)slot, m, now, u);
+        return 0;
+    }
     struct replica_peer *peer = &r->peers[slot];
     struct message *answer = replica_say(r, u, m->from.node, MESSAGE_CUT);
     if (answer == NULL)
         return 0;
     answer->lsn = cut;
+    answer->lsn_end = m->lsn_end;
     answer->lsn_committed = r->shard->lsn_committed;
     peer->lsn_next = cut;
     peer->ticks_moved = now;
@@ -188,23 +225,33 @@ int replica_on_ack(struct replica *r, const struct message *m, uint64_t now)
     int counted = commit_on_ack(&r->commit, &ack);
     if (counted < 0)
         return counted;
+    if (counted == 1 || !peer->joined) {
+        peer->ticks_moved = now;
+        peer->retry_shift = 0;
+    }
+    if (!peer->joined)
+        replica_snapshot_end(r, (uint32_t)slot);
     peer->joined = true;
     peer->lsn_next = max_u64(peer->lsn_next, m->lsn);
-    if (counted == 1)
-        peer->ticks_moved = now;
-    if (m->ask > now)
-        return -EPROTO;
-    peer->ask_echoed = max_u64(peer->ask_echoed, m->ask);
+    peer->lsn_shown = max_u64(peer->lsn_shown, min_u64(m->lsn_committed, r->shard->lsn_committed));
+    replica_lease_behind(r, (uint32_t)slot);
     return 0;
 }
 
 int replica_on_nak(struct replica *r, const struct message *m)
 {
     int slot = peer_slot(r, &m->from);
-    if (slot < 0 || m->lsn < r->commit.lsn_match[slot] || m->lsn > r->shard->log.lsn_end)
+    if (slot < 0 || m->lsn < r->commit.lsn_match[slot] || m->lsn > r->shard->log.lsn_whole)
         return -EPROTO;
     r->peers[slot].lsn_next = min_u64(r->peers[slot].lsn_next, m->lsn);
     return 0;
+}
+
+int replica_on_wanted(struct replica *r, const struct message *m, uint64_t now,
+                      struct replica_update *u)
+{
+    int slot = peer_slot(r, &m->from);
+    return slot < 0 ? -EPROTO : replica_on_want(r, (uint32_t)slot, m, now, u);
 }
 
 static void activation_ask(struct replica *r, uint64_t now, struct replica_update *u)
@@ -217,12 +264,84 @@ static void activation_ask(struct replica *r, uint64_t now, struct replica_updat
     u->activate = r->promised;
 }
 
+/* Ask for a higher ceiling while there is room for some segments below the one that we have. */
+static void ceiling_ask(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    const struct log *l = &r->shard->log;
+    uint64_t ahead = (uint64_t)CEILING_SEGMENTS << l->segment_shift;
+    if (r->configuration.lsn_ceiling == 0 || l->lsn_ceiling - l->lsn_end >= ahead ||
+        (r->ticks_ceiling != 0 && now - r->ticks_ceiling < r->times.retry))
+        return;
+    r->ticks_ceiling = now;
+    u->ceiling = l->lsn_end + 2 * ahead;
+}
+
+/* A learner that has kept up for a lease may be made a voter: commits would not wait for it. */
+static void learners_look(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    for (uint32_t i = r->commit.voter_count; i < r->commit.peer_count; i++) {
+        struct replica_peer *peer = &r->peers[i];
+        bool keeps_up = peer->joined && r->commit.lsn_match[i] >= r->commit.lsn_committed;
+        if (!keeps_up)
+            peer->ticks_kept_up = 0;
+        else if (peer->ticks_kept_up == 0)
+            peer->ticks_kept_up = now;
+        else if (now - peer->ticks_kept_up >= r->times.lease) {
+            peer->ticks_kept_up = now;
+            u->promote = peer->id;
+            r->counts[REPLICA_COUNT_PROMOTIONS]++;
+        }
+    }
+}
+
 void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    commit_on_append(&r->commit, r->shard->log.lsn_end);
-    holders_expire(r, now);
-    commit_try(r);
-    right_renew(r, now);
+    commit_on_append(&r->commit, r->shard->log.lsn_whole);
+    replica_lease_tick(r, now);
+    commit_try(r, now);
+    bool established =
+        r->role == REPLICA_LEADING && r->commit.lsn_committed >= r->commit.lsn_epoch_start;
+    if (established || PLANTED(LEASE_BEFORE_ACTIVE))
+        replica_lease_lead(r);
     activation_ask(r, now, u);
+    if (established)
+        learners_look(r, now, u);
+    ceiling_ask(r, now, u);
     feed_all(r, now, u);
+}
+
+static bool peer_is_idle(const struct replica *r, uint32_t slot)
+{
+    const struct replica_peer *peer = &r->peers[slot];
+    if (is_silent(r, slot))
+        return true;
+    bool may_read_later = r->times.read_leases && r->may_read && !r->right_given_up &&
+                          peer->listed && !peer->reads && peer->pair->holder_until != 0 &&
+                          member_equal(&peer->id, &peer->pair->peer);
+    return peer->joined && r->commit.lsn_match[slot] >= r->shard->log.lsn_whole &&
+           peer->lsn_shown >= r->shard->lsn_committed && !may_read_later;
+}
+
+bool replica_lead_is_idle(const struct replica *r)
+{
+    uint32_t readers = 0;
+    if (r->commit.peer_count > r->commit.voter_count)
+        return false; /* learners are watched until they are voters */
+    for (uint32_t i = 1; i < r->commit.peer_count; i++) {
+        if (!peer_is_idle(r, i))
+            return false;
+        readers |= (uint32_t)r->peers[i].reads << i;
+    }
+    return r->commit.lease_holder_mask == readers && r->ticks_waited_from == 0 &&
+           !r->handing_over && (r->group == NULL || r->right != NULL || r->right_given_up) &&
+           r->shard->lsn_committed >= r->commit.lsn_epoch_start;
+}
+
+void replica_hand_over(struct replica *r)
+{
+    if (r->role != REPLICA_LEADING || r->right_given_up)
+        return;
+    r->handing_over = true;
+    if (r->group != NULL)
+        group_wake(r->group, r);
 }

@@ -26,7 +26,7 @@ static void seal_self(struct replica *r, uint64_t now)
     r->sealed[slot] = (struct replica_sealed){
         .here = true,
         .epoch = l->epoch_count != 0 ? l->epochs[l->epoch_count - 1].epoch : 0,
-        .lsn_end = l->lsn_end,
+        .lsn_end = l->lsn_whole,
         .lsn_committed = r->shard->lsn_committed,
         .table_count = l->epoch_count,
     };
@@ -107,8 +107,8 @@ static void bring_begin(struct replica *r, uint64_t now, struct replica_update *
     replica_show(r, lsn_committed);
     peers_init(r, now);
     r->commit.lsn_committed = r->shard->lsn_committed;
-    r->commit.lsn_epoch_start = r->shard->log.lsn_end;
-    commit_on_append(&r->commit, r->shard->log.lsn_end);
+    r->commit.lsn_epoch_start = r->shard->log.lsn_whole;
+    commit_on_append(&r->commit, r->shard->log.lsn_whole);
     r->role = REPLICA_BRINGING;
     r->ticks_asked = 0;
     replica_lead_tick(r, now, u);
@@ -120,12 +120,20 @@ static void bring_begin(struct replica *r, uint64_t now, struct replica_update *
 static bool cut_to_best(struct replica *r)
 {
     const struct replica_sealed *best = &r->sealed[r->best];
-    uint64_t cut = replica_common(r, best->table, best->table_count, best->lsn_end);
-    if (cut == 0 || cut < r->shard->lsn_committed) {
+    const struct replica_log other = {
+        .table = best->table,
+        .table_count = best->table_count,
+        .lsn_end = best->lsn_end,
+    };
+    uint64_t cut = replica_common(r, &other);
+    if (cut == 0)
+        return false; /* nothing in common: who needs a snapshot cannot lead; another one will */
+    if (cut < r->shard->lsn_committed) {
+        r->lsn_stopped = cut;
         r->role = REPLICA_STOPPED;
         return false;
     }
-    bool removes = cut < r->shard->log.lsn_end;
+    bool removes = cut < r->shard->log.lsn_whole;
     int error = land_cut(r->shard, cut, r->reclaim);
     if (error != 0) {
         if (error != -EAGAIN)
@@ -146,7 +154,7 @@ static void fetch_more(struct replica *r, uint64_t now, struct replica_update *u
     if (m == NULL)
         return;
     r->ticks_asked = now;
-    m->lsn = max_u64(r->shard->log.lsn_end, r->shard->landing.lsn_received);
+    m->lsn = max_u64(r->shard->log.lsn_whole, r->shard->landing.lsn_received);
     m->length = FETCH_BYTES;
 }
 
@@ -166,7 +174,7 @@ int replica_on_fetched(struct replica *r, const struct message *m)
     if (checked == -EBADMSG) {
         r->counts[REPLICA_COUNT_DAMAGED]++;
         if (PLANTED(CORRUPT_IS_ABSENT))
-            r->sealed[r->best].lsn_end = r->shard->log.lsn_end;
+            r->sealed[r->best].lsn_end = r->shard->log.lsn_whole;
     }
     if (landed == 1)
         r->ticks_asked =
@@ -178,7 +186,7 @@ static void complete(struct replica *r, uint64_t now, struct replica_update *u)
 {
     if (r->cutting && !cut_to_best(r))
         return;
-    if (r->shard->log.lsn_end < r->sealed[r->best].lsn_end)
+    if (r->shard->log.lsn_whole < r->sealed[r->best].lsn_end)
         fetch_more(r, now, u);
     else
         bring_begin(r, now, u);
@@ -208,7 +216,7 @@ static void seal_done(struct replica *r, uint64_t now, struct replica_update *u)
     r->ticks_asked = 0;
     r->cutting = true;
     const struct replica_sealed *best = &r->sealed[r->best];
-    if (r->shard->log.lsn_end < best->lsn_end)
+    if (r->shard->log.lsn_whole < best->lsn_end)
         r->counts[REPLICA_COUNT_FETCHES]++;
     complete(r, now, u);
 }

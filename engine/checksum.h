@@ -16,4 +16,8 @@ uint32_t checksum(uint32_t seed, const void *bytes, size_t length);
  * was stored, zeros included, chained to seed. */
 uint32_t checksum_copy(uint32_t seed, void *destination, const void *source, size_t length);
 
+/* The crc over bytes 4 to 63 of a 64-byte header, chained to seed; bytes 8 to 63 are copied to
+ * 8-aligned memory in the same pass.  The first word, which holds the crc, is the caller's to store. */
+uint32_t checksum_header(uint32_t seed, void *destination, const void *header);
+
 #endif

@@ -14,6 +14,28 @@ static uint64_t pad_bytes(const struct record *p)
     return ((uint64_t)p->flags | (uint64_t)p->operation << 8) * 8;
 }
 
+#define CANDIDATES_MAX 4u
+
+/* Whether a key of this hash may have a version above the commit LSN: told from where its newest one
+ * lies, since nearly every look at that itself is a miss. */
+static bool may_be_pending(const struct shard *s, uint32_t hash)
+{
+    uint64_t offsets[CANDIDATES_MAX];
+    uint32_t count = index_candidates(&s->index, hash, offsets, CANDIDATES_MAX);
+    if (count > CANDIDATES_MAX)
+        return true;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct layout_frame *f = &s->directory[offsets[i] >> s->geometry.segment_shift];
+        uint64_t position = offsets[i] & ((UINT64_C(1) << s->geometry.segment_shift) - 1);
+        /* relaxed: written by this thread; base segments hold what is committed */
+        if (atomic_load_explicit(&f->kind, memory_order_relaxed) != FRAME_BASE &&
+            atomic_load_explicit(&f->lsn_start, memory_order_relaxed) + position >=
+                s->lsn_committed)
+            return true;
+    }
+    return false;
+}
+
 /* Where the record at an offset is referred to from: its key's slot (place then names it), or the link
  * of a newer, pending version; *reference NULL: from nowhere, it is dead. */
 static int reference_find(struct shard *s, uint64_t offset, struct index_place *place,
@@ -31,7 +53,7 @@ static int reference_find(struct shard *s, uint64_t offset, struct index_place *
         return 0;
     }
     /* Why that suffices: links lead only from pending versions to older ones; commit cuts them. */
-    if (s->log.lsn_end == s->lsn_committed)
+    if (s->log.lsn_end == s->lsn_committed || !may_be_pending(s, r->hash))
         return 0;
     error = index_find(&s->index, r->hash, record_key(r), r->key_length, place);
     if (error != 0 || place->value == 0)

@@ -1,6 +1,7 @@
 #include "engine/land.h"
 
 #include "engine/pending.h"
+#include "engine/plant.h"
 
 /* ---- records taken back ---- */
 
@@ -57,7 +58,7 @@ void pending_undo(struct shard *s, uint64_t lsn)
         p->record_kind = 0;
         p->offset = SHARD_NO_OFFSET;
         p->session_slot = SESSION_NONE;
-        p->status = RING_FATE_UNKNOWN;
+        p->status = RING_RETRY;
     }
     /* Entries that nobody waits for are gone at once. */
     while (s->pending_tail != s->pending_applied &&
@@ -186,20 +187,31 @@ static bool is_boundary(const struct shard *s, uint64_t lsn)
     return at == lsn;
 }
 
+/* Where the log's bytes just below lsn lie, which is above a segment's start. */
+static uint32_t frame_of(const struct shard *s, uint64_t lsn)
+{
+    uint64_t available;
+    const uint8_t *bytes = log_bytes_at(&s->log, lsn - 1, &available);
+    ASSERT(bytes != NULL);
+    return (uint32_t)((uint64_t)(bytes - s->arena) >> s->geometry.segment_shift);
+}
+
 int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
 {
     if (lsn < s->lsn_committed || lsn > s->log.lsn_end || !is_boundary(s, lsn))
         return -EINVAL;
     bool inside = (lsn & ((UINT64_C(1) << s->geometry.segment_shift) - 1)) != 0;
     pending_undo(s, lsn);
-    int error = inside ? prefix_move(s, lsn) : 0;
+    if (PLANTED(REWRITE_IN_PLACE) && inside)
+        s->landing.cut_frame = frame_of(s, lsn) + 1;
+    int error = inside && !PLANTED(REWRITE_IN_PLACE) ? prefix_move(s, lsn) : 0;
     if (error != 0)
         return error;
     landing_reset(s, lsn, now);
     uint32_t frame;
     while (log_take_above(&s->log, lsn, &frame))
         reclaim_retire(&s->reclaim, frame, now);
-    if (log_end_at(&s->log, lsn, s->landing.cut_frame - 1, &frame))
+    if (log_end_at(&s->log, lsn, s->landing.cut_frame - 1, &frame) && !PLANTED(REWRITE_IN_PLACE))
         reclaim_retire(&s->reclaim, frame, now);
     s->landing.cut_frame = 0;
     atomic_store_explicit(&s->board->lsn_end, lsn, memory_order_relaxed);

@@ -7,14 +7,9 @@
 #define OVERFLOW_SHARE 8u /* one overflow bucket per so many main ones */
 #define HASH_BITS 32u
 
-static uint32_t page_shift(const struct index *x)
-{
-    return x->frames->header->geometry.segment_shift - 6;
-}
-
 static struct index_table table_make(const struct index *x, uint32_t array, uint32_t bits)
 {
-    uint32_t buckets_per_page = 1u << page_shift(x);
+    uint32_t buckets_per_page = 1u << x->page_shift;
     uint32_t overflow = (1u << bits) / OVERFLOW_SHARE;
     return (struct index_table){
         .array = array,
@@ -25,7 +20,7 @@ static struct index_table table_make(const struct index *x, uint32_t array, uint
 
 static uint32_t table_pages(const struct index *x, const struct index_table *t)
 {
-    return ((1u << t->bits) + t->overflow_count) >> page_shift(x);
+    return ((1u << t->bits) + t->overflow_count) >> x->page_shift;
 }
 
 uint32_t index_pages(const struct index *x)
@@ -36,7 +31,7 @@ uint32_t index_pages(const struct index *x)
 static struct layout_bucket *bucket_at(const struct index *x, const struct index_table *t,
                                        uint32_t number)
 {
-    uint32_t shift = page_shift(x);
+    uint32_t shift = x->page_shift;
     /* relaxed: written by this thread */
     uint32_t page =
         atomic_load_explicit(&x->board->pages[t->array][number >> shift], memory_order_relaxed);
@@ -48,7 +43,7 @@ static struct layout_bucket *bucket_at(const struct index *x, const struct index
  * has what is promised to the growing table, or the last frame is the cleaner's. */
 static int page_ensure(struct index *x, const struct index_table *t, uint32_t number)
 {
-    uint32_t shift = page_shift(x);
+    uint32_t shift = x->page_shift;
     _Atomic uint32_t *page = &x->board->pages[t->array][number >> shift];
     if (LIKELY(atomic_load_explicit(page, memory_order_relaxed) != 0))
         return 0;
@@ -59,6 +54,11 @@ static int page_ensure(struct index *x, const struct index_table *t, uint32_t nu
         return -EAGAIN;
     if (t == &x->next)
         frames_unreserve(x->frames, 1);
+    /* Why: a page array serves many tables.  A reader that still goes by an older root must not take
+     * this page for one of its own; its counter is older than this stamp.
+     * relaxed: the page number publishes it */
+    uint64_t count = atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed);
+    atomic_store_explicit(&x->frames->directory[frame].stamp, count, memory_order_relaxed);
     _Atomic uint64_t *words = (void *)(x->arena + ((uint64_t)frame << (shift + 6)));
     /* relaxed: nobody gets here before the page number, or a MOVED mark, is stored */
     for (uint32_t i = 0; i < 8u << shift; i++)
@@ -70,8 +70,14 @@ static int page_ensure(struct index *x, const struct index_table *t, uint32_t nu
 int index_init(struct index *x, struct layout_board *board, struct frames *frames,
                struct reclaim *reclaim, uint8_t *arena)
 {
-    *x = (struct index){.board = board, .frames = frames, .reclaim = reclaim, .arena = arena};
-    x->table = table_make(x, 0, page_shift(x));
+    *x = (struct index){
+        .board = board,
+        .frames = frames,
+        .reclaim = reclaim,
+        .arena = arena,
+        .page_shift = frames->header->geometry.segment_shift - 6,
+    };
+    x->table = table_make(x, 0, x->page_shift);
     int error = page_ensure(x, &x->table, 0);
     if (error == 0)
         error = page_ensure(x, &x->table, 1u << x->table.bits);
@@ -104,14 +110,24 @@ static const struct index_table *table_for(const struct index *x, uint32_t hash)
     return is_moved(x, hash) ? &x->next : &x->table;
 }
 
+/* After index_abandon there is no bucket to look at. */
+static ALWAYS_INLINE bool is_abandoned(const struct index *x)
+{
+    return x->table.overflow_count == 0;
+}
+
 void index_prefetch(const struct index *x, uint32_t hash)
 {
+    if (UNLIKELY(is_abandoned(x)))
+        return;
     const struct index_table *t = table_for(x, hash);
     PREFETCH_WRITE(bucket_at(x, t, bucket_number(t, hash)));
 }
 
 uint64_t index_prefetch_record(const struct index *x, uint32_t hash)
 {
+    if (UNLIKELY(is_abandoned(x)))
+        return 0;
     const struct index_table *t = table_for(x, hash);
     const struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
     for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
@@ -243,9 +259,11 @@ static bool key_matches(const struct index *x, uint64_t slot, const void *key, u
 }
 
 /* Walks the chain of a hash; key NULL: match the offset instead. */
-static int find(struct index *x, uint32_t hash, const void *key, uint64_t length_or_offset,
-                struct index_place *place)
+static ALWAYS_INLINE int find(struct index *x, uint32_t hash, const void *key,
+                              uint64_t length_or_offset, struct index_place *place)
 {
+    if (UNLIKELY(is_abandoned(x)))
+        return -EAGAIN;
     if (UNLIKELY(x->growing)) {
         int error = bucket_move(x, bucket_number(&x->table, hash));
         if (error != 0)
@@ -286,6 +304,27 @@ int index_find(struct index *x, uint32_t hash, const void *key, uint32_t key_len
 int index_find_offset(struct index *x, uint32_t hash, uint64_t offset, struct index_place *place)
 {
     return find(x, hash, NULL, offset, place);
+}
+
+uint32_t index_candidates(const struct index *x, uint32_t hash, uint64_t *offsets, uint32_t max)
+{
+    const struct index_table *t = table_for(x, hash);
+    const struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
+    uint32_t count = 0;
+    for (;;) {
+        for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+            uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+            if (!layout_slot_matches(slot, hash))
+                continue;
+            if (count < max)
+                offsets[count] = layout_slot_offset(slot);
+            count++;
+        }
+        uint64_t meta = meta_of(b);
+        if (meta == 0)
+            return count;
+        b = bucket_at(x, t, (uint32_t)meta);
+    }
 }
 
 /* The last growth's pages are not all stamped: the next one cannot begin, but soon. */
@@ -370,9 +409,8 @@ static void growth_finish(struct index *x, const struct reclaim_now *now)
             frames_unreserve(x->frames, 1);
     x->table = x->next;
     x->growing = false;
-    uint64_t root = x->table.bits | (x->table.array != 0 ? LAYOUT_ROOT_ARRAY : 0);
-    /* release: pairs with R3's load of the root */
-    atomic_store_explicit(&x->board->index_root, root, memory_order_release);
+    if (!x->unshown)
+        index_show(x);
     for (uint32_t i = 0; i < table_pages(x, &old); i++) {
         uint32_t page = atomic_load_explicit(&x->board->pages[old.array][i], memory_order_relaxed);
         if (page != 0)
@@ -401,4 +439,172 @@ void index_step(struct index *x, uint32_t buckets, const struct reclaim_now *now
     }
     if (x->moved == all)
         growth_finish(x, now);
+}
+
+/* ---- a second table ---- */
+
+int index_build(struct index *x, const struct index *shown, uint32_t bits)
+{
+    ASSERT(!shown->growing);
+    *x = (struct index){
+        .board = shown->board,
+        .frames = shown->frames,
+        .reclaim = shown->reclaim,
+        .arena = shown->arena,
+        .page_shift = shown->page_shift,
+        .unshown = true,
+    };
+    uint32_t array = 1 - shown->table.array;
+    uint32_t least = x->page_shift;
+    if (bits > HASH_BITS - 1)
+        return -ERANGE;
+    x->table = table_make(x, array, bits > least ? bits : least);
+    uint32_t pages = table_pages(x, &x->table);
+    if (pages > LIMIT_INDEX_PAGES) {
+        x->table = (struct index_table){.array = array};
+        return -ERANGE;
+    }
+    for (uint32_t i = 0; i < LIMIT_INDEX_PAGES; i++)
+        atomic_store_explicit(&x->board->pages[array][i], 0, memory_order_relaxed);
+    return (int)pages;
+}
+
+int index_build_step(struct index *x, uint32_t count)
+{
+    uint32_t shift = x->page_shift;
+    uint32_t buckets = 1u << x->table.bits;
+    /* One page of overflow: more of it comes as it is needed. */
+    for (uint32_t number = 0; number <= buckets; number += 1u << shift) {
+        if (atomic_load_explicit(&x->board->pages[x->table.array][number >> shift],
+                                 memory_order_relaxed) != 0)
+            continue;
+        if (count-- == 0)
+            return 1;
+        int error = page_ensure(x, &x->table, number);
+        if (error != 0)
+            return error;
+    }
+    return 0;
+}
+
+void index_show(struct index *x)
+{
+    x->unshown = false;
+    uint64_t root = x->table.bits | (x->table.array != 0 ? LAYOUT_ROOT_ARRAY : 0);
+    /* release: pairs with R3's load of the root */
+    atomic_store_explicit(&x->board->index_root, root, memory_order_release);
+}
+
+/* Frames of a table's pages; those of a growing table that have none yet are promised no more. */
+static uint32_t table_abandon(struct index *x, const struct index_table *t, uint32_t *frames)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < table_pages(x, t); i++) {
+        _Atomic uint32_t *page = &x->board->pages[t->array][i];
+        uint32_t frame = atomic_load_explicit(page, memory_order_relaxed);
+        if (frame != 0)
+            frames[count++] = frame - 1;
+        else if (t == &x->next)
+            frames_unreserve(x->frames, 1);
+        /* relaxed: a reader finds the page, which its stamp judges, or none and begins again */
+        atomic_store_explicit(page, 0, memory_order_relaxed);
+    }
+    return count;
+}
+
+uint32_t index_abandon(struct index *x, uint32_t *frames)
+{
+    if (is_abandoned(x))
+        return 0;
+    uint32_t count = table_abandon(x, &x->table, frames);
+    if (x->growing)
+        count += table_abandon(x, &x->next, frames + count);
+    x->growing = false;
+    x->key_count = 0;
+    x->table = (struct index_table){.array = x->table.array};
+    return count;
+}
+
+/* ---- a walk over all keys ---- */
+
+static uint32_t reverse(uint32_t v)
+{
+    v = (v >> 1 & 0x55555555u) | (v & 0x55555555u) << 1;
+    v = (v >> 2 & 0x33333333u) | (v & 0x33333333u) << 2;
+    v = (v >> 4 & 0x0f0f0f0fu) | (v & 0x0f0f0f0fu) << 4;
+    return __builtin_bswap32(v);
+}
+
+/* One more, counted from the highest bit of the bucket number down. */
+static uint32_t bucket_after(const struct index_walk *w, uint32_t bucket)
+{
+    uint32_t mask = (1u << w->bits) - 1;
+    return reverse(reverse(bucket | ~mask) + 1);
+}
+
+static void walk_bucket_on(struct index_walk *w)
+{
+    w->bucket = bucket_after(w, w->bucket);
+    w->position = 0;
+    w->done = w->bucket == 0;
+}
+
+/* Why: each bucket is a miss, and each record behind it.  The next bucket's line comes while this one's
+ * records do. */
+static void walk_ahead(const struct index *x, const struct index_table *t,
+                       const struct index_walk *w, const struct layout_bucket *b)
+{
+    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+        const uint8_t *record = x->arena + layout_slot_offset(slot);
+        if (slot == 0)
+            continue;
+        PREFETCH(record);
+        PREFETCH(record + CACHE_LINE);
+    }
+    if (!x->growing)
+        PREFETCH(bucket_at(x, t, bucket_after(w, w->bucket)));
+}
+
+/* The bucket of the chain that position lies in; NULL behind its end. */
+static const struct layout_bucket *walk_bucket(const struct index *x, const struct index_table *t,
+                                               const struct index_walk *w)
+{
+    const struct layout_bucket *b = bucket_at(x, t, w->bucket);
+    for (uint32_t i = w->position / LAYOUT_BUCKET_SLOTS; i != 0; i--) {
+        uint32_t next = (uint32_t)meta_of(b);
+        if (next == 0)
+            return NULL;
+        b = bucket_at(x, t, next);
+    }
+    return b;
+}
+
+int index_walk(struct index *x, struct index_walk *w, uint32_t *budget, uint64_t *slot)
+{
+    while (!w->done && *budget != 0) {
+        const struct index_table *t = x->growing ? &x->next : &x->table;
+        int error = x->growing ? bucket_move(x, w->bucket & ((1u << x->table.bits) - 1)) : 0;
+        if (error != 0)
+            return error;
+        if (w->bits != t->bits) {
+            /* Why from its beginning: what was passed of it may stand elsewhere now. */
+            w->bits = t->bits;
+            w->position = 0;
+        }
+        const struct layout_bucket *b = walk_bucket(x, t, w);
+        if (b == NULL) {
+            walk_bucket_on(w);
+            --*budget;
+            continue;
+        }
+        if (w->position % LAYOUT_BUCKET_SLOTS == 0)
+            walk_ahead(x, t, w, b);
+        *slot = atomic_load_explicit(&b->slots[w->position % LAYOUT_BUCKET_SLOTS],
+                                     memory_order_relaxed);
+        if (*slot != 0)
+            return 1;
+        w->position++;
+    }
+    return 0;
 }

@@ -29,12 +29,22 @@ struct index {
     struct frames *frames;
     struct reclaim *reclaim;
     uint8_t *arena;
+    uint32_t page_shift;      /* log2 of the buckets in a page */
     struct index_table table; /* holds whatever has not moved */
     struct index_table next;  /* while growing */
     bool growing;
     uint32_t moved; /* buckets below are moved */
     uint64_t key_count;
     uint64_t growth_stamp; /* no growth before the board's reclaim counter is there */
+    bool unshown;          /* being built: the board's root does not name it */
+};
+
+/* Where a walk over all keys is (index_walk); zeroed: at the beginning. */
+struct index_walk {
+    uint32_t bucket;
+    uint32_t bits;     /* of the table that position belongs to */
+    uint32_t position; /* in the bucket's chain */
+    bool done;
 };
 
 /* Where a key's slot is, or would be; good until the next call on the index. */
@@ -63,6 +73,11 @@ MUST_USE int index_find(struct index *x, uint32_t hash, const void *key, uint32_
 MUST_USE int index_find_offset(struct index *x, uint32_t hash, uint64_t offset,
                                struct index_place *place);
 
+/* Offsets that slots with this hash's tag name, at most max of them: without a look at the records,
+ * so one of another key may be among them.  Returns how many there are, which may be more than max.
+ * The hash's bucket was looked up before and not changed since. */
+uint32_t index_candidates(const struct index *x, uint32_t hash, uint64_t *offsets, uint32_t max);
+
 /* Make sure an absent key has a slot, so that index_set cannot fail.  Returns 0 or
  *   -EAGAIN  as index_find, or a growth must get further first
  *   -ENOSPC  the chain is as long as it may be, or no bucket is left and the table cannot grow. */
@@ -76,6 +91,34 @@ void index_erase(struct index *x, const struct index_place *place);
 
 /* Begin to grow if it is time, move up to buckets more, finish if all are moved. */
 void index_step(struct index *x, uint32_t buckets, const struct reclaim_now *now);
+
+/* ---- a second table beside the one that readers use (install.h) ---- */
+
+/* An empty table of at least 2^bits buckets in the page array that shown, which does not grow,
+ * leaves free.  Readers do not get there before index_show.  Returns the pages that the buckets
+ * take, or -ERANGE: more than a table may have. */
+MUST_USE int index_build(struct index *x, const struct index *shown, uint32_t bits);
+/* Give up to count of its pages memory.  Returns 0: all have some, 1: call again, or -EAGAIN (no
+ * frame now).  Nothing else may be done with it before 0. */
+MUST_USE int index_build_step(struct index *x, uint32_t count);
+/* The board's root names it from now on. */
+void index_show(struct index *x);
+/* Take all pages from it, so that readers find nothing any more: their frames, which the caller
+ * retires, go to frames (room for two tables).  Returns how many.  What is left finds nothing and takes
+ * nothing: index_find says -EAGAIN. */
+uint32_t index_abandon(struct index *x, uint32_t *frames);
+
+/* The next slot in use of a walk over all of them, which goes on across growths: a key that is in
+ * the index from the walk's beginning to its end is met at least once.  *budget: buckets that may be
+ * passed.  Returns 1: *slot is set, and will be again until index_walk_on; 0: the walk is over, or
+ * the budget is used up (*budget 0); or -EAGAIN as index_find.
+ * Source: the cursor of Redis' SCAN (dict.c, P. Noordhuis): buckets in the order of their reversed
+ * numbers, so that those passed stay together when the table doubles. */
+MUST_USE int index_walk(struct index *x, struct index_walk *w, uint32_t *budget, uint64_t *slot);
+static inline void index_walk_on(struct index_walk *w)
+{
+    w->position++;
+}
 
 /* Pages in use or promised, both tables; and those a growth that is due would take. */
 uint32_t index_pages(const struct index *x);

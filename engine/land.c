@@ -79,6 +79,78 @@ static bool received_advance(struct landing *g)
     return true;
 }
 
+/* Fetch what a record will touch when it is applied. */
+static ALWAYS_INLINE void prefetch(const struct shard *s, const struct record *h)
+{
+    if (h->kind == RECORD_PAD)
+        return;
+    index_prefetch(&s->index, h->hash);
+    session_prefetch(&s->sessions, h->session);
+}
+
+/* Copy length bytes that begin where a record does, and judge each record as it is copied: one pass
+ * over the bytes.  Returns the bytes of the whole, sound records at the front. */
+static uint64_t place_judged(const struct shard *s, uint8_t *to, const uint8_t *from,
+                             uint64_t length)
+{
+    uint64_t at = 0;
+    while (at < length) {
+        struct record h;
+        int64_t size = record_land(to + at, from + at, length - at, &h);
+        if (size < 0)
+            break;
+        prefetch(s, &h);
+        at += (uint64_t)size;
+    }
+    record_copy(to + at, from + at, length - at);
+    return at;
+}
+
+/* The record at start, of which the range before brought there bytes: copy what completes it and judge
+ * it.  Returns how many bytes that took; 0: it does not end here, or is not sound. */
+static uint64_t place_rest(const struct shard *s, uint8_t *start, uint64_t there,
+                           const uint8_t *from, uint64_t length)
+{
+    struct record h;
+    if (there + length < RECORD_HEADER_BYTES)
+        return 0;
+    if (there < RECORD_HEADER_BYTES)
+        record_copy(start + there, from, RECORD_HEADER_BYTES - there);
+    uint64_t size = record_step(start, &h);
+    if (size <= there || size > there + length)
+        return 0;
+    record_copy(start + there, from, size - there);
+    if (record_check(start, size, &h) != (int64_t)size)
+        return 0;
+    prefetch(s, &h);
+    return size - there;
+}
+
+/* Place a range that begins where what was received ends. */
+static void place_next(struct shard *s, uint8_t *to, const uint8_t *from, uint64_t length)
+{
+    struct landing *g = &s->landing;
+    uint64_t there = g->lsn_received - g->lsn_judged, rest = 0;
+    if (there != 0) {
+        if (segment_start(s, g->lsn_judged) == segment_start(s, g->lsn_received))
+            rest = place_rest(s, to - there, there, from, length);
+        if (rest == 0) {
+            record_copy(to, from, length);
+            return;
+        }
+    }
+    g->lsn_judged += there + rest + place_judged(s, to + rest, from + rest, length - rest);
+}
+
+static void place(struct shard *s, uint8_t *to, uint64_t lsn, const uint8_t *from, uint64_t length)
+{
+    if (lsn == s->landing.lsn_received)
+        place_next(s, to, from, length);
+    else
+        record_copy(to, from, length);
+    range_add(&s->landing, lsn, lsn + length);
+}
+
 int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t length)
 {
     struct landing *g = &s->landing;
@@ -86,6 +158,8 @@ int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t len
         lsn > UINT64_MAX - length)
         return -EINVAL;
     g->lsn_received = max_u64(g->lsn_received, s->log.lsn_end);
+    /* Why: received falls when something is dropped or cut off, and other bytes may come there. */
+    g->lsn_judged = max_u64(min_u64(g->lsn_judged, g->lsn_received), s->log.lsn_end);
     uint64_t end = lsn + length;
     if (end <= g->lsn_received)
         return 0;
@@ -94,10 +168,11 @@ int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t len
         uint64_t start = segment_start(s, at);
         uint64_t piece = min_u64(end, start + segment_bytes(s)) - at;
         uint8_t *base = segment_for(s, start);
-        if (base == NULL)
+        if (base == NULL) {
+            (void)received_advance(g); /* what was placed before counts */
             return -EAGAIN;
-        record_copy(base + (at - start), bytes + (at - lsn), piece);
-        range_add(g, at, at + piece);
+        }
+        place(s, base + (at - start), at, bytes + (at - lsn), piece);
         at += piece;
     }
     return received_advance(g) ? 1 : 0;
@@ -110,240 +185,4 @@ bool land_missing(const struct shard *s, uint64_t lsn_wanted, struct land_range 
     missing->lsn_start = received;
     missing->lsn_end = g->range_count != 0 ? g->ranges[0].lsn_start : lsn_wanted;
     return missing->lsn_start < missing->lsn_end;
-}
-
-/* ---- applying ---- */
-
-struct landed {
-    struct record header; /* copy */
-    uint64_t offset;
-    uint64_t lsn_end; /* of its transaction */
-};
-
-static struct shard_pending *landed_pending(struct shard *s, const struct landed *r)
-{
-    const struct shard_origin nobody = {.operation = 0};
-    struct shard_pending *p = pending_add(s, &nobody);
-    p->lsn_wait = r->lsn_end;
-    p->lsn = r->header.lsn;
-    p->offset = r->offset;
-    p->sequence = r->header.sequence;
-    p->record_kind = r->header.kind;
-    return p;
-}
-
-/* The session that wrote a record, if it is known; its sequence must be the next. */
-static int landed_session(struct shard *s, const struct landed *r, uint32_t *slot)
-{
-    *slot = SESSION_NONE;
-    if (r->header.session == 0)
-        return 0;
-    *slot = session_find_lsn(&s->sessions, r->header.session, SESSION_NONE);
-    if (*slot == SESSION_NONE)
-        return 0;
-    struct session *session = &s->sessions.entries[*slot];
-    if (r->header.sequence != session->appended + 1)
-        return -EBADMSG;
-    session->appended++;
-    session->traffic_ns = r->header.hybrid_clock;
-    return 0;
-}
-
-static int apply_keyed(struct shard *s, const struct landed *r)
-{
-    const struct record *h = &r->header;
-    struct index_place place;
-    if (h->key_length == 0)
-        return -EBADMSG;
-    int error = index_find(&s->index, h->hash, record_key(shard_record(s, r->offset)),
-                           h->key_length, &place);
-    if (error == 0)
-        error = index_make_room(&s->index, &place);
-    if (error != 0)
-        return -EAGAIN;
-    uint32_t slot;
-    error = landed_session(s, r, &slot);
-    if (error != 0)
-        return error;
-    uint64_t link = place.value != 0 ? layout_link_make(layout_slot_offset(place.value)) : 0;
-    /* relaxed: W0 publishes it together with the record */
-    atomic_store_explicit(shard_link(s, r->offset), link, memory_order_relaxed);
-    shard_live_add(s, r->offset, record_size(h));
-    index_set(&s->index, &place, h->hash, r->offset);
-    landed_pending(s, r)->session_slot = slot;
-    return 0;
-}
-
-static int apply_void(struct shard *s, const struct landed *r)
-{
-    struct record_result result;
-    uint32_t slot;
-    if (r->header.extension_length != sizeof result)
-        return -EBADMSG;
-    memcpy(&result, s->arena + r->offset + RECORD_HEADER_BYTES, sizeof result);
-    int error = landed_session(s, r, &slot);
-    if (error != 0)
-        return error;
-    struct shard_pending *p = landed_pending(s, r);
-    p->session_slot = slot;
-    p->lsn = r->header.lsn_previous;
-    p->status = (uint8_t)result.status;
-    return 0;
-}
-
-static int apply_session(struct shard *s, const struct landed *r)
-{
-    const struct record *in_place = shard_record(s, r->offset);
-    uint32_t uid;
-    if (r->header.key_length != SESSION_ID_BYTES || r->header.value_length != sizeof uid)
-        return -EBADMSG;
-    memcpy(&uid, record_value(in_place), sizeof uid);
-    uint32_t slot = session_open(&s->sessions, record_key(in_place), uid, r->header.lsn,
-                                 r->header.hybrid_clock);
-    if (slot == SESSION_NONE)
-        return -EAGAIN;
-    s->sessions.entries[slot].offset = r->offset;
-    shard_live_add(s, r->offset, record_size(&r->header));
-    landed_pending(s, r)->session_slot = slot;
-    return 0;
-}
-
-static int apply_expire(struct shard *s, const struct landed *r)
-{
-    uint32_t slot = session_find_lsn(&s->sessions, r->header.session, SESSION_NONE);
-    struct shard_pending *p = landed_pending(s, r);
-    if (slot == SESSION_NONE) {
-        p->record_kind = 0;
-        return 0;
-    }
-    s->sessions.entries[slot].expiring = true;
-    p->session_slot = slot;
-    return 0;
-}
-
-static int apply_epoch(struct shard *s, const struct landed *r)
-{
-    struct record_epoch extension;
-    if (r->header.extension_length != sizeof extension)
-        return -EBADMSG;
-    memcpy(&extension, s->arena + r->offset + RECORD_HEADER_BYTES, sizeof extension);
-    const struct log *l = &s->log;
-    if (extension.lsn_start != r->header.lsn ||
-        (l->epoch_count != 0 && extension.epoch <= l->epochs[l->epoch_count - 1].epoch))
-        return -EBADMSG;
-    shard_epoch_add(s, &extension);
-    shard_live_add(s, r->offset, record_size(&r->header));
-    (void)landed_pending(s, r);
-    return 0;
-}
-
-static int apply(struct shard *s, const struct landed *r)
-{
-    switch (r->header.kind) {
-    case RECORD_DATA:
-    case RECORD_TOMBSTONE:
-        return apply_keyed(s, r);
-    case RECORD_VOID:
-        return apply_void(s, r);
-    case RECORD_SESSION:
-        return apply_session(s, r);
-    case RECORD_EXPIRE:
-        return apply_expire(s, r);
-    case RECORD_EPOCH:
-        return apply_epoch(s, r);
-    default:
-        return -EBADMSG;
-    }
-}
-
-/* ---- checking ---- */
-
-/* A transaction of length bytes (records sound, pads between) at the tail: apply all of it or none.
- */
-static int apply_transaction(struct shard *s, uint64_t length)
-{
-    struct log *l = &s->log;
-    const uint8_t *base = l->tail.base + l->tail.used;
-    uint64_t lsn_end = l->lsn_end + length;
-    for (uint64_t at = 0; at < length;) {
-        struct landed r = {
-            .offset = (uint64_t)(base + at - s->arena),
-            .lsn_end = lsn_end,
-        };
-        int64_t size = record_check(base + at, length - at, &r.header);
-        ASSERT(size > 0);
-        int error = pending_is_full(s) ? -EAGAIN : 0;
-        if (error == 0 && r.header.kind != RECORD_PAD)
-            error = apply(s, &r);
-        if (error != 0) {
-            pending_undo(s, l->lsn_end);
-            return error;
-        }
-        at += (uint64_t)size;
-    }
-    log_tail_advance(l, length);
-    return 0;
-}
-
-/* Walk one transaction, or one pad between two.  Returns its length, 0 (not all there), or
- * -EBADMSG. */
-static int64_t transaction_length(const struct shard *s)
-{
-    const struct log *l = &s->log;
-    const uint8_t *base = l->tail.base + l->tail.used;
-    uint64_t there = min_u64(segment_bytes(s) - l->tail.used, s->landing.lsn_received - l->lsn_end);
-    for (uint64_t at = 0;;) {
-        struct record h;
-        int64_t size = record_check(base + at, there - at, &h);
-        if (size == -EAGAIN)
-            /* A segment holds whole transactions: what does not end in it is none. */
-            return l->tail.used + there == segment_bytes(s) ? -EBADMSG : 0;
-        if (size < 0)
-            return size;
-        bool pad = h.kind == RECORD_PAD;
-        if (!pad && (h.lsn != l->lsn_end + at || h.log != l->number))
-            return -EBADMSG;
-        if ((pad && at == 0) || (!pad && (h.flags & RECORD_FLAG_TRANSACTION_END) != 0))
-            return (int64_t)at + size;
-        at += (uint64_t)size;
-    }
-}
-
-/* The log's end is at a segment's start: go on in the segment that got bytes ahead.  False: none
- * did. */
-static bool tail_follow(struct shard *s)
-{
-    struct log *l = &s->log;
-    if (l->tail.base != NULL && l->tail.used < segment_bytes(s))
-        return true;
-    for (unsigned i = 0; i < LIMIT_LAND_SEGMENTS; i++) {
-        struct land_segment *a = &s->landing.ahead[i];
-        if (a->frame == 0 || a->lsn_start != l->lsn_end)
-            continue;
-        log_tail_adopt(l, a->frame - 1);
-        a->frame = 0;
-        return true;
-    }
-    return false;
-}
-
-static void received_drop(struct shard *s)
-{
-    s->landing.lsn_received = s->log.lsn_end;
-    s->landing.range_count = 0;
-}
-
-int land_check(struct shard *s)
-{
-    uint64_t before = s->log.lsn_end;
-    int error = 0;
-    while (s->landing.lsn_received > s->log.lsn_end && error == 0 && tail_follow(s)) {
-        int64_t length = transaction_length(s);
-        if (length == 0)
-            break;
-        error = length < 0 ? (int)length : apply_transaction(s, (uint64_t)length);
-    }
-    if (error == -EBADMSG)
-        received_drop(s);
-    return error != 0 ? error : s->log.lsn_end != before;
 }

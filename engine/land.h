@@ -27,6 +27,7 @@ struct land_segment {
 
 struct landing {
     uint64_t lsn_received; /* bytes below are here without a gap; at or above the log's end */
+    uint64_t lsn_judged; /* records below were found sound as they were copied; a record's start */
     struct land_range ranges[LIMIT_LAND_RANGES]; /* beyond the first gap, ordered, not touching */
     uint32_t range_count;
     struct land_segment ahead[LIMIT_LAND_SEGMENTS];
@@ -45,6 +46,9 @@ MUST_USE int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uin
  * dropped, ask for it again -EAGAIN   more is here than may wait uncommitted, or no memory now:
  * call again after a commit. */
 MUST_USE int land_check(struct shard *s);
+
+/* Drop all that was received and not made part of the log. */
+void land_forget(struct shard *s);
 
 /* First missing range at or above lsn_received, to ask for: up to the next range here, else up to
  * lsn_wanted.  False: nothing is missing below lsn_wanted. */

@@ -25,7 +25,7 @@
 #define LAYOUT_MAGIC_AGENT UINT64_C(0x746e65676c6e7564) /* "dunlgent" */
 
 /* Changes with any layout: a library and a daemon that disagree refuse each other by it. */
-#define LAYOUT_VERSION UINT64_C(1)
+#define LAYOUT_VERSION UINT64_C(2)
 #define LAYOUT_FINGERPRINT                                                                         \
     ((LAYOUT_VERSION << 48) ^ ((uint64_t)sizeof(struct layout_board) << 32) ^                      \
      ((uint64_t)sizeof(struct layout_node) << 20) ^                                                \
@@ -47,6 +47,7 @@ struct layout_lcore {
 struct layout_lease {
     alignas(CACHE_LINE) _Atomic uint64_t generation;
     _Atomic uint64_t ticks_deadline;
+    _Atomic uint64_t ticks_current; /* of a leader's cell at a follower: age counts from here */
 };
 
 /* What observe and `dunlin status` read; every counter has one writer, its lcore. */
@@ -71,6 +72,10 @@ enum counter {
     COUNTER_SEGMENTS_PINNED, /* times a segment waited for a view */
     COUNTER_INDEX_GROWTHS,
     COUNTER_AGENT_FAULTS, /* agents detached for what they wrote into their ring */
+    COUNTER_PEER_MESSAGES,
+    COUNTER_PEER_PROTOCOL, /* messages of peers that no correct peer sends */
+    COUNTER_ACTIVATIONS,   /* epochs of shards that began to be led here */
+    COUNTER_STOPPED,       /* shards that met what must not be: their replica here stopped */
     COUNTER_COUNT
 };
 
@@ -99,7 +104,7 @@ struct layout_node {
     uint32_t reserved;
     char name[LIMIT_NAME_BYTES];
     struct layout_lcore lcores[LIMIT_LCORES];
-    struct layout_lease leases[LIMIT_LCORES];
+    struct layout_lease leases[LIMIT_LEASE_CELLS]; /* lcore * LIMIT_LEASE_CELLS_PER_LCORE + cell */
     struct layout_counters counters[LIMIT_LCORES];
 };
 
@@ -195,6 +200,8 @@ _Static_assert(sizeof(struct layout_bucket) == CACHE_LINE, "a bucket is one line
 #define LAYOUT_ROOT_BITS_MASK UINT64_C(0xff)
 #define LAYOUT_ROOT_ARRAY UINT64_C(0x100)
 
+#define LAYOUT_GENERATION_MAY_READ UINT64_C(1)
+
 /* Board: all that a reader needs to judge a read of the shard.  Written by its lcore. */
 struct layout_board {
     /* changes with every commit */
@@ -205,14 +212,14 @@ struct layout_board {
     /* changes seldom */
     alignas(CACHE_LINE) _Atomic uint64_t reclaim_count;
     _Atomic uint64_t lsn_tombstone_horizon; /* a miss at an LSN below it is "compacted" */
-    _Atomic uint64_t lease_generation;      /* own generation; equal to the cell's while it holds */
+    _Atomic uint64_t lease_generation;      /* own generation; odd while it has part in the cell */
     _Atomic uint64_t index_root;
     _Atomic uint64_t epoch;
-    _Atomic uint64_t ticks_asked; /* replica age counts from here; 0 at a leader */
-    _Atomic uint32_t lease_cell;  /* number of the cell in the node file */
-    uint32_t lcore;               /* constant: who owns the shard */
-    uint32_t log;                 /* constant: number of the shard's log */
-    uint32_t reserved;
+    uint64_t reserved;
+    _Atomic uint32_t lease_cell; /* number of the cell in the node file */
+    uint32_t lcore;              /* constant: who owns the shard */
+    uint32_t log;                /* constant: number of the shard's log */
+    _Atomic uint32_t follower;   /* 1: what is above the commit LSN may be committed elsewhere */
     /* frames of the pages of the two tables that can exist at a time */
     alignas(CACHE_LINE) _Atomic uint32_t pages[2][LIMIT_INDEX_PAGES];
     uint8_t pad[PAGE - 2 * CACHE_LINE - 8 * LIMIT_INDEX_PAGES];

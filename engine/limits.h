@@ -6,6 +6,8 @@
 #define LIMIT_SPACES 64u           /* per node */
 #define LIMIT_SHARDS 1024u         /* per space */
 #define LIMIT_LCORES 16u           /* polling threads per node */
+#define LIMIT_PROCESS_NODES 7u     /* that one process serves (dunlind dev) */
+#define LIMIT_NODES 64u            /* of a cluster */
 #define LIMIT_AGENTS 2048u         /* attached to one node at a time */
 #define LIMIT_AGENTS_PER_UID 1536u /* of one uid that is neither root nor the daemon's own */
 #define LIMIT_ACCESS_RULES 16u     /* uids or gids named by one access list */
@@ -27,9 +29,12 @@
 #define LIMIT_VERSION_WALK 64u /* versions of a key a reader walks */
 #define LIMIT_READ_RETRIES 16u /* of an in-place read before it goes through the ring */
 
-#define LIMIT_VOTERS 7u          /* of one shard */
-#define LIMIT_PEERS 8u           /* voters and learners of one shard */
-#define LIMIT_EPOCHS 64u         /* entries of an epoch table; older ones collapse */
+#define LIMIT_VOTERS 7u /* of one shard */
+#define LIMIT_PEERS 8u  /* voters and learners of one shard */
+#define LIMIT_RIGHTS 8u /* sets of voters for which a node leads shards */
+#define LIMIT_LEASE_CELLS_PER_LCORE (LIMIT_RIGHTS + LIMIT_NODES)
+#define LIMIT_LEASE_CELLS (LIMIT_LCORES * LIMIT_LEASE_CELLS_PER_LCORE)
+#define LIMIT_EPOCHS 64u         /* entries of an epoch table; older ones are forgotten */
 #define LIMIT_LAND_RANGES 16u    /* gaps a follower keeps track of; more are asked for again */
 #define LIMIT_LAND_SEGMENTS 2u   /* segments that may get bytes ahead of the log's end */
 #define LIMIT_PENDING 1024u      /* operations of a shard appended and not yet committed */

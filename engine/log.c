@@ -1,5 +1,7 @@
 #include "engine/log.h"
 
+#include <string.h>
+
 void log_init(struct log *l, struct frames *frames, const struct log_place *place)
 {
     uint32_t shift = frames->header->geometry.segment_shift;
@@ -10,6 +12,8 @@ void log_init(struct log *l, struct frames *frames, const struct log_place *plac
         .arena = place->arena,
         .number = place->number,
         .segment_shift = shift,
+        .lsn_origin = lsn_start,
+        .lsn_whole = lsn_start,
         .lsn_end = lsn_start,
         .lsn_ceiling = lsn_start,
         .queue = place->memory,
@@ -128,6 +132,8 @@ int log_append(struct log *l, struct record *header, const struct record_parts *
     *offset = (uint64_t)(at - l->arena);
     l->tail.used += (uint32_t)size;
     l->lsn_end += size;
+    if ((header->flags & RECORD_FLAG_TRANSACTION_END) != 0)
+        l->lsn_whole = l->lsn_end;
     return 0;
 }
 
@@ -135,10 +141,10 @@ void log_epoch_add(struct log *l, const struct log_epoch *entry)
 {
     ASSERT(l->epoch_count == 0 || entry->epoch > l->epochs[l->epoch_count - 1].epoch);
     if (l->epoch_count == LIMIT_EPOCHS) {
-        /* Why the second oldest: the oldest keeps the start, so their ranges become one. */
-        for (uint32_t i = 1; i + 1 < LIMIT_EPOCHS; i++)
-            l->epochs[i] = l->epochs[i + 1];
+        /* Why forgotten and not joined to its neighbour: a range that stood for two epochs would find a
+         * prefix in common where there is none. */
         l->epoch_count--;
+        memmove(&l->epochs[0], &l->epochs[1], l->epoch_count * sizeof l->epochs[0]);
     }
     l->epochs[l->epoch_count++] = *entry;
 }
@@ -258,7 +264,7 @@ bool log_take_above(struct log *l, uint64_t lsn, uint32_t *frame)
 bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced)
 {
     uint64_t start = segment_start(l, lsn);
-    l->lsn_end = lsn;
+    l->lsn_whole = l->lsn_end = lsn;
     if (start == lsn)
         return false;
     if (l->tail.base != NULL)
@@ -272,4 +278,20 @@ bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced)
     };
     *by_lsn(l, start) = frame + 1;
     return true;
+}
+
+uint32_t log_abandon(struct log *l, uint64_t lsn, uint32_t *frames)
+{
+    uint32_t count = 0;
+    while (log_queue_pop(l, &frames[count]))
+        count++;
+    if (l->tail.base != NULL)
+        frames[count++] = l->tail.frame;
+    l->tail.base = NULL;
+    l->lsn_origin = 0;
+    l->lsn_base = lsn;
+    l->lsn_whole = l->lsn_end = lsn;
+    l->epoch_count = 0;
+    memset(l->by_lsn, 0, l->frames->header->geometry.frames_per_shard * sizeof l->by_lsn[0]);
+    return count;
 }

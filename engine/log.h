@@ -32,9 +32,12 @@ struct log {
     uint8_t *arena;
     uint32_t number;
     uint32_t segment_shift;
-    uint64_t lsn_end;        /* next byte to be written */
-    uint64_t lsn_ceiling;    /* granted by the control plane: never append past it */
-    uint64_t hybrid_clock;   /* of the last record */
+    uint64_t lsn_origin;   /* where it began, empty; 0: it goes on from a snapshot */
+    uint64_t lsn_base;     /* which stands for all below, committed; 0: it does not */
+    uint64_t lsn_whole;    /* end of the last whole transaction: a pad behind belongs to the next */
+    uint64_t lsn_end;      /* next byte to be written */
+    uint64_t lsn_ceiling;  /* granted by the control plane: never append past it */
+    uint64_t hybrid_clock; /* of the last record */
     struct log_segment tail; /* lsn_end lies in it */
     uint32_t *queue;         /* full segments, oldest first; ring of frames_per_shard */
     uint32_t queue_head, queue_count;
@@ -69,7 +72,8 @@ MUST_USE int log_append(struct log *l, struct record *header, const struct recor
 /* Where log_append would put a record of this size. */
 uint64_t log_next_lsn(const struct log *l, uint64_t size);
 
-/* Add an epoch to the table (its record was appended or received). */
+/* Add an epoch to the table (its record was appended or received); the oldest is forgotten when it is
+ * full. */
 void log_epoch_add(struct log *l, const struct log_epoch *entry);
 /* Epoch of the record at lsn; 0 if it lies before all that the table knows. */
 uint64_t log_epoch_at(const struct log *l, uint64_t lsn);
@@ -94,6 +98,10 @@ MUST_USE bool log_take_above(struct log *l, uint64_t lsn, uint32_t *frame);
 /* End the log at lsn.  If that is inside a segment, frame (a copy of it up to lsn) becomes the tail in its
  * place, and *replaced is the one that was; at a segment's start frame is not used, and false returned. */
 MUST_USE bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced);
+
+/* Every segment, off the log, into frames (room for frames_per_shard); returns how many.  What is left
+ * is a log without epochs that begins at lsn, for bytes that land there if that is a segment's start. */
+uint32_t log_abandon(struct log *l, uint64_t lsn, uint32_t *frames);
 
 /* The oldest full segment, taken off the queue; false if there is none. */
 MUST_USE bool log_queue_pop(struct log *l, uint32_t *frame);

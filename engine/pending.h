@@ -33,8 +33,11 @@ static inline struct shard_pending *pending_add(struct shard *s, const struct sh
 }
 
 /* Take back what entries above lsn did, newest first.  Those that somebody waits for stay, to be
- * answered "fate unknown" when lsn is committed. */
+ * answered "try again" when lsn is committed. */
 void pending_undo(struct shard *s, uint64_t lsn);
+
+/* The board shows what is committed: W1. */
+void shard_show(struct shard *s);
 
 /* An epoch record's entry joins the table and the board. */
 struct record_epoch;

@@ -25,6 +25,12 @@ static const char *const names[PLANT_COUNT] = {
     [PLANT_RETRY_APPLIED_TWICE] = "retry-applied-twice",
     [PLANT_ANSWER_UNCOMMITTED] = "answer-uncommitted",
     [PLANT_GENERATION_IGNORED] = "generation-ignored",
+    [PLANT_REWRITE_IN_PLACE] = "rewrite-in-place",
+    [PLANT_OLD_LIST_ECHOED] = "old-list-echoed",
+    [PLANT_HAND_OVER_DELAYED] = "hand-over-delayed",
+    [PLANT_CLOCK_READ_ONCE] = "clock-read-once",
+    [PLANT_SAME_EPOCH_TWICE] = "same-epoch-twice",
+    [PLANT_HOLDS_IGNORED] = "holds-ignored",
 };
 
 #ifdef DUNLIN_PLANT

@@ -30,6 +30,13 @@ enum plant {
     PLANT_RETRY_APPLIED_TWICE, /* a sequence that was applied is applied again */
     PLANT_ANSWER_UNCOMMITTED, /* a read by the ring is answered at a record that is not committed */
     PLANT_GENERATION_IGNORED, /* a lease granted anew validates what was loaded before it */
+    PLANT_OLD_LIST_ECHOED,    /* an echo of an older list counts for what was added since */
+    PLANT_HAND_OVER_DELAYED,  /* a delayed notice of a hand-over voids what was promised since */
+    PLANT_CLOCK_READ_ONCE,    /* an answer leaves by the clock of the pass's start */
+    PLANT_SAME_EPOCH_TWICE,   /* a restarted leader recovers its epoch again */
+    /* found by readers interleaved with a follower */
+    PLANT_REWRITE_IN_PLACE, /* after a cut the log goes on in the same segment, not in a copy */
+    PLANT_HOLDS_IGNORED,    /* memory is reused while a transport still reads it */
     PLANT_COUNT
 };
 

@@ -20,7 +20,7 @@ static ALWAYS_INLINE const struct layout_lease *lease_of(const struct read_space
 {
     uint32_t cell = atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&board->lease_cell,
                                          memory_order_relaxed);
-    return &s->node->leases[cell % LIMIT_LCORES];
+    return &s->node->leases[cell % LIMIT_LEASE_CELLS];
 }
 
 /* The key's bytes, the last word filled up with zeros.  Why not one memcpy: most keys are 8 to 16
@@ -57,6 +57,8 @@ void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard
     /* R1: acquire, pairs with W4 */
     p->reclaim_count = load_acquire(&board->reclaim_count);
     p->lease_generation = load_acquire(&lease_of(s, board)->generation);
+    p->board_generation = load_acquire(&board->lease_generation);
+    p->pending = false;
     /* R2: acquire, pairs with W1: what is committed is whole */
     p->lsn = load_acquire(&board->lsn_committed);
 }
@@ -199,6 +201,7 @@ static int version_find(struct read_point *p, const struct read_space *s, const 
             found->frame = (uint32_t)frame;
             return 1;
         }
+        p->pending = true;
         uint64_t links = layout_links_of(&s->geometry, frame);
         if (UNLIKELY(links + segment / 8 > s->mapped_bytes))
             return -EFAULT;
@@ -362,15 +365,24 @@ uint64_t read_lease_deadline(const struct read_point *p, const struct read_space
     /* R7: acquire, pairs with the lcore's release of the deadline after the generation */
     uint64_t deadline = load_acquire(&cell->ticks_deadline);
     if (load_acquire(&cell->generation) != p->lease_generation ||
-        load_acquire(&p->board->lease_generation) != p->lease_generation)
+        load_acquire(&p->board->lease_generation) != p->board_generation ||
+        (p->board_generation & LAYOUT_GENERATION_MAY_READ) == 0)
+        return 0;
+    /* relaxed: changes only with the generation above */
+    if (UNLIKELY(p->pending) &&
+        atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&p->board->follower,
+                             memory_order_relaxed) != 0)
         return 0;
     return deadline;
 }
 
 uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks)
 {
-    uint64_t asked = load(&p->board->ticks_asked);
-    if (asked == 0)
+    /* relaxed: an age */
+    bool follower = atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&p->board->follower,
+                                         memory_order_relaxed) != 0;
+    uint64_t asked = follower ? load(&lease_of(s, p->board)->ticks_current) : 0;
+    if (!follower)
         asked = load(&s->node->lcores[p->board->lcore % LIMIT_LCORES].ticks_alive);
     return ticks > asked ? clock_ticks_to_ns(ticks - asked, s->node->ticks_per_s) : 0;
 }

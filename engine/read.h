@@ -5,7 +5,7 @@
  * The shared memory is the daemon's and trusted not to be malicious, but it may be reused under the
  * reader at any moment, so each offset and length is bounds-checked and each walk is bounded.
  *
- *   read_begin     R1 reclaim counter and lease generation, R2 commit LSN
+ *   read_begin     R1 reclaim counter and lease generations, R2 commit LSN
  *   read_find      R3 slot, R4 walk to the newest version at or below the commit LSN
  *   read_copy      R4 copy with relaxed 8-byte loads
  *   read_validate  R5 fence, R6 nothing touched was reused
@@ -37,9 +37,11 @@ struct read_point {
     const struct layout_board *board;
     uint64_t reclaim_count;
     uint64_t lease_generation;        /* the cell's */
+    uint64_t board_generation;        /* the shard's own */
     uint64_t lsn;                     /* commit LSN: the read sees exactly the shard at it */
     uint32_t frames[READ_FRAMES_MAX]; /* touched: segments and index pages */
     uint32_t frame_count;             /* above READ_FRAMES_MAX: only the counter can validate */
+    bool pending;                     /* the key has a newer version above lsn */
 };
 
 struct read_found {
@@ -81,7 +83,8 @@ void read_copy(const struct read_found *found, void *buffer, size_t capacity);
 /* True: what read_find and read_copy gave since read_begin is good.  missed: they gave 0. */
 MUST_USE bool read_validate(const struct read_point *p, const struct read_space *s, bool missed);
 
-/* True: the answer, already validated, reflects all that was committed before read_begin.
+/* True: the answer, already validated, reflects all that was committed before read_begin.  At a follower
+ * never of a pending key: what is above its commit LSN may be committed and answered elsewhere.
  * kind is the node's clock kind if the handle may use it, judged at attach. */
 MUST_USE bool read_lease(const struct read_point *p, const struct read_space *s);
 

@@ -29,7 +29,7 @@ static bool is_due(const struct reclaim_entry *e, const struct reclaim_now *now)
 {
     if (PLANTED(REUSE_BEFORE_GRACE))
         return true;
-    if (e->ticket > now->ticket_done)
+    if (e->ticket > now->ticket_done || (now->held != NULL && now->held(now->context, e->frame)))
         return false;
     return e->ticks_deadline <= now->ticks || !now->pinned(now->context, e->frame);
 }

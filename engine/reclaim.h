@@ -5,7 +5,8 @@
  *   W2  the frame is marked RETIRING, seq_cst fence, and the pins are looked at: a reader that pins
  *       later sees the mark (V1 in read.h) and lets go;
  *   W3  readers inside the daemon pass a grace period (a ticket of the lcore's, rcu.h), and views that
- *       were pinned end or lapse (view time);
+ *       were pinned end or lapse (view time), and every transport has let go of it (which does not lapse:
+ *       a NIC reads when it likes);
  *   W4  the frame is stamped with the next count, the count goes to the board (release), release fence:
  *       whoever read bytes that are written later finds the new count or stamp at R6.
  * Only then is the frame free.  The mark is more than DESIGN section 3 asks: with the stamp alone a
@@ -37,6 +38,7 @@ struct reclaim_now {
     uint64_t ticket_next; /* a grace period that begins after this call */
     uint64_t ticket_done; /* the newest one that is over */
     bool (*pinned)(void *context, uint32_t frame);
+    bool (*held)(void *context, uint32_t frame); /* by a transport; NULL: no transport reads here */
     void *context;
 };
 

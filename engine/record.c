@@ -2,10 +2,6 @@
 
 #include "engine/checksum.h"
 
-#include <string.h>
-
-#define HEADER_WORDS (RECORD_HEADER_BYTES / 8)
-
 /* The first word of a pad, which has no more. */
 struct pad {
     uint32_t crc;
@@ -19,6 +15,14 @@ static ALWAYS_INLINE void store_word(uint8_t *at, uint64_t word)
 {
     /* relaxed: as in checksum_copy */
     atomic_store_explicit((_Atomic uint64_t *)(void *)at, word, memory_order_relaxed);
+}
+
+/* The first word of a header, which the others and the payload are summed for. */
+static ALWAYS_INLINE void store_first(uint8_t *at, const struct record *header)
+{
+    uint64_t word;
+    memcpy(&word, header, sizeof word);
+    store_word(at, word);
 }
 
 void record_write(uint8_t *destination, const struct record *header,
@@ -35,11 +39,8 @@ void record_write(uint8_t *destination, const struct record *header,
     crc = checksum_copy(crc, at, parts->value, header->value_length);
 
     struct record whole = *header;
-    whole.crc = checksum(crc, (const uint8_t *)&whole + 4, RECORD_HEADER_BYTES - 4);
-    uint64_t words[HEADER_WORDS];
-    memcpy(words, &whole, sizeof whole);
-    for (unsigned i = 0; i < HEADER_WORDS; i++)
-        store_word(destination + (size_t)i * 8, words[i]);
+    whole.crc = checksum_header(crc, destination, &whole);
+    store_first(destination, &whole);
 }
 
 void record_copy(uint8_t *destination, const uint8_t *source, uint64_t size)
@@ -86,10 +87,11 @@ static int64_t check_pad(const uint8_t *bytes, uint64_t available, struct record
     return (int64_t)pad.units * 8;
 }
 
-static bool lengths_are_sound(const struct record *h)
+static ALWAYS_INLINE bool header_is_sound(const struct record *h)
 {
-    return h->key_length <= LIMIT_KEY_BYTES && h->extension_length <= LIMIT_EXTENSION_BYTES &&
-           h->value_length <= LIMIT_VALUE_BYTES;
+    return h->format == RECORD_FORMAT && h->kind >= RECORD_DATA && h->kind <= RECORD_MERGED &&
+           h->kind != RECORD_PAD && h->key_length <= LIMIT_KEY_BYTES &&
+           h->extension_length <= LIMIT_EXTENSION_BYTES && h->value_length <= LIMIT_VALUE_BYTES;
 }
 
 int64_t record_check(const uint8_t *bytes, uint64_t available, struct record *header)
@@ -97,14 +99,14 @@ int64_t record_check(const uint8_t *bytes, uint64_t available, struct record *he
     if (available < 8)
         return -EAGAIN;
     if (bytes[4] != RECORD_FORMAT || bytes[5] < RECORD_DATA || bytes[5] > RECORD_MERGED)
-        return -EBADMSG;
+        return -EBADMSG; /* before a header is there */
     if (bytes[5] == RECORD_PAD)
         return check_pad(bytes, available, header);
     if (available < RECORD_HEADER_BYTES)
         return -EAGAIN;
     struct record h;
     memcpy(&h, bytes, sizeof h);
-    if (!lengths_are_sound(&h))
+    if (!header_is_sound(&h))
         return -EBADMSG;
     uint64_t size = record_size(&h);
     if (size > available)
@@ -113,6 +115,41 @@ int64_t record_check(const uint8_t *bytes, uint64_t available, struct record *he
     crc = checksum(crc, bytes + 4, RECORD_HEADER_BYTES - 4);
     if (crc != h.crc)
         return -EBADMSG;
+    *header = h;
+    return (int64_t)size;
+}
+
+static int64_t land_pad(uint8_t *destination, const uint8_t *source, uint64_t available,
+                        struct record *header)
+{
+    struct pad pad;
+    memcpy(&pad, source, sizeof pad);
+    uint64_t size = min_u64((uint64_t)pad.units * 8, available & ~UINT64_C(7));
+    record_copy(destination, source, size);
+    return size < sizeof pad ? -EBADMSG : record_check(destination, size, header);
+}
+
+int64_t record_land(uint8_t *destination, const uint8_t *source, uint64_t available,
+                    struct record *header)
+{
+    if (available < 8)
+        return -EAGAIN;
+    if (source[5] == RECORD_PAD)
+        return land_pad(destination, source, available, header);
+    if (available < RECORD_HEADER_BYTES)
+        return -EAGAIN;
+    struct record h;
+    memcpy(&h, source, sizeof h);
+    if (!header_is_sound(&h))
+        return -EBADMSG;
+    uint64_t size = record_size(&h);
+    if (size > available)
+        return -EAGAIN;
+    uint32_t crc = checksum_copy(0, destination + RECORD_HEADER_BYTES, source + RECORD_HEADER_BYTES,
+                                 size - RECORD_HEADER_BYTES);
+    if (checksum_header(crc, destination, &h) != h.crc)
+        return -EBADMSG;
+    store_first(destination, &h);
     *header = h;
     return (int64_t)size;
 }

@@ -17,6 +17,8 @@
 #include "engine/base.h"
 #include "engine/limits.h"
 
+#include <string.h>
+
 #define RECORD_FORMAT 1u
 #define RECORD_HEADER_BYTES 64u
 #define RECORD_SMALL_BYTES 128u
@@ -125,6 +127,12 @@ void record_write(uint8_t *destination, const struct record *header,
 /* Copy a record unchanged, crc included, with the same stores. */
 void record_copy(uint8_t *destination, const uint8_t *source, uint64_t size);
 
+/* Copy the record or pad that stands at source[0..available) into log memory and judge it in one
+ * pass: each byte is read once, and what was judged is what was stored.  Returns as record_check,
+ * *header being set only with a size; what was stored otherwise is for nobody to read. */
+MUST_USE int64_t record_land(uint8_t *destination, const uint8_t *source, uint64_t available,
+                             struct record *header);
+
 /* Write pads over length bytes (a multiple of 8). */
 void record_write_pad(uint8_t *destination, uint64_t length);
 
@@ -134,5 +142,20 @@ void record_write_pad(uint8_t *destination, uint64_t length);
  *   -EAGAIN    the bytes end before the record does: absent, not corrupt, if this is a log's end
  *   -EBADMSG   checksum, format, kind or a length is wrong: the range is unknown, fetch it anew. */
 MUST_USE int64_t record_check(const uint8_t *bytes, uint64_t available, struct record *header);
+
+/* Total size of a record or pad that was judged before and has not changed since; *header as in
+ * record_check. */
+static ALWAYS_INLINE uint64_t record_step(const uint8_t *bytes, struct record *header)
+{
+    if (UNLIKELY(bytes[5] == RECORD_PAD)) {
+        uint16_t units;
+        memcpy(&units, bytes + 6, sizeof units);
+        header->kind = RECORD_PAD;
+        header->format = RECORD_FORMAT;
+        return (uint64_t)units * 8;
+    }
+    memcpy(header, bytes, sizeof *header);
+    return record_size(header);
+}
 
 #endif

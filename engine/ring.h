@@ -48,6 +48,10 @@ enum ring_status {
                               nobody knows whether it was applied then */
     RING_SESSION_LIMIT = 9,
     RING_SEQUENCE = 10, /* a gap or older than the results that are kept; not applied */
+    /* The shard is not led here, or the epoch changed: nothing of it counts yet, and the same
+     * sequence again is safe.  epoch 0: it was never appended; else it was, and cut, and where a
+     * minority still holds it, it may count in the end. */
+    RING_RETRY = 11,
     RING_STATUS_COUNT
 };
 

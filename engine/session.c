@@ -30,9 +30,14 @@ void session_table_init(struct session_table *t, uint32_t capacity, void *memory
     };
 }
 
-static uint32_t spread(uint64_t word)
+void session_table_clear(struct session_table *t)
 {
-    return (uint32_t)((word * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+    memset(t->by_id, 0, ((size_t)t->mask + 1) * sizeof t->by_id[0]);
+    memset(t->by_lsn, 0, ((size_t)t->mask + 1) * sizeof t->by_lsn[0]);
+    for (uint32_t i = 0; i < t->fresh; i++)
+        t->entries[i].lsn_opened = 0;
+    t->used = t->fresh = t->sweep = 0;
+    t->free = SESSION_NONE;
 }
 
 /* The id is random already; an agent that picks its ids badly only slows down this table's walks,
@@ -41,7 +46,7 @@ static uint32_t id_hash(const uint8_t id[SESSION_ID_BYTES])
 {
     uint64_t words[2];
     memcpy(words, id, sizeof words);
-    return spread(words[0] ^ words[1]);
+    return session_spread(words[0] ^ words[1]);
 }
 
 static uint32_t id_position(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES])
@@ -54,7 +59,7 @@ static uint32_t id_position(const struct session_table *t, const uint8_t id[SESS
 
 static uint32_t lsn_position(const struct session_table *t, uint64_t lsn)
 {
-    uint32_t at = spread(lsn) & t->mask;
+    uint32_t at = session_spread(lsn) & t->mask;
     while (t->by_lsn[at] != 0 && t->entries[t->by_lsn[at] - 1].lsn_opened != lsn)
         at = (at + 1) & t->mask;
     return at;
@@ -147,7 +152,7 @@ static uint32_t home_by_id(const struct session *s)
 
 static uint32_t home_by_lsn(const struct session *s)
 {
-    return spread(s->lsn_opened);
+    return session_spread(s->lsn_opened);
 }
 
 /* Knuth, TAOCP 3, 6.4, algorithm R: close the gap, so that no walk meets a tombstone. */

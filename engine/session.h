@@ -51,6 +51,9 @@ struct session_table {
 size_t session_table_bytes(uint32_t capacity);
 void session_table_init(struct session_table *t, uint32_t capacity, void *memory);
 
+/* Forget every session. */
+void session_table_clear(struct session_table *t);
+
 /* Entry of an id, or SESSION_NONE. */
 uint32_t session_find(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES]);
 
@@ -59,6 +62,17 @@ uint32_t session_find(const struct session_table *t, const uint8_t id[SESSION_ID
 uint32_t session_open(struct session_table *t, const uint8_t id[SESSION_ID_BYTES], uint32_t uid,
                       uint64_t lsn, uint64_t now_ns);
 bool session_table_is_full(const struct session_table *t);
+
+static ALWAYS_INLINE uint32_t session_spread(uint64_t word)
+{
+    return (uint32_t)((word * UINT64_C(0x9e3779b97f4a7c15)) >> 32);
+}
+
+/* Fetch where session_find_lsn begins. */
+static ALWAYS_INLINE void session_prefetch(const struct session_table *t, uint64_t lsn_opened)
+{
+    PREFETCH(&t->by_lsn[session_spread(lsn_opened) & t->mask]);
+}
 
 /* Entry of the session that an LSN opened, or SESSION_NONE.  hint: the slot it may have; a slot
  * that another replica gave out is a wrong hint, and does no harm. */

@@ -23,7 +23,8 @@ size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max)
            aligned(2 * (size_t)g->frames_per_shard * sizeof(uint32_t)) +
            aligned(g->frames_per_shard * sizeof(struct reclaim_entry)) +
            aligned(LIMIT_PENDING * sizeof(struct shard_pending)) +
-           aligned(session_table_bytes(sessions_max));
+           2 * aligned(session_table_bytes(sessions_max)) +
+           aligned(3 * (size_t)g->frames_per_shard * sizeof(uint32_t));
 }
 
 /* Deal the memory behind the struct to its parts, in the order of shard_bytes. */
@@ -35,7 +36,7 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     s->frames.shard = c->number;
     at += aligned(frames * sizeof(uint32_t));
     uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
-    const struct log_place place = {
+    struct log_place place = {
         .arena = c->arena,
         .memory = (uint32_t *)(void *)at,
         .lsn_start = align_up(c->lsn_start, segment),
@@ -48,6 +49,11 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     s->pending = (struct shard_pending *)(void *)at;
     at += aligned(LIMIT_PENDING * sizeof(struct shard_pending));
     session_table_init(&s->sessions, c->sessions_max, at);
+    at += aligned(session_table_bytes(c->sessions_max));
+    void *sessions_beside = at;
+    at += aligned(session_table_bytes(c->sessions_max));
+    place.memory = (uint32_t *)(void *)at;
+    install_init(s, &place, sessions_beside, place.memory + 2 * (size_t)frames);
 }
 
 void shard_epoch_add(struct shard *s, const struct record_epoch *e)
@@ -80,7 +86,8 @@ static int append(struct shard *s, struct record *header, const struct record_pa
 
 int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
 {
-    if (pending_is_full(s))
+    /* Why the second: who lacks a part of the state cannot lead. */
+    if (pending_is_full(s) || s->log.lsn_end < s->lsn_visible)
         return -EAGAIN;
     struct record header = {
         .kind = RECORD_EPOCH,
@@ -92,7 +99,7 @@ int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
         .length = sizeof extension - 4,
         .epoch = epoch,
         .lsn_start = log_next_lsn(&s->log, record_size(&header)),
-        .lsn_end_before = s->log.lsn_end,
+        .lsn_end_before = s->log.lsn_whole,
     };
     struct record_parts parts = {.extension = &extension};
     uint64_t offset;
@@ -370,7 +377,7 @@ int shard_write(struct shard *s, const struct shard_write *w)
     result = write_next(s, w, &entry);
     if (UNLIKELY(result != 0))
         return result;
-    entry.lsn_wait = s->log.lsn_end;
+    entry.lsn_wait = s->log.lsn_whole;
     *pending_at(s, s->pending_tail++) = entry;
     if (session != NULL)
         session->appended = w->sequence;
@@ -382,7 +389,7 @@ int shard_write(struct shard *s, const struct shard_write *w)
 
 int shard_read(struct shard *s, const struct shard_read *r)
 {
-    if (pending_is_full(s))
+    if (pending_is_full(s) || UNLIKELY(s->log.lsn_end < s->lsn_visible))
         return -EAGAIN;
     struct index_place place;
     int error = index_find(&s->index, (uint32_t)r->hash, r->key, r->key_length, &place);
@@ -463,7 +470,7 @@ int shard_session_open(struct shard *s, const struct shard_origin *origin,
         if (error != 0)
             return error;
     }
-    entry.lsn_wait = s->log.lsn_end;
+    entry.lsn_wait = s->log.lsn_whole;
     *pending_at(s, s->pending_tail++) = entry;
     return 0;
 }
@@ -539,6 +546,20 @@ static void commit_session(struct shard *s, const struct shard_pending *p)
     }
 }
 
+#define COMMIT_LONG 128u
+#define COMMIT_AHEAD 8u
+
+/* Fetch what commit_link will touch: in a long list what was met when it was appended has left the
+ * cache. */
+static ALWAYS_INLINE void commit_prefetch(const struct shard *s, const struct shard_pending *p)
+{
+    if (p->offset == SHARD_NO_OFFSET)
+        return;
+    uint64_t link = atomic_load_explicit(shard_link(s, p->offset), memory_order_relaxed);
+    PREFETCH(s->arena + layout_slot_offset(link));
+    PREFETCH_WRITE(&s->directory[layout_slot_offset(link) >> s->geometry.segment_shift]);
+}
+
 /* The version below a committed one is needed no more. */
 static void commit_link(struct shard *s, const struct shard_pending *p)
 {
@@ -554,6 +575,17 @@ static void commit_link(struct shard *s, const struct shard_pending *p)
     atomic_store_explicit(word, LAYOUT_LINK_CUT, memory_order_relaxed);
 }
 
+void shard_show(struct shard *s)
+{
+    if (UNLIKELY(s->lsn_visible != 0))
+        install_show(s);
+    atomic_store_explicit(&s->board->live_bytes, s->live_bytes, memory_order_relaxed);
+    atomic_store_explicit(&s->board->key_count, s->index.key_count, memory_order_relaxed);
+    atomic_store_explicit(&s->board->lsn_end, s->log.lsn_end, memory_order_relaxed);
+    /* W1: release, pairs with R2: records, links and slots at or below lsn are whole */
+    atomic_store_explicit(&s->board->lsn_committed, s->lsn_committed, memory_order_release);
+}
+
 void shard_commit(struct shard *s, uint64_t lsn)
 {
     ASSERT(lsn <= s->log.lsn_end);
@@ -564,13 +596,14 @@ void shard_commit(struct shard *s, uint64_t lsn)
         if (pending_at(s, end)->session_slot != SESSION_NONE)
             commit_session(s, pending_at(s, end));
     s->lsn_committed = lsn;
-    atomic_store_explicit(&s->board->live_bytes, s->live_bytes, memory_order_relaxed);
-    atomic_store_explicit(&s->board->key_count, s->index.key_count, memory_order_relaxed);
-    atomic_store_explicit(&s->board->lsn_end, s->log.lsn_end, memory_order_relaxed);
-    /* W1: release, pairs with R2: records, links and slots at or below lsn are whole */
-    atomic_store_explicit(&s->board->lsn_committed, lsn, memory_order_release);
-    for (; s->pending_applied != end; s->pending_applied++)
+    if (LIKELY(lsn >= s->lsn_visible))
+        shard_show(s);
+    bool is_long = end - s->pending_applied > COMMIT_LONG;
+    for (; s->pending_applied != end; s->pending_applied++) {
+        if (is_long && end - s->pending_applied > COMMIT_AHEAD)
+            commit_prefetch(s, pending_at(s, s->pending_applied + COMMIT_AHEAD));
         commit_link(s, pending_at(s, s->pending_applied));
+    }
 }
 
 bool shard_answer_next(struct shard *s, struct shard_answer *answer)
@@ -632,6 +665,8 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
     if (s->index.growing && !more)
         counter_add(s->counters, COUNTER_INDEX_GROWTHS, 1);
     more = s->index.growing;
+    if (UNLIKELY(s->install.beside != INSTALL_NONE || s->install.retired_count != 0))
+        more |= install_step(s, now);
 
     bool cleaning = false;
     if (frames_available(&s->frames) + s->reclaim.count < free_target(s) || s->starved) {

@@ -18,6 +18,7 @@
 #include "engine/base.h"
 #include "engine/clean.h"
 #include "engine/index.h"
+#include "engine/install.h"
 #include "engine/land.h"
 #include "engine/log.h"
 #include "engine/reclaim.h"
@@ -87,6 +88,7 @@ struct shard {
     uint32_t value_bytes_max;
     uint64_t session_ttl_ns;
     uint64_t lsn_committed;
+    uint64_t lsn_visible; /* a commit below it changes the board not yet: install.h; 0: none does */
     uint64_t live_bytes;
     uint64_t live_charge;          /* live records as the quota counts them: shard_charge */
     uint64_t bytes_appended;       /* since the last maintenance */
@@ -105,6 +107,7 @@ struct shard {
     uint64_t lsn_kept;      /* the log from here on is kept for peers: not cleaned */
     struct log log;         /* Why last of what a write touches: it ends with the epoch table */
     struct landing landing; /* as a follower */
+    struct install install; /* a snapshot that it takes over */
 };
 
 /* Where a shard lives and what it obeys; everything outlives the shard. */
@@ -179,6 +182,44 @@ static inline void shard_prefetch_session(const struct shard *s, uint32_t slot, 
     PREFETCH_WRITE(session);
     PREFETCH_WRITE((const uint8_t *)session + CACHE_LINE);
     PREFETCH_WRITE(&session->results[sequence % LIMIT_SESSION_WINDOW]);
+}
+
+/* Stages of a burst of messages for many shards, after shard_prefetch_self: the board, by which the
+ * bucket is found, and the operation that the next commit begins with; where a range of the log will
+ * lie and what its first record will touch (bytes are a peer's: hints); then the record that the slot
+ * names, the session, and the link. */
+static inline void shard_prefetch_board(const struct shard *s)
+{
+    PREFETCH_WRITE(s->board);
+    PREFETCH(&s->board->reclaim_count);
+    PREFETCH(&s->board->pages[s->index.table.array]);
+    PREFETCH_WRITE(&s->pending[s->pending_applied % LIMIT_PENDING]);
+    PREFETCH_WRITE((const uint8_t *)&s->pending[s->pending_applied % LIMIT_PENDING] + CACHE_LINE);
+}
+static inline void shard_prefetch_land(const struct shard *s, const uint8_t *bytes, uint64_t length)
+{
+    if (length < RECORD_HEADER_BYTES)
+        return;
+    struct record h;
+    memcpy(&h, bytes, sizeof h);
+    shard_prefetch(s, h.hash);
+    session_prefetch(&s->sessions, h.session);
+}
+static inline void shard_prefetch_apply(const struct shard *s, const uint8_t *bytes,
+                                        uint64_t length)
+{
+    if (s->pending_applied != s->pending_tail) {
+        const struct shard_pending *p = &s->pending[s->pending_applied % LIMIT_PENDING];
+        shard_prefetch_session(s, p->session_slot, p->sequence);
+        if (p->offset != SHARD_NO_OFFSET)
+            PREFETCH_WRITE(shard_link(s, p->offset));
+    }
+    if (length < RECORD_HEADER_BYTES)
+        return;
+    struct record h;
+    memcpy(&h, bytes, sizeof h);
+    shard_prefetch_record(s, h.hash);
+    shard_prefetch_session(s, session_find_lsn(&s->sessions, h.session, SESSION_NONE), h.sequence);
 }
 
 /* Let the log grow up to an LSN (granted by the control plane). */

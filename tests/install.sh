@@ -18,7 +18,7 @@ build_packages=(
     libcyaml-dev libyaml-dev                 # configuration
     zlib1g-dev                               # compressed recordings
     libcunit1-dev                            # tests; part of every build
-    liblmdb-dev libdpdk-dev                  # baselines of the benchmarks
+    liblmdb-dev libdpdk-dev libraft-dev      # baselines of the benchmarks
     procps                                   # ps, for the demo's table
 )
 test_packages=(

@@ -36,6 +36,8 @@
 #define AGENT_CLOCK_BRACKET_NS NS_PER_MS       /* a wider bracket proves nothing */
 #define AGENT_OPERATIONS_KEPT 16u              /* for calls that wait */
 #define AGENT_CLOCK_AGAIN_NS (50 * NS_PER_MS)
+#define AGENT_RETRY_MIN_NS UINT64_C(200000) /* a shard that is not led here is asked again ... */
+#define AGENT_RETRY_MAX_NS (5 * NS_PER_MS)  /* ... after a pause that doubles up to this */
 
 /* ---- attachment: one connection to one start of a daemon, and all memory got through it ---- */
 
@@ -102,7 +104,7 @@ struct operation {
     bool synchronous; /* a call waits for it; else it goes to dunlin_poll */
     bool abandoned;   /* nobody waits any more */
     bool sent;        /* was in a ring under its present name: may have been applied */
-    bool resent;      /* was so in a ring of an earlier attachment */
+    bool resent;      /* may so by an earlier attempt: of another attachment, or cut (RING_RETRY) */
     int result;
     uint32_t status; /* enum ring_status */
     uint64_t context;
@@ -126,6 +128,7 @@ enum session_state {
 
 enum session_rewind {
     REWIND_NONE = 0,
+    REWIND_AGAIN,   /* the shard is not led here now: the same names again, after a pause */
     REWIND_NUMBERS, /* an earlier write was refused and so the later ones, too: number them anew */
     REWIND_SESSION, /* the daemon does not know the session: begin a new one */
 };
@@ -133,7 +136,7 @@ enum session_rewind {
 struct agent_session {
     struct dunlin_space *space;
     struct agent_session *next_blocked;
-    bool blocked;  /* in the list of those that wait for room in a ring */
+    bool blocked;  /* in the list of those that wait for room in a ring, or until retry_ns */
     bool told;     /* a caller holds the name of a write of unknown fate: it may be asked for */
     bool existing; /* writes were sent under this name: find it, do not open another of that name */
     uint8_t state; /* enum session_state */
@@ -144,6 +147,9 @@ struct agent_session {
     uint64_t lsn; /* of the opening record */
     uint64_t sequence_next;
     uint64_t sequence_consumed;     /* last known to stand in the daemon's log */
+    uint64_t retry_ns;              /* CLOCK_BOOTTIME: nothing is sent before; 0: it may be */
+    uint64_t retry_since_ns;        /* nothing got through since then; 0: something did */
+    uint64_t retry_pause_ns;        /* the next one */
     uint32_t count;                 /* unanswered operations */
     uint32_t sent;                  /* of them in a ring */
     struct operation *first, *last; /* unanswered, in order */
@@ -174,6 +180,8 @@ struct dunlin {
     struct dunlin_options options;
     struct sockaddr_un address;
     uint64_t lost_ns, look_ns, try_ns, try_pause_ns, bind_ns; /* CLOCK_BOOTTIME */
+    uint64_t retry_ns; /* the earliest of the blocked sessions; 0: none waits for a time */
+    uint64_t ended_not_led;
     uint32_t polls_in_vain;
     uint32_t gets_abandoned;
     uint64_t attached_count, reads_by_ring;
@@ -260,6 +268,9 @@ MUST_USE int agent_session_prepare(struct dunlin_space *space);
 void agent_session_append(struct dunlin *d, struct agent_session *s, struct operation *o);
 /* Take back the newest operation, which was never sent. */
 void agent_session_withdraw(struct dunlin *d, struct operation *o);
+/* Nobody waits any more for one that is not in a ring and may have been applied: it is not sent
+ * again, and its name is given to no other.  Frees it. */
+void agent_session_drop(struct dunlin *d, struct operation *o);
 void agent_session_pump(struct dunlin *d, struct agent_session *s);
 void agent_session_pump_blocked(struct dunlin *d);
 void agent_session_opened(struct dunlin *d, struct agent_session *s,
@@ -306,7 +317,8 @@ struct ask_message {          /* parts of a request */
 struct ring_head agent_ask_build(struct ring_request *at, const struct ask_message *m);
 uint64_t agent_ask_bytes(const struct ask_message *m);
 /* Send one message and wait for its answer.  0: the answer is in o, which the caller frees;
- * -ENOTCONN: never sent; -ETIMEDOUT: sent and not answered.  Then o is taken care of. */
+ * -ENOTCONN: never sent; -ETIMEDOUT: sent and not answered.  Then o is taken care of.  RING_RETRY is
+ * no answer: it is sent again until the time is up, and then -ENOTCONN is its result. */
 MUST_USE int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m,
                        const struct waiter *w);
 void agent_ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,

@@ -39,9 +39,11 @@ struct ring_head agent_ask_build(struct ring_request *at, const struct ask_messa
 
 /* ---- one message outside of sessions, and its answer ---- */
 
-/* 0 sent, -EAGAIN no room now, -ENOTCONN. */
+/* 0 sent, or done because the attachment ended, -EAGAIN no room now, -ENOTCONN. */
 static int ask_send(struct dunlin *d, struct operation *o, struct ask_message *m)
 {
+    if (o->state == OPERATION_DONE)
+        return 0;
     if (!agent_attached(d))
         return -ENOTCONN;
     struct attachment *a = d->now;
@@ -63,10 +65,22 @@ static int ask_send(struct dunlin *d, struct operation *o, struct ask_message *m
     return 0;
 }
 
-int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m, const struct waiter *w)
+static int wait_answer(struct dunlin *d, const struct operation *o, const struct waiter *w)
+{
+    for (;;) {
+        agent_complete_all(d);
+        if (o->state != OPERATION_SENT)
+            return 0;
+        if (!agent_wait_pause(d, w, o->lcore))
+            return -ETIMEDOUT;
+    }
+}
+
+/* Sent once, and answered if it is OPERATION_DONE then.  Returns as agent_ask. */
+static int ask_attempt(struct dunlin *d, struct operation *o, struct ask_message *m,
+                       const struct waiter *w)
 {
     int error;
-    o->kind = m->head.head.operation;
     while ((error = ask_send(d, o, m)) == -EAGAIN) {
         agent_complete_all(d);
         if (!agent_wait_pause(d, w, o->lcore))
@@ -76,16 +90,50 @@ int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m, cons
         agent_operation_free(d, o);
         return -ENOTCONN;
     }
-    error = agent_wait_operation(d, o, w);
+    error = wait_answer(d, o, w);
     if (error != 0)
         agent_operation_abandon(d, o);
     return error;
+}
+
+/* Let pause_ns pass.  False: the caller's time is up. */
+static bool let_pass(struct dunlin *d, const struct waiter *w, uint64_t pause_ns)
+{
+    uint64_t until_ns = clock_boottime_ns() + pause_ns;
+    const struct waiter part = {.deadline_ns = min_u64(until_ns, w->deadline_ns)};
+    do
+        agent_complete_all(d);
+    while (agent_wait_pause(d, &part, WAIT_ANY_LCORE));
+    return until_ns < w->deadline_ns;
+}
+
+int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m, const struct waiter *w)
+{
+    uint64_t pause_ns = AGENT_RETRY_MIN_NS;
+    o->kind = m->head.head.operation;
+    for (;;) {
+        int error = ask_attempt(d, o, m, w);
+        if (error != 0 || o->state == OPERATION_DONE)
+            return error;
+        if (!let_pass(d, w, pause_ns))
+            break;
+        pause_ns = min_u64(2 * pause_ns, AGENT_RETRY_MAX_NS);
+    }
+    if (o->state == OPERATION_QUEUED) {
+        d->ended_not_led++;
+        agent_operation_finish(d, o, agent_status_error(o->status));
+    }
+    return 0;
 }
 
 void agent_ask_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c,
                         const uint8_t *payload)
 {
     bool bulk = o->bulk_piece != FIFO_NONE;
+    if (c->status == RING_RETRY && !o->abandoned) {
+        o->state = OPERATION_QUEUED; /* agent_ask sends it again */
+        return;
+    }
     o->epoch = c->epoch;
     o->session_slot = c->session_slot;
     o->value_length = c->value_length;

@@ -278,8 +278,9 @@ void agent_attach_lost(struct dunlin *d)
     d->try_pause_ns = AGENT_TRY_MIN_NS;
     for (uint32_t i = 0; i < d->operations_used; i++) {
         struct operation *o = &d->operations[i];
-        /* Why -EOWNERDEAD only for writes: what only reads can be asked again. */
-        if (o->state == OPERATION_SENT && o->session == NULL)
+        /* Why -EOWNERDEAD only for writes: what only reads can be asked again.  Why also what waits
+         * to be sent: its bulk piece is of this attachment. */
+        if ((o->state == OPERATION_SENT || o->state == OPERATION_QUEUED) && o->session == NULL)
             agent_operation_finish(
                 d, o, o->kind == RING_PUT || o->kind == RING_DELETE ? -EOWNERDEAD : -ENOTCONN);
     }

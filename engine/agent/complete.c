@@ -91,6 +91,8 @@ void agent_operation_abandon(struct dunlin *d, struct operation *o)
     o->buffer = NULL;
     o->capacity = 0;
     d->gets_abandoned += o->kind == RING_GET;
+    if (o->session != NULL && o->state == OPERATION_QUEUED)
+        agent_session_drop(d, o);
 }
 
 /* ---- completions ---- */
@@ -105,6 +107,7 @@ int agent_status_error(uint32_t status)
     case RING_CONDITION:
         return -ECANCELED;
     case RING_UNAVAILABLE:
+    case RING_RETRY:
         return -ENOTCONN;
     case RING_ACCESS:
         return -EACCES;

@@ -8,6 +8,8 @@
  *            mapped (local reads with growing age, linearizable ones -ENOTCONN); every call looks
  *            for the new daemon by itself, at most every few milliseconds, and unanswered writes
  *            are sent again under the same sequence numbers.  The program needs no code for this.
+ *            The same holds when the leadership of a shard moves: what was refused or taken back for
+ *            that is tried again, in order and applied at most once, until the call's time is up.
  * Units      *_ns nanoseconds, *_length and capacity bytes.
  * Waiting    Synchronous calls return at the latest after the timeout of dunlin_options.
  * Errors     0 or a negative errno, the same ones everywhere; what the caller does about each:
@@ -15,11 +17,13 @@
  *   -ENOENT      no such key (or space).
  *   -ECANCELED   the condition of a compare did not hold; *version is what stands there.  Read,
  *                then decide.
- *   -ENOTCONN    unavailable: no daemon, no lease, or no quorum.  For a write: it was never sent.
+ *   -ENOTCONN    unavailable: no daemon, no lease, no quorum, or this node does not lead the shard
+ *                (all that while the library tried again).  For a write: it was never applied.
  *                Try later, or go to your fail-safe state.
  *   -EOWNERDEAD  fate unknown: the write was sent and nobody can say any more whether it was
- *                applied (the daemon lost its memory, the timeout passed, or the session was
- *                forgotten).  Read before you write again; dunlin_last_write names it.
+ *                applied (the daemon lost its memory, the timeout passed, also after it was
+ *                appended by a node that then ceased to lead, or the session was forgotten).
+ *                Read before you write again; dunlin_last_write names it.
  *   -ESTALE      the value is older than max_age_ns; it is returned all the same, with its age.
  *   -EACCES      the space's access list does not let you.  Ask its administrator.
  *   -EDQUOT      the shard is full of live data.  Delete, or raise the space's quota.
@@ -195,8 +199,8 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_submit(struct dunlin_space *space,
                                              const struct dunlin_write *write);
 /* Collect completions, waiting up to timeout_ns for the first (0: do not wait).  Returns how many
  * were stored (0 .. capacity), never an error.  Writes that can no longer be answered, because the
- * daemon lost its memory or none came back within the handle's timeout, complete with -EOWNERDEAD,
- * or -ENOTCONN if they were never sent. */
+ * daemon lost its memory, or none came back or led the shard within the handle's timeout, complete
+ * with -EOWNERDEAD, or -ENOTCONN if they were certainly not applied. */
 DUNLIN_API size_t dunlin_poll(struct dunlin *handle, struct dunlin_completion *completions,
                               size_t capacity, uint64_t timeout_ns);
 /* Writes submitted and not yet collected. */
@@ -230,6 +234,7 @@ struct dunlin_info {
     uint64_t lease_ns;
     uint64_t attached_count;                               /* times this handle attached */
     uint64_t reads_in_place, reads_by_ring, reads_retried; /* of this handle */
+    uint64_t ended_not_led; /* reads and writes given up while this node did not lead the shard */
 };
 DUNLIN_API void dunlin_info(const struct dunlin *handle, struct dunlin_info *info);
 

@@ -131,6 +131,7 @@ void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
         .lease_ns = node->lease_ns,
         .attached_count = handle->attached_count,
         .reads_by_ring = handle->reads_by_ring,
+        .ended_not_led = handle->ended_not_led,
     };
     for (uint32_t i = 0; i < handle->space_count; i++) {
         info->reads_in_place += handle->spaces[i]->reads_in_place;

@@ -99,6 +99,49 @@ static void block(struct dunlin *d, struct agent_session *s)
     d->blocked = s;
 }
 
+static void not_led_give_up(struct dunlin *d, struct agent_session *s);
+
+/* Its shard is not led here now: the same once more, after a pause. */
+static void retry_later(struct dunlin *d, struct agent_session *s)
+{
+    uint64_t now = clock_boottime_ns();
+    if (s->retry_since_ns == 0) {
+        s->retry_since_ns = now;
+        s->retry_pause_ns = AGENT_RETRY_MIN_NS;
+    }
+    s->retry_ns = now + s->retry_pause_ns;
+    s->retry_pause_ns = min_u64(2 * s->retry_pause_ns, AGENT_RETRY_MAX_NS);
+    agent_session_pump(d, s);
+}
+
+/* Something got through. */
+static void retry_end(struct agent_session *s)
+{
+    s->retry_ns = s->retry_since_ns = 0;
+}
+
+/* Whether the session must still wait; then it is on the list of those that do. */
+static bool retry_waits(struct dunlin *d, struct agent_session *s)
+{
+    uint64_t now = clock_boottime_ns();
+    if (s->retry_since_ns != 0 && now - s->retry_since_ns >= d->options.timeout_ns) {
+        not_led_give_up(d, s);
+        return true;
+    }
+    if (now >= s->retry_ns) {
+        s->retry_ns = 0;
+        /* Why: what is put into the ring of a daemon that died meanwhile is of unknown fate for no
+         * need. */
+        if (d->now->unanswered == 0 && !agent_link_alive(d->now->socket))
+            agent_attach_lost(d);
+        return !agent_attached(d);
+    }
+    if (d->retry_ns == 0 || s->retry_ns < d->retry_ns)
+        d->retry_ns = s->retry_ns;
+    block(d, s);
+    return true;
+}
+
 void agent_session_pump(struct dunlin *d, struct agent_session *s)
 {
     struct attachment *a = d->now;
@@ -106,7 +149,9 @@ void agent_session_pump(struct dunlin *d, struct agent_session *s)
     bool told = false;
     if (!agent_attached(d) || !s->space->bound)
         return;
-    if (s->state == SESSION_WANTED) {
+    if (s->retry_ns != 0 && retry_waits(d, s))
+        return;
+    if (s->state == SESSION_WANTED && s->first != NULL) {
         error = send_name(a, s, RING_SESSION_OPEN, s->existing ? RING_FLAG_EXISTING : 0);
         told = error == 0;
     }
@@ -127,6 +172,7 @@ void agent_session_pump_blocked(struct dunlin *d)
 {
     struct agent_session *s = d->blocked;
     d->blocked = NULL;
+    d->retry_ns = 0;
     while (s != NULL) {
         struct agent_session *next = s->next_blocked;
         s->blocked = false;
@@ -152,6 +198,8 @@ void agent_session_append(struct dunlin *d, struct agent_session *s, struct oper
 {
     if (s->state == SESSION_CLOSED)
         name_anew(s);
+    if (s->first == NULL)
+        s->retry_since_ns = 0; /* who comes now has all his time */
     o->session = s;
     o->state = OPERATION_QUEUED;
     o->lcore = lcore_of(s);
@@ -200,6 +248,7 @@ void agent_session_withdraw(struct dunlin *d, struct operation *o)
     struct agent_session *s = o->session;
     ASSERT(s->last == o && !o->sent && o->state == OPERATION_QUEUED);
     s->sequence_next--;
+    d->ended_not_led += s->retry_since_ns != 0;
     finish(d, s, o, -ENOTCONN);
 }
 
@@ -221,6 +270,12 @@ static void fail_resent(struct dunlin *d, struct agent_session *s)
 static void restart(struct dunlin *d, struct agent_session *s)
 {
     ASSERT(s->sent == 0);
+    if (s->rewind == REWIND_AGAIN) {
+        s->rewind = REWIND_NONE;
+        s->unsent = s->first;
+        retry_later(d, s);
+        return;
+    }
     fail_resent(d, s);
     if (s->rewind == REWIND_SESSION)
         s->state = SESSION_CLOSED;
@@ -244,6 +299,16 @@ static void rewind_to(struct agent_session *s, enum session_rewind rewind)
     s->unsent = NULL; /* restart finds it again */
 }
 
+void agent_session_drop(struct dunlin *d, struct operation *o)
+{
+    struct agent_session *s = o->session;
+    ASSERT(o->state == OPERATION_QUEUED && o->abandoned);
+    rewind_to(s, REWIND_SESSION);
+    finish(d, s, o, -EOWNERDEAD);
+    if (s->sent == 0)
+        restart(d, s);
+}
+
 /* ---- answers ---- */
 
 /* The daemon does not know the session or the place in it, so it applied nothing now.  What was
@@ -265,22 +330,48 @@ static void not_applied(struct dunlin *d, struct operation *o, enum session_rewi
     }
 }
 
+/* The shard is not led here, or the record was cut: the same again is safe.  What was never appended
+ * is certainly not applied. */
+static void not_led(struct dunlin *d, struct operation *o, bool appended)
+{
+    struct agent_session *s = o->session;
+    o->resent = o->resent || appended;
+    o->sent = o->resent;
+    o->state = OPERATION_QUEUED;
+    rewind_to(s, o->abandoned ? REWIND_SESSION : REWIND_AGAIN);
+    if (o->abandoned)
+        finish(d, s, o, -EOWNERDEAD);
+}
+
+/* A gap.  As long as a write before it is not settled, that says nothing of this one. */
+static void out_of_sequence(struct dunlin *d, struct operation *o)
+{
+    if (o == o->session->first || o->abandoned)
+        not_applied(d, o, REWIND_NUMBERS);
+    else
+        not_led(d, o, false);
+}
+
 void agent_session_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c)
 {
     struct agent_session *s = o->session;
     uint64_t sequence = o->message->sequence;
     s->sent--;
     switch (c->status) {
+    case RING_RETRY:
+        not_led(d, o, c->epoch != 0);
+        break;
     case RING_FATE_UNKNOWN:
         not_applied(d, o, REWIND_SESSION);
         break;
     case RING_SEQUENCE:
-        not_applied(d, o, REWIND_NUMBERS);
+        out_of_sequence(d, o);
         break;
     case RING_OK:
     case RING_NOT_FOUND:
     case RING_CONDITION:
         s->sequence_consumed = max_u64(s->sequence_consumed, sequence);
+        retry_end(s);
         finish(d, s, o, agent_status_error(c->status));
         break;
     default:
@@ -302,6 +393,24 @@ static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error
     s->sent = 0;
     s->rewind = REWIND_NONE;
     s->state = SESSION_CLOSED;
+    retry_end(s);
+}
+
+static void not_led_give_up(struct dunlin *d, struct agent_session *s)
+{
+    bool sent = false;
+    for (const struct operation *o = s->first; o != NULL; o = o->next)
+        sent = sent || o->sent;
+    d->ended_not_led += s->count;
+    if (sent || s->state != SESSION_OPEN) {
+        fail_all(d, s, -ENOTCONN);
+        return;
+    }
+    /* Why the session stays: no name of it can mean anything but what it will mean next. */
+    while (s->first != NULL)
+        finish(d, s, s->first, -ENOTCONN);
+    s->sequence_next = s->sequence_consumed + 1;
+    retry_end(s);
 }
 
 void agent_session_opened(struct dunlin *d, struct agent_session *s,
@@ -316,7 +425,12 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
         s->state = SESSION_OPEN;
         s->slot = c->session_slot;
         s->lsn = c->lsn;
+        retry_end(s);
         agent_session_pump(d, s);
+        break;
+    case RING_RETRY:
+        s->state = SESSION_WANTED;
+        retry_later(d, s);
         break;
     case RING_FATE_UNKNOWN:
         rewind_to(s, REWIND_SESSION);
@@ -352,6 +466,7 @@ static void resume(struct dunlin *d, struct agent_session *s, bool same_daemon)
     s->blocked = false;
     s->rewind = REWIND_NONE;
     s->sent = 0;
+    retry_end(s);
     s->unsent = s->first;
     for (struct operation *o = s->first; o != NULL; o = o->next) {
         o->state = OPERATION_QUEUED;
@@ -404,6 +519,7 @@ static bool is_same_space(const struct dunlin_space *space, const struct layout_
 void agent_session_resume(struct dunlin *d, struct attachment *previous)
 {
     d->blocked = NULL;
+    d->retry_ns = 0;
     for (uint32_t i = 0; i < d->space_count; i++) {
         struct dunlin_space *space = d->spaces[i];
         bool same = is_same_space(space, previous->mappings[i].header);
@@ -419,6 +535,7 @@ void agent_session_resume(struct dunlin *d, struct attachment *previous)
 void agent_session_give_up(struct dunlin *d)
 {
     d->blocked = NULL;
+    d->retry_ns = 0;
     for (uint32_t i = 0; i < d->space_count; i++)
         for (uint32_t shard = 0; shard < d->spaces[i]->session_count; shard++) {
             d->spaces[i]->sessions[shard].blocked = false;

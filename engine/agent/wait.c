@@ -155,7 +155,11 @@ bool agent_wait_pause(struct dunlin *d, const struct waiter *w, uint32_t lcore)
         }
         return true;
     }
-    wait_sleep(d, lcore, min_u64(w->deadline_ns - now, d->now->node->heartbeat_ns));
+    uint64_t for_ns = min_u64(w->deadline_ns - now, d->now->node->heartbeat_ns);
+    if (d->retry_ns != 0)
+        for_ns = min_u64(for_ns, d->retry_ns > now ? d->retry_ns - now : 0);
+    if (for_ns != 0)
+        wait_sleep(d, lcore, for_ns);
     (void)agent_attach_look(d);
     return true;
 }

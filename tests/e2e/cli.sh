@@ -97,8 +97,8 @@ expect 0 "$dunlind" --version
 expect 2 "$dunlind"
 expect 2 "$dunlind" --nonsense
 expect 2 "$dunlind" --config
-expect 2 "$dunlind" dev
-complains 'not in this version'
+expect 2 "$dunlind" dev --nodes 0
+complains 'expected 1 to 7'
 expect 2 "$dunlind" --config "$scratch/nowhere.yaml"
 expect 2 "$dunlind" --config "$scratch"
 expect 0 "$dunlind" --config "$config" --check

@@ -51,15 +51,10 @@ sed 's/32MiB/32/' "$dir/good.yaml" >"$dir/bad.yaml"
 
 # The command line.
 expect "help" "$(exit_of "$dunlind" --help)" 0
-expect "help names no later part" "$(grep -c 'dev' "$dir/said")" 0
 expect "version" "$(exit_of "$dunlind" --version)" 0
 expect "nothing" "$(exit_of "$dunlind")" 2
 expect "unknown option" "$(exit_of "$dunlind" --confug x)" 2
 expect "extra word" "$(exit_of "$dunlind" --config "$dir/good.yaml" more)" 2
-expect "dev" "$(exit_of "$dunlind" dev)" 2
-expect "dev says why" "$(grep -c 'not in this version' "$dir/said")" 1
-expect "dev with options" "$(exit_of "$dunlind" dev --nodes 3)" 2
-expect "dev with options says why" "$(grep -c 'not in this version' "$dir/said")" 1
 expect "check of a good file" "$(exit_of "$dunlind" --config "$dir/good.yaml" --check)" 0
 expect "check of a bad file" "$(exit_of "$dunlind" --config "$dir/bad.yaml" --check)" 2
 expect "its fault has file and line" "$(grep -c "^$dir/bad.yaml:4:" "$dir/said")" 1

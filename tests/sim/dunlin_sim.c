@@ -1,5 +1,6 @@
-/* dunlin-sim - runs the simulator over seeds; COMMANDS: --seed, --seeds, --plant, --trace. */
-#include "tests/sim/sim.h"
+/* dunlin-sim - runs the simulator over seeds; COMMANDS: --seed, --seeds, --scenario, --steps, --plant,
+ * --trace. */
+#include "tests/sim/sim_scenario.h"
 
 #include "engine/plant.h"
 
@@ -10,41 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SEEDS_TO_BE_COMPLETE 2000u
-
-static const char *const fault_names[FAULT_COUNT] = {
-    [FAULT_LOSS] = "loss",         [FAULT_DELAY] = "delay",
-    [FAULT_DOUBLE] = "double",     [FAULT_DAMAGE] = "damage",
-    [FAULT_CUT_BOTH] = "cut-both", [FAULT_CUT_ONE_WAY] = "cut-one-way",
-    [FAULT_FREEZE] = "freeze",     [FAULT_CRASH] = "crash",
-    [FAULT_MOVE] = "move-leader",  [FAULT_VOTERS] = "change-voters",
-};
-
-static const char *const count_names[REPLICA_COUNT_COUNT] = {
-    [REPLICA_COUNT_SEALS_WITH_TAIL] = "seals with an uncommitted tail",
-    [REPLICA_COUNT_SEALS_WAITED] = "seals that waited for a promise",
-    [REPLICA_COUNT_FETCHES] = "recoveries from another voter's log",
-    [REPLICA_COUNT_CUTS] = "cuts that removed records",
-    [REPLICA_COUNT_NAKS] = "NAK repairs",
-    [REPLICA_COUNT_RESENDS] = "resends after a timer",
-    [REPLICA_COUNT_DAMAGED] = "damaged ranges dropped",
-    [REPLICA_COUNT_STALE] = "messages of older epochs",
-    [REPLICA_COUNT_ACTIVATIONS] = "activations",
-    [REPLICA_COUNT_GRANTS] = "read leases granted",
-    [REPLICA_COUNT_HOLDER_WAITS] = "commits that waited for a holder",
-    [REPLICA_COUNT_LAPSES] = "rights to read that lapsed",
-};
-
 struct options {
-    uint64_t seed, seeds;
+    uint64_t seed, seeds, steps;
     const char *plant;
+    const struct sim_scenario *scenario;
     bool trace;
 };
 
 static int usage(FILE *to)
 {
-    (void)fprintf(to,
-                  "usage: dunlin-sim [--seed N] [--seeds COUNT] [--plant BUG|list] [--trace]\n");
+    (void)fprintf(
+        to, "usage: dunlin-sim [--seed N] [--seeds COUNT] [--scenario NAME|list] [--steps N]\n"
+            "                  [--plant BUG|list] [--trace]\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -56,27 +34,64 @@ static bool number(const char *text, uint64_t *value)
     return errno == 0 && end != text && *end == 0 && *text != '-';
 }
 
+static int scenario_list(void)
+{
+    const struct sim_scenario *c;
+    for (uint32_t i = 0; (c = sim_scenario_at(i)) != NULL; i++)
+        printf("%-16s %s\n", c->name, c->text);
+    return 0;
+}
+
+/* Returns -1 to go on, else the exit code. */
+static int scenario_choose(struct options *o, const char *name)
+{
+    if (strcmp(name, "list") == 0)
+        return scenario_list();
+    o->scenario = sim_scenario_find(name);
+    if (o->scenario != NULL)
+        return -1;
+    (void)fprintf(
+        stderr, "dunlin-sim: --scenario %s: no such scenario; --scenario list names them\n", name);
+    return 2;
+}
+
+/* One option.  Returns -1 to go on, else the exit code. */
+static int option_take(struct options *o, int option, const char *argument)
+{
+    switch (option) {
+    case 's':
+        return number(argument, &o->seed) ? -1 : usage(stderr);
+    case 'n':
+        return number(argument, &o->seeds) && o->seeds != 0 ? -1 : usage(stderr);
+    case 'e':
+        return number(argument, &o->steps) && o->steps != 0 ? -1 : usage(stderr);
+    case 'c':
+        return scenario_choose(o, argument);
+    case 'p':
+        o->plant = argument;
+        return -1;
+    case 't':
+        o->trace = true;
+        return -1;
+    default:
+        return usage(option == 'h' ? stdout : stderr);
+    }
+}
+
 /* Returns -1 to go on, else the exit code. */
 static int options_read(struct options *o, int argc, char **argv)
 {
     static const struct option known[] = {
-        {"seed", required_argument, NULL, 's'},  {"seeds", required_argument, NULL, 'n'},
-        {"plant", required_argument, NULL, 'p'}, {"trace", no_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
-    *o = (struct options){.seed = 1, .seeds = 1};
-    for (;;) {
-        int c = getopt_long(argc, argv, "", known, NULL);
-        if (c == -1)
-            return optind == argc && o->seeds != 0 ? -1 : usage(stderr);
-        if ((c == 's' && !number(optarg, &o->seed)) || (c == 'n' && !number(optarg, &o->seeds)))
-            return usage(stderr);
-        if (c == 'p')
-            o->plant = optarg;
-        if (c == 't')
-            o->trace = true;
-        if (c == 'h' || c == '?')
-            return usage(c == 'h' ? stdout : stderr);
-    }
+        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
+        {"scenario", required_argument, NULL, 'c'}, {"steps", required_argument, NULL, 'e'},
+        {"plant", required_argument, NULL, 'p'},    {"trace", no_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
+    *o = (struct options){.seed = 1, .seeds = 1, .scenario = sim_scenario_find("default")};
+    int status = -1;
+    int c;
+    while (status < 0 && (c = getopt_long(argc, argv, "", known, NULL)) != -1)
+        status = option_take(o, c, optarg);
+    return status < 0 && optind != argc ? usage(stderr) : status;
 }
 
 static int plant(const char *name)
@@ -99,8 +114,12 @@ static void add(struct sim_totals *t, const struct sim *s)
 {
     t->seeds++;
     t->operations += s->operation_count;
-    for (uint32_t i = 0; i < s->operation_count; i++)
-        t->unknown += s->history[i].returned == 0;
+    for (uint32_t i = 0; i < s->operation_count; i++) {
+        const struct sim_operation *o = &s->history[i];
+        t->unknown += o->returned == 0;
+        t->refused += o->returned != 0 && o->status != RING_OK && o->status != RING_CONDITION &&
+                      o->status != RING_NOT_FOUND;
+    }
     for (unsigned i = 0; i < FAULT_COUNT; i++)
         t->faults[i] += s->fault_counts[i];
     for (unsigned i = 0; i < REPLICA_COUNT_COUNT; i++)
@@ -110,25 +129,24 @@ static void add(struct sim_totals *t, const struct sim *s)
     t->reads_refused += s->reads_refused;
 }
 
-static bool line(const char *name, uint64_t count)
+static void table(const struct sim_totals *t)
 {
-    printf("  %-40s %12llu\n", name, (unsigned long long)count);
-    return count != 0;
+    for (uint32_t i = 0; i < HAPPENING_END; i++)
+        printf("  %-40s %12llu\n", sim_happening_name(i),
+               (unsigned long long)sim_happening_count(t, i));
 }
 
-/* Returns whether everything happened at least once. */
-static bool table(const struct sim_totals *t)
+/* Enough whole seeds were run, and something did not happen that must, or did that must not. */
+static bool is_incomplete(const struct options *o, const struct sim_totals *t)
 {
-    bool all = line("operations", t->operations);
-    (void)line("operations of unknown fate", t->unknown);
-    all &= line("reads in place at leaders", t->reads_leader);
-    all &= line("reads in place at holders", t->reads_holder);
-    all &= line("reads in place refused", t->reads_refused);
-    for (unsigned i = 0; i < FAULT_COUNT; i++)
-        all &= line(fault_names[i], t->faults[i]);
-    for (unsigned i = 0; i < REPLICA_COUNT_COUNT; i++)
-        all &= line(count_names[i], t->counts[i]);
-    return all;
+    if (o->seeds < o->scenario->seeds || o->steps != 0)
+        return false;
+    uint32_t wrong = sim_scenario_wrong(o->scenario, t);
+    if (wrong != HAPPENING_END)
+        printf("scenario %s: \"%s\" %s\n", o->scenario->name, sim_happening_name(wrong),
+               sim_happening_count(t, wrong) == 0 ? "must have happened"
+                                                  : "must not have happened");
+    return wrong != HAPPENING_END;
 }
 
 /* What an assertion of the core says when it fails: a finding like any other.  Made before each seed,
@@ -158,6 +176,8 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     struct sim *s = sim_new();
+    s->scenario = o.scenario;
+    s->steps_max = o.steps;
     (void)signal(SIGABRT, on_abort);
     struct sim_totals totals = {0};
     bool good = true;
@@ -167,15 +187,13 @@ int main(int argc, char **argv)
         add(&totals, s);
         if (!good)
             printf("seed %llu step %llu: %s does not hold: %s\n", (unsigned long long)s->seed,
-                   (unsigned long long)s->order, s->broken, s->broken_detail);
+                   (unsigned long long)s->steps, s->broken, s->broken_detail);
     }
     printf("%llu seeds%s\n", (unsigned long long)totals.seeds,
            o.plant != NULL && !good ? ", the planted bug was found" : "");
-    bool complete = table(&totals);
-    if (good && o.seeds >= SEEDS_TO_BE_COMPLETE && !complete) {
-        printf("not everything happened: see the lines at 0\n");
+    table(&totals);
+    if (good && is_incomplete(&o, &totals))
         good = false;
-    }
     sim_free(s);
     return good ? 0 : 1;
 }

@@ -1,4 +1,5 @@
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_scenario.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -6,7 +7,6 @@
 #include <string.h>
 
 #define OPERATIONS_PER_SEED 5000u
-#define FAULTS_PER_SEED 20u
 #define TIME_MAX (60 * NS_PER_S)
 #define EVENTS_MAX 20000u
 
@@ -102,17 +102,23 @@ static void handle(struct sim *s, const struct sim_event *e)
     case EVENT_TICK:
         sim_node_tick(s, e->node);
         break;
+    case EVENT_FLUSH:
+        sim_node_flush(s, e->node);
+        break;
     case EVENT_CONFIGURE:
-        sim_node_configure(s, e->node);
+        sim_node_configure(s, e->node, (uint32_t)e->a);
         break;
     case EVENT_ACTIVATE:
-        sim_coordinator_activate(s, e->a, e->node, e->b);
+        sim_coordinator_activate(s, e);
         break;
     case EVENT_REQUEST:
         sim_node_request(s, e);
         break;
     case EVENT_REPLY:
-        sim_client_reply(s, e);
+        if (e->client < SIM_CLIENTS)
+            sim_client_reply(s, e);
+        else
+            sim_read_reply(s, e);
         break;
     case EVENT_CLIENT:
         sim_client_timeout(s, e);
@@ -121,7 +127,8 @@ static void handle(struct sim *s, const struct sim_event *e)
         sim_read_begin(s, e->node);
         break;
     case EVENT_READ_END:
-        sim_read_end(s, e->node);
+        if (e->a == s->reads[e->node].ring_read)
+            sim_read_step(s, e->node);
         break;
     case EVENT_FAULT:
         sim_fault_begin(s);
@@ -132,14 +139,24 @@ static void handle(struct sim *s, const struct sim_event *e)
     case EVENT_COORDINATOR:
         sim_coordinator_look(s);
         break;
+    case EVENT_CEILING:
+        sim_coordinator_grant(s, e);
+        break;
+    case EVENT_PROMOTE:
+        sim_coordinator_promote(s, e);
+        break;
+    case EVENT_MOVE:
+        sim_coordinator_change(s, (uint32_t)e->a, e->b != 0);
+        break;
     }
 }
 
 static void trace(const struct sim *s, const struct sim_event *e)
 {
-    static const char *const names[] = {"message",  "tick",  "configure", "activate",
-                                        "request",  "reply", "client",    "read",
-                                        "read_end", "fault", "fault_end", "coordinator"};
+    static const char *const names[] = {"message",     "tick",      "flush",   "configure",
+                                        "activate",    "request",   "reply",   "client",
+                                        "read",        "read_step", "fault",   "fault_end",
+                                        "coordinator", "move",      "promote", "ceiling"};
     printf("t=%llu %s node=%u client=%u a=%llu b=%llu length=%llu\n", (unsigned long long)s->time,
            names[e->kind], e->node, e->client, (unsigned long long)e->a, (unsigned long long)e->b,
            (unsigned long long)e->length);
@@ -147,8 +164,25 @@ static void trace(const struct sim *s, const struct sim_event *e)
 
 static bool is_done(const struct sim *s)
 {
-    return (s->operation_count >= OPERATIONS_PER_SEED && s->faults_done >= FAULTS_PER_SEED) ||
-           s->operation_count + SIM_CLIENTS >= SIM_OPERATIONS_MAX || s->time > TIME_MAX;
+    return (s->operation_count >= OPERATIONS_PER_SEED && s->faults_done >= s->scenario->faults) ||
+           s->operation_count + SIM_CLIENTS >= SIM_OPERATIONS_MAX || s->time > TIME_MAX ||
+           (s->steps_max != 0 && s->steps >= s->steps_max);
+}
+
+static void stopped_check(struct sim *s, uint32_t node)
+{
+    for (uint32_t k = 0; k < SIM_SHARDS; k++) {
+        const struct replica *r = &s->nodes[node].shards[k].replica;
+        const struct shard *shard = s->nodes[node].shards[k].shard;
+        if (r->role == REPLICA_STOPPED)
+            sim_broken(s, "S5",
+                       "node %u stopped in epoch %llu: cut at %llu, committed %llu, log to %llu "
+                       "(%llu with pads)",
+                       node, (unsigned long long)r->promised, (unsigned long long)r->lsn_stopped,
+                       (unsigned long long)shard->lsn_committed,
+                       (unsigned long long)shard->log.lsn_whole,
+                       (unsigned long long)shard->log.lsn_end);
+    }
 }
 
 static void collect(struct sim *s)
@@ -156,10 +190,8 @@ static void collect(struct sim *s)
     for (uint32_t i = 0; i < s->node_count; i++) {
         if (!s->nodes[i].up)
             continue;
-        if (s->nodes[i].replica.role == REPLICA_STOPPED)
-            sim_broken(s, "S5", "node %u stopped: it met a cut below its commit LSN", i);
-        for (unsigned c = 0; c < REPLICA_COUNT_COUNT; c++)
-            s->counts[c] += s->nodes[i].replica.counts[c];
+        stopped_check(s, i);
+        sim_node_stop(s, i);
     }
 }
 
@@ -168,33 +200,41 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
     struct sim_event *heap = s->heap;
     uint32_t capacity = s->heap_capacity;
     struct sim_operation *history = s->history;
-    struct sim_record *records = s->records;
+    struct sim_record *records[SIM_SHARDS];
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        records[k] = s->shards[k].records;
     uint8_t *memories[SIM_NODES];
     for (uint32_t i = 0; i < SIM_NODES; i++)
         memories[i] = s->nodes[i].memory;
     *s = (struct sim){
+        .scenario = s->scenario,
+        .steps_max = s->steps_max,
         .seed = seed,
         .random = seed,
         .heap = heap,
         .heap_capacity = capacity,
         .history = history,
-        .records = records,
         .trace = with_trace,
     };
     for (uint32_t i = 0; i < SIM_NODES; i++)
         s->nodes[i].memory = memories[i];
-    s->node_count = sim_chance(s, 70) ? 3 : 5;
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        s->shards[k].records = records[k];
+    s->node_count = sim_scenario_nodes(s);
     for (uint32_t i = 0; i < s->node_count; i++)
         sim_node_start(s, i, true);
+    sim_scenario_clocks(s);
     sim_coordinator_start(s);
     for (uint32_t i = 0; i < SIM_CLIENTS; i++)
         sim_client_next(s, i);
     for (uint32_t i = 0; i < s->node_count; i++)
         sim_schedule(s, sim_below(s, 1000000), (struct sim_event){.kind = EVENT_READ, .node = i});
-    sim_schedule(s, 50 * NS_PER_MS, (struct sim_event){.kind = EVENT_FAULT});
+    if (s->scenario->faults != 0)
+        sim_schedule(s, 50 * NS_PER_MS, (struct sim_event){.kind = EVENT_FAULT});
     while (s->broken == NULL && !is_done(s) && s->heap_count != 0) {
         struct sim_event e = next_event(s);
         s->time = e.time;
+        s->steps++;
         if (s->trace)
             trace(s, &e);
         handle(s, &e);
@@ -212,9 +252,13 @@ struct sim *sim_new(void)
 {
     struct sim *s = calloc(1, sizeof *s);
     ASSERT(s != NULL);
+    s->scenario = sim_scenario_find("default");
     s->history = malloc(SIM_OPERATIONS_MAX * sizeof s->history[0]);
-    s->records = malloc(SIM_RECORDS_MAX * sizeof s->records[0]);
-    ASSERT(s->history != NULL && s->records != NULL);
+    ASSERT(s->history != NULL);
+    for (uint32_t k = 0; k < SIM_SHARDS; k++) {
+        s->shards[k].records = malloc(SIM_RECORDS_MAX * sizeof(struct sim_record));
+        ASSERT(s->shards[k].records != NULL);
+    }
     return s;
 }
 
@@ -224,6 +268,7 @@ void sim_free(struct sim *s)
         free(s->nodes[i].memory);
     free(s->heap);
     free(s->history);
-    free(s->records);
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        free(s->shards[k].records);
     free(s);
 }

@@ -1,4 +1,4 @@
-/* sim - a cluster of one shard in one thread, from one seed: nodes with their clocks, a network
+/* sim - a cluster of a few shards in one thread, from one seed: nodes with their clocks, a network
  * that delays, loses, doubles, reorders, damages and cuts, clients with sessions, a scripted
  * coordinator, and a checker that sees everything (DESIGN sections 5 and 11).
  *
@@ -7,16 +7,23 @@
 #ifndef DUNLIN_TESTS_SIM_SIM_H
 #define DUNLIN_TESTS_SIM_SIM_H
 
-#include "dataplane/replica.h"
+#include "dataplane/group.h"
+#include "dataplane/holds.h"
+#include "engine/read.h"
 #include "engine/space.h"
 
 #define SIM_NODES 5u
+#define SIM_SHARDS 3u
+#define SIM_LSN_START (UINT64_C(1) << 20)
+#define SIM_LSN_GRANT (UINT64_C(5) << 16) /* at a time: five segments */
+#define SIM_FRAMES 256u                   /* of a node's arena, at most */
 #define SIM_CLIENTS 6u
+#define SIM_READS 8u /* in place, under way at a time */
 #define SIM_KEYS 12u
 #define SIM_OPERATIONS_MAX 40000u
 #define SIM_RECORDS_MAX 60000u
 #define SIM_VALUE_BYTES 8u /* what tells values apart; they are longer */
-#define SIM_VALUE_BYTES_MAX 320u
+#define SIM_VALUE_BYTES_MAX 960u
 
 enum sim_fault {
     FAULT_LOSS,        /* a burst of lost messages */
@@ -35,6 +42,7 @@ enum sim_fault {
 enum sim_event_kind {
     EVENT_MESSAGE,
     EVENT_TICK,
+    EVENT_FLUSH,
     EVENT_CONFIGURE,
     EVENT_ACTIVATE,
     EVENT_REQUEST,
@@ -45,6 +53,9 @@ enum sim_event_kind {
     EVENT_FAULT,
     EVENT_FAULT_END,
     EVENT_COORDINATOR,
+    EVENT_MOVE,
+    EVENT_PROMOTE,
+    EVENT_CEILING,
 };
 
 struct sim_event {
@@ -54,25 +65,47 @@ struct sim_event {
     uint64_t a, b, c; /* by kind */
     uint8_t *bytes;   /* MESSAGE: owned */
     uint64_t length;
+    uint64_t log_bytes, offset; /* MESSAGE: as in sim_datagram; node and start of the sender: */
+    uint64_t from_incarnation;
+    uint32_t from;
+    bool damaged;
+};
+
+/* One shard at one node. */
+struct sim_replica {
+    struct shard *shard;
+    struct replica replica;
+    struct replica_update update; /* what the pass so far wants done */
+    uint64_t lsn_checked;         /* the checker compared our committed bytes up to here */
+    uint64_t promised_max;        /* S2 */
+    uint64_t installs;            /* snapshots taken when it was last checked */
 };
 
 struct sim_node {
     bool up;
     bool frozen;
+    bool stalled; /* between the first reading of the clock of a pass and the second */
+    struct sim_event
+        waiting[SIM_CLIENTS + SIM_READS]; /* requests that come meanwhile are its own */
+    uint32_t waiting_count;
     uint64_t incarnation;
     int64_t clock_offset;
     int32_t clock_ppm;
     uint8_t *memory;
     struct layout_space *header;
-    struct layout_board *board;
+    struct layout_board *boards;
     struct layout_frame *directory;
     struct layout_node *page;
     uint8_t *arena;
-    struct shard *shard;
+    struct read_space read;
     _Atomic uint32_t chunks_wanted;
-    struct replica replica;
-    uint64_t lsn_checked;  /* the checker compared our committed bytes up to here */
-    uint64_t promised_max; /* S2 */
+    struct reclaim_now reclaim;
+    struct holds holds; /* frames that the network still reads */
+    uint32_t hold_counts[SIM_FRAMES];
+    struct sim_replica shards[SIM_SHARDS];
+    struct group group;
+    struct pair pairs[SIM_NODES - 1];
+    struct replica *replicas[SIM_SHARDS], *busy[SIM_SHARDS];
 };
 
 enum sim_operation_kind { OPERATION_PUT, OPERATION_PUT_IF, OPERATION_DELETE, OPERATION_GET };
@@ -98,11 +131,17 @@ struct sim_record {
     uint32_t crc;
 };
 
-struct sim_client {
+/* A client's session in one shard. */
+struct sim_session {
     uint8_t id[SESSION_ID_BYTES];
-    uint64_t session; /* LSN, 0: none */
-    uint32_t session_slot;
+    uint64_t lsn; /* that opened it, 0: none */
+    uint32_t slot;
     uint64_t sequence;
+};
+
+struct sim_client {
+    struct sim_session sessions[SIM_SHARDS];
+    uint32_t shard;   /* of the current operation */
     uint32_t leader;  /* guess */
     uint32_t attempt; /* replies to others are stale */
     uint32_t tries;   /* of the current operation */
@@ -112,43 +151,59 @@ struct sim_client {
     uint64_t seen[SIM_KEYS]; /* last version seen, for compares */
 };
 
+/* A read in place: its steps are events of their own. */
 struct sim_read {
-    bool open;
+    bool open, copied;
     uint32_t node, key;
-    uint64_t invoked, lsn_floor, incarnation, generation, lsn, value;
-    bool found;
+    int result;         /* of read_find */
+    uint32_t ring_read; /* 0: in place */
+    uint64_t invoked, lsn_floor, incarnation, generation, cell_generation, lsn, value;
+    const struct lease_cell *cell;
+    struct read_point point;
+    struct read_found found;
+};
+
+/* What the coordinator decided for a shard, and what was committed there. */
+struct sim_shard {
+    struct configuration configuration; /* newest issued */
+    struct configuration active;
+    struct sim_record *records;
+    uint32_t record_count;
+    uint64_t lsn_told;    /* highest LSN that a client was told of */
+    uint64_t lsn_granted; /* S18: no log goes beyond */
+    uint64_t epoch_led;   /* S1: newest that somebody led, and who */
+    struct member led_by;
 };
 
 struct sim {
+    const struct sim_scenario *scenario; /* this and steps_max: the caller's, between seeds */
+    uint64_t steps_max;                  /* events after which a seed ends; 0: when it is done */
     uint64_t seed, random, time, order;
+    uint64_t steps; /* events so far */
     struct sim_event *heap;
     uint32_t heap_count, heap_capacity;
     struct sim_node nodes[SIM_NODES];
     uint32_t node_count;
     bool link_cut[SIM_NODES][SIM_NODES];
     uint32_t loss_percent, double_percent, damage_percent, slow_percent;
-    struct configuration configuration; /* newest issued */
-    struct configuration active;
+    struct sim_shard shards[SIM_SHARDS];
     uint64_t incarnations;
     struct sim_client clients[SIM_CLIENTS];
     struct sim_operation *history;
     uint32_t operation_count;
-    struct sim_record *records;
-    uint32_t record_count;
-    uint64_t lsn_told; /* highest LSN that a client was told of */
-    struct sim_read reads[8];
+    struct sim_read reads[SIM_READS];
     uint64_t fault_counts[FAULT_COUNT];
     uint64_t counts[REPLICA_COUNT_COUNT];
-    uint64_t reads_leader, reads_holder, reads_refused;
-    uint32_t faults_done, faults_now;
+    uint64_t reads_leader, reads_holder, reads_refused, reads_by_ring, reads_again, stalls;
+    uint32_t faults_done, faults_now, ring_reads;
     bool trace;
     const char *broken; /* first invariant that did not hold */
     char broken_detail[256];
 };
 
 struct sim_totals {
-    uint64_t seeds, operations, unknown, faults[FAULT_COUNT], counts[REPLICA_COUNT_COUNT];
-    uint64_t reads_leader, reads_holder, reads_refused;
+    uint64_t seeds, operations, unknown, refused, faults[FAULT_COUNT], counts[REPLICA_COUNT_COUNT];
+    uint64_t reads_leader, reads_holder, reads_refused, reads_by_ring, stalls;
 };
 
 /* Run one seed.  Returns true if every check held; else s->broken says what did not. */
@@ -170,21 +225,39 @@ void sim_node_start(struct sim *s, uint32_t node, bool first);
 void sim_node_stop(struct sim *s, uint32_t node);
 void sim_node_tick(struct sim *s, uint32_t node);
 void sim_node_receive(struct sim *s, const struct sim_event *e);
-void sim_node_configure(struct sim *s, uint32_t node);
+void sim_node_flush(struct sim *s, uint32_t node);
+void sim_node_configure(struct sim *s, uint32_t node, uint32_t shard);
 void sim_node_request(struct sim *s, const struct sim_event *e);
 
-void sim_send(struct sim *s, uint32_t from, uint32_t to, const struct message *m);
+static inline uint32_t sim_shard_of(uint64_t key)
+{
+    return (uint32_t)(key % SIM_SHARDS);
+}
+
+/* What a node sends.  The last log_bytes are of its log, where they lie at offset: the network reads
+ * them there, late, and may damage them on the way. */
+struct sim_datagram {
+    uint32_t from, to;
+    const uint8_t *bytes;
+    uint64_t length, log_bytes, offset;
+};
+void sim_send(struct sim *s, const struct sim_datagram *d);
+/* The network is done with a message: it lets go of the memory that it read (S12). */
+void sim_let_go(struct sim *s, const struct sim_event *e);
 
 void sim_client_next(struct sim *s, uint32_t client);
 void sim_client_reply(struct sim *s, const struct sim_event *e);
 void sim_client_timeout(struct sim *s, const struct sim_event *e);
 
 void sim_read_begin(struct sim *s, uint32_t node);
-void sim_read_end(struct sim *s, uint32_t slot);
+void sim_read_step(struct sim *s, uint32_t slot);
+void sim_read_reply(struct sim *s, const struct sim_event *e);
 
 void sim_coordinator_start(struct sim *s);
-void sim_coordinator_activate(struct sim *s, uint64_t epoch, uint32_t node, uint64_t incarnation);
-void sim_coordinator_change(struct sim *s, bool voters);
+void sim_coordinator_activate(struct sim *s, const struct sim_event *e);
+void sim_coordinator_change(struct sim *s, uint32_t shard, bool voters);
+void sim_coordinator_promote(struct sim *s, const struct sim_event *e);
+void sim_coordinator_grant(struct sim *s, const struct sim_event *e);
 void sim_coordinator_look(struct sim *s);
 
 void sim_fault_begin(struct sim *s);

@@ -1,6 +1,8 @@
 /* The checker: it sees every node, and learns the committed log from whoever commits first. */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_search.h"
 
+#include "engine/install.h"
 #include "engine/pending.h"
 
 #include <string.h>
@@ -15,7 +17,7 @@ static uint32_t key_of(const struct record *r)
 
 /* ---- the committed log ---- */
 
-static const struct sim_record *record_find(const struct sim *s, uint64_t lsn)
+static const struct sim_record *record_find(const struct sim_shard *s, uint64_t lsn)
 {
     uint32_t low = 0;
     uint32_t high = s->record_count;
@@ -29,7 +31,7 @@ static const struct sim_record *record_find(const struct sim *s, uint64_t lsn)
     return low < s->record_count && s->records[low].lsn == lsn ? &s->records[low] : NULL;
 }
 
-static void record_learn(struct sim *s, const struct record *r, uint64_t size)
+static void record_learn(struct sim_shard *s, const struct record *r, uint64_t size)
 {
     if (s->record_count == SIM_RECORDS_MAX)
         return;
@@ -47,110 +49,62 @@ static void record_learn(struct sim *s, const struct record *r, uint64_t size)
         memcpy(&known->value, record_value(r), SIM_VALUE_BYTES);
 }
 
-/* S4, S5, S6: what a node commits is what was committed there before, and nothing else. */
-static void committed_compare(struct sim *s, uint32_t node)
+static uint64_t committed_end(const struct sim_shard *shard)
 {
-    struct sim_node *n = &s->nodes[node];
-    uint64_t shown = atomic_load_explicit(&n->board->lsn_committed, memory_order_relaxed);
-    if (shown > n->shard->log.lsn_end) {
+    return shard->record_count != 0 ? shard->records[shard->record_count - 1].lsn_end : 0;
+}
+
+/* Behind a snapshot the log is not there; what the node shows is checked by its state. */
+static void installed_skip(struct sim_replica *at, uint64_t shown)
+{
+    uint64_t segment = UINT64_C(1) << at->shard->geometry.segment_shift;
+    uint64_t available;
+    if (at->installs == at->replica.counts[REPLICA_COUNT_INSTALLS] ||
+        install_lsn_visible(at->shard) != 0)
+        return;
+    at->installs = at->replica.counts[REPLICA_COUNT_INSTALLS];
+    while (at->lsn_checked < shown &&
+           log_bytes_at(&at->shard->log, at->lsn_checked, &available) == NULL)
+        at->lsn_checked = (at->lsn_checked | (segment - 1)) + 1;
+}
+
+/* S4, S5, S6: what a node commits is what was committed there before, and nothing else. */
+static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
+{
+    struct sim_shard *shard = &s->shards[k];
+    struct sim_replica *at = &s->nodes[node].shards[k];
+    const struct log *log = &at->shard->log;
+    uint64_t shown = atomic_load_explicit(&at->shard->board->lsn_committed, memory_order_relaxed);
+    if (shown > log->lsn_end) {
         sim_broken(s, "S6", "node %u shows commit %llu above its checked end %llu", node,
-                   (unsigned long long)shown, (unsigned long long)n->shard->log.lsn_end);
+                   (unsigned long long)shown, (unsigned long long)log->lsn_end);
         return;
     }
-    while (n->lsn_checked < shown && s->broken == NULL) {
+    installed_skip(at, shown);
+    while (at->lsn_checked < shown && s->broken == NULL) {
         uint64_t available;
-        const uint8_t *bytes = log_bytes_at(&n->shard->log, n->lsn_checked, &available);
+        const uint8_t *bytes = log_bytes_at(log, at->lsn_checked, &available);
         struct record r;
         int64_t size = bytes != NULL ? record_check(bytes, available, &r) : -ENOENT;
         if (size <= 0) {
             sim_broken(s, "S4", "node %u: no sound record at %llu", node,
-                       (unsigned long long)n->lsn_checked);
+                       (unsigned long long)at->lsn_checked);
             return;
         }
         if (r.kind != RECORD_PAD) {
-            const struct sim_record *known = record_find(s, r.lsn);
-            uint64_t end = s->record_count != 0 ? s->records[s->record_count - 1].lsn_end : 0;
-            if (known == NULL && r.lsn >= end)
-                record_learn(s, (const void *)bytes, (uint64_t)size);
+            const struct sim_record *known = record_find(shard, r.lsn);
+            if (known == NULL && r.lsn >= committed_end(shard))
+                record_learn(shard, (const void *)bytes, (uint64_t)size);
             else if (known == NULL || known->crc != r.crc)
                 sim_broken(s, "S5", "node %u commits another record at %llu", node,
                            (unsigned long long)r.lsn);
         }
-        n->lsn_checked += (uint64_t)size;
+        at->lsn_checked += (uint64_t)size;
     }
 }
-
-/* ---- one node after each step ---- */
-
-static void check_promise(struct sim *s, uint32_t node)
-{
-    struct sim_node *n = &s->nodes[node];
-    if (n->replica.promised < n->promised_max)
-        sim_broken(s, "S2", "node %u promised %llu after %llu", node,
-                   (unsigned long long)n->replica.promised, (unsigned long long)n->promised_max);
-    n->promised_max = n->replica.promised;
-}
-
-static void check_leaders(struct sim *s, uint32_t node)
-{
-    const struct replica *r = &s->nodes[node].replica;
-    if (r->role < REPLICA_BRINGING || r->role == REPLICA_STOPPED)
-        return;
-    for (uint32_t i = 0; i < s->node_count; i++) {
-        const struct replica *other = &s->nodes[i].replica;
-        if (i != node && s->nodes[i].up && other->promised == r->promised &&
-            other->role >= REPLICA_BRINGING && other->role != REPLICA_STOPPED)
-            sim_broken(s, "S1", "nodes %u and %u both lead epoch %llu", node, i,
-                       (unsigned long long)r->promised);
-    }
-}
-
-/* S5 at the moment that matters: an active leader's log holds all that was ever committed. */
-static void check_complete(struct sim *s, uint32_t node)
-{
-    const struct sim_node *n = &s->nodes[node];
-    if (n->replica.role != REPLICA_LEADING || s->record_count == 0)
-        return;
-    if (s->active.epoch == n->replica.promised &&
-        n->shard->log.lsn_end < s->records[s->record_count - 1].lsn_end)
-        sim_broken(s, "S5", "leader %u ends at %llu, committed is %llu", node,
-                   (unsigned long long)n->shard->log.lsn_end,
-                   (unsigned long long)s->records[s->record_count - 1].lsn_end);
-}
-
-/* S8: rights to read of different epochs never overlap in real time.  S9: who may answer from its
- * memory holds all that is committed. */
-static void check_rights(struct sim *s)
-{
-    uint64_t epoch = 0;
-    for (uint32_t i = 0; i < s->node_count; i++) {
-        const struct sim_node *n = &s->nodes[i];
-        if (!n->up || !replica_may_answer(&n->replica, sim_clock(s, n)))
-            continue;
-        if (epoch != 0 && epoch != n->replica.promised)
-            sim_broken(s, "S8", "rights to read in epochs %llu and %llu at once",
-                       (unsigned long long)epoch, (unsigned long long)n->replica.promised);
-        epoch = n->replica.promised;
-        if (s->record_count != 0 && n->shard->log.lsn_end < s->records[s->record_count - 1].lsn_end)
-            sim_broken(s, "S9", "node %u may answer and ends at %llu, committed is %llu", i,
-                       (unsigned long long)n->shard->log.lsn_end,
-                       (unsigned long long)s->records[s->record_count - 1].lsn_end);
-    }
-}
-
-void sim_check_node(struct sim *s, uint32_t node)
-{
-    check_promise(s, node);
-    check_leaders(s, node);
-    committed_compare(s, node);
-    check_complete(s, node);
-    check_rights(s);
-}
-
-/* ---- linearizability, the LSN as witness ---- */
 
 /* Newest committed version of a key at or below lsn; NULL: none. */
-static const struct sim_record *version_at(const struct sim *s, uint32_t key, uint64_t lsn)
+static const struct sim_record *version_at(const struct sim_shard *s, uint32_t key, uint64_t lsn)
 {
     for (uint32_t i = s->record_count; i-- > 0;)
         if (s->records[i].lsn <= lsn && s->records[i].key == key)
@@ -158,35 +112,152 @@ static const struct sim_record *version_at(const struct sim *s, uint32_t key, ui
     return NULL;
 }
 
+/* ---- one node after each step ---- */
+
+static void check_promise(struct sim *s, uint32_t node, uint32_t k)
+{
+    struct sim_replica *at = &s->nodes[node].shards[k];
+    if (at->replica.promised < at->promised_max)
+        sim_broken(s, "S2", "node %u promised %llu after %llu", node,
+                   (unsigned long long)at->replica.promised, (unsigned long long)at->promised_max);
+    at->promised_max = at->replica.promised;
+}
+
+/* S1: an epoch is led by one start of one node, ever. */
+static void check_leader(struct sim *s, uint32_t node, uint32_t k)
+{
+    struct sim_shard *shard = &s->shards[k];
+    const struct replica *r = &s->nodes[node].shards[k].replica;
+    if (r->role < REPLICA_BRINGING || r->role == REPLICA_STOPPED || r->promised < shard->epoch_led)
+        return;
+    if (r->promised == shard->epoch_led && !member_equal(&shard->led_by, &r->self))
+        sim_broken(s, "S1", "nodes %u and %u (incarnations %llu, %llu) both lead epoch %llu",
+                   shard->led_by.node, node, (unsigned long long)shard->led_by.incarnation,
+                   (unsigned long long)r->self.incarnation, (unsigned long long)r->promised);
+    shard->epoch_led = r->promised;
+    shard->led_by = r->self;
+}
+
+/* S5 at the moment that matters: an active leader's log holds all that was ever committed. */
+static void check_complete(struct sim *s, uint32_t node, uint32_t k)
+{
+    const struct sim_replica *at = &s->nodes[node].shards[k];
+    const struct sim_shard *shard = &s->shards[k];
+    if (at->replica.role == REPLICA_LEADING && shard->active.epoch == at->replica.promised &&
+        at->shard->log.lsn_end < committed_end(shard))
+        sim_broken(s, "S5", "leader %u ends at %llu, committed is %llu", node,
+                   (unsigned long long)at->shard->log.lsn_end,
+                   (unsigned long long)committed_end(shard));
+}
+
+/* S18: what is written lies below what was granted, so that who begins above repeats no version. */
+static void check_ceiling(struct sim *s, uint32_t node, uint32_t k)
+{
+    uint64_t lsn_end = s->nodes[node].shards[k].shard->log.lsn_end;
+    if (lsn_end > s->shards[k].lsn_granted)
+        sim_broken(s, "S18", "node %u wrote to %llu, granted is %llu", node,
+                   (unsigned long long)lsn_end, (unsigned long long)s->shards[k].lsn_granted);
+}
+
+/* S8: rights to read of different epochs never overlap in real time.  S9: who may answer from its
+ * memory holds all that is committed. */
+static void check_rights(struct sim *s, uint32_t k)
+{
+    uint64_t epoch = 0;
+    for (uint32_t i = 0; i < s->node_count; i++) {
+        const struct sim_node *n = &s->nodes[i];
+        const struct replica *r = &n->shards[k].replica;
+        uint64_t lsn_end = n->up ? n->shards[k].shard->log.lsn_end : 0;
+        if (!n->up || !replica_may_answer(r, sim_clock(s, n)))
+            continue;
+        if (epoch != 0 && epoch != r->promised)
+            sim_broken(s, "S8", "rights to read in epochs %llu and %llu at once",
+                       (unsigned long long)epoch, (unsigned long long)r->promised);
+        epoch = r->promised;
+        if (lsn_end < committed_end(&s->shards[k]))
+            sim_broken(s, "S9", "node %u may answer and ends at %llu, committed is %llu", i,
+                       (unsigned long long)lsn_end,
+                       (unsigned long long)committed_end(&s->shards[k]));
+    }
+}
+
+/* S5, S6, S11 once more, by what readers find: every key as it stands at the commit LSN shown. */
+static void check_state(struct sim *s, uint32_t node, uint32_t k)
+{
+    const struct sim_node *n = &s->nodes[node];
+    for (uint64_t key = 0; key < SIM_KEYS; key++) {
+        struct read_point p;
+        struct read_key ready;
+        struct read_found found;
+        if (sim_shard_of(key) != k)
+            continue;
+        read_key_init(&ready, &n->read, &key, sizeof key);
+        ready.shard = k;
+        read_begin(&p, &n->read, k);
+        int result = read_find(&p, &n->read, &ready, &found);
+        if (result < 0 || !read_validate(&p, &n->read, result == 0))
+            continue; /* compacted, or given up for a snapshot: no answer is no wrong one */
+        const struct sim_record *stands =
+            version_at(&s->shards[k], (uint32_t)key, p.lsn != 0 ? p.lsn - 1 : 0);
+        uint64_t lsn = stands != NULL && stands->kind == RECORD_DATA ? stands->lsn : 0;
+        uint64_t seen = result == 1 ? found.lsn : 0;
+        if (seen != lsn)
+            sim_broken(s, "S5", "node %u shows key %llu at %llu, committed at %llu is %llu", node,
+                       (unsigned long long)key, (unsigned long long)seen, (unsigned long long)p.lsn,
+                       (unsigned long long)lsn);
+    }
+}
+
+#define STATE_STEPS 64u /* it is checked as often */
+
+void sim_check_node(struct sim *s, uint32_t node)
+{
+    for (uint32_t k = 0; k < SIM_SHARDS; k++) {
+        check_promise(s, node, k);
+        check_leader(s, node, k);
+        committed_compare(s, node, k);
+        check_complete(s, node, k);
+        check_ceiling(s, node, k);
+        check_rights(s, k);
+        if (s->steps % STATE_STEPS == 0)
+            check_state(s, node, k);
+    }
+}
+
+/* ---- linearizability, the LSN as witness ---- */
+
 /* A read that found lsn (0: nothing) was right at some moment between its invocation and now: it is
  * a committed version, and no newer one was known to anybody before the read was invoked. */
-static bool read_is_right(const struct sim *s, uint32_t key, uint64_t lsn, uint64_t lsn_floor)
+static bool read_is_right(const struct sim_shard *s, uint32_t key, uint64_t lsn, uint64_t lsn_floor)
 {
     const struct sim_record *newest = version_at(s, key, lsn_floor);
+    /* Without an LSN: it was never there, or its tombstone is cleaned. */
+    if (lsn == 0)
+        return newest == NULL || newest->kind != RECORD_DATA;
     if (newest != NULL && newest->lsn > lsn)
         return false;
-    if (lsn == 0)
-        return newest == NULL;
     const struct sim_record *found = record_find(s, lsn);
     return found != NULL && found->key == key;
 }
 
 void sim_check_read(struct sim *s, const struct sim_read *r)
 {
-    if (!read_is_right(s, r->key, r->lsn, r->lsn_floor)) {
+    const struct sim_shard *shard = &s->shards[sim_shard_of(r->key)];
+    if (!read_is_right(shard, r->key, r->lsn, r->lsn_floor)) {
         sim_broken(s, "S10", "read in place at node %u: key %u at %llu, told of %llu before",
                    r->node, r->key, (unsigned long long)r->lsn, (unsigned long long)r->lsn_floor);
         return;
     }
-    const struct sim_record *found = record_find(s, r->lsn);
-    if (r->found && (found == NULL || found->value != r->value))
+    const struct sim_record *found = record_find(shard, r->lsn);
+    if (r->result == 1 && (found == NULL || found->value != r->value))
         sim_broken(s, "S11", "read in place at node %u: another value at %llu", r->node,
                    (unsigned long long)r->lsn);
 }
 
 static void check_write(struct sim *s, const struct sim_operation *o)
 {
-    const struct sim_record *made = record_find(s, o->lsn);
+    const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
+    const struct sim_record *made = record_find(shard, o->lsn);
     if (o->status == RING_OK) {
         uint8_t kind = o->kind == OPERATION_DELETE ? RECORD_TOMBSTONE : RECORD_DATA;
         if (made == NULL || made->key != o->key || made->kind != kind ||
@@ -198,7 +269,7 @@ static void check_write(struct sim *s, const struct sim_operation *o)
                        (unsigned long long)o->lsn, (unsigned long long)o->lsn_floor);
         if (made == NULL || o->kind != OPERATION_PUT_IF)
             return;
-        const struct sim_record *before = version_at(s, o->key, o->lsn - 1);
+        const struct sim_record *before = version_at(shard, o->key, o->lsn - 1);
         uint64_t stood = before != NULL && before->kind == RECORD_DATA ? before->lsn : 0;
         if (stood != o->expected)
             sim_broken(s, "S10", "compare with %llu held where %llu stood",
@@ -210,20 +281,20 @@ static void check_write(struct sim *s, const struct sim_operation *o)
 }
 
 /* S15: a (session, sequence) stands in the log once. */
-static void check_once(struct sim *s)
+static void check_once(struct sim *s, const struct sim_shard *shard)
 {
-    for (uint32_t i = 0; i < s->record_count && s->broken == NULL; i++) {
-        const struct sim_record *a = &s->records[i];
+    for (uint32_t i = 0; i < shard->record_count && s->broken == NULL; i++) {
+        const struct sim_record *a = &shard->records[i];
         if (a->sequence == 0 || a->session == 0)
             continue;
         /* sequences of a session are in order, so its next record tells */
-        for (uint32_t j = i + 1; j < s->record_count; j++) {
-            if (s->records[j].session != a->session || s->records[j].sequence == 0)
+        for (uint32_t j = i + 1; j < shard->record_count; j++) {
+            const struct sim_record *b = &shard->records[j];
+            if (b->session != a->session || b->sequence == 0)
                 continue;
-            if (s->records[j].sequence != a->sequence + 1)
+            if (b->sequence != a->sequence + 1)
                 sim_broken(s, "S15", "session %llu: sequence %llu after %llu",
-                           (unsigned long long)a->session,
-                           (unsigned long long)s->records[j].sequence,
+                           (unsigned long long)a->session, (unsigned long long)b->sequence,
                            (unsigned long long)a->sequence);
             break;
         }
@@ -234,19 +305,24 @@ void sim_check_history(struct sim *s)
 {
     for (uint32_t i = 0; i < s->operation_count && s->broken == NULL; i++) {
         const struct sim_operation *o = &s->history[i];
+        const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
         if (o->returned == 0)
             continue;
         if (o->kind != OPERATION_GET) {
             check_write(s, o);
             continue;
         }
-        if (!read_is_right(s, o->key, o->lsn, o->lsn_floor))
+        if (!read_is_right(shard, o->key, o->lsn, o->lsn_floor))
             sim_broken(s, "S10", "get of key %u at %llu, told of %llu before", o->key,
                        (unsigned long long)o->lsn, (unsigned long long)o->lsn_floor);
-        const struct sim_record *found = record_find(s, o->lsn);
+        const struct sim_record *found = record_find(shard, o->lsn);
         if (o->status == RING_OK && (found == NULL || found->value != o->read_value))
             sim_broken(s, "S11", "get of key %u: another value at %llu", o->key,
                        (unsigned long long)o->lsn);
     }
-    check_once(s);
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        check_once(s, &s->shards[k]);
+    uint32_t key, undecided;
+    if (s->broken == NULL && !sim_search(s, &key, &undecided))
+        sim_broken(s, "linearizability", "no order of the operations of key %u explains them", key);
 }

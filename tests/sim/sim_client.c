@@ -1,8 +1,6 @@
 /* Clients with sessions, and readers that look at a node's memory in place. */
 #include "tests/sim/sim.h"
 
-#include "engine/hash.h"
-#include "engine/pending.h"
 #include "engine/plant.h"
 
 #include <string.h>
@@ -25,9 +23,9 @@ static void request_send(struct sim *s, uint32_t client)
                  (struct sim_event){.kind = EVENT_CLIENT, .client = client, .a = c->attempt});
 }
 
-static void operation_choose(struct sim *s, struct sim_client *c, uint32_t client)
+static void operation_choose(struct sim *s, struct sim_client *c, uint32_t client, uint32_t key)
 {
-    uint32_t key = sim_below(s, SIM_KEYS);
+    struct sim_session *session = &c->sessions[c->shard];
     uint32_t dice = sim_below(s, 10);
     c->now = (struct sim_operation){
         .kind = dice < 4   ? OPERATION_PUT
@@ -37,14 +35,14 @@ static void operation_choose(struct sim *s, struct sim_client *c, uint32_t clien
         .client = client,
         .key = key,
         .invoked = s->time,
-        .lsn_floor = s->lsn_told,
+        .lsn_floor = s->shards[c->shard].lsn_told,
         .expected = c->seen[key],
         .value = (uint64_t)client << 32 | s->operation_count,
         .value_length = SIM_VALUE_BYTES + sim_below(s, SIM_VALUE_BYTES_MAX - SIM_VALUE_BYTES),
     };
     if (c->now.kind != OPERATION_GET) {
-        c->now.session = c->session;
-        c->now.sequence = ++c->sequence;
+        c->now.session = session->lsn;
+        c->now.sequence = ++session->sequence;
     }
 }
 
@@ -53,13 +51,16 @@ void sim_client_next(struct sim *s, uint32_t client)
     struct sim_client *c = &s->clients[client];
     c->tries = 0;
     c->busy = true;
-    c->opening = c->session == 0;
+    uint32_t key = sim_below(s, SIM_KEYS);
+    c->shard = sim_shard_of(key);
+    struct sim_session *session = &c->sessions[c->shard];
+    c->opening = session->lsn == 0;
     if (c->opening) {
         uint64_t id[2] = {sim_random(s), sim_random(s)};
-        memcpy(c->id, id, sizeof c->id);
-        c->sequence = 0;
+        memcpy(session->id, id, sizeof session->id);
+        session->sequence = 0;
     } else {
-        operation_choose(s, c, client);
+        operation_choose(s, c, client, key);
     }
     request_send(s, client);
 }
@@ -81,14 +82,15 @@ static void try_again(struct sim *s, uint32_t client)
 {
     struct sim_client *c = &s->clients[client];
     if (++c->tries < TRIES_MAX) {
-        c->leader = sim_chance(s, 50) ? s->active.leader.node : sim_below(s, s->node_count);
+        c->leader = sim_chance(s, 50) ? s->shards[c->shard].active.leader.node
+                                      : sim_below(s, s->node_count);
         request_send(s, client);
         return;
     }
     /* Nobody can say: a write stays of unknown fate, and the session is given up with it. */
     if (!c->opening && c->now.kind != OPERATION_GET)
         record(s, c, false);
-    c->session = 0;
+    c->sessions[c->shard].lsn = 0;
     c->busy = false;
     think(s, client);
 }
@@ -106,7 +108,7 @@ void sim_client_timeout(struct sim *s, const struct sim_event *e)
 
 static bool must_retry(uint32_t status)
 {
-    return status == RING_UNAVAILABLE || status == RING_FATE_UNKNOWN;
+    return status == RING_UNAVAILABLE || status == RING_FATE_UNKNOWN || status == RING_RETRY;
 }
 
 void sim_client_reply(struct sim *s, const struct sim_event *e)
@@ -123,10 +125,11 @@ void sim_client_reply(struct sim *s, const struct sim_event *e)
             (struct sim_event){.kind = EVENT_CLIENT, .client = e->client, .a = c->attempt});
         return;
     }
-    s->lsn_told = s->lsn_told > e->b ? s->lsn_told : e->b;
+    struct sim_shard *shard = &s->shards[c->shard];
+    shard->lsn_told = max_u64(shard->lsn_told, e->b);
     if (c->opening) {
-        c->session = status == RING_OK ? e->b : 0;
-        c->session_slot = (uint32_t)e->c;
+        c->sessions[c->shard].lsn = status == RING_OK ? e->b : 0;
+        c->sessions[c->shard].slot = (uint32_t)e->c;
         c->busy = false;
         think(s, e->client);
         return;
@@ -144,84 +147,124 @@ void sim_client_reply(struct sim *s, const struct sim_event *e)
 
 /* ---- reads in place ---- */
 
-/* What stands at a node at its commit LSN.  False: the key is pending there. */
-static bool look(const struct sim_node *n, struct sim_read *r)
+/* Between its loads a reader may be descheduled for longer than a lease, while memory is reused. */
+static void read_go_on(struct sim *s, uint32_t slot)
 {
-    uint64_t key = r->key;
-    struct index_place place;
-    r->found = false;
-    r->lsn = 0;
-    if (index_find(&n->shard->index, (uint32_t)hash_key(&key, sizeof key), &key, sizeof key,
-                   &place) != 0)
-        return false;
-    if (place.value == 0)
-        return true;
-    uint64_t shown = atomic_load_explicit(&n->board->lsn_committed, memory_order_acquire);
-    uint64_t link = place.value;
-    for (unsigned i = 0; i < LIMIT_VERSION_WALK && (link & LAYOUT_SLOT_VALID); i++) {
-        uint64_t offset = layout_slot_offset(link);
-        const struct record *head = shard_record(n->shard, offset);
-        if (head->lsn + record_size(head) <= shown) {
-            r->lsn = head->lsn;
-            r->found = head->kind == RECORD_DATA;
-            if (r->found)
-                memcpy(&r->value, record_value(head), sizeof r->value);
-            return true;
-        }
-        /* a follower does not know whether what is above its commit LSN is committed by now */
-        if (!replica_leads(&n->replica))
-            return false;
-        link = atomic_load_explicit(shard_link(n->shard, offset), memory_order_relaxed);
-    }
-    return true;
+    uint64_t pause = sim_chance(s, 10) ? sim_below(s, 200000000) : sim_below(s, 50000);
+    sim_schedule(s, pause, (struct sim_event){.kind = EVENT_READ_END, .node = slot});
 }
 
+/* R1 to R3, and R4 as far as the record. */
 void sim_read_begin(struct sim *s, uint32_t node)
 {
     sim_schedule(s, 100000 + sim_below(s, 1500000),
                  (struct sim_event){.kind = EVENT_READ, .node = node});
     struct sim_node *n = &s->nodes[node];
-    uint32_t slot = sim_below(s, sizeof s->reads / sizeof s->reads[0]);
+    uint32_t slot = sim_below(s, SIM_READS);
     struct sim_read *r = &s->reads[slot];
     if (!n->up || r->open)
         return;
+    uint64_t key = sim_below(s, SIM_KEYS);
+    uint32_t shard = sim_shard_of(key);
+    const struct replica *replica = &n->shards[shard].replica;
     *r = (struct sim_read){
+        .open = true,
         .node = node,
-        .key = sim_below(s, SIM_KEYS),
+        .key = (uint32_t)key,
         .invoked = s->time,
-        .lsn_floor = s->lsn_told,
+        .lsn_floor = s->shards[shard].lsn_told,
         .incarnation = n->incarnation,
-        .generation = n->replica.generation,
+        .generation = replica->generation,
+        .cell = replica->cell,
+        .cell_generation = replica->cell != NULL ? replica->cell->generation : 0,
     };
-    if (!look(n, r)) {
-        s->reads_refused++;
-        return;
-    }
-    r->open = true;
-    /* the reader may be descheduled between its loads and its look at the lease */
-    uint64_t pause = sim_chance(s, 10) ? sim_below(s, 200000000) : sim_below(s, 50000);
-    sim_schedule(s, pause, (struct sim_event){.kind = EVENT_READ_END, .node = slot});
+    struct read_key k;
+    read_key_init(&k, &n->read, &key, sizeof key);
+    k.shard = shard;
+    read_begin(&r->point, &n->read, shard);
+    r->result = read_find(&r->point, &n->read, &k, &r->found);
+    read_go_on(s, slot);
 }
 
-void sim_read_end(struct sim *s, uint32_t slot)
+/* Whether the lease that held at the beginning holds still (R7). */
+static bool read_is_leased(const struct sim *s, const struct sim_node *n, const struct sim_read *r)
+{
+    const struct replica *replica = &n->shards[sim_shard_of(r->key)].replica;
+    if (r->point.pending && !replica_leads(replica))
+        return false; /* what is above a follower's commit LSN may be committed by now */
+    bool same = replica->generation == r->generation && replica->cell == r->cell &&
+                r->cell != NULL && r->cell->generation == r->cell_generation;
+    return replica_may_answer(replica, sim_clock(s, n)) && (same || PLANTED(GENERATION_IGNORED));
+}
+
+/* What the library does then: it asks the daemon, whose agent it is. */
+static void read_by_ring(struct sim *s, uint32_t slot)
+{
+    struct sim_read *r = &s->reads[slot];
+    r->open = true;
+    r->copied = true;
+    sim_schedule(s, 1000 + sim_below(s, 20000),
+                 (struct sim_event){.kind = EVENT_REQUEST,
+                                    .node = r->node,
+                                    .client = SIM_CLIENTS + slot,
+                                    .a = ++s->ring_reads});
+    r->ring_read = s->ring_reads;
+    /* it takes what does not come for lost */
+    sim_schedule(s, 5 * NS_PER_MS,
+                 (struct sim_event){.kind = EVENT_READ_END, .node = slot, .a = s->ring_reads});
+}
+
+void sim_read_reply(struct sim *s, const struct sim_event *e)
+{
+    struct sim_read *r = &s->reads[e->client - SIM_CLIENTS];
+    uint32_t status = (uint32_t)(e->a >> 32);
+    if (!r->open || r->ring_read != (uint32_t)e->a)
+        return;
+    r->open = false;
+    if (status != RING_OK && status != RING_NOT_FOUND)
+        return;
+    s->reads_by_ring++;
+    r->result = status == RING_OK;
+    r->lsn = e->b;
+    r->value = e->c;
+    sim_check_read(s, r);
+    struct sim_shard *shard = &s->shards[sim_shard_of(r->key)];
+    shard->lsn_told = max_u64(shard->lsn_told, r->lsn);
+}
+
+/* The rest of R4, later R5 to R7. */
+void sim_read_step(struct sim *s, uint32_t slot)
 {
     struct sim_read *r = &s->reads[slot];
     const struct sim_node *n = &s->nodes[r->node];
     if (!r->open)
         return;
-    r->open = false;
-    bool leased = n->up && replica_may_answer(&n->replica, sim_clock(s, n));
-    bool same = n->incarnation == r->incarnation &&
-                (n->replica.generation == r->generation || PLANTED(GENERATION_IGNORED));
-    if (!leased || !same) {
-        s->reads_refused++;
+    if (!n->up || n->incarnation != r->incarnation) {
+        r->open = false; /* that memory is gone */
         return;
     }
-    if (replica_leads(&n->replica))
+    if (!r->copied && r->result == 1) {
+        read_copy(&r->found, &r->value, sizeof r->value);
+        r->copied = true;
+        read_go_on(s, slot);
+        return;
+    }
+    r->open = false;
+    if (r->result < 0 || !read_validate(&r->point, &n->read, r->result == 0)) {
+        s->reads_again++;
+        return;
+    }
+    if (!read_is_leased(s, n, r)) {
+        s->reads_refused++;
+        read_by_ring(s, slot);
+        return;
+    }
+    struct sim_shard *shard = &s->shards[sim_shard_of(r->key)];
+    r->lsn = r->found.lsn;
+    if (replica_leads(&n->shards[sim_shard_of(r->key)].replica))
         s->reads_leader++;
     else
         s->reads_holder++;
     sim_check_read(s, r);
-    if (r->lsn > s->lsn_told)
-        s->lsn_told = r->lsn;
+    shard->lsn_told = max_u64(shard->lsn_told, r->lsn);
 }

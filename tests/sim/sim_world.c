@@ -1,8 +1,16 @@
 /* The network, the faults and the scripted coordinator. */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_scenario.h"
+
+#include "engine/plant.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static bool sim_may(const struct sim *s, enum sim_fault fault)
+{
+    return s->scenario->weights[fault] != 0;
+}
 
 /* ---- network ---- */
 
@@ -14,37 +22,57 @@ static uint64_t network_delay(struct sim *s)
     return delay;
 }
 
-static void deliver(struct sim *s, uint32_t to, const uint8_t *bytes, uint64_t length)
+static void deliver(struct sim *s, const struct sim_datagram *d, bool damaged)
 {
-    uint8_t *copy = malloc(length);
+    struct sim_node *n = &s->nodes[d->from];
+    uint8_t *copy = malloc(d->length);
     ASSERT(copy != NULL);
-    memcpy(copy, bytes, length);
-    sim_schedule(
-        s, network_delay(s),
-        (struct sim_event){.kind = EVENT_MESSAGE, .node = to, .bytes = copy, .length = length});
+    memcpy(copy, d->bytes, d->length);
+    if (damaged)
+        copy[d->length - 1 - sim_below(s, (uint32_t)d->log_bytes)] ^=
+            (uint8_t)(1u << sim_below(s, 8));
+    if (d->log_bytes != 0)
+        hold_add(&n->holds, (uint32_t)(d->offset >> n->header->geometry.segment_shift));
+    sim_schedule(s, network_delay(s),
+                 (struct sim_event){.kind = EVENT_MESSAGE,
+                                    .node = d->to,
+                                    .bytes = copy,
+                                    .length = d->length,
+                                    .log_bytes = d->log_bytes,
+                                    .offset = d->offset,
+                                    .from_incarnation = n->incarnation,
+                                    .from = d->from,
+                                    .damaged = damaged});
 }
 
-void sim_send(struct sim *s, uint32_t from, uint32_t to, const struct message *m)
+void sim_send(struct sim *s, const struct sim_datagram *d)
 {
-    static uint8_t bytes[MESSAGE_BYTES_MAX];
-    if (s->link_cut[from][to] || sim_chance(s, s->loss_percent))
+    if (s->link_cut[d->from][d->to] || sim_chance(s, s->loss_percent))
         return;
-    uint64_t length = message_bytes(m);
-    message_encode(m, bytes);
-    if (m->length != 0 && m->kind == MESSAGE_APPEND && sim_chance(s, s->damage_percent))
-        bytes[length - 1 - sim_below(s, m->length)] ^= (uint8_t)(1u << sim_below(s, 8));
-    deliver(s, to, bytes, length);
+    deliver(s, d, d->log_bytes != 0 && sim_chance(s, s->damage_percent));
     if (sim_chance(s, s->double_percent))
-        deliver(s, to, bytes, length);
+        deliver(s, d, false);
+}
+
+void sim_let_go(struct sim *s, const struct sim_event *e)
+{
+    struct sim_node *n = &s->nodes[e->from];
+    if (e->log_bytes == 0 || n->incarnation != e->from_incarnation || !n->up)
+        return;
+    if (!e->damaged &&
+        memcmp(n->arena + e->offset, e->bytes + e->length - e->log_bytes, e->log_bytes) != 0)
+        sim_broken(s, "S12", "node %u reused memory at %llu that the network still read", e->from,
+                   (unsigned long long)e->offset);
+    hold_sub(&n->holds, (uint32_t)(e->offset >> n->header->geometry.segment_shift));
 }
 
 /* ---- coordinator: decisions are serial, their news are late ---- */
 
-static void publish(struct sim *s)
+static void publish(struct sim *s, uint32_t shard)
 {
     for (uint32_t i = 0; i < s->node_count; i++)
         sim_schedule(s, 20000 + sim_below(s, 2000000),
-                     (struct sim_event){.kind = EVENT_CONFIGURE, .node = i});
+                     (struct sim_event){.kind = EVENT_CONFIGURE, .node = i, .a = shard});
 }
 
 static struct member member_of(const struct sim *s, uint32_t node)
@@ -52,11 +80,12 @@ static struct member member_of(const struct sim *s, uint32_t node)
     return (struct member){.node = node, .incarnation = s->nodes[node].incarnation};
 }
 
-static void issue(struct sim *s, const struct configuration *c)
+static void issue(struct sim *s, uint32_t shard, const struct configuration *c)
 {
     ASSERT(configuration_is_valid(c));
-    s->configuration = *c;
-    publish(s);
+    s->shards[shard].configuration = *c;
+    s->shards[shard].configuration.lsn_ceiling = s->shards[shard].lsn_granted;
+    publish(s, shard);
 }
 
 void sim_coordinator_start(struct sim *s)
@@ -64,25 +93,12 @@ void sim_coordinator_start(struct sim *s)
     struct configuration c = {.epoch = 1, .voter_count = 3};
     for (uint32_t i = 0; i < 3; i++)
         c.voters[i] = member_of(s, i);
-    c.leader = c.voters[0];
-    issue(s, &c);
-    sim_schedule(s, 20 * NS_PER_MS, (struct sim_event){.kind = EVENT_COORDINATOR});
-}
-
-/* S14: compare-and-set on (pending epoch, predecessor). */
-void sim_coordinator_activate(struct sim *s, uint64_t epoch, uint32_t node, uint64_t incarnation)
-{
-    struct configuration *c = &s->configuration;
-    struct member who = {.node = node, .incarnation = incarnation};
-    if (epoch != c->epoch || !member_equal(&who, &c->leader))
-        return;
-    if (s->active.epoch != epoch) {
-        if (s->active.epoch != c->epoch_before)
-            return;
-        s->active = *c;
-        s->active.active = true;
+    for (uint32_t k = 0; k < SIM_SHARDS; k++) {
+        c.leader = c.voters[sim_below(s, 2)];
+        s->shards[k].lsn_granted = SIM_LSN_START + SIM_LSN_GRANT;
+        issue(s, k, &c);
     }
-    publish(s);
+    sim_schedule(s, 20 * NS_PER_MS, (struct sim_event){.kind = EVENT_COORDINATOR});
 }
 
 static bool is_alive(const struct sim *s, const struct member *m)
@@ -100,9 +116,11 @@ static uint32_t alive_count(const struct sim *s, const struct configuration *c)
 
 /* Voters of the next configuration: those of the active one that kept their memory, then, if that
  * changes voters or some lost theirs, others.  The first epoch has nothing to lose. */
-static void choose_voters(struct sim *s, struct configuration *c, bool change)
+static void choose_voters(struct sim *s, const struct sim_shard *shard, struct configuration *c,
+                          bool change)
 {
-    const struct configuration *old = s->active.epoch != 0 ? &s->active : &s->configuration;
+    const struct configuration *old =
+        shard->active.epoch != 0 ? &shard->active : &shard->configuration;
     uint32_t skip = change ? sim_below(s, old->voter_count) : UINT32_MAX;
     c->voter_count = 0;
     for (uint32_t i = 0; i < old->voter_count; i++)
@@ -120,54 +138,167 @@ static void choose_voters(struct sim *s, struct configuration *c, bool change)
     }
 }
 
-void sim_coordinator_change(struct sim *s, bool change_voters)
+/* The leader that is to go is told first, mostly: then the next one need not wait for it. */
+static void move_begin(struct sim *s, uint32_t number, bool change_voters)
 {
+    const struct member *leader = &s->shards[number].active.leader;
+    if (is_alive(s, leader) && sim_chance(s, 60))
+        replica_hand_over(&s->nodes[leader->node].shards[number].replica);
+    sim_schedule(s, sim_below(s, 5000000),
+                 (struct sim_event){.kind = EVENT_MOVE, .a = number, .b = change_voters});
+}
+
+/* A ceiling is granted to an epoch, ahead of use, before it is told. */
+void sim_coordinator_grant(struct sim *s, const struct sim_event *e)
+{
+    struct sim_shard *shard = &s->shards[e->c];
+    if (e->b != shard->configuration.epoch)
+        return;
+    while (shard->lsn_granted < e->a)
+        shard->lsn_granted += SIM_LSN_GRANT;
+    shard->configuration.lsn_ceiling = shard->lsn_granted;
+    publish(s, (uint32_t)e->c);
+}
+
+/* A node that is no voter learns first, mostly, and takes a voter's place when it is fit to. */
+static void choose_learner(struct sim *s, struct configuration *c)
+{
+    uint32_t node = sim_below(s, s->node_count);
+    struct member m = member_of(s, node);
+    for (uint32_t i = 0; i < c->voter_count; i++)
+        if (c->voters[i].node == node)
+            return;
+    if (s->nodes[node].up)
+        c->learners[c->learner_count++] = m;
+}
+
+/* The leader says that a learner of its epoch keeps up. */
+void sim_coordinator_promote(struct sim *s, const struct sim_event *e)
+{
+    struct sim_shard *shard = &s->shards[e->c];
+    struct member learner = {.node = e->node, .incarnation = e->a};
+    const struct configuration *active = &shard->active;
+    if (e->b != active->epoch || shard->configuration.epoch != active->epoch ||
+        !is_alive(s, &learner) ||
+        member_find(active->learners, active->learner_count, &learner) < 0)
+        return;
+    struct configuration c = *active;
+    c.epoch = active->epoch + 1;
+    c.epoch_before = active->epoch;
+    c.active = false;
+    c.voter_before_count = active->voter_count;
+    memcpy(c.voters_before, active->voters, sizeof c.voters_before);
+    c.learner_count = 0;
+    uint32_t leaver = sim_below(s, c.voter_count);
+    if (member_equal(&c.voters[leaver], &c.leader))
+        leaver = (leaver + 1) % c.voter_count;
+    c.voters[leaver] = learner;
+    issue(s, (uint32_t)e->c, &c);
+}
+
+void sim_coordinator_change(struct sim *s, uint32_t number, bool change_voters)
+{
+    const struct sim_shard *shard = &s->shards[number];
     struct configuration c = {
-        .epoch = s->configuration.epoch + 1,
-        .epoch_before = s->active.epoch,
-        .voter_before_count = s->active.voter_count,
+        .epoch = shard->configuration.epoch + 1,
+        .epoch_before = shard->active.epoch,
+        .voter_before_count = shard->active.voter_count,
     };
-    memcpy(c.voters_before, s->active.voters, sizeof c.voters_before);
-    choose_voters(s, &c, change_voters);
+    memcpy(c.voters_before, shard->active.voters, sizeof c.voters_before);
+    bool by_learning = change_voters && sim_chance(s, 60);
+    choose_voters(s, shard, &c, change_voters && !by_learning);
     if (c.voter_count < 2)
         return;
+    if (by_learning)
+        choose_learner(s, &c);
     c.leader = c.voters[sim_below(s, c.voter_count)];
-    issue(s, &c);
+    /* Leaders of several shards share pairs and rights among them. */
+    const struct member *neighbour = &s->shards[(number + 1) % SIM_SHARDS].active.leader;
+    if (sim_chance(s, 50) && member_find(c.voters, c.voter_count, neighbour) >= 0)
+        c.leader = *neighbour;
+    issue(s, number, &c);
+}
+
+/* Memory may be lost on a minority of a shard's active voters only, and on the others one at a time:
+ * more is a lost majority, which recover opens, and which is another scenario. */
+static bool may_crash(struct sim *s, const struct configuration *active, uint32_t node)
+{
+    for (uint32_t i = 0; i < active->voter_count; i++)
+        if (active->voters[i].node == node && is_alive(s, &active->voters[i]) &&
+            alive_count(s, active) <= majority_of(active->voter_count))
+            return false;
+    return true;
+}
+
+static bool node_may_crash(struct sim *s, uint32_t node)
+{
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        if (!may_crash(s, &s->shards[k].active, node))
+            return false;
+    return s->nodes[node].up;
+}
+
+/* The node that asks for activation loses its memory while it does. */
+static bool leader_crashes(struct sim *s, uint32_t node)
+{
+    if (!sim_may(s, FAULT_CRASH) || !sim_chance(s, 2) || !node_may_crash(s, node))
+        return false;
+    sim_node_stop(s, node);
+    sim_node_start(s, node, false);
+    return true;
+}
+
+/* S14: compare-and-set on (pending epoch, predecessor). */
+void sim_coordinator_activate(struct sim *s, const struct sim_event *e)
+{
+    struct sim_shard *shard = &s->shards[e->c];
+    const struct configuration *c = &shard->configuration;
+    struct member who = {.node = e->node, .incarnation = e->b};
+    if (e->a != c->epoch || (!member_equal(&who, &c->leader) && !PLANTED(SAME_EPOCH_TWICE)))
+        return;
+    if (leader_crashes(s, e->node))
+        return;
+    if (shard->active.epoch != c->epoch) {
+        if (shard->active.epoch != c->epoch_before)
+            return;
+        shard->active = *c;
+        shard->active.active = true;
+    }
+    publish(s, (uint32_t)e->c);
+    /* Trouble seldom comes alone: the next move begins while this one's news are on their way. */
+    if (sim_may(s, FAULT_MOVE) && sim_chance(s, 25))
+        sim_schedule(s, sim_below(s, 4000000), (struct sim_event){.kind = EVENT_MOVE, .a = e->c});
 }
 
 /* Is somebody leading what was decided last?  If not, decide again. */
+static void shard_look(struct sim *s, uint32_t number)
+{
+    const struct sim_shard *shard = &s->shards[number];
+    const struct member *leader = &shard->configuration.leader;
+    const struct sim_node *n = &s->nodes[leader->node];
+    const struct replica *r = &n->shards[number].replica;
+    bool leads = is_alive(s, leader) && !n->frozen && !n->stalled && replica_leads(r) &&
+                 r->promised == shard->configuration.epoch;
+    if (leads && alive_count(s, &shard->active) == shard->active.voter_count)
+        return;
+    if (!leads && sim_chance(s, 50)) {
+        publish(s, number); /* perhaps it has not heard */
+        return;
+    }
+    sim_coordinator_change(s, number, false);
+}
+
 void sim_coordinator_look(struct sim *s)
 {
     sim_schedule(s, 30 * NS_PER_MS + sim_below(s, 30000000),
                  (struct sim_event){.kind = EVENT_COORDINATOR});
-    const struct member *leader = &s->configuration.leader;
-    const struct sim_node *n = &s->nodes[leader->node];
-    bool leads = is_alive(s, leader) && !n->frozen && replica_leads(&n->replica) &&
-                 n->replica.promised == s->configuration.epoch;
-    if (leads && alive_count(s, &s->active) == s->active.voter_count)
-        return;
-    if (!leads && sim_chance(s, 50)) {
-        publish(s); /* perhaps it has not heard */
-        return;
-    }
-    sim_coordinator_change(s, false);
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        shard_look(s, k);
 }
 
 /* ---- faults
  * ------------------------------------------------------------------------------------------------
  */
-
-static uint32_t crash_candidate(struct sim *s)
-{
-    /* Memory may be lost on a minority of the active voters only, and on the others one at a time:
-     * more is a lost majority, which recover opens, and which is another scenario. */
-    uint32_t node = sim_below(s, s->node_count);
-    for (uint32_t i = 0; i < s->active.voter_count; i++)
-        if (s->active.voters[i].node == node && is_alive(s, &s->active.voters[i]) &&
-            alive_count(s, &s->active) <= majority_of(s->active.voter_count))
-            return SIM_NODES;
-    return s->nodes[node].up ? node : SIM_NODES;
-}
 
 static void cut_links(struct sim *s, bool both, bool cut, uint64_t which)
 {
@@ -215,15 +346,15 @@ static bool fault_at_once(struct sim *s, enum sim_fault fault)
     uint32_t node;
     switch (fault) {
     case FAULT_CRASH:
-        node = crash_candidate(s);
-        if (node == SIM_NODES)
+        node = sim_below(s, s->node_count);
+        if (!node_may_crash(s, node))
             return false;
         sim_node_stop(s, node);
         sim_node_start(s, node, false);
         return true;
     case FAULT_MOVE:
     case FAULT_VOTERS:
-        sim_coordinator_change(s, fault == FAULT_VOTERS);
+        move_begin(s, sim_below(s, SIM_SHARDS), fault == FAULT_VOTERS);
         return true;
     default:
         return true;
@@ -232,11 +363,10 @@ static bool fault_at_once(struct sim *s, enum sim_fault fault)
 
 void sim_fault_begin(struct sim *s)
 {
-    sim_schedule(s, 10 * NS_PER_MS + sim_below(s, 100000000),
-                 (struct sim_event){.kind = EVENT_FAULT});
-    enum sim_fault fault = (enum sim_fault)sim_below(s, FAULT_COUNT);
+    sim_schedule(s, sim_scenario_pause(s), (struct sim_event){.kind = EVENT_FAULT});
+    enum sim_fault fault = sim_scenario_fault(s);
     uint64_t which = sim_random(s) >> 32;
-    if (s->faults_now >= 2 || !fault_at_once(s, fault))
+    if (s->faults_now >= s->scenario->faults_at_once || !fault_at_once(s, fault))
         return;
     fault_switch(s, fault, true, which);
     s->fault_counts[fault]++;

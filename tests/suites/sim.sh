@@ -1,9 +1,12 @@
 # shellcheck shell=bash
-# Bugs of the replication core that -Dplant=true can switch on; the rest of the list is found by the demo.
+# Bugs of the replication core that -Dplant=true can switch on; the rest of the list is found by the demo,
+# or, as below, by readers interleaved with a follower.
 sim_bugs=(commit-without-majority commit-old-epoch-by-count holder-not-waited-for skip-seal
     one-epoch-pair commit-before-cut ack-before-check corrupt-is-absent vote-after-amnesia
     seal-without-wait ack-after-seal lease-from-echo lease-before-active read-lease-short
-    show-above-indexed generation-ignored retry-applied-twice answer-uncommitted)
+    show-above-indexed generation-ignored retry-applied-twice answer-uncommitted old-list-echoed
+    hand-over-delayed clock-read-once same-epoch-twice holds-ignored reuse-before-grace
+    rewrite-in-place)
 
 suite_sim() {
     local bug
@@ -11,5 +14,9 @@ suite_sim() {
     build sim plant || return 1
     for bug in "${sim_bugs[@]}"; do
         script_test sim "planted/$bug" 300 tests/sim/planted.sh build/plant/tests/sim/dunlin-sim "$bug"
+    done
+    for bug in rewrite_in_place reuse_before_grace; do
+        script_test sim "planted/read-$bug" 300 \
+            build/plant/tests/unit/engine/test_engine_read_interleaved_follow "planted_${bug}_is_found"
     done
 }

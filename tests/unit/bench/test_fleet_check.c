@@ -297,8 +297,16 @@ static void findings_of_processes_are_violations(void)
                                 .lsn_expected = 10});
     CU_ASSERT(check.counts[FLEET_VIOLATION_FINDING] == 1);
     CU_ASSERT(strstr(last, "an acknowledged put is missing: expected version 10, found 0") != NULL);
+    CU_ASSERT(strstr(last, "at node") == NULL);
     entry(&(struct fleet_entry){.kind = FLEET_ENTRY_FINDING, .detail = 999});
     CU_ASSERT(fleet_check_violations(&check) == 2);
+    entry(&(struct fleet_entry){.kind = FLEET_ENTRY_FINDING,
+                                .node = 2,
+                                .detail = FLEET_FINDING_REPLICA_VERSION,
+                                .lsn_expected = 10,
+                                .lsn = 9});
+    CU_ASSERT(strstr(last, " at node 3: its replica has another version") != NULL);
+    CU_ASSERT(fleet_check_violations(&check) == 3);
     fleet_check_fini(&check);
 }
 

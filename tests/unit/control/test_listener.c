@@ -224,6 +224,23 @@ static void the_ceiling_outlives_the_daemon(void)
     directory_remove();
 }
 
+static void takes_over_a_higher_start(void)
+{
+    struct listener l;
+    directory_make();
+    CU_ASSERT_EQUAL_FATAL(listener_open(&l, path, 0600), 0);
+    uint64_t start = l.start;
+    CU_ASSERT_EQUAL(listener_raise(&l, start - 1, 7), 0);
+    CU_ASSERT_EQUAL(l.start, start);
+    CU_ASSERT_EQUAL(l.lsn_ceiling, 7);
+    CU_ASSERT_EQUAL(listener_raise(&l, start + 1000000, 6), 0);
+    CU_ASSERT_EQUAL(l.start, start + 1000000);
+    CU_ASSERT_EQUAL(l.lsn_ceiling, 7);
+    listener_close(&l);
+    CU_ASSERT_EQUAL(start_after(NULL), start + 1000001);
+    directory_remove();
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(listens_with_the_mode_it_was_given),
     UNIT_TEST(makes_a_missing_directory),
@@ -233,5 +250,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(refuses_impossible_paths),
     UNIT_TEST(start_numbers_only_grow),
     UNIT_TEST(the_ceiling_outlives_the_daemon),
+    UNIT_TEST(takes_over_a_higher_start),
 };
 UNIT_MAIN("listener", tests)

@@ -25,10 +25,11 @@ static void wake(void *context)
 struct victim {
     int fd;
     uint8_t *base;
+    int entry;
     _Atomic uint32_t fault;
 };
 
-static void victim_open(struct victim *v, uint32_t slot)
+static void victim_open(struct victim *v)
 {
     v->fd = memfd_create("guard-test", MFD_CLOEXEC);
     CU_ASSERT_FATAL(v->fd >= 0 && ftruncate(v->fd, (off_t)BYTES) == 0);
@@ -36,12 +37,13 @@ static void victim_open(struct victim *v, uint32_t slot)
     CU_ASSERT_FATAL(v->base != MAP_FAILED);
     memset(v->base, 1, BYTES);
     atomic_store_explicit(&v->fault, 0, memory_order_relaxed);
-    guard_add(slot, v->base, BYTES, &v->fault, FAULT);
+    v->entry = guard_add(v->base, BYTES, &v->fault, FAULT);
+    CU_ASSERT_FATAL(v->entry >= 0);
 }
 
-static void victim_close(struct victim *v, uint32_t slot)
+static void victim_close(struct victim *v)
 {
-    guard_remove(slot);
+    guard_remove(v->entry);
     CU_ASSERT_EQUAL(munmap(v->base, BYTES), 0);
     CU_ASSERT_EQUAL(close(v->fd), 0);
 }
@@ -56,8 +58,8 @@ static void a_lost_page_costs_its_agent_alone(void)
 {
     struct victim bad, good;
     CU_ASSERT_EQUAL_FATAL(guard_install(wake, NULL), 0);
-    victim_open(&bad, 0);
-    victim_open(&good, LIMIT_AGENTS - 1);
+    victim_open(&bad);
+    victim_open(&good);
     CU_ASSERT_EQUAL(ftruncate(bad.fd, PAGE), 0);
     CU_ASSERT_EQUAL(peek(bad.base), 1);
     CU_ASSERT_EQUAL(atomic_load_explicit(&bad.fault, memory_order_relaxed), 0);
@@ -72,20 +74,20 @@ static void a_lost_page_costs_its_agent_alone(void)
     CU_ASSERT_EQUAL(atomic_load_explicit(&woken, memory_order_relaxed), 1);
     CU_ASSERT_EQUAL(atomic_load_explicit(&good.fault, memory_order_relaxed), 0);
     CU_ASSERT_EQUAL(peek(good.base + 2 * PAGE), 1);
-    victim_close(&bad, 0);
-    victim_close(&good, LIMIT_AGENTS - 1);
+    victim_close(&bad);
+    victim_close(&good);
 }
 
 static void a_write_to_a_lost_page_is_survived_too(void)
 {
     struct victim bad;
     CU_ASSERT_EQUAL_FATAL(guard_install(NULL, NULL), 0);
-    victim_open(&bad, 3);
+    victim_open(&bad);
     CU_ASSERT_EQUAL(ftruncate(bad.fd, 0), 0);
     atomic_store_explicit((_Atomic uint8_t *)bad.base, 9, memory_order_relaxed);
     CU_ASSERT_EQUAL(peek(bad.base), 9);
     CU_ASSERT_EQUAL(atomic_load_explicit(&bad.fault, memory_order_relaxed), FAULT);
-    victim_close(&bad, 3);
+    victim_close(&bad);
 }
 
 /* The signal that a child dies of when it does this; 0: it lived. */
@@ -99,7 +101,7 @@ static int signal_of(void (*act)(struct victim *v))
         (void)setrlimit(RLIMIT_CORE, &none);
         if (guard_install(NULL, NULL) != 0)
             _exit(1);
-        victim_open(&v, 0);
+        victim_open(&v);
         act(&v);
         _exit(0);
     }
@@ -110,15 +112,16 @@ static int signal_of(void (*act)(struct victim *v))
 
 static void touch_unguarded(struct victim *v)
 {
-    guard_remove(0);
+    guard_remove(v->entry);
     if (ftruncate(v->fd, 0) == 0)
         (void)peek(v->base);
 }
 
 static void touch_behind_the_range(struct victim *v)
 {
-    guard_remove(0);
-    guard_add(0, v->base, PAGE, &v->fault, FAULT);
+    guard_remove(v->entry);
+    if (guard_add(v->base, PAGE, &v->fault, FAULT) < 0)
+        _exit(1);
     if (ftruncate(v->fd, 0) == 0)
         (void)peek(v->base + PAGE);
 }
@@ -143,9 +146,51 @@ static void any_other_sigbus_ends_the_process(void)
     CU_ASSERT_EQUAL(signal_of(be_sent_one), SIGBUS);
 }
 
+/* Ranges of all nodes of the process, more than one node alone has agents. */
+static void entries_are_handed_out_lowest_first_until_there_are_no_more(void)
+{
+    static _Atomic uint32_t fault;
+    struct victim bad;
+    uint8_t *nowhere = (uint8_t *)(uintptr_t)PAGE;
+    CU_ASSERT_EQUAL_FATAL(guard_install(NULL, NULL), 0);
+    for (uint32_t i = 0; i < GUARD_ENTRIES; i++)
+        CU_ASSERT_EQUAL(guard_add(nowhere, PAGE, &fault, FAULT), (int)i);
+    CU_ASSERT_EQUAL(guard_add(nowhere, PAGE, &fault, FAULT), -EUSERS);
+    guard_remove(GUARD_ENTRIES - 1);
+    guard_remove(LIMIT_AGENTS);
+    CU_ASSERT_EQUAL(guard_add(nowhere, PAGE, &fault, FAULT), (int)LIMIT_AGENTS);
+
+    victim_open(&bad);
+    CU_ASSERT_EQUAL(bad.entry, (int)GUARD_ENTRIES - 1);
+    CU_ASSERT_EQUAL(ftruncate(bad.fd, 0), 0);
+    CU_ASSERT_EQUAL(peek(bad.base), 0); /* SIGBUS here */
+    CU_ASSERT_EQUAL(atomic_load_explicit(&bad.fault, memory_order_relaxed), FAULT);
+    CU_ASSERT_EQUAL(atomic_load_explicit(&fault, memory_order_relaxed), 0);
+    victim_close(&bad);
+    for (uint32_t i = 0; i < GUARD_ENTRIES - 1; i++)
+        guard_remove((int)i);
+}
+
+/* The range that used an entry before is nobody's any more, whatever its length was. */
+static void touch_what_an_entry_had_before(struct victim *v)
+{
+    struct victim next;
+    guard_remove(v->entry);
+    victim_open(&next);
+    if (next.entry == v->entry && ftruncate(v->fd, 0) == 0)
+        (void)peek(v->base);
+}
+
+static void an_entry_forgets_what_it_had_before(void)
+{
+    CU_ASSERT_EQUAL(signal_of(touch_what_an_entry_had_before), SIGBUS);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_lost_page_costs_its_agent_alone),
     UNIT_TEST(a_write_to_a_lost_page_is_survived_too),
     UNIT_TEST(any_other_sigbus_ends_the_process),
+    UNIT_TEST(entries_are_handed_out_lowest_first_until_there_are_no_more),
+    UNIT_TEST(an_entry_forgets_what_it_had_before),
 };
 UNIT_MAIN("guard", tests)

@@ -1,396 +1,418 @@
-/* Golden traces of the replication core: three replicas, a network that keeps order, and what they
- * say to each other, as it would stand in a paper.  LSNs are told from the log's start. */
-#include "dataplane/replica.h"
-#include "tests/unit/engine/fixture.h"
+/* Golden traces of the replication core: three replicas without read leases, and what they say to
+ * each other while one leads; what a change of leaders leads to is in test_replica_recover.c, what
+ * leases are about in test_replica_lease.c. */
+#include "tests/unit/dataplane/replica_cluster.h"
 #include "tests/unit/unit.h"
 
-#include <stdarg.h>
-#include <stdlib.h>
+static const struct cluster_config three = {.node_count = 3};
 
-#define NODES 3u
-#define QUEUE 256u
-#define TRACE_BYTES 8192u
-#define LEASE 1000u
-
-static const struct replica_times times = {.lease = LEASE, .heartbeat = 100, .retry = 40};
-
-static const struct fixture_config small = {
-    .quota_bytes = UINT64_C(2) << 20,
-    .shard_count = 1,
-    .sessions_max = 4,
-    .follower = true,
-};
-
-struct letter {
-    uint32_t from, to;
-    struct message message;
-    uint8_t *bytes;
-};
-
-struct cluster {
-    struct fixture shards[NODES];
-    struct replica replicas[NODES];
-    struct configuration configuration;
-    struct letter queue[QUEUE];
-    uint32_t head, tail;
-    uint64_t now;
-    uint64_t start;    /* LSN */
-    uint64_t activate; /* asked for */
-    bool cut_off[NODES];
-    bool quiet; /* trace nothing */
-    char trace[TRACE_BYTES];
-    size_t trace_bytes;
-};
-
-static void say(struct cluster *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct cluster *c, const char *format, ...)
-{
-    va_list arguments;
-    if (c->quiet)
-        return;
-    va_start(arguments, format);
-    int length =
-        vsnprintf(c->trace + c->trace_bytes, TRACE_BYTES - c->trace_bytes, format, arguments);
-    va_end(arguments);
-    c->trace_bytes += (size_t)length;
-    CU_ASSERT_FATAL(c->trace_bytes < TRACE_BYTES);
-}
-
-static unsigned long long from_start(const struct cluster *c, uint64_t lsn)
-{
-    return lsn >= c->start ? lsn - c->start : 0;
-}
-
-static void trace_message(struct cluster *c, uint32_t from, uint32_t to, const struct message *m)
-{
-    static const char *const names[MESSAGE_KIND_COUNT] = {
-        "", "SEAL", "SEALED", "FETCH", "JOIN", "CUT", "APPEND", "ACK", "NAK", "GRANT", "WANT"};
-    say(c, "%u>%u %s e%llu", from, to, names[m->kind], (unsigned long long)m->epoch);
-    switch (m->kind) {
-    case MESSAGE_SEALED:
-    case MESSAGE_JOIN:
-        say(c, " end=%llu commit=%llu table=", from_start(c, m->lsn_end),
-            from_start(c, m->lsn_committed));
-        for (uint32_t i = 0; i < m->table_count; i++)
-            say(c, "(e%llu,%llu)", (unsigned long long)m->table[i].epoch,
-                from_start(c, m->table[i].lsn_start));
-        break;
-    case MESSAGE_APPEND:
-        if (m->length != 0)
-            say(c, " [%llu,%llu)", from_start(c, m->lsn), from_start(c, m->lsn + m->length));
-        say(c, " commit=%llu%s", from_start(c, m->lsn_committed), m->ask != 0 ? " ask" : "");
-        break;
-    case MESSAGE_NAK:
-        say(c, " [%llu,%llu)", from_start(c, m->lsn), from_start(c, m->lsn_end));
-        break;
-    case MESSAGE_SEAL:
-        break;
-    default:
-        say(c, " %llu%s", from_start(c, m->lsn), m->ask != 0 ? " echo" : "");
-    }
-    say(c, "\n");
-}
-
-/* Everything that a step wants done. */
-static void post(struct cluster *c, uint32_t from, struct replica_update *u)
-{
-    for (uint32_t i = 0; i < u->out_count; i++) {
-        const struct message *m = &u->out[i].message;
-        uint32_t to = u->out[i].to;
-        if (c->cut_off[from] || c->cut_off[to])
-            continue;
-        struct letter *l = &c->queue[c->tail++ % QUEUE];
-        CU_ASSERT_FATAL(c->tail - c->head < QUEUE);
-        *l = (struct letter){.from = from, .to = to, .message = *m};
-        if (m->length != 0 && m->bytes != NULL) {
-            l->bytes = malloc(m->length);
-            CU_ASSERT_PTR_NOT_NULL_FATAL(l->bytes);
-            memcpy(l->bytes, m->bytes, m->length);
-            l->message.bytes = l->bytes;
-        }
-    }
-    if (u->activate != 0 && u->activate != c->activate) {
-        c->activate = u->activate;
-        say(c, "%u activate? e%llu\n", from, (unsigned long long)u->activate);
-    }
-}
-
-static void deliver(struct cluster *c)
-{
-    while (c->head != c->tail) {
-        struct letter l = c->queue[c->head++ % QUEUE];
-        static struct replica_update u;
-        replica_update_reset(&u);
-        trace_message(c, l.from, l.to, &l.message);
-        (void)!replica_receive(&c->replicas[l.to], &l.message, c->now, &u);
-        free(l.bytes);
-        post(c, l.to, &u);
-        fixture_answers(&c->shards[l.to]);
-    }
-}
-
-static void tick(struct cluster *c, uint32_t node)
-{
-    static struct replica_update u;
-    replica_update_reset(&u);
-    replica_tick(&c->replicas[node], c->now, &u);
-    post(c, node, &u);
-    deliver(c);
-}
-
-static void tick_all(struct cluster *c, uint64_t ticks)
-{
-    c->now += ticks;
-    for (uint32_t i = 0; i < NODES; i++)
-        if (!c->cut_off[i])
-            tick(c, i);
-}
-
-static void cluster_open(struct cluster *c)
-{
-    memset(c, 0, sizeof *c);
-    c->now = 10000;
-    for (uint32_t i = 0; i < NODES; i++) {
-        fixture_open(&c->shards[i], &small);
-        struct member self = {.node = i, .incarnation = i + 1};
-        replica_init(&c->replicas[i], c->shards[i].shard, &self, &times);
-        c->replicas[i].reclaim = &c->shards[i].now;
-        c->shards[i].shard->lsn_kept = 0;
-    }
-    c->start = c->shards[0].shard->log.lsn_end;
-}
-
-static void cluster_close(struct cluster *c)
-{
-    for (uint32_t i = 0; i < NODES; i++)
-        fixture_close(&c->shards[i]);
-}
-
-/* The control plane: a pending configuration of all three, led by leader, told to it alone. */
-static void configure(struct cluster *c, uint64_t epoch, uint32_t leader, bool active)
-{
-    struct configuration before = c->configuration;
-    struct configuration *n = &c->configuration;
-    if (!active) {
-        *n = (struct configuration){
-            .epoch = epoch, .epoch_before = before.epoch, .voter_count = NODES};
-        n->voter_before_count = before.voter_count;
-        memcpy(n->voters_before, before.voters, sizeof n->voters_before);
-        for (uint32_t i = 0; i < NODES; i++)
-            n->voters[i] = c->replicas[i].self;
-        n->leader = n->voters[leader];
-        CU_ASSERT(configuration_is_valid(n));
-    }
-    n->active = active;
-    say(c, "%s e%llu led by %u\n", active ? "active" : "pending", (unsigned long long)epoch,
-        leader);
-    static struct replica_update u;
-    replica_update_reset(&u);
-    replica_configure(&c->replicas[leader], n, c->now, &u);
-    post(c, leader, &u);
-    deliver(c);
-}
-
-static void put(struct cluster *c, uint32_t node, uint64_t key)
-{
-    say(c, "put at %u\n", node);
-    CU_ASSERT_EQUAL(fixture_put(&c->shards[node], &key, sizeof key, &key, sizeof key), 0);
-    tick(c, node);
-}
-
-static void expect(struct cluster *c, const char *golden)
-{
-    if (strcmp(c->trace, golden) != 0)
-        printf("\n--- got\n%s--- expected\n%s---\n", c->trace, golden);
-    CU_ASSERT_STRING_EQUAL(c->trace, golden);
-    c->trace_bytes = 0;
-    c->trace[0] = 0;
-}
-
-static uint64_t committed(const struct cluster *c, uint32_t node)
-{
-    return from_start(c, c->shards[node].shard->lsn_committed);
-}
-
-/* ---- the traces ---- */
+/* ---- the first epoch ---- */
 
 static void first_epoch_opens_and_commits_a_write(void)
 {
     static struct cluster c;
-    cluster_open(&c);
-    configure(&c, 1, 0, false);
-    expect(&c, "pending e1 led by 0\n"
-               "0>1 APPEND e1 commit=0\n"
-               "0>2 APPEND e1 commit=0\n"
-               "1>0 JOIN e1 end=0 commit=0 table=\n"
-               "2>0 JOIN e1 end=0 commit=0 table=\n"
-               "0>1 CUT e1 0\n"
-               "0>2 CUT e1 0\n"
-               "1>0 ACK e1 0\n"
-               "2>0 ACK e1 0\n"
-               "0>1 APPEND e1 [0,96) commit=0\n"
-               "0>2 APPEND e1 [0,96) commit=0\n"
-               "1>0 ACK e1 96\n"
-               "0 activate? e1\n"
-               "2>0 ACK e1 96\n");
-    CU_ASSERT_EQUAL(committed(&c, 0), 0); /* before e1 is active nothing commits in it */
-    configure(&c, 1, 0, true);
-    put(&c, 0, 7);
-    expect(&c, "active e1 led by 0\n"
-               "put at 0\n"
-               "0>1 APPEND e1 [96,208) commit=96 ask\n"
-               "0>2 APPEND e1 [96,208) commit=96 ask\n"
-               "1>0 ACK e1 208 echo\n"
-               "2>0 ACK e1 208 echo\n");
-    CU_ASSERT_EQUAL(committed(&c, 0), 208);
+    cluster_open(&c, &three);
+    cluster_pend(&c, 1, 0, 7);
+    cluster_expect(&c, "pending e1 led by 0\n"
+                       "  0 brings e1\n"
+                       "0>1 APPEND e1 commit=0\n"
+                       "0>2 APPEND e1 commit=0\n"
+                       "1>0 JOIN e1 end=0 commit=0 table\n"
+                       "2>0 JOIN e1 end=0 commit=0 table\n"
+                       "0>1 CUT e1 0\n"
+                       "0>2 CUT e1 0\n"
+                       "1>0 ACK e1 0 commit=0\n"
+                       "2>0 ACK e1 0 commit=0\n"
+                       "0>1 APPEND e1 [0,96) commit=0\n"
+                       "0>2 APPEND e1 [0,96) commit=0\n"
+                       "1>0 ACK e1 96 commit=0\n"
+                       "  0 asks to activate e1\n"
+                       "2>0 ACK e1 96 commit=0\n");
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), 0); /* before e1 is active nothing commits in it */
+    cluster_activate(&c);
+    cluster_expect(&c, "active e1 led by 0\n"
+                       "  0 leads e1\n"
+                       "  0 commits 96\n"
+                       "0>1 APPEND e1 commit=96\n"
+                       "  1 commits 96\n"
+                       "0>2 APPEND e1 commit=96\n"
+                       "  2 commits 96\n"
+                       "0>1 PULSE @0 list=3 3: add(e1) behind\n"
+                       "0>2 PULSE @0 list=3 3: add(e1) behind\n"
+                       "1>0 ECHO @0 list=3\n"
+                       "  0 may read\n"
+                       "2>0 ECHO @0 list=3\n");
+    cluster_put(&c, 0, 7, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [96,208) commit=96\n"
+                       "0>2 APPEND e1 [96,208) commit=96\n"
+                       "1>0 ACK e1 208 commit=96\n"
+                       "  0 commits 208\n"
+                       "2>0 ACK e1 208 commit=96\n"
+                       "0>1 APPEND e1 commit=208\n"
+                       "  1 commits 208\n"
+                       "0>2 APPEND e1 commit=208\n"
+                       "  2 commits 208\n");
+    CU_ASSERT(cluster_same_log(&c, 0, 1) && cluster_same_log(&c, 0, 2));
     cluster_close(&c);
 }
 
-/* An active first epoch led by 0, untraced, with one committed write everywhere. */
-static void cluster_lead(struct cluster *c)
-{
-    cluster_open(c);
-    c->quiet = true;
-    configure(c, 1, 0, false);
-    configure(c, 1, 0, true);
-    put(c, 0, 7);
-    tick_all(c, 100); /* the commit LSN travels with the next frame */
-    CU_ASSERT_EQUAL(committed(c, 1), 208);
-    CU_ASSERT_EQUAL(committed(c, 2), 208);
-    c->quiet = false;
-}
-
-static void a_tail_that_one_voter_holds_survives_its_leader(void)
-{
-    static struct cluster c;
-    cluster_lead(&c);
-    c.cut_off[2] = true;
-    put(&c, 0, 8); /* committed by 0 and 1 */
-    c.cut_off[0] = true;
-    c.cut_off[2] = false;
-    expect(&c, "put at 0\n"
-               "0>1 APPEND e1 [208,336) commit=208 ask\n"
-               "1>0 ACK e1 336 echo\n");
-    c.now += 2 * LEASE; /* every promise has run out */
-    configure(&c, 2, 2, false);
-    expect(&c, "pending e2 led by 2\n"
-               "2>1 SEAL e2\n"
-               "1>2 SEALED e2 end=336 commit=208 table=(e1,0)\n"
-               "2>1 FETCH e2 208\n"
-               "1>2 APPEND e2 [208,336) commit=0\n"
-               "2>1 APPEND e2 commit=208\n"
-               "1>2 JOIN e2 end=336 commit=208 table=(e1,0)\n"
-               "2>1 CUT e2 336\n"
-               "1>2 ACK e2 336\n"
-               "2>1 APPEND e2 [336,480) commit=208\n"
-               "1>2 ACK e2 480\n"
-               "2 activate? e2\n");
-    configure(&c, 2, 2, true);
-    CU_ASSERT_EQUAL(committed(&c, 2), 480);
-    expect(&c, "active e2 led by 2\n");
-    cluster_close(&c);
-}
-
-static void a_deposed_leader_cuts_what_was_never_committed(void)
+static void a_minority_commits_nothing(void)
 {
     static struct cluster c;
-    cluster_lead(&c);
-    c.cut_off[0] = true;
-    put(&c, 0, 9); /* nobody hears it */
-    c.now += 2 * LEASE;
-    configure(&c, 2, 1, false);
-    configure(&c, 2, 1, true);
-    c.trace_bytes = 0;
-    c.cut_off[0] = false;
-    tick_all(&c, 200);
-    expect(&c, "0>1 APPEND e1 [208,336) commit=208 ask\n"
-               "0>2 APPEND e1 [208,336) commit=208 ask\n"
-               "1>0 APPEND e2 commit=352 ask\n"
-               "1>2 APPEND e2 commit=352 ask\n"
-               "0>1 JOIN e2 end=336 commit=208 table=(e1,0)\n"
-               "2>1 ACK e2 352 echo\n"
-               "1>0 CUT e2 208\n"
-               "0>1 ACK e2 208\n"
-               "1>0 APPEND e2 [208,352) commit=352 ask\n"
-               "0>1 ACK e2 352 echo\n");
-    CU_ASSERT_EQUAL(c.shards[0].shard->log.lsn_end, c.shards[1].shard->log.lsn_end);
-    CU_ASSERT_EQUAL(committed(&c, 0), committed(&c, 1));
-    CU_ASSERT_EQUAL(c.replicas[0].counts[REPLICA_COUNT_CUTS], 1);
+    cluster_lead(&c, &three);
+    cluster_cut_off(&c, 1, true);
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 8, 8);
+    cluster_expect(&c, "put at 0\n");
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), 208);
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 0), 336);
     cluster_close(&c);
 }
+
+static void five_voters_commit_with_three(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &(struct cluster_config){.node_count = 5});
+    cluster_cut_off(&c, 3, true);
+    cluster_cut_off(&c, 4, true);
+    cluster_put(&c, 0, 8, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [208,336) commit=208\n"
+                       "0>2 APPEND e1 [208,336) commit=208\n"
+                       "1>0 ACK e1 336 commit=208\n"
+                       "2>0 ACK e1 336 commit=208\n"
+                       "  0 commits 336\n"
+                       "0>1 APPEND e1 commit=336\n"
+                       "  1 commits 336\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "  2 commits 336\n");
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 9, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [336,464) commit=336\n"
+                       "1>0 ACK e1 464 commit=336\n");
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), 336);
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 0), 464);
+    cluster_close(&c);
+}
+
+static void a_learner_is_fed_and_not_counted(void)
+{
+    static struct cluster c;
+    cluster_open(&c, &three);
+    c.quiet = true;
+    cluster_learn(&c, 1, 0, 3);
+    cluster_activate(&c);
+    c.quiet = false;
+    cluster_cut_off(&c, 1, true);
+    cluster_put(&c, 0, 8, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>2 APPEND e1 [96,208) commit=96\n"
+                       "2>0 ACK e1 208 commit=96\n");
+    /* 0 and the learner are no majority of 0 and 1. */
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), 96);
+    cluster_close(&c);
+}
+
+/* ---- repair ---- */
 
 static void lost_bytes_are_asked_for(void)
 {
     static struct cluster c;
-    cluster_lead(&c);
-    c.cut_off[2] = true;
-    put(&c, 0, 10);
-    c.cut_off[2] = false;
-    c.trace_bytes = 0;
-    put(&c, 0, 11);
-    expect(&c, "put at 0\n"
-               "0>1 APPEND e1 [336,464) commit=336 ask\n"
-               "0>2 APPEND e1 [336,464) commit=336 ask\n"
-               "1>0 ACK e1 464 echo\n"
-               "2>0 ACK e1 208 echo\n"
-               "2>0 NAK e1 [208,336)\n"
-               "0>2 APPEND e1 [208,464) commit=464 ask\n"
-               "2>0 ACK e1 464 echo\n");
-    CU_ASSERT_EQUAL(c.shards[2].shard->log.lsn_end, c.shards[0].shard->log.lsn_end);
+    cluster_lead(&c, &three);
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 10, 8);
+    cluster_cut_off(&c, 2, false);
+    cluster_forget(&c);
+    cluster_put(&c, 0, 11, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [336,464) commit=336\n"
+                       "0>2 APPEND e1 [336,464) commit=336\n"
+                       "1>0 ACK e1 464 commit=336\n"
+                       "  0 commits 464\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 NAK e1 [208,336)\n"
+                       "0>1 APPEND e1 commit=464\n"
+                       "  1 commits 464\n"
+                       "0>2 APPEND e1 commit=464\n"
+                       "0>2 APPEND e1 [208,464) commit=464\n"
+                       "  2 commits 464\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 ACK e1 464 commit=464\n");
+    CU_ASSERT(cluster_same_log(&c, 0, 2));
+    CU_ASSERT_EQUAL(cluster_count(&c, 2, REPLICA_COUNT_NAKS), 1);
+    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_RESENDS), 0);
     cluster_close(&c);
 }
 
-static void a_voter_answers_a_seal_when_its_promise_has_run_out(void)
+/* With nothing behind them to show the gap, a timer is the backstop; each time twice as long. */
+static void lost_bytes_are_sent_again(void)
 {
     static struct cluster c;
-    cluster_lead(&c);
-    c.cut_off[0] = true;
-    c.now += LEASE / 2; /* 1 and 2 answered the leader's ask a moment ago */
-    configure(&c, 2, 1, false);
-    expect(&c, "pending e2 led by 1\n"
-               "1>2 SEAL e2\n");
-    CU_ASSERT_EQUAL(c.replicas[1].role, REPLICA_SEALING);
-    CU_ASSERT(replica_may_answer(&c.replicas[0], c.now)); /* the old leader may still read */
-    c.now += LEASE;
-    CU_ASSERT_FALSE(replica_may_answer(&c.replicas[0], c.now));
-    tick(&c, 2);
-    tick(&c, 1);
-    expect(&c, "2>1 SEALED e2 end=208 commit=208 table=(e1,0)\n"
-               "1>2 APPEND e2 commit=208\n"
-               "2>1 JOIN e2 end=208 commit=208 table=(e1,0)\n"
-               "1>2 CUT e2 208\n"
-               "2>1 ACK e2 208\n"
-               "1>2 APPEND e2 [208,352) commit=208\n"
-               "2>1 ACK e2 352\n"
-               "1 activate? e2\n");
+    cluster_lead(&c, &three);
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 10, 8);
+    cluster_forget(&c);
+    cluster_wait(&c, CLUSTER_RETRY - 1);
+    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_RESENDS), 0);
+    cluster_wait(&c, 1);
+    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_RESENDS), 1);
+    cluster_wait(&c, 2 * CLUSTER_RETRY - 1);
+    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_RESENDS), 1);
+    cluster_cut_off(&c, 2, false);
+    cluster_forget(&c);
+    cluster_wait(&c, 1);
+    cluster_expect(&c, "0>2 APPEND e1 [208,336) commit=336\n"
+                       "  2 commits 336\n"
+                       "2>0 ACK e1 336 commit=336\n");
+    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_RESENDS), 2);
+    CU_ASSERT(cluster_same_log(&c, 0, 2));
     cluster_close(&c);
 }
+
+/* A notice of a commit that was lost is given again, until the follower says that it shows it. */
+static void a_lost_commit_notice_is_repeated(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.delayed[1][0] = c.delayed[2][0] = true;
+    cluster_put(&c, 0, 10, 8);
+    c.cut_off[0][1] = true;
+    cluster_deliver_late(&c);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [208,336) commit=208\n"
+                       "0>2 APPEND e1 [208,336) commit=208\n"
+                       "1>0 ACK e1 336 commit=208\n"
+                       "  0 commits 336\n"
+                       "2>0 ACK e1 336 commit=208\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "  2 commits 336\n");
+    CU_ASSERT_EQUAL(cluster_committed(&c, 1), 208);
+    c.cut_off[0][1] = false;
+    cluster_wait(&c, CLUSTER_RETRY - 1);
+    cluster_expect(&c, "");
+    cluster_wait(&c, 1);
+    cluster_expect(&c, "0>1 APPEND e1 commit=336\n"
+                       "  1 commits 336\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "2>0 ACK e1 336 commit=336\n");
+    CU_ASSERT_EQUAL(cluster_committed(&c, 1), 336);
+    cluster_close(&c);
+}
+
+static void what_comes_late_or_twice_does_no_harm(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.delayed[0][2] = true;
+    cluster_put(&c, 0, 10, 8);
+    cluster_put(&c, 0, 11, 8);
+    CU_ASSERT_EQUAL_FATAL(c.late_count, 4);
+    struct cluster_letter first = c.late[0];
+    c.late[0] = c.late[3];
+    c.late[3] = first;
+    cluster_forget(&c);
+    cluster_deliver_late(&c);
+    cluster_expect(&c, "0>2 APPEND e1 commit=464\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "0>2 APPEND e1 [336,464) commit=336\n"
+                       "0>2 APPEND e1 [208,336) commit=208\n"
+                       "  2 commits 464\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 NAK e1 [208,464)\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 ACK e1 464 commit=464\n"
+                       "0>2 APPEND e1 [208,464) commit=464\n"
+                       "2>0 ACK e1 464 commit=464\n");
+    CU_ASSERT(cluster_same_log(&c, 0, 2));
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), 464);
+    cluster_close(&c);
+}
+
+/* The timer of a resend runs from when the bytes left, however long nothing was sent before. */
+static void a_first_write_after_silence_is_sent_once(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    cluster_run(&c, 10 * CLUSTER_RETRY);
+    cluster_forget(&c);
+    c.delayed[2][0] = true; /* 1's acknowledgement comes long before 2's */
+    cluster_put(&c, 0, 10, 8);
+    cluster_pass(&c, 0);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [208,336) commit=208\n"
+                       "0>2 APPEND e1 [208,336) commit=208\n"
+                       "1>0 ACK e1 336 commit=208\n"
+                       "  0 commits 336\n"
+                       "0>1 APPEND e1 commit=336\n"
+                       "  1 commits 336\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "  2 commits 336\n");
+    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_RESENDS), 0);
+    cluster_close(&c);
+}
+
+static void damaged_bytes_count_for_nothing(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.damaged[0][2] = true;
+    cluster_put(&c, 0, 10, 8);
+    CU_ASSERT_EQUAL(cluster_count(&c, 2, REPLICA_COUNT_DAMAGED), 1);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [208,336) commit=208\n"
+                       "0>2 APPEND e1 [208,336) commit=208\n"
+                       "1>0 ACK e1 336 commit=208\n"
+                       "  0 commits 336\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 NAK e1 [256,336)\n"
+                       "0>1 APPEND e1 commit=336\n"
+                       "  1 commits 336\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "0>2 APPEND e1 [256,336) commit=336\n"
+                       "  2 commits 336\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "2>0 ACK e1 336 commit=336\n");
+    CU_ASSERT(cluster_same_log(&c, 0, 2));
+    cluster_close(&c);
+}
+
+static void a_large_record_travels_in_pieces(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 12, 20000);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [208,8400) commit=208\n"
+                       "0>1 APPEND e1 [8400,16592) commit=208\n"
+                       "0>1 APPEND e1 [16592,20280) commit=208\n"
+                       "1>0 ACK e1 208 commit=208\n"
+                       "1>0 ACK e1 208 commit=208\n"
+                       "1>0 ACK e1 20280 commit=208\n"
+                       "  0 commits 20280\n"
+                       "0>1 APPEND e1 commit=20280\n"
+                       "  1 commits 20280\n");
+    CU_ASSERT(cluster_same_log(&c, 0, 1));
+    cluster_close(&c);
+}
+
+/* ---- what is refused ---- */
 
 static void a_message_of_an_older_epoch_is_stale(void)
 {
     static struct cluster c;
-    static struct replica_update u;
-    cluster_lead(&c);
-    struct message m = {.kind = MESSAGE_APPEND, .log = 7, .epoch = 0, .from = c.replicas[0].self};
-    CU_ASSERT_EQUAL(replica_receive(&c.replicas[1], &m, c.now, &u), -ESTALE);
+    cluster_lead(&c, &three);
+    struct message m = {.log = CLUSTER_LOG, .epoch = 0, .from = c.nodes[0].replica.self};
+    for (uint8_t kind = MESSAGE_SEAL; kind < MESSAGE_KIND_COUNT; kind++) {
+        m.kind = kind;
+        CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -ESTALE);
+        CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -ESTALE);
+    }
+    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_STALE), MESSAGE_KIND_COUNT - 1);
+    CU_ASSERT_EQUAL(c.nodes[1].replica.promised, 1);
+    cluster_close(&c);
+}
+
+static void nobody_but_the_leader_of_an_epoch_speaks_for_it(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    static const uint8_t kinds[] = {MESSAGE_SEAL, MESSAGE_FETCH, MESSAGE_CUT, MESSAGE_APPEND};
+    struct message m = {.log = CLUSTER_LOG, .epoch = 1, .from = c.nodes[2].replica.self};
+    for (size_t i = 0; i < sizeof kinds; i++) { /* S1 */
+        m.kind = kinds[i];
+        CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -EPROTO);
+        CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -EPROTO);
+    }
+    m.from = c.nodes[0].replica.self;
+    m.from.incarnation++; /* another start of its node does not lead it either */
+    for (size_t i = 0; i < sizeof kinds; i++) {
+        m.kind = kinds[i];
+        CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -EPROTO);
+    }
+    cluster_close(&c);
+}
+
+static void an_answer_under_another_incarnation_is_not_counted(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    cluster_cut_off(&c, 1, true);
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 8, 8);
+    static const uint8_t kinds[] = {MESSAGE_SEALED, MESSAGE_JOIN, MESSAGE_ACK, MESSAGE_NAK};
+    struct message m = {.log = CLUSTER_LOG,
+                        .epoch = 1,
+                        .from = {.node = 1, .incarnation = 99},
+                        .lsn = c.origin + 336};
+    for (size_t i = 0; i < sizeof kinds; i++) { /* S13 */
+        m.kind = kinds[i];
+        CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -EPROTO);
+        CU_ASSERT_EQUAL(cluster_tell(&c, 2, &m), -ESTALE); /* it does not lead */
+    }
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), 208);
+    m.kind = MESSAGE_ACK;
+    m.from.incarnation = 2;
+    m.lsn = c.origin + 344; /* more than there is */
+    CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -EPROTO);
+    m.lsn = c.origin + 336;
+    m.epoch = 2; /* of an epoch that is not ours */
+    CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -ESTALE);
     m.epoch = 1;
-    m.from = c.replicas[2].self; /* S1: not the leader of that epoch */
-    CU_ASSERT_EQUAL(replica_receive(&c.replicas[1], &m, c.now, &u), -EPROTO);
-    m.from = c.replicas[0].self;
-    m.log = 8;
-    CU_ASSERT_EQUAL(replica_receive(&c.replicas[1], &m, c.now, &u), -EPROTO);
-    struct message ack = {.kind = MESSAGE_ACK, .log = 7, .epoch = 1, .from = c.replicas[1].self};
-    ack.from.incarnation = 99; /* S13 */
-    CU_ASSERT_EQUAL(replica_receive(&c.replicas[0], &ack, c.now, &u), -EPROTO);
+    m.log++;
+    CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -EPROTO);
+    m.log--;
+    CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), 0);
+    cluster_pass(&c, 0);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), 336);
+    cluster_close(&c);
+}
+
+/* A cut below what is committed here contradicts the protocol: nothing is touched any more. */
+static void a_cut_below_the_commit_lsn_stops_the_replica(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    cluster_cut_off(&c, 1, true);
+    struct member stranger = {.node = 2, .incarnation = 3};
+    struct message m = {
+        .kind = MESSAGE_CUT,
+        .log = CLUSTER_LOG,
+        .epoch = 9,
+        .from = stranger,
+        .lsn = c.origin + 96,
+        .lsn_end = c.origin + 336, /* an answer to another log than ours */
+    };
+    CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), 0);
+    CU_ASSERT_EQUAL(c.nodes[1].replica.role, REPLICA_FOLLOWER);
+    CU_ASSERT_FALSE(c.nodes[1].replica.joined);
+    m.lsn_end = c.origin + 208;
+    CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -EPROTO);
+    CU_ASSERT_EQUAL(c.nodes[1].replica.role, REPLICA_STOPPED);
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 1), 208);
+    m.lsn = c.origin + 208;
+    CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -EPROTO);
     cluster_close(&c);
 }
 
 static const struct unit_test tests[] = {
     UNIT_TEST(first_epoch_opens_and_commits_a_write),
-    UNIT_TEST(a_tail_that_one_voter_holds_survives_its_leader),
-    UNIT_TEST(a_deposed_leader_cuts_what_was_never_committed),
+    UNIT_TEST(a_minority_commits_nothing),
+    UNIT_TEST(five_voters_commit_with_three),
+    UNIT_TEST(a_learner_is_fed_and_not_counted),
     UNIT_TEST(lost_bytes_are_asked_for),
-    UNIT_TEST(a_voter_answers_a_seal_when_its_promise_has_run_out),
+    UNIT_TEST(lost_bytes_are_sent_again),
+    UNIT_TEST(a_lost_commit_notice_is_repeated),
+    UNIT_TEST(what_comes_late_or_twice_does_no_harm),
+    UNIT_TEST(a_first_write_after_silence_is_sent_once),
+    UNIT_TEST(damaged_bytes_count_for_nothing),
+    UNIT_TEST(a_large_record_travels_in_pieces),
     UNIT_TEST(a_message_of_an_older_epoch_is_stale),
+    UNIT_TEST(nobody_but_the_leader_of_an_epoch_speaks_for_it),
+    UNIT_TEST(an_answer_under_another_incarnation_is_not_counted),
+    UNIT_TEST(a_cut_below_the_commit_lsn_stops_the_replica),
 };
 UNIT_MAIN("replica", tests)

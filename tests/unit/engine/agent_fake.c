@@ -350,17 +350,20 @@ static void write_request(struct fake *f, const struct ring_request *r, const ui
         c->lsn = s->results[r->sequence % LIMIT_SESSION_WINDOW].lsn;
         return;
     }
-    if (f->refuse_after != 0) {
-        f->refuse_after--;
-    } else if (f->refuse_count != 0) {
-        f->refuse_count--;
-        c->status = f->refuse_status;
-        return;
+    bool refused = f->refuse_after == 0 && f->refuse_count != 0;
+    f->refuse_after -= f->refuse_after != 0;
+    f->refuse_count -= refused;
+    if (!refused || f->refuse_stays) {
+        apply(f, r, payload, c);
+        s->applied = r->sequence;
+        s->results[r->sequence % LIMIT_SESSION_WINDOW].status = c->status;
+        s->results[r->sequence % LIMIT_SESSION_WINDOW].lsn = c->lsn;
     }
-    apply(f, r, payload, c);
-    s->applied = r->sequence;
-    s->results[r->sequence % LIMIT_SESSION_WINDOW].status = c->status;
-    s->results[r->sequence % LIMIT_SESSION_WINDOW].lsn = c->lsn;
+    if (!refused)
+        return;
+    c->status = f->refuse_status;
+    if (c->status == RING_RETRY && !f->refuse_cut)
+        c->epoch = 0;
 }
 
 static void get_request(struct fake *f, uint32_t lcore, const struct ring_request *r,
@@ -389,6 +392,12 @@ static void serve_request(struct fake *f, uint32_t lcore, const struct ring_requ
     struct ring_completion c = {
         .head.operation = r->head.operation, .tag = r->tag, .log = 100 + r->shard, .epoch = 1};
     f->requests++;
+    if (f->not_led && r->head.operation != RING_NOP) {
+        c.status = RING_RETRY;
+        c.epoch = 0;
+        complete(f, lcore, &c, NULL, 0);
+        return;
+    }
     switch (r->head.operation) {
     case RING_SESSION_OPEN:
         open_session(f, r, payload, &c);

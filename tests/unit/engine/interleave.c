@@ -94,14 +94,14 @@ void interleave_loaded(uintptr_t address, uint64_t value)
     interleave.met.moved += is_meta && (value & LAYOUT_BUCKET_MOVED) != 0;
 }
 
-static void fail(const char *what, uint32_t key)
+void interleave_fail(const char *what, uint32_t key)
 {
     if (interleave.failures++ < 5)
         (void)fprintf(stderr, "    seed %llu: %s, key %u\n", (unsigned long long)interleave.seed,
                       what, key);
 }
 
-static uint32_t some_key(void)
+uint32_t interleave_some_key(void)
 {
     return fixture_below(&interleave.random, 2) == 0
                ? interleave.focus
@@ -110,7 +110,7 @@ static uint32_t some_key(void)
 
 /* ---- the reader ---- */
 
-static const struct interleave_past *past_at(uint32_t key, uint64_t lsn)
+const struct interleave_past *interleave_past_at(uint32_t key, uint64_t lsn)
 {
     static const struct interleave_past never = {.version = 0};
     const struct interleave_history *h = &interleave.histories[key];
@@ -144,7 +144,7 @@ static void hold(const struct read_point *p, const struct read_found *found, uin
             break;
         }
         if (!fixture_value_is(key, past->version, interleave.check, past->length)) {
-            fail("a pinned record changed", key);
+            interleave_fail("a pinned record changed", key);
             break;
         }
     }
@@ -167,82 +167,156 @@ static void count_invalid(const struct read_point *p)
         HOOKED_LOAD(&f->board->lsn_tombstone_horizon, memory_order_relaxed) > p->lsn;
 }
 
-static void judge(const struct read_point *p, int result, const struct read_found *found,
-                  uint32_t key)
+/* One key of a read. */
+struct asked {
+    uint32_t key;
+    int result;
+    struct read_key name;
+    struct read_found found;
+};
+
+static void judge(const struct read_point *p, const struct asked *a, const uint8_t *value)
 {
-    const struct interleave_past *past = past_at(key, p->lsn);
-    interleave.met.found += result == 1;
-    interleave.met.missed += result == 0 && found->lsn == 0;
-    interleave.met.tombstones += result == 0 && found->lsn != 0;
-    interleave.met.survived_count +=
-        HOOKED_LOAD(&interleave.f->board->reclaim_count, memory_order_relaxed) != p->reclaim_count;
-    if ((result == 1) != (past->version != 0))
-        fail(result == 1 ? "found what was not there" : "missed what was there", key);
-    else if (result == 1 && (found->value_length != past->length ||
-                             !fixture_value_is(key, past->version, interleave.value, past->length)))
-        fail("found something else", key);
-    else if (result == 1 && fixture_below(&interleave.random, 4) == 0)
-        hold(p, found, key, past);
+    const struct interleave_past *past = interleave_past_at(a->key, p->lsn);
+    bool found = a->result == 1;
+    interleave.met.found += found;
+    interleave.met.missed += !found && a->found.lsn == 0;
+    interleave.met.tombstones += !found && a->found.lsn != 0;
+    if (found != (past->version != 0))
+        interleave_fail(found ? "found what was not there" : "missed what was there", a->key);
+    else if (a->found.lsn != 0 && a->found.lsn != past->lsn)
+        interleave_fail("found another version", a->key);
+    else if (found && (a->found.value_length != past->length ||
+                       !fixture_value_is(a->key, past->version, value, past->length)))
+        interleave_fail("found something else", a->key);
+    else if (found && fixture_below(&interleave.random, 4) == 0)
+        hold(p, &a->found, a->key, past);
 }
 
-void interleave_read_once(void)
+/* R3 and R4 of each.  Returns 1 all found, 0 some missed, or the first that is to be tried again. */
+static int find_all(struct read_point *p, struct asked *asked, uint32_t count)
+{
+    const struct read_space *s = &interleave.f->space;
+    int all = 1;
+    for (uint32_t i = 0; i < count; i++) {
+        struct asked *a = &asked[i];
+        a->result = read_find(p, s, &a->name, &a->found);
+        if (a->result < 0)
+            return a->result;
+        if (a->result == 1)
+            read_copy(&a->found, interleave.values[i], INTERLEAVE_VALUE_MAX);
+        else
+            all = 0;
+    }
+    return all;
+}
+
+/* R5 to R7.  Returns whether what was found may be judged. */
+static bool validate(const struct read_point *p, bool missed, uint64_t lapses)
 {
     struct fixture *f = interleave.f;
-    uint32_t key = some_key();
-    char name[32];
-    struct read_key k;
-    read_key_init(&k, &f->space, name, fixture_key(key, name));
+    if (!read_validate(p, &f->space, missed)) {
+        count_invalid(p);
+        return false;
+    }
+    bool lapsed = interleave.lapses != lapses;
+    bool lease = read_lease(p, &f->space);
+    interleave.met.leases += lease;
+    interleave.met.leases_lost += lapsed;
+    if (lease && lapsed)
+        interleave_fail("linearizable although the lease lapsed", interleave.focus);
+    interleave.met.survived_count +=
+        HOOKED_LOAD(&f->board->reclaim_count, memory_order_relaxed) != p->reclaim_count;
+    return true;
+}
+
+static void read_all(struct asked *asked, uint32_t count)
+{
+    struct fixture *f = interleave.f;
     struct read_point p;
-    struct read_found found;
     uint64_t committed = HOOKED_LOAD(&f->board->lsn_committed, memory_order_relaxed);
     read_begin(&p, &f->space, 0);
     uint64_t lapses = interleave.lapses;
     if (p.lsn < committed)
-        fail("read at an LSN below what was committed", key);
-    int result = read_find(&p, &f->space, &k, &found);
+        interleave_fail("read at an LSN below what was committed", asked[0].key);
+    int result = find_all(&p, asked, count);
     interleave.met.reads++;
     if (result < 0) {
         interleave.met.again++;
         return;
     }
-    if (result == 1)
-        read_copy(&found, interleave.value, INTERLEAVE_VALUE_MAX);
-    if (!read_validate(&p, &f->space, result == 0)) {
-        count_invalid(&p);
+    if (!validate(&p, result == 0, lapses))
         return;
+    if (p.lsn > HOOKED_LOAD(&f->board->lsn_committed, memory_order_relaxed))
+        interleave_fail("read at an LSN that was never committed", asked[0].key);
+    interleave.met.batches += count > 1;
+    for (uint32_t i = 0; i < count; i++)
+        judge(&p, &asked[i], interleave.values[i]);
+}
+
+static void ask(struct asked *a, uint32_t key)
+{
+    char name[32];
+    a->key = key;
+    read_key_init(&a->name, &interleave.f->space, name, fixture_key(key, name));
+}
+
+void interleave_read_once(void)
+{
+    struct asked asked;
+    ask(&asked, interleave_some_key());
+    read_all(&asked, 1);
+}
+
+void interleave_read_batch(uint32_t count)
+{
+    struct asked asked[INTERLEAVE_BATCH_MAX];
+    ASSERT(count <= INTERLEAVE_BATCH_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        ask(&asked[i], interleave_some_key());
+        read_prefetch_bucket(&interleave.f->space, &asked[i].name);
     }
-    bool lapsed = interleave.lapses != lapses;
-    bool lease = read_lease(&p, &f->space);
-    interleave.met.leases += lease;
-    interleave.met.leases_lost += lapsed;
-    if (lease && lapsed)
-        fail("linearizable although the lease lapsed", key);
-    judge(&p, result, &found, key);
+    for (uint32_t i = 0; i < count; i++)
+        read_prefetch_record(&interleave.f->space, &asked[i].name);
+    read_all(asked, count);
 }
 
 static void reader_main(void *argument)
 {
     (void)argument;
     for (unsigned i = 0; i < interleave.reads; i++) {
-        interleave_read_once();
+        if (i % 4 == 3)
+            interleave_read_batch(2 + fixture_below(&interleave.random, INTERLEAVE_BATCH_MAX - 1));
+        else
+            interleave_read_once();
         interleave_point();
     }
 }
 
 /* ---- the writer ---- */
 
-static void history_add(uint32_t key, uint64_t version, uint32_t length)
+void interleave_history_add(uint32_t key, const struct interleave_past *past)
 {
     struct interleave_history *h = &interleave.histories[key];
     if (h->count == INTERLEAVE_HISTORY_MAX) {
         memmove(h->past, h->past + INTERLEAVE_HISTORY_MAX / 2, sizeof h->past / 2);
         h->count = INTERLEAVE_HISTORY_MAX / 2;
     }
-    h->past[h->count++] = (struct interleave_past){
-        .lsn_end = interleave.f->shard->log.lsn_end,
-        .version = version,
-        .length = length,
-    };
+    h->past[h->count++] = *past;
+}
+
+/* What the leader appended just now. */
+static void history_add(uint32_t key, uint64_t version, uint32_t length)
+{
+    char name[32];
+    uint64_t lsn_end = interleave.f->shard->log.lsn_end;
+    interleave_history_add(key,
+                           &(struct interleave_past){
+                               .lsn_end = lsn_end,
+                               .lsn = lsn_end - record_bytes(0, fixture_key(key, name), length),
+                               .version = version,
+                               .length = length,
+                           });
 }
 
 void interleave_put(uint32_t key, uint32_t length)
@@ -255,7 +329,7 @@ void interleave_put(uint32_t key, uint32_t length)
     if (r == 0 && key < INTERLEAVE_HOT_KEYS)
         history_add(key, version, length);
     else if (r != 0 && r != -EAGAIN && r != RING_QUOTA)
-        fail("put", key);
+        interleave_fail("put", key);
 }
 
 static void delete (uint32_t key)
@@ -263,10 +337,12 @@ static void delete (uint32_t key)
     char name[32];
     uint64_t end = interleave.f->shard->log.lsn_end;
     int r = fixture_delete(interleave.f, name, fixture_key(key, name));
-    if (r == 0 && interleave.f->shard->log.lsn_end != end)
+    /* where nothing stood it is a void */
+    bool stood = interleave_past_at(key, UINT64_MAX)->version != 0;
+    if (r == 0 && interleave.f->shard->log.lsn_end != end && stood)
         history_add(key, 0, 0);
     else if (r != 0 && r != -EAGAIN)
-        fail("delete", key);
+        interleave_fail("delete", key);
 }
 
 /* Some of what is appended, at the end of an operation. */
@@ -280,14 +356,15 @@ static void commit_some(void)
     shard_commit(s, s->pending[upto % LIMIT_PENDING].lsn_wait);
 }
 
-static void lease_lapse(void)
+void interleave_lease_lapse(void)
 {
     struct layout_lease *cell = &interleave.f->node->leases[0];
     uint64_t generation = HOOKED_LOAD(&cell->generation, memory_order_relaxed) + 1;
     interleave_point();
     interleave.lapses++;
     HOOKED_STORE(&cell->generation, generation, memory_order_release);
-    atomic_store_explicit(&interleave.f->board->lease_generation, generation, memory_order_release);
+    atomic_store_explicit(&interleave.f->board->lease_generation,
+                          generation << 1 | LAYOUT_GENERATION_MAY_READ, memory_order_release);
     atomic_store_explicit(&cell->ticks_deadline, UINT64_MAX, memory_order_release);
 }
 
@@ -311,7 +388,7 @@ void interleave_bury(uint32_t key)
 
 static void act(void)
 {
-    uint32_t key = some_key();
+    uint32_t key = interleave_some_key();
     switch (fixture_below(&interleave.random, 18)) {
     case 16:
         if (fixture_below(&interleave.random, 4) == 0)
@@ -339,7 +416,7 @@ static void act(void)
         break;
     case 8:
         if (fixture_below(&interleave.random, 4) == 0)
-            lease_lapse();
+            interleave_lease_lapse();
         break;
     case 9:
     case 10:
@@ -351,8 +428,11 @@ static void act(void)
     }
 }
 
+static const struct interleave_writer leader = {.act = act};
+
 static void run_seed(struct interleave_scene *scene, uint64_t seed)
 {
+    const struct interleave_writer *writer = scene->writer != NULL ? scene->writer : &leader;
     interleave.scene = scene;
     interleave.f = &scene->f;
     fixture_restore(&scene->f, scene->saved);
@@ -363,6 +443,8 @@ static void run_seed(struct interleave_scene *scene, uint64_t seed)
     interleave.version = 1000;
     interleave.filler = 100000;
     interleave.focus = fixture_below(&interleave.random, INTERLEAVE_HOT_KEYS);
+    if (writer->begin != NULL)
+        writer->begin();
     interleave.reader_done = false;
     interleave.reader = coroutine_make(reader_main, NULL);
     uint32_t bits = interleave.f->shard->index.table.bits;
@@ -370,14 +452,14 @@ static void run_seed(struct interleave_scene *scene, uint64_t seed)
     interleave.budget = 1;
     interleave.active = true;
     while (!interleave.reader_done)
-        act();
+        writer->act();
     interleave.active = false;
     interleave.met.growths += interleave.f->shard->index.table.bits - bits;
     interleave.met.reuses +=
         HOOKED_LOAD(&interleave.f->board->reclaim_count, memory_order_relaxed) - reuses;
     coroutine_free(interleave.reader);
     if (interleave.f->shard->live_bytes != fixture_live_bytes(interleave.f, NULL))
-        fail("live bytes", 0);
+        interleave_fail("live bytes", 0);
 }
 
 /* ---- scenes ---- */
@@ -467,6 +549,11 @@ void interleave_print(const char *scene)
         {"pins lapsed", m->pins_lapsed},
         {"leases", m->leases},
         {"leases lost", m->leases_lost},
+        {"batches", m->batches},
+        {"cuts", m->cuts},
+        {"cuts waited", m->cuts_waited},
+        {"cut records", m->cut_records},
+        {"rewritten", m->rewritten},
     };
     printf("\n    %s:", scene);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -17,9 +17,11 @@
 #define INTERLEAVE_HOT_KEYS 12u
 #define INTERLEAVE_HISTORY_MAX 512u
 #define INTERLEAVE_VALUE_MAX 24000u
+#define INTERLEAVE_BATCH_MAX 4u
 
 struct interleave_past {
     uint64_t lsn_end; /* visible from here on */
+    uint64_t lsn;     /* of the record */
     uint64_t version; /* 0: deleted */
     uint32_t length;
 };
@@ -33,11 +35,18 @@ struct interleave_history {
 struct interleave_met {
     uint64_t reads, found, missed, tombstones, again, invalid, stamped, horizon, survived_count,
         moved, cut, growths, reuses, pins, pins_refused, pins_kept, pins_lapsed, leases,
-        leases_lost;
+        leases_lost, batches, cuts, cuts_waited, cut_records, rewritten;
+};
+
+/* Who writes: the leader of interleave.c, or the follower of interleave_follow.c. */
+struct interleave_writer {
+    void (*begin)(void); /* of a seed: the scene is as it was kept */
+    void (*act)(void);   /* one thing of many, by interleave.random */
 };
 
 struct interleave_scene {
     struct fixture f;
+    const struct interleave_writer *writer;
     uint8_t *saved;
     struct fixture saved_f;
     struct interleave_history saved_histories[INTERLEAVE_HOT_KEYS];
@@ -58,7 +67,8 @@ extern struct interleave {
     bool active, reader_done;
     bool to_the_end; /* the reader stops no more */
     uint32_t failures;
-    uint8_t value[INTERLEAVE_VALUE_MAX + 8], check[INTERLEAVE_VALUE_MAX + 8];
+    uint8_t values[INTERLEAVE_BATCH_MAX][INTERLEAVE_VALUE_MAX + 8];
+    uint8_t check[INTERLEAVE_VALUE_MAX + 8];
 } interleave;
 
 /* Forget what was met; reads: of each seed. */
@@ -78,7 +88,29 @@ void interleave_maintain(uint32_t passes);
 /* Delete, and let so much log go by that the tombstone is given up. */
 void interleave_bury(uint32_t key);
 
-/* One attempt of the reader, judged. */
+/* The next version of a hot key's history. */
+void interleave_history_add(uint32_t key, const struct interleave_past *past);
+/* The key's newest version that is visible at lsn; version 0: none. */
+const struct interleave_past *interleave_past_at(uint32_t key, uint64_t lsn);
+/* One that the seed is mostly about, or any hot one. */
+uint32_t interleave_some_key(void);
+void interleave_lease_lapse(void);
+void interleave_fail(const char *what, uint32_t key);
+
+/* One attempt of the reader, judged: of one key, or of several at one commit LSN. */
 void interleave_read_once(void);
+void interleave_read_batch(uint32_t count);
+
+/* ---- one stop, at a chosen step of a read (interleave_stop.c) ---- */
+
+/* One read of the focus key that stops before its nth step, script, and the rest of the read.
+ * Returns false when the read was over before. */
+bool interleave_stop_read(struct interleave_scene *s, uint32_t stop, void (*script)(void));
+/* The same, but the rest of the read runs before the script's mth store of a word that leads
+ * readers.  Returns false when the script has no so many. */
+bool interleave_stop_stores(struct interleave_scene *s, uint32_t stop, uint64_t store,
+                            void (*script)(void));
+/* interleave_stop_read with each hot key as the focus and each step as the stop. */
+void interleave_stop_everywhere(struct interleave_scene *s, void (*script)(void));
 
 #endif

@@ -266,6 +266,29 @@ static void a_borrowed_page_is_waited_for(void)
     fixture_close(&t.f);
 }
 
+/* By the tag alone: all keys of one hash, through the chain, wherever the bucket is. */
+static void candidates_are_all_that_share_the_tag(void)
+{
+    uint64_t offsets[16], sum = 0;
+    open(UINT64_C(8) << 20);
+    for (uint32_t n = 0; n < 10; n++) {
+        CU_ASSERT_TRUE_FATAL(key_make(n, 0x12345678));
+        CU_ASSERT_EQUAL(insert(n), 0);
+        sum += t.offset[n];
+    }
+    CU_ASSERT_TRUE_FATAL(key_make(10, 0x92345678)); /* the same bucket, another tag */
+    CU_ASSERT_EQUAL(insert(10), 0);
+    CU_ASSERT_EQUAL(index_candidates(t.x, 0x12345678, offsets, 2), 10);
+    CU_ASSERT_EQUAL(index_candidates(t.x, 0x12345678, offsets, 16), 10);
+    for (uint32_t n = 0; n < 10; n++)
+        sum -= offsets[n];
+    CU_ASSERT_EQUAL(sum, 0);
+    CU_ASSERT_EQUAL(index_candidates(t.x, 0x92345678, offsets, 16), 1);
+    CU_ASSERT_EQUAL(offsets[0], t.offset[10]);
+    CU_ASSERT_EQUAL(index_candidates(t.x, 0x52345678, offsets, 16), 0);
+    fixture_close(&t.f);
+}
+
 static void page_arrays_are_reused_only_after_the_stamps(void)
 {
     open(UINT64_C(4) << 20);
@@ -301,6 +324,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_growth_of_long_chains_never_runs_out),
     UNIT_TEST(growth_waits_for_frames_and_goes_on),
     UNIT_TEST(a_borrowed_page_is_waited_for),
+    UNIT_TEST(candidates_are_all_that_share_the_tag),
     UNIT_TEST(page_arrays_are_reused_only_after_the_stamps),
 };
 UNIT_MAIN("index", tests)

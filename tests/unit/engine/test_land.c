@@ -231,10 +231,127 @@ static void only_whole_aligned_ranges_within_reach_are_placed(void)
     fixture_close(&follower);
 }
 
+/* Ranges in order, broken off anywhere: every record but the last, broken one is judged as it is
+ * copied, and what lands counts for the cleaner. */
+static void records_broken_between_ranges_are_judged_as_they_come(void)
+{
+    struct fixture leader, follower;
+    struct model m = {.versions = {0}};
+    uint64_t seed = 11, at;
+    fixture_open(&leader, &small);
+    fixture_open(&follower, &small);
+    write_some(&leader, &m, &seed, 600);
+    at = follower.shard->log.lsn_end;
+    while (at != leader.shard->log.lsn_end) {
+        int result;
+        uint64_t appended = follower.shard->bytes_appended, end = follower.shard->log.lsn_end;
+        at += ship(&leader, &follower, at, 8 + 8 * (uint64_t)fixture_below(&seed, 120), &result);
+        CU_ASSERT_EQUAL(result, 1);
+        uint64_t judged = follower.shard->landing.lsn_judged;
+        CU_ASSERT(land_check(follower.shard) >= 0);
+        CU_ASSERT_EQUAL(follower.shard->log.lsn_end, judged);
+        CU_ASSERT_EQUAL(follower.shard->bytes_appended - appended,
+                        follower.shard->log.lsn_end - end);
+        fixture_commit(&follower);
+        fixture_answers(&follower);
+    }
+    CU_ASSERT_EQUAL(follower.shard->log.lsn_end, leader.shard->log.lsn_end);
+    fixture_settle(&leader);
+    fixture_settle(&follower);
+    check_equal(&follower, &m);
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
+/* What was judged is forgotten with what was dropped: other bytes at the same LSNs are judged anew. */
+static void a_drop_forgets_what_was_judged(void)
+{
+    struct fixture leader, follower;
+    struct model m = {.versions = {0}};
+    uint64_t seed = 12;
+    fixture_open(&leader, &small);
+    fixture_open(&follower, &small);
+    write_some(&leader, &m, &seed, 100);
+    uint64_t start = follower.shard->log.lsn_end, available;
+    const uint8_t *bytes = log_bytes_at(&leader.shard->log, start, &available);
+    uint8_t *copy = malloc(available);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    memcpy(copy, bytes, available);
+    copy[available - 8] ^= 1; /* in the last record */
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, start, copy, available), 1);
+    uint64_t judged = follower.shard->landing.lsn_judged;
+    CU_ASSERT(judged > start && judged < start + available);
+    CU_ASSERT_EQUAL(land_cut(follower.shard, start, &follower.now), 0);
+    memcpy(copy, bytes, available);
+    copy[70] ^= 1; /* in the first */
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, start, copy, available), 1);
+    CU_ASSERT_EQUAL(land_check(follower.shard), -EBADMSG);
+    CU_ASSERT_EQUAL(follower.shard->log.lsn_end, start);
+    free(copy);
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
+#define LONG_RECORDS 150u /* more than one walk takes */
+#define LONG_BYTES 144u
+
+/* One transaction of LONG_RECORDS records, as a leader at lsn would write it. */
+static void long_transaction(const struct fixture *f, uint64_t lsn, uint8_t *bytes)
+{
+    for (uint32_t i = 0; i < LONG_RECORDS; i++) {
+        char key[32];
+        uint8_t value[LONG_BYTES - RECORD_HEADER_BYTES];
+        uint32_t length = fixture_key(i, key);
+        struct record h = {
+            .format = RECORD_FORMAT,
+            .kind = RECORD_DATA,
+            .flags = i + 1 == LONG_RECORDS ? RECORD_FLAG_TRANSACTION_END : 0,
+            .operation = RING_PUT,
+            .log = f->shard->log.number,
+            .value_length = (uint32_t)(LONG_BYTES - record_bytes(0, length, 0)),
+            .key_length = (uint16_t)length,
+            .hash = (i + 1) * 2654435761u,
+            .lsn = lsn + (uint64_t)i * LONG_BYTES,
+            .hybrid_clock = i + 1,
+        };
+        fixture_value(i, 1, value, h.value_length);
+        struct record_parts parts = {.key = key, .value = value};
+        record_write(bytes + (size_t)i * LONG_BYTES, &h, &parts);
+    }
+}
+
+static void a_long_transaction_is_landed_whole_or_not_at_all(void)
+{
+    static alignas(8) uint8_t bytes[LONG_RECORDS * LONG_BYTES];
+    for (unsigned damaged = 0; damaged < 2; damaged++) {
+        struct fixture f;
+        fixture_open(&f, &small);
+        uint64_t start = f.shard->log.lsn_end, keys = f.shard->index.key_count;
+        long_transaction(&f, start, bytes);
+        bytes[100 * LONG_BYTES + 80] ^= (uint8_t)damaged;
+        CU_ASSERT_EQUAL(land_bytes(f.shard, start, bytes, sizeof bytes - 8), 1);
+        CU_ASSERT_EQUAL(land_check(f.shard), damaged ? -EBADMSG : 0);
+        CU_ASSERT_EQUAL(f.shard->log.lsn_end, start);
+        CU_ASSERT_EQUAL(f.shard->index.key_count, keys);
+        if (!damaged) {
+            CU_ASSERT_EQUAL(land_bytes(f.shard, start, bytes, sizeof bytes), 1);
+            CU_ASSERT_EQUAL(land_check(f.shard), 1);
+            CU_ASSERT_EQUAL(f.shard->log.lsn_end, start + sizeof bytes);
+            CU_ASSERT_EQUAL(f.shard->index.key_count, keys + LONG_RECORDS);
+            fixture_settle(&f);
+            CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
+        }
+        fixture_close(&f);
+    }
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(follower_equals_leader_whatever_the_order),
     UNIT_TEST(damaged_bytes_are_dropped_and_asked_for_again),
     UNIT_TEST(a_cut_takes_back_what_was_not_committed),
+    UNIT_TEST(records_broken_between_ranges_are_judged_as_they_come),
+    UNIT_TEST(a_drop_forgets_what_was_judged),
+    UNIT_TEST(a_long_transaction_is_landed_whole_or_not_at_all),
     UNIT_TEST(only_whole_aligned_ranges_within_reach_are_placed),
 };
 UNIT_MAIN("land", tests)

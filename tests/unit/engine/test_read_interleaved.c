@@ -4,70 +4,6 @@
 
 /* ---- one stop, at every step of a read ---- */
 
-#define STOPS 48u
-
-static void stop_reader(void *argument)
-{
-    (void)argument;
-    interleave_read_once();
-}
-
-static void stop_begin(struct interleave_scene *scene, uint32_t stop)
-{
-    interleave.f = &scene->f;
-    fixture_restore(&scene->f, scene->saved);
-    scene->f = scene->saved_f;
-    memcpy(interleave.histories, scene->saved_histories, sizeof interleave.histories);
-    interleave.seed = stop;
-    interleave.random = UINT64_MAX / 3; /* its first draw says: the focus key */
-    interleave.version = 1000;
-    interleave.filler = 200000;
-    interleave.words_only = false;
-    interleave.reader = coroutine_make(stop_reader, NULL);
-    interleave.budget = stop;
-    interleave.active = true;
-    interleave.reader_done = !coroutine_resume(interleave.reader);
-    interleave.active = false;
-}
-
-static void stop_end(void)
-{
-    interleave.budget = UINT64_MAX;
-    interleave.active = true;
-    if (!interleave.reader_done)
-        interleave.reader_done = !coroutine_resume(interleave.reader);
-    interleave.active = false;
-    CU_ASSERT_TRUE(interleave.reader_done);
-    coroutine_free(interleave.reader);
-}
-
-/* One read of the focus key that stops before its nth step, script, and the rest of the read. */
-static void read_with_a_stop(struct interleave_scene *scene, uint32_t stop, void (*script)(void))
-{
-    stop_begin(scene, stop);
-    if (!interleave.reader_done)
-        script();
-    stop_end();
-}
-
-/* The same, but the rest of the read runs before the script's mth store of a word that leads
- * readers. Returns false when the script has no so many. */
-static bool read_between_stores(struct interleave_scene *scene, uint32_t stop, uint64_t store,
-                                void (*script)(void))
-{
-    stop_begin(scene, stop);
-    interleave.to_the_end = true;
-    interleave.words_only = true;
-    interleave.budget = store;
-    interleave.active = !interleave.reader_done;
-    script();
-    interleave.active = false;
-    interleave.to_the_end = false;
-    bool more = interleave.reader_done;
-    stop_end();
-    return more;
-}
-
 static void script_bury(void)
 {
     interleave_bury(interleave.focus);
@@ -110,13 +46,6 @@ static void script_grow_to_the_end(void)
     interleave_maintain(60);
 }
 
-static void stop_everywhere(struct interleave_scene *s, void (*script)(void))
-{
-    for (interleave.focus = 0; interleave.focus < INTERLEAVE_HOT_KEYS; interleave.focus++)
-        for (uint32_t stop = 1; stop <= STOPS && interleave.failures == 0; stop++)
-            read_with_a_stop(s, stop, script);
-}
-
 static void open_with_reuse(struct interleave_scene *s)
 {
     interleave_open(s, UINT64_C(2) << 20, 8);
@@ -135,9 +64,9 @@ static void a_read_may_stop_at_any_step_while_its_segment_is_reused(void)
     static struct interleave_scene s;
     interleave_begin(1);
     open_with_reuse(&s);
-    stop_everywhere(&s, script_bury);
-    stop_everywhere(&s, script_bury_and_put);
-    stop_everywhere(&s, script_replace);
+    interleave_stop_everywhere(&s, script_bury);
+    interleave_stop_everywhere(&s, script_bury_and_put);
+    interleave_stop_everywhere(&s, script_replace);
     interleave_print("stops, reuse");
     CU_ASSERT_EQUAL(interleave.failures, 0);
     CU_ASSERT(interleave.met.found != 0 && interleave.met.missed != 0 &&
@@ -158,7 +87,7 @@ static void a_read_may_end_between_any_two_stores_of_the_writer(void)
         for (uint32_t stop = 5; stop <= 17; stop += 4) {
             interleave.focus = 4;
             for (uint64_t store = 1; interleave.failures == 0; store++, stores++)
-                if (!read_between_stores(&s, stop, store, scripts[i]))
+                if (!interleave_stop_stores(&s, stop, store, scripts[i]))
                     break;
         }
     }
@@ -196,8 +125,8 @@ static void a_read_may_stop_at_any_step_while_one_growth_follows_another(void)
     static struct interleave_scene s;
     interleave_begin(1);
     open_between_growths(&s);
-    stop_everywhere(&s, script_grow);
-    stop_everywhere(&s, script_grow_to_the_end);
+    interleave_stop_everywhere(&s, script_grow);
+    interleave_stop_everywhere(&s, script_grow_to_the_end);
     interleave_print("stops, growths");
     CU_ASSERT_EQUAL(interleave.failures, 0);
     CU_ASSERT(interleave.met.found != 0 && interleave.met.moved != 0 &&

@@ -106,6 +106,34 @@ static void a_pin_that_comes_after_the_mark_holds_nothing(void)
     fixture_close(&f);
 }
 
+static uint32_t held_frame;
+
+static bool is_held(void *context, uint32_t frame)
+{
+    (void)context;
+    return frame == held_frame;
+}
+
+static void what_a_transport_holds_does_not_lapse(void)
+{
+    uint32_t frames[2];
+    struct reclaim *r = open(frames, 2);
+    f.now.held = is_held;
+    held_frame = frames[0];
+    f.pinned[frames[0]] = true;
+    reclaim_retire(r, frames[0], &f.now);
+    reclaim_retire(r, frames[1], &f.now);
+    f.now.ticket_done = 9;
+    f.now.ticks += 100000;
+    CU_ASSERT_EQUAL(reclaim_step(r, &f.now), 1);
+    CU_ASSERT_EQUAL(stamp_of(frames[0]), 0);
+    CU_ASSERT_EQUAL(stamp_of(frames[1]), 1);
+    held_frame = UINT32_MAX;
+    CU_ASSERT_EQUAL(reclaim_step(r, &f.now), 1);
+    CU_ASSERT_EQUAL(stamp_of(frames[0]), 2);
+    fixture_close(&f);
+}
+
 static void one_pinned_frame_holds_up_no_other(void)
 {
     uint32_t frames[5];
@@ -151,6 +179,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_pin_lapses),
     UNIT_TEST(a_lapsed_pin_does_not_replace_the_grace_period),
     UNIT_TEST(a_pin_that_comes_after_the_mark_holds_nothing),
+    UNIT_TEST(what_a_transport_holds_does_not_lapse),
     UNIT_TEST(one_pinned_frame_holds_up_no_other),
     UNIT_TEST(a_pin_counts_only_on_a_living_frame),
 };

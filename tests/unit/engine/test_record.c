@@ -155,7 +155,59 @@ static void a_copied_record_is_the_same(void)
     CU_ASSERT_EQUAL(record_check(copy, size, &back), (int64_t)size);
 }
 
+/* What record_land says is what record_check says of the copy; what was read is what was stored. */
+static void landing_judges_as_checking_does(void)
+{
+    static alignas(8) uint8_t landed[BYTES];
+    static const uint32_t values[] = {0, 9, 64, 1000, 1024, 5000};
+    uint32_t wrong = 0;
+    uint64_t seed = 4;
+    for (unsigned v = 0; v < 6; v++) {
+        struct record like_it = make(8, 11, values[v]), checked, judged;
+        uint64_t size = record_size(&like_it);
+        for (unsigned run = 0; run < 400; run++) {
+            /* sound, cut short, or with one bit changed */
+            uint64_t available =
+                run % 3 == 1 ? 8 * (uint64_t)fixture_below(&seed, (uint32_t)size / 8) : size;
+            uint64_t bit = fixture_below(&seed, (uint32_t)size * 8);
+            if (run % 3 == 2)
+                log_bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            memset(landed, 0x55, sizeof landed);
+            int64_t expected = record_check(log_bytes, available, &checked);
+            int64_t result = record_land(landed, log_bytes, available, &judged);
+            wrong += (result > 0) != (expected > 0) || (result > 0 && result != expected);
+            wrong += result > 0 && (memcmp(landed, log_bytes, size) != 0 ||
+                                    memcmp(&judged, &checked, sizeof judged) != 0 ||
+                                    record_step(landed, &judged) != size);
+            wrong += landed[size] != 0x55 && result != -EBADMSG;
+            if (run % 3 == 2)
+                log_bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+    }
+    CU_ASSERT_EQUAL(wrong, 0);
+}
+
+static void a_pad_lands_only_whole_and_empty(void)
+{
+    static alignas(8) uint8_t pads[256], landed[256];
+    struct record h;
+    record_write_pad(pads, 64);
+    CU_ASSERT_EQUAL(record_land(landed, pads, 64, &h), 64);
+    CU_ASSERT_EQUAL(h.kind, RECORD_PAD);
+    CU_ASSERT_EQUAL(record_step(landed, &h), 64);
+    CU_ASSERT_EQUAL(memcmp(landed, pads, 64), 0);
+    CU_ASSERT(record_land(landed, pads, 56, &h) < 0);
+    CU_ASSERT_EQUAL(record_land(landed, pads, 0, &h), -EAGAIN);
+    pads[40] = 1;
+    CU_ASSERT_EQUAL(record_land(landed, pads, 64, &h), -EBADMSG);
+    pads[40] = 0;
+    pads[6] = pads[7] = 0;
+    CU_ASSERT_EQUAL(record_land(landed, pads, 64, &h), -EBADMSG);
+}
+
 static const struct unit_test tests[] = {
+    UNIT_TEST(landing_judges_as_checking_does),
+    UNIT_TEST(a_pad_lands_only_whole_and_empty),
     UNIT_TEST(a_record_comes_back_as_it_was_written),
     UNIT_TEST(every_flipped_bit_is_noticed),
     UNIT_TEST(a_truncated_record_is_absent_not_corrupt),

@@ -1,0 +1,56 @@
+/* cluster - a node's place in its cluster: who its peers are, how they are reached, and whom its
+ * lcores ask who leads which shard.
+ *
+ * Control fills it after the spaces were added, points node.cluster to it, and then starts the
+ * lcores; its words are constant until they stopped.  A node that is alone has none.  The functions
+ * stand for a coordinator (control/coordinator_script.h); dataplane/ knows no more of it.
+ *
+ * What a coordinator decides, it publishes, then adds to *version, then wakes lcores that sleep: an
+ * lcore looks at version once per pass and asks for its shards when it moved.
+ *
+ * Threads: lcores call the functions, each for the shards that it owns; none blocks or allocates.
+ *   What they read is protected by RCU: the caller is an online thread (rcu.h), or control while no
+ *   lcore runs.
+ * Memory order: E1 version (release, coordinator) -> E2 (acquire, lcore): what was decided before is
+ *   what the functions then tell.  An epoch is activated by an exchange (acquire and release): what
+ *   its leader did before, and those before it, come before all that anybody does who met it.
+ * Source: DESIGN section 5, configuration: pending, activated by a compare-and-set, never
+ * withdrawn. */
+#ifndef DUNLIN_DATAPLANE_CLUSTER_H
+#define DUNLIN_DATAPLANE_CLUSTER_H
+
+#include "dataplane/configuration.h"
+#include "engine/base.h"
+#include "engine/limits.h"
+
+struct transport;
+
+struct node_cluster {
+    struct member self;
+    uint32_t node_count;         /* self included */
+    uint32_t nodes[LIMIT_NODES]; /* ids */
+    /* By number of the lcore, each for the one thread that polls there; its maker's. */
+    struct transport *transports[LIMIT_LCORES];
+    const _Atomic uint64_t *version; /* moves with every decision; read it by cluster_version */
+    /* Copy the newest configuration of a shard, if its epoch is above known_epoch.  False: it is
+     * not, or there is none (the node has no part in the shard). */
+    bool (*configuration)(void *context, uint32_t log, uint64_t known_epoch,
+                          struct configuration *copy);
+    /* The leader of a pending epoch has recovered the shard, and asks that it be active.  True: it
+     * is.  False: the epoch is not the pending one, or not this node's to lead; do not ask again
+     * for it. */
+    bool (*activate)(void *context, uint32_t log, uint64_t epoch);
+    /* Whether another leader will follow that of this epoch, which is to let go of its rights now:
+     * replica_hand_over. */
+    bool (*hands_over)(void *context, uint32_t log, uint64_t epoch);
+    /* It has; once for each time that it was asked. */
+    void (*handed_over)(void *context, uint32_t log, uint64_t epoch);
+    void *context; /* of the functions */
+};
+
+static inline uint64_t cluster_version(const struct node_cluster *c)
+{
+    return atomic_load_explicit(c->version, memory_order_acquire); /* E2 */
+}
+
+#endif

@@ -1,0 +1,228 @@
+#include "dataplane/group.h"
+
+#include "dataplane/lease.h"
+#include "dataplane/replica_lease.h"
+#include "engine/plant.h"
+
+void group_init(struct group *g, const struct member *self, const struct replica_times *times)
+{
+    *g = (struct group){.self = *self, .times = *times};
+}
+
+/* ---- rights of leaders ---- */
+
+/* The newest ask that a majority of the voters, ourselves among them, has promised. */
+static uint64_t majority_ask(const struct group *g, const struct right *right, uint64_t now)
+{
+    uint64_t asks[LIMIT_PEERS] = {0};
+    for (uint32_t i = 0; i < right->voter_count; i++) {
+        const struct pair *p = group_pair(g, right->voters[i].node);
+        if (member_equal(&right->voters[i], &g->self))
+            asks[i] = now;
+        else if (p != NULL && member_equal(&right->voters[i], &p->peer))
+            asks[i] = p->ask_echoed;
+    }
+    return commit_ranked(asks, right->voter_count, majority_of(right->voter_count));
+}
+
+/* Why every shard that joins has it from a newer ask on, and not before: its coming made the pairs
+ * forget what was echoed, so only promises that name it lead to a newer one. */
+static void right_renew(struct group *g, struct right *right, uint64_t now)
+{
+    uint64_t ask = majority_ask(g, right, now);
+    if (ask <= right->ask)
+        return;
+    right->ask = ask;
+    uint64_t end = lease_right_end(PLANTED(LEASE_FROM_ECHO) ? now : ask, g->times.lease);
+    if (end <= now)
+        return;
+    if (now >= right->cell.end)
+        right->cell.generation++;
+    right->cell.end = max_u64(right->cell.end, end);
+    while (right->joining != NULL) {
+        struct replica *r = right->joining;
+        right->joining = r->joining_next;
+        replica_lease_begin(r);
+        group_wake(g, r); /* its followers may have read leases now */
+    }
+}
+
+static void rights_renew(struct group *g, uint64_t now)
+{
+    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++)
+        if (g->rights[i].user_count != 0)
+            right_renew(g, &g->rights[i], now);
+}
+
+/* ---- lists begin anew ---- */
+
+void group_list_again(struct group *g, struct pair *p)
+{
+    pair_restart(p);
+    for (uint32_t i = 0; i < g->replica_count; i++)
+        replica_lease_list(g->replicas[i], p);
+}
+
+/* The peer's read leases are over: commits wait for it no more, and it begins anew. */
+static void holders_lapse(struct group *g, uint64_t now)
+{
+    for (uint32_t i = 0; i < g->pair_count; i++) {
+        struct pair *p = &g->pairs[i];
+        if (p->holder_until == 0 || now < p->holder_until)
+            continue;
+        p->holder_until = 0;
+        if (p->reader_count != 0)
+            group_list_again(g, p);
+    }
+}
+
+void group_begin(struct group *g, uint64_t now)
+{
+    g->now = now;
+    holders_lapse(g, now);
+    rights_renew(g, now);
+}
+
+/* ---- frames ---- */
+
+/* The peer is not who it was: nothing that it promised or was promised is carried on. */
+static void peer_is_new(struct group *g, struct pair *p, const struct member *from)
+{
+    for (uint32_t i = 0; i < g->replica_count; i++)
+        if (g->replicas[i]->list_pair == p)
+            replica_lease_leave(g->replicas[i]);
+    p->peer = *from;
+    p->list_number = 0;
+    p->promise_end = 0;
+    p->ask_unechoed = 0;
+    p->cell.end = 0;
+    p->cell.generation++;
+    pair_include_all(p);
+    group_list_again(g, p); /* who it was may read until holder_until */
+}
+
+static int on_echo(struct group *g, struct pair *p, const struct pair_frame *f, uint64_t now)
+{
+    for (uint32_t i = 0; i < f->count; i++) {
+        struct replica *r = g->find(g->context, f->items[i].log);
+        if (r != NULL)
+            replica_lease_excluded(r, f->items[i].epoch);
+    }
+    int error = pair_on_echo(p, f, now);
+    if (error == 0)
+        rights_renew(g, now);
+    return error;
+}
+
+static void change_apply(struct group *g, struct pair *p, const struct pair_change *c)
+{
+    if (c->what == PAIR_RESET) {
+        for (uint32_t i = 0; i < g->replica_count; i++)
+            if (g->replicas[i]->list_pair == p)
+                replica_lease_leave(g->replicas[i]);
+        pair_include_all(p);
+        return;
+    }
+    struct replica *r = g->find(g->context, c->log);
+    if (r != NULL)
+        replica_lease_change(r, p, c);
+}
+
+static int on_pulse(struct group *g, struct pair *p, const struct pair_frame *f, uint64_t now)
+{
+    uint32_t first, count;
+    int error = pair_on_pulse(p, f, &first, &count);
+    if (error != 0)
+        return error;
+    for (uint32_t i = 0; i < f->count && PLANTED(HAND_OVER_DELAYED); i++) {
+        struct replica *r = g->find(g->context, f->items[i].log);
+        if (r != NULL && f->items[i].what == PAIR_RELEASE)
+            replica_lease_forget(r);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        change_apply(g, p, &f->items[first + i]);
+    pair_on_grant(p, f, now);
+    return 0;
+}
+
+static void wake_all(struct group *g)
+{
+    for (uint32_t i = 0; i < g->replica_count; i++)
+        group_wake(g, g->replicas[i]);
+}
+
+int group_receive(struct group *g, const struct pair_frame *f, uint64_t now)
+{
+    struct pair *p = group_pair(g, f->from.node);
+    if (p == NULL)
+        return -EPROTO;
+    if (f->from.incarnation < p->peer.incarnation || (f->to != 0 && f->to != g->self.incarnation))
+        return -ESTALE;
+    if (f->from.incarnation > p->peer.incarnation)
+        peer_is_new(g, p, &f->from);
+    if (f->to == 0 && f->kind == PAIR_ECHO)
+        return -ESTALE; /* an answer to somebody else */
+    if (now - p->ticks_heard >= g->times.lease)
+        wake_all(g); /* it was given up as silent */
+    p->ticks_heard = now;
+    return f->kind == PAIR_ECHO ? on_echo(g, p, f, now) : on_pulse(g, p, f, now);
+}
+
+/* How long the peer may read for: as long as every right that its shards have part in.  One that
+ * lapsed withholds the grant for all of them; with other voters it comes back within a heartbeat. */
+static uint64_t grant_duration(const struct group *g, const struct pair *p, uint64_t now)
+{
+    uint64_t duration = g->times.lease;
+    bool any = false;
+    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++) {
+        const struct right *right = &g->rights[i];
+        if (right->user_count == 0 ||
+            (p->learner_count == 0 && member_find(right->voters, right->voter_count, &p->peer) < 0))
+            continue;
+        any = true;
+        duration = min_u64(duration, right->cell.end > now ? right->cell.end - now : 0);
+    }
+    return any && p->listed != 0 && g->times.read_leases ? duration : 0;
+}
+
+bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late)
+{
+    for (uint32_t i = 0; i < g->pair_count; i++) {
+        struct pair *p = &g->pairs[i];
+        uint64_t want = g->times.read_leases ? g->now : 0;
+        *to = p->peer.node;
+        if (pair_echo(p, f, want, now_late, g->times.lease)) {
+            f->from = g->self;
+            return true;
+        }
+        if (pair_pulse_due(p, g->now, g->times.heartbeat)) {
+            bool first = p->holder_until == 0;
+            pair_pulse(p, f, g->now, now_late, grant_duration(g, p, now_late));
+            if (first && p->holder_until != 0)
+                wake_all(g); /* shards may be marked for it now */
+            f->from = g->self;
+            return true;
+        }
+    }
+    return false;
+}
+
+void group_settle(struct group *g)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < g->busy_count; i++) {
+        struct replica *r = g->busy[i];
+        r->busy = !replica_is_idle(r);
+        if (r->busy)
+            g->busy[kept++] = r;
+    }
+    g->busy_count = kept;
+}
+
+bool group_is_quiet(const struct group *g)
+{
+    for (uint32_t i = 0; i < g->pair_count; i++)
+        if (g->pairs[i].listed != 0 || g->pairs[i].number_echoed < g->pairs[i].number)
+            return false;
+    return g->busy_count == 0;
+}

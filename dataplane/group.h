@@ -1,0 +1,103 @@
+/* group - the replicas of one lcore, and what they share: a pair with every other node (pair.h), and
+ * the rights to read that many shards have in common.
+ *
+ * Pure core; owned by the lcore.  Per pass, in this order:
+ *   group_begin      the clock after the last receive: what lapsed is over before anything is judged
+ *   group_receive, replica_receive    frames and messages
+ *   replica_tick     of every replica in busy: it was appended to, waits, or has something to say
+ *   group_frame      frames to send, until there is none; now_late is read when they leave
+ *
+ * Rights: a leader's right to answer reads rests on the voters alone, so all shards with the same
+ * voters have one (a lease cell); a follower has one for each leader.  A shard takes part from the
+ * moment that may_read of its replica says; each beginning and end of that changes its own generation,
+ * each beginning of the cell's right the cell's, so that a reader can tell that both held all along
+ * (R1, R7 in engine/read.h).
+ * An idle shard is in no list here but those of the pairs, and costs nothing. */
+#ifndef DUNLIN_DATAPLANE_GROUP_H
+#define DUNLIN_DATAPLANE_GROUP_H
+
+#include "dataplane/pair.h"
+#include "dataplane/replica.h"
+#include "engine/snapshot.h"
+
+/* A leader's right, for every shard that it leads with these voters. */
+struct right {
+    uint32_t voter_count; /* 0: unused */
+    struct member voters[LIMIT_VOTERS];
+    uint64_t ask; /* newest ask that a majority promised */
+    struct lease_cell cell;
+    struct replica *joining; /* they have it from the next ask on */
+    uint32_t user_count;
+};
+
+/* The snapshot that is being told; replica_snapshot.h. */
+struct snapshot_stream {
+    struct replica *replica; /* NULL: none */
+    uint32_t slot;           /* of the peer */
+    uint32_t number, length; /* of the piece in bytes, kept until the next one is asked for */
+    bool is_last;
+    uint64_t id;
+    uint64_t ticks_moved;
+    struct snapshot_cursor cursor;
+    uint8_t bytes[MESSAGE_PIECE_MAX];
+};
+
+struct group {
+    struct member self;
+    struct replica_times times;
+    struct replica *(*find)(void *context, uint32_t log); /* NULL: no such shard here */
+    void *context;
+    uint64_t now;
+    struct right rights[LIMIT_RIGHTS];
+    struct pair *pairs; /* with every other node */
+    uint32_t pair_count;
+    struct replica **replicas; /* all */
+    uint32_t replica_count;
+    struct replica **busy; /* to be ticked in this pass */
+    uint32_t busy_count;
+    uint64_t stream_count;
+    struct snapshot_stream stream;
+};
+
+/* pairs, replicas, busy: the caller's arrays; busy has replica_count places. */
+void group_init(struct group *g, const struct member *self, const struct replica_times *times);
+
+static inline struct pair *group_pair(const struct group *g, uint32_t node)
+{
+    for (uint32_t i = 0; i < g->pair_count; i++)
+        if (g->pairs[i].peer.node == node)
+            return &g->pairs[i];
+    return NULL;
+}
+
+/* The clock moved. */
+void group_begin(struct group *g, uint64_t now);
+
+/* A frame that decoded.  Returns 0, or, with nothing done,
+ *   -ESTALE  of or to who is no more: normal after restarts
+ *   -EPROTO  says what no correct peer says: count it. */
+MUST_USE int group_receive(struct group *g, const struct pair_frame *f, uint64_t now);
+
+/* The pair's list begins anew: its journal was full, or its read leases ended. */
+void group_list_again(struct group *g, struct pair *p);
+
+/* See to it that replica_tick is called in this pass. */
+static inline void group_wake(struct group *g, struct replica *r)
+{
+    if (!r->busy) {
+        r->busy = true;
+        g->busy[g->busy_count++] = r;
+    }
+}
+
+/* Forget those in busy that need no tick before something happens to them. */
+void group_settle(struct group *g);
+
+/* Next frame to send, to node *to.  False: no more. */
+MUST_USE bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late);
+
+/* Whether any pair has something to say by itself later: the node must not sleep for longer than a
+ * heartbeat. */
+bool group_is_quiet(const struct group *g);
+
+#endif

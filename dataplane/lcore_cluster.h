@@ -1,0 +1,79 @@
+/* lcore_cluster - what an lcore has when its node is one of several: a replica for each of its shards,
+ * their group, and the transport to the same lcore of the other nodes.
+ *
+ *   lcore_cluster.c   set-up: memory, replicas, the first configurations
+ *   poll_cluster.c    its phases of a pass: receive, decide, publish, send
+ *
+ * The lcore's thread only, but for what cluster.h says. */
+#ifndef DUNLIN_DATAPLANE_LCORE_CLUSTER_H
+#define DUNLIN_DATAPLANE_LCORE_CLUSTER_H
+
+#include "dataplane/cluster.h"
+#include "dataplane/group.h"
+#include "dataplane/holds.h"
+#include "dataplane/lcore.h"
+#include "dataplane/transport.h"
+
+/* One shard of the lcore. */
+struct lcore_replica {
+    struct replica replica;
+    uint64_t epoch_asked;      /* activation was granted or refused; 0: not asked */
+    uint64_t epoch_granted;    /* granted, and not yet told the replica */
+    uint64_t epoch_letting_go; /* a hand-over was asked for; 0: none is under way */
+    uint64_t generation_shown; /* on the board */
+    bool follower_shown;
+    bool stop_counted;
+};
+
+struct lcore_cluster {
+    struct lcore *lcore;
+    const struct node_cluster *node;
+    uint64_t version; /* of the coordinator's decisions, as last looked at */
+    struct transport *transport;
+    struct group group;
+    struct lcore_replica *replicas; /* as lcore.shards */
+    struct lcore_replica **by_log;  /* by space and shard: space_first[space] + shard */
+    uint32_t space_first[LIMIT_SPACES + 1];
+    struct holds holds[LIMIT_SPACES + 1]; /* by space: frames that the transport reads */
+    struct lease_cell cells_shown[LIMIT_LEASE_CELLS_PER_LCORE];
+    struct replica_update update;
+    void *memory[5]; /* what close frees */
+    uint8_t heads[REPLICA_OUT_MAX][TRANSPORT_HEAD_MAX];
+};
+
+/* Set-up, on control's thread before the lcore's.  Returns 0, -ENOMEM, or -EINVAL: no transport, or no
+ * configuration for one of the shards. */
+MUST_USE int lcore_cluster_open(struct lcore *l);
+void lcore_cluster_close(struct lcore *l);
+
+/* The replica of a shard that this lcore owns; NULL: there is none. */
+static inline struct lcore_replica *lcore_replica_of(const struct lcore_cluster *c, uint32_t log)
+{
+    uint32_t space = log >> NODE_LOG_SPACE_SHIFT;
+    uint32_t shard = log & ((1u << NODE_LOG_SPACE_SHIFT) - 1);
+    const struct node_space *s = space <= LIMIT_SPACES ? c->lcore->node->spaces[space] : NULL;
+    if (s == NULL || shard >= s->geometry.shard_count)
+        return NULL;
+    return c->by_log[c->space_first[space] + shard];
+}
+
+/* ---- phases; no-ops for a node alone ---- */
+
+/* What arrived: messages and frames, and decisions of the coordinator.  Reads the clock after the
+ * last of the messages. */
+void poll_cluster_receive(struct lcore *l);
+/* Let every replica that has something to do decide; commit. */
+void poll_cluster_decide(struct lcore *l);
+/* The rest of what leaves: frames of pairs. l->now_late was read. */
+void poll_cluster_flush(struct lcore *l);
+/* Whether operations may be appended to a shard here, and whether an answer to a read that was judged
+ * here may leave at this time. */
+bool poll_cluster_may_write(const struct lcore *l, const struct shard *s);
+bool poll_cluster_may_answer(const struct lcore *l, const struct shard *s, uint64_t now);
+/* Before the lcore blocks: false: do not, something arrived.  *ms: no longer than that. */
+bool poll_cluster_sleep(struct lcore *l, int *ms);
+void poll_cluster_awake(struct lcore *l);
+/* Whether a transport still reads a frame of a space. */
+bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame);
+
+#endif

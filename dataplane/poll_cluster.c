@@ -1,0 +1,363 @@
+#include "dataplane/lcore_cluster.h"
+
+#include "engine/plant.h"
+
+#define RECEIVE_BURST 64u
+#define COMPLETE_BURST 64u
+
+/* ---- what agents read ---- */
+
+static struct layout_lease *cell_of(const struct lcore *l, uint32_t cell)
+{
+    return &l->node->shared->leases[l->number * LIMIT_LEASE_CELLS_PER_LCORE + cell];
+}
+
+/* Number of a lease cell among the lcore's own: rights of leaders first, then pairs. */
+static uint32_t cell_number(const struct lcore_cluster *c, const struct lease_cell *cell)
+{
+    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++)
+        if (cell == &c->group.rights[i].cell)
+            return i;
+    for (uint32_t i = 0; i < c->group.pair_count; i++)
+        if (cell == &c->group.pairs[i].cell)
+            return LIMIT_RIGHTS + i;
+    return 0;
+}
+
+static void cell_show(struct lcore_cluster *c, uint32_t number, const struct lease_cell *cell)
+{
+    struct lease_cell *shown = &c->cells_shown[number];
+    struct layout_lease *to = cell_of(c->lcore, number);
+    if (shown->generation != cell->generation)
+        /* release: before any deadline of it; pairs with R7 */
+        atomic_store_explicit(&to->generation, cell->generation, memory_order_release);
+    if (shown->end != cell->end)
+        atomic_store_explicit(&to->ticks_deadline, cell->end, memory_order_release);
+    *shown = *cell;
+}
+
+static void cells_show(struct lcore_cluster *c)
+{
+    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++)
+        cell_show(c, i, &c->group.rights[i].cell);
+    for (uint32_t i = 0; i < c->group.pair_count; i++) {
+        const struct pair *p = &c->group.pairs[i];
+        cell_show(c, LIMIT_RIGHTS + i, &p->cell);
+        /* relaxed: an age */
+        atomic_store_explicit(&cell_of(c->lcore, LIMIT_RIGHTS + i)->ticks_current, p->ticks_current,
+                              memory_order_relaxed);
+    }
+}
+
+/* The cell that judges reads of a shard: of its right, or of its leader's pair, whose age counts also
+ * while it has no right. */
+static const struct lease_cell *cell_for(const struct lcore_cluster *c, const struct replica *r)
+{
+    if (r->may_read || r->role != REPLICA_FOLLOWER)
+        return r->cell;
+    const struct pair *p = group_pair(&c->group, r->leader.node);
+    return p != NULL ? &p->cell : r->cell;
+}
+
+/* Before anything leaves that others act upon: what agents may read here, and under which lease. */
+static void board_show(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    struct layout_board *board = r->replica.shard->board;
+    bool follower = r->replica.role != REPLICA_LEADING;
+    uint64_t generation =
+        r->replica.generation << 1 | (r->replica.may_read ? LAYOUT_GENERATION_MAY_READ : 0);
+    if (r->generation_shown == generation && r->follower_shown == follower)
+        return;
+    bool begins = r->replica.may_read;
+    const struct lease_cell *cell = cell_for(c, &r->replica);
+    if (!begins)
+        /* release: pairs with R7 */
+        atomic_store_explicit(&board->lease_generation, generation, memory_order_release);
+    /* relaxed: whoever read under another cell or role finds another generation */
+    atomic_store_explicit(&board->follower, follower, memory_order_relaxed);
+    atomic_store_explicit(&board->lease_cell,
+                          c->lcore->number * LIMIT_LEASE_CELLS_PER_LCORE + cell_number(c, cell),
+                          memory_order_relaxed);
+    if (begins)
+        atomic_store_explicit(&board->lease_generation, generation, memory_order_release);
+    r->generation_shown = generation;
+    r->follower_shown = follower;
+}
+
+/* ---- sending ---- */
+
+static void datagram_make(struct lcore_cluster *c, const struct replica *r, uint32_t i,
+                          struct transport_datagram *d)
+{
+    const struct replica_out *out = &c->update.out[i];
+    const struct message *m = &out->message;
+    *d = (struct transport_datagram){
+        .to = out->to,
+        .head = c->heads[i],
+        .head_length = (uint32_t)message_head_bytes(m),
+    };
+    if (m->kind == MESSAGE_PIECE) {
+        /* Copied: the next piece is made where this one stands. */
+        message_encode(m, c->heads[i]);
+        d->head_length = (uint32_t)message_bytes(m);
+        return;
+    }
+    message_encode_head(m, c->heads[i]);
+    if (m->kind != MESSAGE_APPEND || m->length == 0)
+        return;
+    const struct shard *s = r->shard;
+    uint64_t offset = (uint64_t)(m->bytes - s->arena);
+    uint32_t space = s->log.number >> NODE_LOG_SPACE_SHIFT;
+    d->bytes = m->bytes;
+    d->length = m->length;
+    d->hold = hold_word(space, (uint32_t)(offset >> s->geometry.segment_shift));
+    hold_add(&c->holds[space], hold_word_frame(d->hold));
+}
+
+/* Why what is refused is dropped: a peer whose queue is full is behind, and is sent it again by the
+ * timers that loss needs anyhow. */
+static void datagrams_send(struct lcore_cluster *c, const struct transport_datagram *datagrams,
+                           uint32_t count)
+{
+    for (uint32_t sent = 0; sent < count;) {
+        sent += transport_send(c->transport, datagrams + sent, count - sent);
+        if (sent == count)
+            return;
+        const struct transport_datagram *refused = &datagrams[sent++];
+        if (refused->bytes != NULL)
+            hold_sub(&c->holds[hold_word_owner(refused->hold)], hold_word_frame(refused->hold));
+    }
+}
+
+static void activation_ask(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    uint64_t epoch = c->update.activate;
+    if (epoch == 0 || r->epoch_asked == epoch)
+        return;
+    r->epoch_asked = epoch;
+    /* Why not told here: the replica is in the middle of a step. */
+    if (c->node->activate(c->node->context, r->replica.shard->log.number, epoch))
+        r->epoch_granted = epoch;
+}
+
+/* What a step wanted: shown first, then sent. */
+static void update_send(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    struct transport_datagram datagrams[REPLICA_OUT_MAX];
+    board_show(c, r);
+    for (uint32_t i = 0; i < c->update.out_count; i++)
+        datagram_make(c, &r->replica, i, &datagrams[i]);
+    datagrams_send(c, datagrams, c->update.out_count);
+    activation_ask(c, r);
+    if (UNLIKELY(r->replica.role == REPLICA_STOPPED) && !r->stop_counted) {
+        r->stop_counted = true;
+        counter_add(c->lcore->counters, COUNTER_STOPPED, 1);
+    }
+    replica_update_reset(&c->update);
+    lcore_mark_dirty(c->lcore, r->replica.shard);
+}
+
+/* Ready for a call of its replica. */
+static struct replica *enter(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    struct lcore *l = c->lcore;
+    r->replica.clock_ns = l->clock_ns;
+    r->replica.reclaim = &l->reclaim;
+    l->question.space = r->replica.shard->frames.header->id; /* what reclaim asks of pins */
+    return &r->replica;
+}
+
+/* ---- the coordinator's decisions ---- */
+
+static void decision_take(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    const struct node_cluster *n = c->node;
+    struct replica *replica = enter(c, r);
+    uint32_t log = replica->shard->log.number;
+    struct configuration newer;
+    if (n->configuration(n->context, log, replica->configuration.epoch, &newer)) {
+        replica_configure(replica, &newer, c->lcore->now, &c->update);
+        update_send(c, r);
+    }
+    if (replica_leads(replica) && r->epoch_letting_go != replica->promised &&
+        n->hands_over(n->context, log, replica->promised)) {
+        r->epoch_letting_go = replica->promised;
+        replica_hand_over(replica);
+    }
+}
+
+/* Why all shards: decisions are seldom, and one of them concerns many. */
+static void decisions_take(struct lcore_cluster *c)
+{
+    struct lcore *l = c->lcore;
+    uint64_t version = cluster_version(c->node);
+    if (LIKELY(version == c->version))
+        return;
+    c->version = version;
+    l->clock_ns = clock_realtime_ns();
+    l->ticks_busy = l->now;
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        decision_take(c, &c->replicas[i]);
+}
+
+/* ---- receiving ---- */
+
+static void received(struct lcore_cluster *c, const struct transport_received *d)
+{
+    struct lcore *l = c->lcore;
+    struct message m;
+    struct pair_frame f;
+    int error = -EPROTO;
+    bool is_whole = d->bytes == NULL && message_decode(&m, d->head, d->head_length) == 0;
+    if (is_whole || message_decode_parts(&m, d->head, d->head_length, d->bytes, d->length) == 0) {
+        struct lcore_replica *r = lcore_replica_of(c, m.log);
+        if (r != NULL && m.from.node == d->from) {
+            error = replica_receive(enter(c, r), &m, l->now, &c->update);
+            update_send(c, r);
+        }
+    } else if (d->length == 0 && pair_frame_decode(&f, d->head, d->head_length) == 0 &&
+               f.from.node == d->from) {
+        error = group_receive(&c->group, &f, l->now);
+    }
+    l->ticks_busy = l->now;
+    if (error == -EPROTO)
+        counter_add(l->counters, COUNTER_PEER_PROTOCOL, 1);
+    else
+        counter_add(l->counters, COUNTER_PEER_MESSAGES, 1);
+}
+
+static void completed(struct lcore_cluster *c)
+{
+    uint64_t holds[COMPLETE_BURST];
+    uint32_t count;
+    do {
+        count = transport_complete(c->transport, holds, COMPLETE_BURST);
+        for (uint32_t i = 0; i < count; i++)
+            hold_sub(&c->holds[hold_word_owner(holds[i])], hold_word_frame(holds[i]));
+    } while (count == COMPLETE_BURST);
+}
+
+void poll_cluster_receive(struct lcore *l)
+{
+    struct lcore_cluster *c = l->cluster;
+    if (c == NULL)
+        return;
+    struct transport_received burst[RECEIVE_BURST];
+    completed(c);
+    uint32_t count = transport_receive(c->transport, burst, RECEIVE_BURST);
+    l->now = clock_ticks(l->node->clock_kind);
+    group_begin(&c->group, l->now);
+    poll_reclaim(l);
+    for (uint32_t i = 0; i < count; i++)
+        received(c, &burst[i]);
+    transport_release(c->transport);
+    decisions_take(c);
+}
+
+/* ---- deciding ---- */
+
+/* The epoch that we asked for is active: lead. */
+static void activation_tell(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    struct replica *replica = &r->replica;
+    if (r->epoch_granted == 0)
+        return;
+    if (replica->role == REPLICA_BRINGING && r->epoch_granted == replica->promised) {
+        struct configuration active = replica->configuration;
+        active.active = true;
+        replica_configure(replica, &active, c->lcore->now, &c->update);
+        update_send(c, r);
+        counter_add(c->lcore->counters, COUNTER_ACTIVATIONS, 1);
+    }
+    r->epoch_granted = 0;
+}
+
+/* Its rights are given up, or it leads no more. */
+static void hand_over_tell(const struct lcore_cluster *c, struct lcore_replica *r)
+{
+    uint64_t epoch = r->epoch_letting_go;
+    if (epoch == 0 || r->replica.handing_over)
+        return;
+    r->epoch_letting_go = 0;
+    c->node->handed_over(c->node->context, r->replica.shard->log.number, epoch);
+}
+
+void poll_cluster_decide(struct lcore *l)
+{
+    struct lcore_cluster *c = l->cluster;
+    if (c == NULL)
+        return;
+    for (uint32_t i = 0; i < l->dirty_count; i++)
+        group_wake(&c->group, &lcore_replica_of(c, l->dirty[i]->log.number)->replica);
+    for (uint32_t i = 0; i < c->group.busy_count; i++) {
+        struct lcore_replica *r = lcore_replica_of(c, c->group.busy[i]->shard->log.number);
+        struct replica *replica = enter(c, r);
+        activation_tell(c, r);
+        bool more;
+        do {
+            replica_tick(replica, l->now, &c->update);
+            more = c->update.more;
+            update_send(c, r);
+        } while (more);
+        hand_over_tell(c, r);
+    }
+}
+
+void poll_cluster_flush(struct lcore *l)
+{
+    struct lcore_cluster *c = l->cluster;
+    if (c == NULL)
+        return;
+    struct pair_frame f;
+    uint8_t bytes[PAIR_FRAME_BYTES_MAX];
+    struct transport_datagram d = {.head = bytes};
+    cells_show(c);
+    while (group_frame(&c->group, &f, &d.to, l->now_late)) {
+        d.head_length = (uint32_t)pair_frame_bytes(&f);
+        pair_frame_encode(&f, bytes);
+        datagrams_send(c, &d, 1);
+    }
+    group_settle(&c->group);
+}
+
+/* ---- what the other phases ask ---- */
+
+bool poll_cluster_may_write(const struct lcore *l, const struct shard *s)
+{
+    return l->cluster == NULL ||
+           replica_leads(&lcore_replica_of(l->cluster, s->log.number)->replica);
+}
+
+bool poll_cluster_may_answer(const struct lcore *l, const struct shard *s, uint64_t now)
+{
+    if (l->cluster == NULL)
+        return now < l->now + l->ticks.lease; /* we stood still for longer than the lease */
+    uint64_t at = PLANTED(CLOCK_READ_ONCE) ? l->now : now;
+    return replica_may_answer(&lcore_replica_of(l->cluster, s->log.number)->replica, at);
+}
+
+bool poll_cluster_sleep(struct lcore *l, int *ms)
+{
+    struct lcore_cluster *c = l->cluster;
+    if (c == NULL)
+        return true;
+    uint64_t rate = l->node->ticks_per_s;
+    if (c->group.busy_count != 0)
+        *ms = 1;
+    else if (!group_is_quiet(&c->group)) {
+        uint64_t ns = clock_ticks_to_ns(c->group.times.heartbeat, rate) / 2;
+        *ms = (int)min_u64((uint64_t)*ms, max_u64(ns / NS_PER_MS, 1));
+    }
+    return transport_sleep(c->transport);
+}
+
+void poll_cluster_awake(struct lcore *l)
+{
+    if (l->cluster != NULL)
+        transport_awake(l->cluster->transport);
+}
+
+bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame)
+{
+    return l->cluster != NULL && hold_is_held(&l->cluster->holds[space], frame);
+}

@@ -1,0 +1,149 @@
+/* transport - bursts of datagrams to and from peers: one table of functions, several bodies.
+ *
+ * An endpoint (struct transport) belongs to one thread, an lcore of a node, and talks to the lcore
+ * of the same number on every other node.  Datagrams may be lost, doubled, reordered and, but for
+ * what the body checks, damaged: whoever sends them repairs.  Nothing here blocks.
+ *
+ * Zero copy: a datagram is a head, which send copies, and bytes of the log, which the transport
+ * reads in place, at any time between send and the completion of the datagram (a NIC that repeats a
+ * packet reads them again).  Until complete() gives its hold back they neither change nor move;
+ * dataplane/holds.h counts what a frame is held by, engine/reclaim.h waits for it.
+ *
+ * Sleeping: what arrives for an endpoint whose transport_sleep returned true makes its wake_fd
+ * ready.  The owner has wake_fd in its epoll set, edge-triggered, and never reads it.  Set the flag,
+ * fence, look again; the other side publishes, fence, looks at the flag: no wake is lost.
+ *
+ * Source: Kalia, Kaminsky, Andersen, "Datacenter RPCs can be General and Fast" (NSDI 2019), 4, for
+ * ownership of message buffers until the transport lets go. */
+#ifndef DUNLIN_DATAPLANE_TRANSPORT_H
+#define DUNLIN_DATAPLANE_TRANSPORT_H
+
+#include "engine/base.h"
+
+#define TRANSPORT_HEAD_MAX 4096u /* bytes of a datagram that send copies */
+
+/* One message for one peer; the caller's, read during send only. */
+struct transport_datagram {
+    uint32_t to; /* node id */
+    uint32_t head_length;
+    const uint8_t *head;
+    const uint8_t *bytes; /* log memory, read in place until the completion; NULL: none */
+    uint32_t length;      /* of bytes; at most length_max */
+    uint64_t hold;        /* caller's word, given back by complete; unused without bytes */
+};
+
+/* One message of a peer.  Foreign: judge head and bytes in place or copy them, before release. */
+struct transport_received {
+    uint32_t from; /* node id */
+    uint32_t head_length;
+    const uint8_t *head;  /* 8-aligned */
+    const uint8_t *bytes; /* NULL: none.  May lie in the sender's log */
+    uint32_t length;
+};
+
+/* Bytes of the caller's log that are to stand at the same LSN of the peer's. */
+struct transport_log_write {
+    uint32_t to;  /* node id */
+    uint32_t log; /* number of the log */
+    uint64_t lsn;
+    const uint8_t *bytes; /* as in transport_datagram; not NULL */
+    uint32_t length;
+    uint64_t hold;
+};
+
+struct transport;
+
+/* Where a log write goes at the receiver, when its body lets the processor do it: called during
+ * receive, on the endpoint's thread.  Nothing in it is trusted; what has no place is dropped.  That
+ * bytes were placed says nothing: a datagram that announces them is what the peer answers to. */
+typedef void transport_place(void *context, uint32_t log, uint64_t lsn, const uint8_t *bytes,
+                             uint32_t length);
+
+struct transport_ops {
+    uint32_t (*send)(struct transport *t, const struct transport_datagram *datagrams,
+                     uint32_t count);
+    uint32_t (*receive)(struct transport *t, struct transport_received *received, uint32_t count);
+    void (*release)(struct transport *t);
+    uint32_t (*complete)(struct transport *t, uint64_t *holds, uint32_t count);
+    int (*log_write)(struct transport *t, const struct transport_log_write *write); /* or NULL */
+    bool (*sleep)(struct transport *t);
+    void (*awake)(struct transport *t);
+};
+
+/* What every body begins with.  Made by the body's set-up; place is set before the endpoint's
+ * thread starts. */
+struct transport {
+    const struct transport_ops *ops;
+    uint32_t node;       /* own id */
+    uint32_t length_max; /* longest bytes of one datagram or log write */
+    int wake_fd;         /* -1: this body cannot wake anybody; poll it */
+    transport_place *place;
+    void *place_context;
+};
+
+/* Send a burst.  Returns how many were taken, always the first ones.  The next one was refused: its
+ * peer's queue is full, or there is no such node.  Keep it for later or drop it, and go on behind
+ * it.  One that was taken and has bytes completes once, even if it never arrives; a refused one
+ * does not.  A head longer than TRANSPORT_HEAD_MAX is the caller's bug. */
+MUST_USE static inline uint32_t
+transport_send(struct transport *t, const struct transport_datagram *datagrams, uint32_t count)
+{
+    return t->ops->send(t, datagrams, count);
+}
+
+/* Take up to count messages; no peer is starved by another.  They are good until transport_release,
+ * which gives all received since the last release back; it is called after every round of receives,
+ * also when they returned 0 (log writes were placed meanwhile). */
+MUST_USE static inline uint32_t
+transport_receive(struct transport *t, struct transport_received *received, uint32_t count)
+{
+    return t->ops->receive(t, received, count);
+}
+
+static inline void transport_release(struct transport *t)
+{
+    t->ops->release(t);
+}
+
+/* Holds that came back, in any order.  Call it each pass until it returns less than count: places in
+ * the peers' queues come back by it, too. */
+MUST_USE static inline uint32_t transport_complete(struct transport *t, uint64_t *holds,
+                                                   uint32_t count)
+{
+    return t->ops->complete(t, holds, count);
+}
+
+static inline bool transport_can_log_write(const struct transport *t)
+{
+    return t->ops->log_write != NULL;
+}
+
+/* Returns 0 (taken; completes once), or, without completion,
+ *   -EAGAIN      the peer's queue is full: later, or not at all
+ *   -EOPNOTSUPP  this body cannot: send the bytes in datagrams
+ *   -ENXIO       there is no such node. */
+MUST_USE static inline int transport_log_write(struct transport *t,
+                                               const struct transport_log_write *write)
+{
+    return transport_can_log_write(t) ? t->ops->log_write(t, write) : -EOPNOTSUPP;
+}
+
+static inline int transport_wake_fd(const struct transport *t)
+{
+    return t->wake_fd;
+}
+
+/* True: nothing is there to receive or to complete, and what arrives from now on makes wake_fd
+ * ready (without one: true always).  Completions wake nobody: who waits for them bounds its sleep.
+ * transport_awake after the sleep, before anything else; after false it is not needed. */
+MUST_USE static inline bool transport_sleep(struct transport *t)
+{
+    return t->ops->sleep(t);
+}
+
+static inline void transport_awake(struct transport *t)
+{
+    t->ops->awake(t);
+}
+
+#endif

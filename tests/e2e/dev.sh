@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# A whole cluster in one process: its command line, its directory, and how it ends.
+#
+#   dev.sh BUILD
+# shellcheck source=tests/e2e/common.sh
+. "$(dirname "$0")/common.sh"
+
+faults=0
+
+# expect WHAT GOT WANTED
+expect() {
+    [ "$2" = "$3" ] && return
+    echo "$1: got '$2', expected '$3'"
+    faults=$((faults + 1))
+}
+
+# exit_of COMMAND...: its exit status; output in $scratch/said.
+exit_of() {
+    "$@" >"$scratch/said" 2>&1 </dev/null
+    echo $?
+}
+
+# start ARGUMENT...: dunlind dev in the background; sets dev. Returns when it is ready, or 1.
+start() {
+    : >"$scratch/out"
+    # Why setpriv: should this script be killed, nobody else would end it.
+    setpriv --pdeathsig KILL "$dunlind" dev "$@" >"$scratch/out" 2>>"$log" &
+    dev=$!
+    children+=("$dev")
+    for _ in $(seq 1 400); do
+        grep -qx ready "$scratch/out" && return
+        kill -0 "$dev" 2>/dev/null || return 1
+        sleep 0.05
+    done
+    return 1
+}
+
+# stop SIGNAL: ends it, which must be well.
+stop() {
+    kill -"$1" "$dev"
+    wait "$dev"
+    expect "end by SIG$1" $? 0
+}
+
+# socket_of N: as dev said.
+socket_of() { sed -n "s|^node $1 socket ||p" "$scratch/out"; }
+
+# ---- the command line ------------------------------------------------------------------------------
+
+for bad in 0 8 10 x 3x '' -1; do
+    expect "--nodes '$bad'" "$(exit_of "$dunlind" dev --nodes "$bad")" 2
+    expect "it says why" "$(grep -c 'expected 1 to 7' "$scratch/said")" 1
+done
+expect "an unknown option" "$(exit_of "$dunlind" dev --colour green)" 2
+expect "an option without its value" "$(exit_of "$dunlind" dev --nodes)" 2
+expect "a word too many" "$(exit_of "$dunlind" dev more)" 2
+expect "--config is not of dev" "$(exit_of "$dunlind" dev --config "$scratch/none")" 2
+expect "--nodes is of dev alone" "$(exit_of "$dunlind" --nodes 3)" 2
+expect "help" "$(exit_of "$dunlind" dev --help)" 0
+expect "help says what dev prints" "$(grep -c 'node ID socket PATH' "$scratch/said")" 1
+expect "no such spaces" "$(exit_of "$dunlind" dev --spaces "$scratch/none.yaml")" 2
+printf 'spaces:\n  - name: pond\n    id: 1\n    colour: green\n' >"$scratch/bad.yaml"
+expect "bad spaces" "$(exit_of "$dunlind" dev --spaces "$scratch/bad.yaml")" 2
+expect "the fault has file and line" "$(grep -c "^$scratch/bad.yaml:4:" "$scratch/said")" 1
+: >"$scratch/file"
+expect "a file for a directory" "$(exit_of "$dunlind" dev --dir "$scratch/file")" 2
+expect "no place for a directory" "$(exit_of "$dunlind" dev --dir "$scratch/none/none")" 2
+long=$scratch/$(printf 'a%.0s' {1..100})
+expect "a directory too long for sockets" "$(exit_of "$dunlind" dev --dir "$long")" 2
+expect "it was not made" "$(test -e "$long" && echo there)" ""
+expect "a bug in a sound build" "$(exit_of env DUNLIN_PLANT=no-such-bug "$dunlind" dev)" 2
+
+# ---- a private directory ---------------------------------------------------------------------------
+
+# private_run DIRECTORY ARGUMENT...: three nodes by default, in a fresh directory below DIRECTORY.
+private_run() {
+    local below=$1 where i
+    shift
+    start "$@" || { echo "dunlind dev $* does not start"; finish 1; }
+    expect "what it prints" "$(sed 's| socket .*||' "$scratch/out" | tr '\n' ' ')" \
+        "node 1 node 2 node 3 ready "
+    where=$(dirname "$(socket_of 1)")
+    expect "where its directory is" "$(dirname "$where")" "$below"
+    expect "whose it is" "$(stat -c '%a %u' "$where")" "700 $(id -u)"
+    for i in 1 2 3; do
+        expect "socket $i" "$(socket_of $i)" "$where/node$i.sock"
+        expect "its permissions" "$(stat -c %a "$where/node$i.sock")" 600
+        expect "status of node $i" "$("$dunlin" --socket "$where/node$i.sock" --json status |
+            grep -c "\"name\": *\"node$i\"")" 1
+    done
+    expect "put" "$(exit_of "$dunlin" --socket "$(socket_of 1)" put airspace u0qj2c drone-7)" 0
+    expect "get" "$("$dunlin" --socket "$(socket_of 1)" get airspace u0qj2c)" drone-7
+    expect "the other space" "$(exit_of "$dunlin" --socket "$(socket_of 1)" get fleet u0qj2c)" 1
+    stop TERM
+    expect "its directory is gone" "$(test -e "$where" && echo there)" ""
+}
+
+mkdir "$scratch/runtime"
+export XDG_RUNTIME_DIR=$scratch/runtime
+private_run "$scratch/runtime"
+XDG_RUNTIME_DIR=$scratch/none
+private_run /tmp --nodes 3
+unset XDG_RUNTIME_DIR
+private_run /tmp
+
+# ---- a directory of ours ---------------------------------------------------------------------------
+
+nest=$scratch/nest
+{
+    config_head 0666
+    space pond 4 2 16MiB
+} >"$scratch/whole.yaml"
+start --nodes 2 --dir "$nest" --spaces "$scratch/whole.yaml" || finish 1
+expect "how many nodes" "$(grep -c ^node "$scratch/out")" 2
+expect "where they are" "$(socket_of 2)" "$nest/node2.sock"
+first=$("$dunlin" --socket "$nest/node1.sock" put pond key one)
+expect "a second cluster in the same place" "$(exit_of "$dunlind" dev --dir "$nest")" 1
+expect "it says why" "$(grep -c 'event=start_failed step=socket.*node=node1' "$scratch/said")" 1
+expect "the first one still serves" "$("$dunlin" --socket "$nest/node1.sock" get pond key)" one
+stop INT
+expect "no socket is left" "$(find "$nest" -name '*.sock')" ""
+expect "the directory stays" "$(test -d "$nest" && echo there)" there
+printf 'spaces:\n  - {name: pond, id: 4, shards: 2, quota: 16MiB}\n' >"$scratch/spaces.yaml"
+cd "$scratch" || finish 2
+start --nodes 1 --dir nest --spaces spaces.yaml || finish 1
+expect "a relative directory" "$(socket_of 1)" "$nest/node1.sock"
+expect "it starts empty" "$(exit_of "$dunlin" --socket "$nest/node1.sock" get pond key)" 1
+second=$("$dunlin" --socket "$nest/node1.sock" put pond key two)
+expect "versions only grow" "$(printf '%s\n' "$second" "$first" | sort -t . -k 2 -g | tr '\n' ' ')" \
+    "$first $second "
+{ kill -KILL "$dev"; wait "$dev"; } 2>/dev/null
+start --nodes 1 --dir nest --spaces spaces.yaml || finish 1
+stop TERM
+
+[ $faults -eq 0 ]
+finish $?

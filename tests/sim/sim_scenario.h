@@ -1,0 +1,58 @@
+/* sim_scenario - what a run of the simulator is about: which faults may fire and how often, how far
+ * clocks drift, and what must have happened, or must not, when its seeds are over.
+ *
+ * A table, constant.  A scenario has no code of its own: it only weighs what sim_world.c can do. */
+#ifndef DUNLIN_TESTS_SIM_SIM_SCENARIO_H
+#define DUNLIN_TESTS_SIM_SIM_SCENARIO_H
+
+#include "tests/sim/sim.h"
+
+/* What is counted over the seeds, a bit each in what a scenario asks for. */
+enum sim_happening {
+    HAPPENING_OPERATIONS,
+    HAPPENING_UNKNOWN, /* operations of unknown fate */
+    HAPPENING_REFUSED, /* operations answered with neither success nor a condition that failed */
+    HAPPENING_READS_LEADER,
+    HAPPENING_READS_HOLDER,
+    HAPPENING_READS_REFUSED,
+    HAPPENING_FAULT,                                 /* and on: one for each enum sim_fault */
+    HAPPENING_COUNT = HAPPENING_FAULT + FAULT_COUNT, /* and on: for each enum replica_count */
+    HAPPENING_END = HAPPENING_COUNT + REPLICA_COUNT_COUNT
+};
+_Static_assert((int)HAPPENING_END < 64, "a bit each in 64");
+
+struct sim_scenario {
+    const char *name;
+    const char *text;              /* one line for --scenario list */
+    uint32_t node_count;           /* 0: 3, or 5 in three seeds of ten */
+    uint32_t weights[FAULT_COUNT]; /* how often each is drawn among them; 0: never */
+    uint32_t faults;               /* that a seed has at least; 0: none fires */
+    uint32_t faults_at_once;
+    uint64_t pause_least_ns, pause_ns; /* before the next draw: least, and up to so much more */
+    bool drift_extreme;                /* every clock runs as fast or as slow as any may */
+    uint64_t seeds;                    /* from which on the next two must hold */
+    uint64_t must, must_not;           /* have happened over them: bits of enum sim_happening */
+};
+
+/* NULL: no such scenario.  "default" always exists. */
+const struct sim_scenario *sim_scenario_find(const char *name);
+/* The nth of the table, NULL behind its end. */
+const struct sim_scenario *sim_scenario_at(uint32_t n);
+
+/* ---- where the simulator asks ---- */
+
+uint32_t sim_scenario_nodes(struct sim *s);
+/* The nodes have started: their clocks, if the scenario says how they drift. */
+void sim_scenario_clocks(struct sim *s);
+enum sim_fault sim_scenario_fault(struct sim *s);
+uint64_t sim_scenario_pause(struct sim *s);
+
+/* ---- at the end ---- */
+
+const char *sim_happening_name(uint32_t happening);
+uint64_t sim_happening_count(const struct sim_totals *t, uint32_t happening);
+/* First of what must have happened and did not, or must not have and did; HAPPENING_END: all is as it
+ * must be. */
+uint32_t sim_scenario_wrong(const struct sim_scenario *c, const struct sim_totals *t);
+
+#endif

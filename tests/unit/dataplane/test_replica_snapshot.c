@@ -1,0 +1,78 @@
+/* Golden trace of a peer that the leader's log does not reach any more: it gets a snapshot, piece by
+ * piece, then the log behind it. */
+#include "tests/unit/dataplane/replica_cluster.h"
+#include "tests/unit/unit.h"
+
+static const struct cluster_config three = {.node_count = 3};
+
+#define VALUE_BYTES 20000u
+
+/* The leader writes and cleans until it no longer has the beginning of its log. */
+static void log_outgrow(struct cluster *c)
+{
+    struct fixture *f = &c->nodes[0].shard;
+    uint64_t available;
+    for (uint32_t i = 0; log_bytes_at(&f->shard->log, c->origin, &available) != NULL; i++) {
+        CU_ASSERT_FATAL(i < 400);
+        cluster_put(c, 0, i % 2, VALUE_BYTES);
+        for (uint32_t k = 0; k < 4; k++)
+            (void)!fixture_maintain(f);
+        (void)!fixture_maintain(&c->nodes[1].shard);
+    }
+}
+
+static void who_fell_behind_gets_a_snapshot(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    cluster_cut_off(&c, 2, true);
+    cluster_run(&c, CLUSTER_LEASE + CLUSTER_HEARTBEAT); /* given up as silent */
+    log_outgrow(&c);
+    c.quiet = false;
+    cluster_cut_off(&c, 2, false);
+    cluster_wait(&c, CLUSTER_HEARTBEAT);
+    cluster_expect(&c, "0>1 APPEND e1 commit=1527400\n"
+                       "0>1 PULSE @1240 list=3 behind\n"
+                       "0>2 PULSE @1240 list=3 behind\n"
+                       "1>0 ACK e1 1527400 commit=1527400\n"
+                       "1>0 ECHO @1240 list=3\n"
+                       "2>0 ECHO @1240 list=3\n"
+                       "0>2 APPEND e1 commit=1527400\n"
+                       "2>0 JOIN e1 end=208 commit=208 table e1@0\n"
+                       "0>2 PIECE e1 piece 0\n"
+                       "2>0 WANT e1 piece 1\n"
+                       "0>2 PIECE e1 piece 1\n"
+                       "2>0 WANT e1 piece 2\n"
+                       "0>2 PIECE e1 piece 2\n"
+                       "2>0 WANT e1 piece 3\n"
+                       "0>2 PIECE e1 piece 3\n"
+                       "2>0 WANT e1 piece 4\n"
+                       "0>2 PIECE e1 piece 4\n"
+                       "2>0 WANT e1 piece 5\n"
+                       "0>2 PIECE e1 piece 5\n"
+                       "  2 commits 1507328\n"
+                       "2>0 JOIN e1 end=1507328 commit=1507328 table e1@0\n"
+                       "0>2 CUT e1 1507328\n"
+                       "2>0 ACK e1 1507328 commit=1507328\n"
+                       "0>2 APPEND e1 [1507328,1515520) commit=1527400\n"
+                       "0>2 APPEND e1 [1515520,1523712) commit=1527400\n"
+                       "0>2 APPEND e1 [1523712,1527400) commit=1527400\n"
+                       "  2 commits 1527400\n"
+                       "2>0 ACK e1 1507328 commit=1507328\n"
+                       "2>0 ACK e1 1507328 commit=1507328\n"
+                       "2>0 ACK e1 1527400 commit=1527400\n");
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), cluster_committed(&c, 0));
+    uint64_t key = 1;
+    struct read_found here, there;
+    CU_ASSERT_EQUAL(fixture_read(&c.nodes[0].shard, &key, sizeof key, &here), 1);
+    CU_ASSERT_EQUAL(fixture_read(&c.nodes[2].shard, &key, sizeof key, &there), 1);
+    CU_ASSERT_EQUAL(here.lsn, there.lsn);
+    CU_ASSERT_EQUAL(cluster_count(&c, 2, REPLICA_COUNT_INSTALLS), 1);
+    cluster_close(&c);
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(who_fell_behind_gets_a_snapshot),
+};
+UNIT_MAIN("replica_snapshot", tests)

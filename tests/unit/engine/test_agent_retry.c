@@ -1,0 +1,317 @@
+/* libdunlin at a node that does not lead the shard for a while, or whose record was cut: the same again
+ * under the same sequence, until the call's time is up (agent_fake.h plays the daemon). */
+#include "engine/agent/agent.h"
+#include "engine/clock.h"
+#include "tests/unit/engine/agent_fake.h"
+#include "tests/unit/unit.h"
+
+#include <unistd.h>
+
+#define SHORT_MS 300 /* for calls that are to time out */
+#define LONG_MS 5000 /* for those that are not */
+
+static int put(struct dunlin_space *s, const char *key, const char *value)
+{
+    return dunlin_put(s, key, strlen(key), value, strlen(value), NULL);
+}
+
+static int submit(struct dunlin_space *s, const char *key, uint64_t context)
+{
+    const struct dunlin_write w = {.operation = DUNLIN_PUT,
+                                   .key = key,
+                                   .key_length = strlen(key),
+                                   .value = "v",
+                                   .value_length = 1,
+                                   .context = context};
+    return dunlin_submit(s, &w);
+}
+
+static size_t poll_all(struct dunlin *d, struct dunlin_completion *c, size_t count)
+{
+    size_t got = 0;
+    while (got < count) {
+        size_t n = dunlin_poll(d, c + got, count - got, 2 * NS_PER_S);
+        if (n == 0)
+            break;
+        got += n;
+    }
+    return got;
+}
+
+static void set_not_led(struct fake *f, bool not_led)
+{
+    fake_lock(f);
+    f->not_led = not_led;
+    fake_unlock(f);
+}
+
+/* The next count writes behind the after next ones: cut: they were appended and taken back. */
+static void refuse(struct fake *f, uint32_t after, uint32_t count, bool cut)
+{
+    fake_lock(f);
+    f->refuse_status = RING_RETRY;
+    f->refuse_after = after;
+    f->refuse_count = count;
+    f->refuse_cut = cut;
+    fake_unlock(f);
+}
+
+static uint64_t ended_not_led(const struct dunlin *d)
+{
+    struct dunlin_info info;
+    dunlin_info(d, &info);
+    return info.ended_not_led;
+}
+
+static void refused_then_accepted(void)
+{
+    for (int cut = 0; cut <= 1; cut++) {
+        struct fake *f = fake_make(1);
+        struct dunlin_space *s;
+        struct dunlin *d = fake_attach(f, LONG_MS, &s);
+        struct dunlin_write_id before, after;
+        CU_ASSERT_EQUAL(put(s, "k", "first"), 0);
+        CU_ASSERT_EQUAL(dunlin_last_write(d, &before), 0);
+        refuse(f, 0, 3, cut != 0);
+        CU_ASSERT_EQUAL(put(s, "k", "second"), 0);
+        CU_ASSERT_EQUAL(dunlin_last_write(d, &after), 0);
+        CU_ASSERT_EQUAL(memcmp(before.session, after.session, 16), 0);
+        CU_ASSERT_EQUAL(after.sequence, before.sequence + 1);
+        CU_ASSERT_EQUAL(fake_read(f, &f->requests), 1 + 2 + 3); /* open, writes, refusals */
+        CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
+        CU_ASSERT_TRUE(fake_last_value_is(f, "second", 6));
+        CU_ASSERT_TRUE(fake_applied_once(f));
+        CU_ASSERT_EQUAL(ended_not_led(d), 0);
+        dunlin_close(d);
+        fake_free(f);
+    }
+}
+
+/* It was cut at this node, another one kept it, and it counts in the end: its repetition is answered
+ * and applied no second time. */
+static void cut_then_answered_as_the_duplicate_it_is(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    struct dunlin_completion c[1];
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    refuse(f, 0, 1, true);
+    fake_lock(f);
+    f->refuse_stays = true;
+    fake_unlock(f);
+    CU_ASSERT_EQUAL(submit(s, "k", 7), 0);
+    CU_ASSERT_EQUAL(poll_all(d, c, 1), 1);
+    CU_ASSERT_EQUAL(c[0].context, 7);
+    CU_ASSERT_EQUAL(c[0].result, 0);
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    CU_ASSERT_EQUAL(dunlin_poll(d, c, 1, NS_PER_MS), 0); /* answered once */
+    dunlin_close(d);
+    fake_free(f);
+}
+
+/* One of a window is refused: those behind it fall into the gap, and follow it again. */
+static void a_pipeline_keeps_its_order(void)
+{
+    for (int cut = 0; cut <= 1; cut++) {
+        struct fake *f = fake_make(1);
+        struct dunlin_space *s;
+        struct dunlin *d = fake_attach(f, LONG_MS, &s);
+        struct dunlin_completion c[LIMIT_SESSION_WINDOW];
+        CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+        refuse(f, 2, 1, cut != 0);
+        fake_lock(f);
+        f->frozen = true;
+        fake_unlock(f);
+        for (uint64_t i = 0; i < LIMIT_SESSION_WINDOW; i++)
+            CU_ASSERT_EQUAL(submit(s, "k", i), 0);
+        fake_lock(f);
+        f->frozen = false;
+        fake_unlock(f);
+        CU_ASSERT_EQUAL(poll_all(d, c, LIMIT_SESSION_WINDOW), LIMIT_SESSION_WINDOW);
+        for (uint64_t i = 0; i < LIMIT_SESSION_WINDOW; i++) {
+            CU_ASSERT_EQUAL(c[i].context, i);
+            CU_ASSERT_EQUAL(c[i].result, 0);
+        }
+        CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 1 + LIMIT_SESSION_WINDOW);
+        CU_ASSERT_EQUAL(fake_read(f, &f->session_opens), 1);
+        CU_ASSERT_TRUE(fake_applied_once(f));
+        dunlin_close(d);
+        fake_free(f);
+    }
+}
+
+/* Cut, and then in the gap behind an earlier one that is refused once more: still its own turn later. */
+static void a_gap_says_nothing_of_what_was_cut(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    struct dunlin_completion c[4];
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    refuse(f, 0, 5, true); /* the first, then gaps, five times over */
+    for (uint64_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(submit(s, "k", i), 0);
+    CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
+    for (uint64_t i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL(c[i].context, i);
+        CU_ASSERT_EQUAL(c[i].result, 0);
+    }
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 5);
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    dunlin_close(d);
+    fake_free(f);
+}
+
+struct later {
+    struct fake *fake;
+    uint32_t requests;
+};
+
+/* Leads again once so many requests were refused. */
+static void *lead_later(void *argument)
+{
+    struct later *l = argument;
+    for (unsigned i = 0; i < 5000 && fake_read(l->fake, &l->fake->requests) < l->requests; i++)
+        (void)usleep(1000);
+    set_not_led(l->fake, false);
+    return NULL;
+}
+
+static void sessions_and_reads_wait_for_the_leader(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    struct later later = {.fake = f, .requests = 4};
+    pthread_t thread;
+    char value[8] = "";
+    set_not_led(f, true);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, lead_later, &later), 0);
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 1);
+    later.requests = fake_read(f, &f->requests) + 4;
+    set_not_led(f, true);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, lead_later, &later), 0);
+    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof(value), NULL), 0);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+    CU_ASSERT_EQUAL(value[0], 'v');
+    CU_ASSERT_EQUAL(ended_not_led(d), 0);
+    dunlin_close(d);
+    fake_free(f);
+}
+
+/* Nobody leads for longer than a call waits: unavailable, and nothing of it is ever applied. */
+static void what_was_never_appended_ends_unavailable(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    struct dunlin_completion c[4];
+    char value[8];
+    set_not_led(f, true);
+    uint64_t begun = clock_boottime_ns();
+    CU_ASSERT_EQUAL(put(s, "k", "v"), -ENOTCONN); /* while the session opens */
+    CU_ASSERT_TRUE(clock_boottime_ns() - begun >= SHORT_MS * NS_PER_MS);
+    CU_ASSERT_EQUAL(ended_not_led(d), 1);
+    CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof(value), NULL), -ENOTCONN);
+    CU_ASSERT_EQUAL(ended_not_led(d), 2);
+    set_not_led(f, false);
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    set_not_led(f, true);
+    CU_ASSERT_EQUAL(put(s, "k", "v"), -ENOTCONN); /* in the session */
+    for (uint64_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(submit(s, "k", i), 0);
+    CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
+    for (uint64_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(c[i].result, -ENOTCONN);
+    CU_ASSERT_EQUAL(ended_not_led(d), 7);
+    set_not_led(f, false);
+    CU_ASSERT_EQUAL(put(s, "k", "last"), 0);
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
+    CU_ASSERT_EQUAL(fake_read(f, &f->session_opens), 1); /* the session outlives it */
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    dunlin_close(d);
+    fake_free(f);
+}
+
+/* Appended, cut, and nobody leads any more: it may still count, so its fate is unknown, it is not sent
+ * again, and its name comes to mean nothing else. */
+static void what_was_cut_ends_unknown(void)
+{
+    for (int asynchronous = 0; asynchronous <= 1; asynchronous++) {
+        struct fake *f = fake_make(1);
+        struct dunlin_space *s;
+        struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+        struct dunlin_completion c[1];
+        struct dunlin_write_id cut, after;
+        CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+        refuse(f, 0, UINT32_MAX, true);
+        if (asynchronous != 0) {
+            CU_ASSERT_EQUAL(submit(s, "k", 1), 0);
+            CU_ASSERT_EQUAL(poll_all(d, c, 1), 1);
+            CU_ASSERT_EQUAL(c[0].result, -EOWNERDEAD);
+        } else {
+            CU_ASSERT_EQUAL(put(s, "k", "cut"), -EOWNERDEAD);
+        }
+        CU_ASSERT_EQUAL(dunlin_last_write(d, &cut), 0);
+        refuse(f, 0, 0, false);
+        CU_ASSERT_EQUAL(put(s, "k", "after"), 0);
+        CU_ASSERT_EQUAL(dunlin_last_write(d, &after), 0);
+        CU_ASSERT_TRUE(memcmp(cut.session, after.session, 16) != 0);
+        CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
+        CU_ASSERT_TRUE(fake_applied_once(f));
+        /* Under its own name it can still be repeated. */
+        const struct dunlin_write again = {.operation = DUNLIN_PUT,
+                                           .key = "k",
+                                           .key_length = 1,
+                                           .value = "cut",
+                                           .value_length = 3};
+        CU_ASSERT_EQUAL(dunlin_retry(s, &cut, &again, NULL), 0);
+        CU_ASSERT_TRUE(fake_last_value_is(f, "cut", 3));
+        dunlin_close(d);
+        fake_free(f);
+    }
+}
+
+/* The daemon dies while its writes wait for a leader: the next one gets them, once. */
+static void a_restart_takes_over_what_waits(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    struct dunlin_completion c[4];
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    set_not_led(f, true);
+    for (uint64_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(submit(s, "k", i), 0);
+    /* Until they wait for their time: what is in a ring when it dies is of unknown fate. */
+    while (fake_read(f, &f->requests) < 2 + 4 * 2 || d->now->unanswered != 0)
+        CU_ASSERT_EQUAL(dunlin_poll(d, c, 4, 0), 0);
+    fake_kill(f);
+    f->not_led = false;
+    fake_restart(f);
+    CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
+    for (uint64_t i = 0; i < 4; i++) {
+        CU_ASSERT_EQUAL(c[i].context, i);
+        CU_ASSERT_EQUAL(c[i].result, 0);
+    }
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 5);
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    dunlin_close(d);
+    fake_free(f);
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(refused_then_accepted),
+    UNIT_TEST(cut_then_answered_as_the_duplicate_it_is),
+    UNIT_TEST(a_pipeline_keeps_its_order),
+    UNIT_TEST(a_gap_says_nothing_of_what_was_cut),
+    UNIT_TEST(sessions_and_reads_wait_for_the_leader),
+    UNIT_TEST(what_was_never_appended_ends_unavailable),
+    UNIT_TEST(what_was_cut_ends_unknown),
+    UNIT_TEST(a_restart_takes_over_what_waits),
+};
+UNIT_MAIN("agent_retry", tests)
