@@ -21,7 +21,7 @@ struct place {
     struct node node;
     struct keeper keeper;
     struct server *server;
-    bool is_listening, is_open, is_running;
+    bool is_listening, is_open;
 };
 
 struct daemon {
@@ -31,7 +31,7 @@ struct daemon {
     uv_timer_t period;
     uv_signal_t terminate, interrupt;
     uint32_t handles_open;
-    bool has_loop, has_joined;
+    bool has_loop, has_joined, is_running;
     uint32_t node_count;
     struct place places[LIMIT_PROCESS_NODES];
 };
@@ -102,13 +102,20 @@ static void signals_hold(int how)
     (void)pthread_sigmask(how, &set, NULL);
 }
 
+/* Returns how many. */
+static uint32_t nodes_of(struct daemon *d, struct node *nodes[LIMIT_PROCESS_NODES])
+{
+    for (uint32_t i = 0; i < d->node_count; i++)
+        nodes[i] = &d->places[i].node;
+    return d->node_count;
+}
+
 static void lcores_stop(struct daemon *d)
 {
-    for (uint32_t i = 0; i < d->node_count; i++) {
-        if (d->places[i].is_running)
-            node_lcores_stop(&d->places[i].node);
-        d->places[i].is_running = false;
-    }
+    struct node *nodes[LIMIT_PROCESS_NODES];
+    if (d->is_running)
+        nodes_lcores_stop(nodes, nodes_of(d, nodes));
+    d->is_running = false;
 }
 
 /* Why lcores first: what agents were promised is answered or not at all; then nobody uses memory
@@ -297,22 +304,17 @@ static int join(struct daemon *d)
     struct node *nodes[LIMIT_PROCESS_NODES];
     if (d->hooks.join == NULL)
         return 0;
-    for (uint32_t i = 0; i < d->node_count; i++)
-        nodes[i] = &d->places[i].node;
-    int error = d->hooks.join(d->hooks.context, nodes, d->node_count);
+    int error = d->hooks.join(d->hooks.context, nodes, nodes_of(d, nodes));
     d->has_joined = error == 0;
     return error;
 }
 
 static int lcores_start(struct daemon *d)
 {
-    for (uint32_t i = 0; i < d->node_count; i++) {
-        int error = node_lcores_start(&d->places[i].node);
-        if (error != 0)
-            return failed_at(&d->places[i], "lcores", error);
-        d->places[i].is_running = true;
-    }
-    return 0;
+    struct node *nodes[LIMIT_PROCESS_NODES];
+    int error = nodes_lcores_start(nodes, nodes_of(d, nodes));
+    d->is_running = error == 0;
+    return error != 0 ? failed("lcores", error) : 0;
 }
 
 static int servers_open(struct daemon *d)

@@ -94,6 +94,10 @@ struct lcore {
     struct qsbr_head grace;
     struct lcore_request requests[LIMIT_BATCH];
     uint32_t request_count;
+    /* Lcores of the same number of several nodes may share a thread (node.h); the first one's has it. */
+    struct lcore *team[LIMIT_PROCESS_NODES];
+    uint32_t team_count;
+    int team_fd; /* epoll descriptor over those of the team; -1: there is but one */
     pthread_t thread;
     _Atomic bool stop; /* written by control */
     bool running;
@@ -133,7 +137,8 @@ void poll_wakes(struct lcore *l);
 void poll_doorbell(struct lcore *l);
 /* Stop polling rings that have been quiet. */
 void poll_cool(struct lcore *l);
-/* Nothing to do: pause, yield, at last block until a doorbell, a deadline or control. */
+/* Nothing to do for all of its team: pause, yield, at last block until a doorbell, a message, a
+ * deadline or control. */
 void poll_idle(struct lcore *l);
 
 /* Renew lease and age; maintain shards; sessions. */

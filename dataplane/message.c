@@ -86,7 +86,7 @@ static int head_decode(struct message *m, const uint8_t *bytes, uint64_t length)
     memcpy(&head, bytes, sizeof head);
     if (head.kind == 0 || head.kind >= MESSAGE_KIND_COUNT || head.table_count > LIMIT_EPOCHS ||
         (head.table_count != 0 && !has_table(head.kind)) || head.length > MESSAGE_PAYLOAD_MAX ||
-        head.incarnation == 0)
+        head.incarnation == 0 || head.lsn > INT64_MAX) /* no sum of it and a length wraps */
         return -EBADMSG;
     m->kind = head.kind;
     m->table_count = head.table_count;

@@ -146,5 +146,10 @@ void node_agent_detach(struct node *n, struct agent *agent);
 /* Start and stop the polling threads.  lcores_start returns 0 or -errno with none running. */
 MUST_USE int node_lcores_start(struct node *n);
 void node_lcores_stop(struct node *n);
+/* The same for several nodes of one process with as many lcores each (1 .. LIMIT_PROCESS_NODES): one
+ * thread per lcore number goes from node to node.  Why: on few processors a message between them then
+ * costs no switch between threads. */
+MUST_USE int nodes_lcores_start(struct node *const *nodes, uint32_t count);
+void nodes_lcores_stop(struct node *const *nodes, uint32_t count);
 
 #endif

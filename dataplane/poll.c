@@ -2,6 +2,8 @@
 
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 bool poll_pass(struct lcore *l)
 {
@@ -30,9 +32,12 @@ static void *lcore_main(void *argument)
 {
     struct lcore *l = argument;
     qsbr_thread_register();
-    /* acquire: pairs with node_lcores_stop */
+    /* acquire: pairs with nodes_lcores_stop */
     while (!atomic_load_explicit(&l->stop, memory_order_acquire)) {
-        if (!poll_pass(l))
+        bool busy = false;
+        for (uint32_t i = 0; i < l->team_count; i++)
+            busy |= poll_pass(l->team[i]);
+        if (!busy)
             poll_idle(l);
         qsbr_quiescent();
     }
@@ -111,6 +116,9 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .dirty = list + (shards + 1),
         .active = list + 2 * (size_t)(shards + 1),
         .shard_count = shards,
+        .team = {l},
+        .team_count = 1,
+        .team_fd = -1,
     };
     l->sweep_interval = l->ticks.sweep;
     (void)own_shards(n, number, l->shards);
@@ -131,6 +139,8 @@ void lcore_close(struct lcore *l)
         qsbr_defer_drain(); /* a callback may still be on its way to us */
     l->node->lcores[l->number] = NULL;
     lcore_cluster_close(l);
+    if (l->team_fd >= 0)
+        (void)close(l->team_fd);
     free(l->shards);
     free(l);
 }
@@ -148,34 +158,85 @@ static void pin(const struct node *n, const struct lcore *l)
     (void)pthread_setaffinity_np(l->thread, sizeof set, &set);
 }
 
-int node_lcores_start(struct node *n)
+static int lcores_open(struct node *n)
 {
     int error = 0;
     for (uint32_t i = 0; i < n->config.lcore_count && error == 0; i++) {
         struct lcore *l;
         error = lcore_open(n, i, &l);
-        if (error != 0)
-            break;
-        error = -pthread_create(&l->thread, NULL, lcore_main, l);
-        l->running = error == 0;
-        if (l->running)
-            pin(n, l);
     }
-    if (error != 0)
-        node_lcores_stop(n);
     return error;
+}
+
+/* Lcores of one number, the first node's for all of them. */
+static int team_make(struct node *const *nodes, uint32_t count, uint32_t number)
+{
+    struct lcore *l = nodes[0]->lcores[number];
+    l->team_count = count;
+    for (uint32_t i = 0; i < count; i++)
+        l->team[i] = nodes[i]->lcores[number];
+    if (count == 1)
+        return 0;
+    l->team_fd = epoll_create1(EPOLL_CLOEXEC);
+    int error = l->team_fd < 0 ? -errno : 0;
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll_ctl(l->team_fd, EPOLL_CTL_ADD, nodes[i]->sleep_fds[number], &event) != 0)
+            error = -errno;
+    }
+    return error;
+}
+
+static int team_start(struct node *const *nodes, uint32_t count, uint32_t number)
+{
+    struct lcore *l = nodes[0]->lcores[number];
+    int error = team_make(nodes, count, number);
+    if (error == 0)
+        error = -pthread_create(&l->thread, NULL, lcore_main, l);
+    l->running = error == 0;
+    if (l->running)
+        pin(nodes[0], l);
+    return error;
+}
+
+int nodes_lcores_start(struct node *const *nodes, uint32_t count)
+{
+    int error = count >= 1 && count <= LIMIT_PROCESS_NODES ? 0 : -EINVAL;
+    for (uint32_t i = 0; i < count && error == 0; i++)
+        error = nodes[i]->config.lcore_count == nodes[0]->config.lcore_count
+                    ? lcores_open(nodes[i])
+                    : -EINVAL;
+    for (uint32_t i = 0; error == 0 && i < nodes[0]->config.lcore_count; i++)
+        error = team_start(nodes, count, i);
+    if (error != 0)
+        nodes_lcores_stop(nodes, count);
+    return error;
+}
+
+/* Why all are stopped before one is closed: a thread passes over the lcores of all nodes. */
+void nodes_lcores_stop(struct node *const *nodes, uint32_t count)
+{
+    for (uint32_t n = 0; n < count; n++)
+        for (uint32_t i = 0; i < nodes[n]->config.lcore_count; i++)
+            if (nodes[n]->lcores[i] != NULL)
+                /* release: all that control did before is seen by the last pass */
+                atomic_store_explicit(&nodes[n]->lcores[i]->stop, true, memory_order_release);
+    for (uint32_t n = 0; n < count; n++)
+        for (uint32_t i = 0; i < nodes[n]->config.lcore_count; i++)
+            if (nodes[n]->lcores[i] != NULL && nodes[n]->lcores[i]->running)
+                (void)pthread_join(nodes[n]->lcores[i]->thread, NULL);
+    for (uint32_t n = 0; n < count; n++)
+        for (uint32_t i = 0; i < nodes[n]->config.lcore_count; i++)
+            if (nodes[n]->lcores[i] != NULL)
+                lcore_close(nodes[n]->lcores[i]);
+}
+
+int node_lcores_start(struct node *n)
+{
+    return nodes_lcores_start(&n, 1);
 }
 
 void node_lcores_stop(struct node *n)
 {
-    for (uint32_t i = 0; i < n->config.lcore_count; i++)
-        if (n->lcores[i] != NULL)
-            /* release: all that control did before is seen by the last pass */
-            atomic_store_explicit(&n->lcores[i]->stop, true, memory_order_release);
-    for (uint32_t i = 0; i < n->config.lcore_count; i++)
-        if (n->lcores[i] != NULL && n->lcores[i]->running)
-            (void)pthread_join(n->lcores[i]->thread, NULL);
-    for (uint32_t i = 0; i < n->config.lcore_count; i++)
-        if (n->lcores[i] != NULL)
-            lcore_close(n->lcores[i]);
+    nodes_lcores_stop(&n, 1);
 }

@@ -148,35 +148,67 @@ static int sleep_ms(const struct lcore *l)
     return (int)max_u64(ns / NS_PER_MS, 1);
 }
 
-static void block(struct lcore *l)
+/* What is to be done before an lcore sleeps; false: it must not, something came. */
+static bool sleep_begin(struct lcore *l, int *ms)
 {
     cool_older_than(l, 0);
     /* Why not for ever: a ring stays hot while its agent takes no completions, perhaps because it
      * is dead, and nobody tells us when it does; so it is looked at now and then. */
-    bool stuck = l->hot_count != 0;
-    if (stuck && l->now - l->ticks_busy < l->ticks.stuck) {
-        (void)sched_yield();
-        return;
-    }
+    int longest = l->hot_count != 0 ? SLEEP_ACTIVE_MS : sleep_ms(l);
+    *ms = (int)min_u64((uint64_t)*ms, (uint64_t)longest);
     atomic_store_explicit(&l->shared->sleeping, 1, memory_order_relaxed);
     /* pairs with the agent's fetch_or on its doorbell bit in front of its look at sleeping */
     atomic_thread_fence(memory_order_seq_cst);
-    int ms = stuck ? SLEEP_ACTIVE_MS : sleep_ms(l);
-    if (!doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire) &&
-        poll_cluster_sleep(l, &ms)) {
-        counter_add(l->counters, COUNTER_SLEEPS, 1);
-        qsbr_offline();
-        struct epoll_event events[16];
-        (void)epoll_wait(l->node->sleep_fds[l->number], events, 16, ms);
-        qsbr_online();
-        poll_cluster_awake(l);
+    return !doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire);
+}
+
+static void sleep_now(const struct lcore *l, int ms)
+{
+    struct epoll_event events[16];
+    counter_add(l->counters, COUNTER_SLEEPS, 1);
+    qsbr_offline();
+    int fd = l->team_fd >= 0 ? l->team_fd : l->node->sleep_fds[l->number];
+    (void)epoll_wait(fd, events, 16, ms);
+    /* Why: an edge below stays pending, and would wake us at once, until it is taken there. */
+    for (uint32_t i = 0; l->team_fd >= 0 && i < l->team_count; i++)
+        (void)epoll_wait(l->team[i]->node->sleep_fds[l->number], events, 16, 0);
+    qsbr_online();
+}
+
+static bool is_stuck(const struct lcore *l)
+{
+    return l->hot_count != 0 && l->now - l->ticks_busy < l->ticks.stuck;
+}
+
+static void block(struct lcore *l)
+{
+    bool slept[LIMIT_PROCESS_NODES] = {false};
+    bool quiet = true, stuck = false;
+    int ms = INT32_MAX;
+    for (uint32_t i = 0; i < l->team_count; i++) {
+        quiet &= sleep_begin(l->team[i], &ms);
+        stuck |= is_stuck(l->team[i]);
     }
-    atomic_store_explicit(&l->shared->sleeping, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < l->team_count && quiet && !stuck; i++) {
+        slept[i] = poll_cluster_sleep(l->team[i], &ms);
+        quiet &= slept[i];
+    }
+    if (quiet && !stuck)
+        sleep_now(l, ms);
+    for (uint32_t i = 0; i < l->team_count; i++) {
+        if (slept[i])
+            poll_cluster_awake(l->team[i]);
+        atomic_store_explicit(&l->team[i]->shared->sleeping, 0, memory_order_relaxed);
+    }
+    if (stuck)
+        (void)sched_yield();
 }
 
 void poll_idle(struct lcore *l)
 {
-    uint64_t idle = l->now - l->ticks_busy;
+    uint64_t idle = UINT64_MAX;
+    for (uint32_t i = 0; i < l->team_count; i++)
+        idle = min_u64(idle, l->team[i]->now - l->team[i]->ticks_busy);
     if (l->node->config.spin)
         return; /* Why no pause: who asked for it pays a core for tens of nanoseconds. */
     if (idle < l->ticks.pause)

@@ -61,6 +61,7 @@ void replica_promise(struct replica *r, uint64_t epoch, const struct member *who
     r->seal_unanswered = false;
     r->ticks_said = 0;
     r->retry_shift = 0;
+    r->lsn_dropped = 0;
     r->commit.lease_holder_mask = 0;
     r->ticks_waited_from = 0;
 }

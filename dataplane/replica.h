@@ -118,9 +118,11 @@ struct replica {
     struct member leader; /* of promised; incarnation 0: not heard of */
     bool leader_ready;    /* it has sealed, and takes a JOIN */
     bool joined;
-    uint64_t lsn_told;      /* leader's commit LSN as told in this epoch, after the join */
-    uint64_t ticks_said;    /* last JOIN or NAK */
-    uint32_t retry_shift;   /* said in vain: each time twice as long */
+    uint64_t lsn_told;    /* leader's commit LSN as told in this epoch, after the join */
+    uint64_t ticks_said;  /* last JOIN or NAK */
+    uint32_t retry_shift; /* said in vain: each time twice as long */
+    uint64_t
+        lsn_dropped; /* there was no memory for what the leader sent up to there; 0: there was */
     uint64_t install_id;    /* snapshot that is being taken; 0: none */
     struct pair *list_pair; /* whose list the shard stands on; NULL: none */
     uint64_t list_epoch;
@@ -150,6 +152,7 @@ struct replica {
 #define REPLICA_OUT_MAX 32u
 /* What is said in vain is said again after retry, then twice as long, and so on this often. */
 #define REPLICA_RETRY_SHIFT_MAX 6u
+#define REPLICA_RESEND_SHIFT_MAX 3u /* bytes of the log, to who has joined */
 
 struct replica_out {
     uint32_t to; /* node */

@@ -148,8 +148,11 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
         join(r, now, u);
         return 0;
     }
-    if (m->length != 0 && land_bytes(s, m->lsn, m->bytes, m->length) == -EINVAL)
+    int landed = m->length != 0 ? land_bytes(s, m->lsn, m->bytes, m->length) : 0;
+    if (landed == -EINVAL)
         return -EPROTO;
+    if (landed == -EAGAIN)
+        r->lsn_dropped = max_u64(r->lsn_dropped, m->lsn + m->length);
     int checked = land_check(s);
     r->counts[REPLICA_COUNT_DAMAGED] += checked == -EBADMSG;
     if (checked == 1) {
@@ -179,10 +182,31 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
     return 0;
 }
 
+/* There was no memory for a range: ask for it as soon as there may be, not when the leader's timer says
+ * that it was lost. */
+static void dropped_ask(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    struct land_range missing;
+    if (r->lsn_dropped == 0 || now - r->ticks_said < r->times.retry / 4)
+        return;
+    if (!r->joined || !land_missing(r->shard, r->lsn_dropped, &missing)) {
+        r->lsn_dropped = 0;
+        return;
+    }
+    struct message *nak = replica_say(r, u, r->leader.node, MESSAGE_NAK);
+    if (nak == NULL)
+        return;
+    r->ticks_said = now;
+    nak->lsn = missing.lsn_start;
+    nak->lsn_end = missing.lsn_end;
+    r->counts[REPLICA_COUNT_NAKS]++;
+}
+
 void replica_follow_tick(struct replica *r, uint64_t now, struct replica_update *u)
 {
     seal_answer(r, now, u);
     /* Why not before: it would be refused, and the next one would wait for a retry. */
     if (r->leader_ready && !r->joined)
         join(r, now, u);
+    dropped_ask(r, now, u);
 }

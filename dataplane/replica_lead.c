@@ -82,9 +82,9 @@ static bool is_time_again(const struct replica *r, const struct replica_peer *pe
     return since == 0 || now - since >= r->times.retry << peer->retry_shift;
 }
 
-static void in_vain(struct replica_peer *peer)
+static void in_vain(struct replica_peer *peer, uint32_t shift_max)
 {
-    peer->retry_shift = (uint32_t)min_u64(peer->retry_shift + 1, REPLICA_RETRY_SHIFT_MAX);
+    peer->retry_shift = (uint32_t)min_u64(peer->retry_shift + 1, shift_max);
 }
 
 static void resend(struct replica *r, uint32_t slot, uint64_t now)
@@ -97,7 +97,7 @@ static void resend(struct replica *r, uint32_t slot, uint64_t now)
         return;
     peer->lsn_next = max_u64(match, 1);
     peer->ticks_moved = now;
-    in_vain(peer);
+    in_vain(peer, REPLICA_RESEND_SHIFT_MAX);
     r->counts[REPLICA_COUNT_RESENDS]++;
 }
 
@@ -146,7 +146,7 @@ static void feed_peer(struct replica *r, uint32_t slot, uint64_t now, struct rep
         commit_tell(r, slot, now, u);
     } else if (is_time_again(r, peer, peer->ticks_sent, now)) {
         if (peer->ticks_sent != 0)
-            in_vain(peer);
+            in_vain(peer, REPLICA_RETRY_SHIFT_MAX);
         (void)append_say(r, slot, now, u); /* it learns of us, and joins */
     }
 }
