@@ -226,10 +226,29 @@ struct event {
 };
 _Static_assert(sizeof(struct event) == STEP, "no holes in what the fuzzer writes");
 
-/* Positions near those that there are: records begin at multiples of 8. */
-static uint64_t lsn_of(uint16_t v)
+/* Positions that mean something at this node, and others near them. */
+static uint64_t lsn_of(uint32_t node, uint16_t v)
 {
-    return v == UINT16_MAX ? UINT64_MAX : origin + (uint64_t)(v & 0x7fff) * 8 - (v >> 15) * 800;
+    const struct shard *s = shards[node].shard;
+    uint64_t more = (uint64_t)(v & 0x1fff) * 8;
+    switch (v >> 13) {
+    case 0:
+        return s->log.lsn_whole;
+    case 1:
+        return s->lsn_committed;
+    case 2:
+        return shards[0].shard->log.lsn_whole;
+    case 3:
+        return s->log.lsn_end + more;
+    case 4:
+        return s->log.lsn_whole - more % 1024;
+    case 5:
+        return more;
+    case 6:
+        return UINT64_MAX - more;
+    default:
+        return origin + more;
+    }
 }
 
 static void message_make(const struct event *e, struct message *m)
@@ -240,10 +259,10 @@ static void message_make(const struct event *e, struct message *m)
         .log = e->flags & 1 ? e->item : LOG,
         .epoch = nodes[e->to % HERE].replica.promised + e->epoch % 4 - 1,
         .from = {.node = e->from % 4, .incarnation = e->from % 4 + 1 + (e->flags >> 1 & 1)},
-        .lsn = lsn_of(e->lsn[0]),
-        .lsn_end = lsn_of(e->lsn[1]),
-        .lsn_committed = lsn_of(e->lsn[2]),
-        .lsn_kept = lsn_of(e->lsn[3]),
+        .lsn = lsn_of(e->to % HERE, e->lsn[0]),
+        .lsn_end = lsn_of(e->to % HERE, e->lsn[1]),
+        .lsn_committed = lsn_of(e->to % HERE, e->lsn[2]),
+        .lsn_kept = lsn_of(e->to % HERE, e->lsn[3]),
         .length = e->length,
         .bytes = (const uint8_t *)filler,
     };
@@ -273,7 +292,7 @@ static void frame_make(const struct event *e, struct pair_frame *f)
     bool pulse = (e->kind & 1) != 0;
     *f = (struct pair_frame){
         .kind = pulse ? PAIR_PULSE : PAIR_ECHO,
-        .count = e->count % (PAIR_ITEMS + 2),
+        .count = e->count % (PAIR_ITEMS + 1),
         .from = {.node = p->peer.node, .incarnation = p->peer.node + 1 + (e->flags >> 1 & 1)},
         .to = (e->flags & 8) != 0 ? 0 : to + 1,
         .ask = now + e->time[0] - 1000,
@@ -282,13 +301,14 @@ static void frame_make(const struct event *e, struct pair_frame *f)
         .duration = e->length,
         .current = (e->flags & 16) != 0,
     };
-    f->number_from = (e->flags & 32) != 0 ? lsn_of(e->lsn[0]) : f->number + 1 - f->count;
-    for (uint32_t i = 0; i < f->count && i < PAIR_ITEMS; i++)
+    f->number_from =
+        (e->flags & 32) != 0 ? lsn_of(e->to % HERE, e->lsn[0]) : f->number + 1 - f->count;
+    for (uint32_t i = 0; i < f->count; i++)
         f->items[i] = (struct pair_change){.log = (e->data[i % 16] & 8) != 0 ? LOG : e->item + i,
                                            .what = e->data[(i + 1) % 16] % (PAIR_WHAT_COUNT + 1),
                                            .epoch = nodes[to].replica.promised +
                                                     e->data[(i + 2) % 16] % 4 - 1,
-                                           .lsn = lsn_of(e->lsn[1])};
+                                           .lsn = lsn_of(e->to % HERE, e->lsn[1])};
 }
 
 /* Decoded where the bytes end with the memory; what decodes encodes to the same bytes. */
@@ -321,6 +341,7 @@ static void event_take(const struct event *e)
     static struct message m;
     static uint8_t bytes[MESSAGE_BYTES_MAX];
     struct pair_frame f;
+    uint64_t length;
     uint32_t to = e->to % HERE;
     switch (e->what % 8) {
     case 0:
@@ -328,15 +349,23 @@ static void event_take(const struct event *e)
     case 2:
         message_make(e, &m);
         message_encode(&m, bytes);
-        foreign_bytes(to, bytes, message_bytes(&m));
+        length = message_bytes(&m);
+        if ((e->flags & 128) != 0) { /* another count, and the length that agrees */
+            bytes[1] = e->count;
+            length = MESSAGE_HEAD_BYTES + e->count * sizeof m.table[0];
+        }
+        foreign_bytes(to, bytes, length);
         break;
     case 3:
     case 4:
         frame_make(e, &f);
-        if (f.count > PAIR_ITEMS)
-            f.count = PAIR_ITEMS;
         pair_frame_encode(&f, bytes);
-        foreign_bytes(to, bytes, pair_frame_bytes(&f));
+        length = pair_frame_bytes(&f);
+        if ((e->flags & 128) != 0) {
+            bytes[1] = e->count;
+            length = PAIR_FRAME_HEAD_BYTES + e->count * sizeof f.items[0];
+        }
+        foreign_bytes(to, bytes, length);
         break;
     case 5:
         now += e->time[0] % 3000;

@@ -75,6 +75,8 @@ static int decode_exact(const uint8_t *bytes, uint64_t length)
     static struct message m;
     uint8_t *copy = malloc(length != 0 ? length : 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    if (copy == NULL)
+        return -ENOMEM;
     memcpy(copy, bytes, length);
     int error = message_decode(&m, copy, length);
     free(copy);
@@ -86,6 +88,8 @@ static int decode_parts_exact(const uint8_t *head, uint64_t head_length, uint64_
     static struct message m;
     uint8_t *copy = malloc(head_length != 0 ? head_length : 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    if (copy == NULL)
+        return -ENOMEM;
     memcpy(copy, head, head_length);
     int error = message_decode_parts(&m, copy, head_length, payload, length);
     free(copy);
@@ -139,6 +143,9 @@ static void hostile_heads_are_refused(void)
         bytes[24] = 0; /* incarnation 0: nobody */
         CU_ASSERT_EQUAL(message_decode(&back, bytes, length), -EBADMSG);
         bytes[24] = 6;
+        bytes[39] = 0x80; /* an LSN from which no sum may be taken */
+        CU_ASSERT_EQUAL(message_decode(&back, bytes, length), -EBADMSG);
+        bytes[39] = 0;
         uint32_t huge = MESSAGE_PAYLOAD_MAX + 1; /* length */
         memcpy(bytes + 20, &huge, sizeof huge);
         CU_ASSERT_EQUAL(message_decode(&back, bytes, length), -EBADMSG);

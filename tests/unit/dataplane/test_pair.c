@@ -446,6 +446,8 @@ static int decode_exact(const uint8_t *bytes, uint64_t length)
     struct pair_frame f;
     uint8_t *copy = malloc(length != 0 ? length : 1);
     CU_ASSERT_PTR_NOT_NULL_FATAL(copy);
+    if (copy == NULL)
+        return -ENOMEM;
     memcpy(copy, bytes, length);
     int error = pair_frame_decode(&f, copy, length);
     free(copy);
