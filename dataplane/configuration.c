@@ -18,6 +18,7 @@ bool configuration_is_valid(const struct configuration *c)
     return c->epoch > c->epoch_before && c->voter_count != 0 && c->voter_count <= LIMIT_VOTERS &&
            c->voter_before_count <= LIMIT_VOTERS &&
            c->voter_count + c->learner_count <= LIMIT_PEERS &&
-           (c->epoch_before != 0) == (c->voter_before_count != 0) &&
+           ((c->epoch_before != 0) == (c->voter_before_count != 0) || c->lossy) &&
+           (!c->lossy || (c->epoch_before != 0 && c->lsn_floor != 0)) &&
            member_find(c->voters, c->voter_count, &c->leader) >= 0 && has_no_twins(c);
 }

@@ -23,6 +23,10 @@ struct configuration {
     uint64_t epoch_before; /* predecessor; 0: there was none */
     uint64_t lsn_ceiling;  /* its leader may append up to there; 0: nobody limits it here */
     bool active;
+    /* A majority of the predecessor is lost for good: voters_before are the survivors, all of which are
+     * sealed; the best of their logs is what counts, and goes on above every LSN that was granted. */
+    bool lossy;
+    uint64_t lsn_floor; /* lossy: that bound */
     uint32_t voter_count, learner_count, voter_before_count;
     struct member leader;
     struct member voters[LIMIT_VOTERS];

@@ -41,7 +41,7 @@ static int shards_open(struct lcore_cluster *c)
         frames += n->spaces[id] != NULL ? layout_frame_count(&n->spaces[id]->geometry) : 0;
     }
     c->replicas = take(c, 0, c->lcore->shard_count, sizeof *c->replicas);
-    c->by_log = take(c, 1, shards, sizeof *c->by_log);
+    c->by_log = take(c, 1, shards, sizeof(struct lcore_replica *));
     uint32_t *counts = take(c, 2, frames, sizeof *counts);
     if (c->replicas == NULL || c->by_log == NULL || counts == NULL)
         return -ENOMEM;

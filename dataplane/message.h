@@ -50,9 +50,10 @@ struct message {
     uint64_t lsn_end;       /* SEALED, JOIN: end of the sender's log, which CUT repeats;
                          APPEND: of the leader's */
     uint64_t lsn_committed; /* SEALED, APPEND, CUT, ACK */
-    uint64_t lsn_kept;      /* APPEND: some peer may still need the log from here on; JOIN: what the
+    uint64_t
+        lsn_kept; /* APPEND: some peer may still need the log from here on; JOIN, SEALED: what the
                           sender's log goes on from, 0: it has all */
-    uint32_t length;        /* APPEND, PIECE: bytes; FETCH: wanted */
+    uint32_t length; /* APPEND, PIECE: bytes; FETCH: wanted */
     uint32_t reserved2;
     struct log_epoch table[LIMIT_EPOCHS]; /* SEALED, JOIN */
     const uint8_t *bytes; /* APPEND: in the log; PIECE; or in the received datagram */

@@ -203,9 +203,8 @@ int nodes_lcores_start(struct node *const *nodes, uint32_t count)
 {
     int error = count >= 1 && count <= LIMIT_PROCESS_NODES ? 0 : -EINVAL;
     for (uint32_t i = 0; i < count && error == 0; i++)
-        error = nodes[i]->config.lcore_count == nodes[0]->config.lcore_count
-                    ? lcores_open(nodes[i])
-                    : -EINVAL;
+        error = nodes[i]->config.lcore_count == nodes[0]->config.lcore_count ? lcores_open(nodes[i])
+                                                                             : -EINVAL;
     for (uint32_t i = 0; error == 0 && i < nodes[0]->config.lcore_count; i++)
         error = team_start(nodes, count, i);
     if (error != 0)

@@ -108,9 +108,35 @@ static uint64_t common_of_tables(const struct replica *r, const struct log_epoch
     return whole ? l->lsn_origin : 0;
 }
 
+/* The newest lossy epoch in a table; NULL: none. */
+static const struct log_epoch *lossy_epoch(const struct log_epoch *table, uint32_t count)
+{
+    for (uint32_t i = count; i-- > 0;)
+        if (table[i].lossy != 0)
+            return &table[i];
+    return NULL;
+}
+
+/* Whether a log with this table and base comes after a lossy epoch: what lies before it was given up
+ * where it did not survive, so nothing is in common with a log that knows nothing of it. */
+static bool comes_after(const struct log_epoch *lossy, const struct replica_log *log)
+{
+    const struct log_epoch *own = lossy_epoch(log->table, log->table_count);
+    return lossy == NULL || log->lsn_base >= lossy->lsn_start ||
+           (own != NULL && own->epoch >= lossy->epoch);
+}
+
 uint64_t replica_common(const struct replica *r, const struct replica_log *other)
 {
     const struct log *l = &r->shard->log;
+    const struct replica_log own = {
+        .table = l->epochs,
+        .table_count = l->epoch_count,
+        .lsn_base = l->lsn_base,
+    };
+    if (!comes_after(lossy_epoch(l->epochs, l->epoch_count), other) ||
+        !comes_after(lossy_epoch(other->table, other->table_count), &own))
+        return 0;
     uint64_t common = common_of_tables(r, other->table, other->table_count, other->lsn_end);
     /* What a snapshot stands for is committed, so in every log that is as long; where it ends, between
      * segments, a pad may lie behind the last record of an epoch. */

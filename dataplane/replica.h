@@ -46,7 +46,7 @@ struct replica_times {
 /* A voter's answer to our seal. */
 struct replica_sealed {
     bool here;
-    uint64_t epoch, lsn_end, lsn_committed;
+    uint64_t epoch, lsn_base, lsn_end, lsn_committed;
     uint32_t table_count;
     struct log_epoch table[LIMIT_EPOCHS];
 };
@@ -92,6 +92,7 @@ enum replica_count {
     REPLICA_COUNT_SNAPSHOTS,    /* begun for a peer */
     REPLICA_COUNT_INSTALLS,     /* taken over */
     REPLICA_COUNT_PROMOTIONS,   /* learners that may be voters */
+    REPLICA_COUNT_LOSSY,        /* epochs that gave up what a lost majority had */
     REPLICA_COUNT_HAND_OVERS,   /* rights given up for the next leader */
     REPLICA_COUNT_COUNT
 };
@@ -131,6 +132,7 @@ struct replica {
     /* leader */
     struct replica_sealed sealed[LIMIT_VOTERS]; /* by slot in configuration.voters_before */
     uint32_t best;                              /* whose log we complete ours from */
+    uint64_t ticks_recover;                     /* when sealing began */
     uint64_t ticks_asked;                       /* last SEAL, FETCH or request for activation */
     bool cutting; /* our own log must still be cut to the best one's */
     struct commit commit;

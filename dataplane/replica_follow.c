@@ -14,6 +14,7 @@ static void seal_answer(struct replica *r, uint64_t now, struct replica_update *
     if (m == NULL)
         return;
     m->lsn_end = r->shard->log.lsn_whole;
+    m->lsn_kept = r->shard->log.lsn_base;
     m->lsn_committed = r->shard->lsn_committed;
     replica_copy_table(r, m);
     r->seal_unanswered = false;

@@ -1,3 +1,4 @@
+#include "dataplane/lease.h"
 #include "dataplane/replica.h"
 
 #include "engine/plant.h"
@@ -26,6 +27,7 @@ static void seal_self(struct replica *r, uint64_t now)
     r->sealed[slot] = (struct replica_sealed){
         .here = true,
         .epoch = l->epoch_count != 0 ? l->epochs[l->epoch_count - 1].epoch : 0,
+        .lsn_base = l->lsn_base,
         .lsn_end = l->lsn_whole,
         .lsn_committed = r->shard->lsn_committed,
         .table_count = l->epoch_count,
@@ -38,6 +40,7 @@ void replica_recover_begin(struct replica *r, uint64_t now, struct replica_updat
     replica_promise(r, r->configuration.epoch, &r->self);
     r->role = REPLICA_SEALING;
     r->ticks_asked = 0;
+    r->ticks_recover = now;
     memset(r->sealed, 0, sizeof r->sealed);
     replica_recover_tick(r, now, u);
 }
@@ -53,6 +56,7 @@ int replica_on_sealed(struct replica *r, const struct message *m)
     r->sealed[slot] = (struct replica_sealed){
         .here = true,
         .epoch = m->table_count != 0 ? m->table[m->table_count - 1].epoch : 0,
+        .lsn_base = m->lsn_kept,
         .lsn_end = m->lsn_end,
         .lsn_committed = m->lsn_committed,
         .table_count = m->table_count,
@@ -95,14 +99,25 @@ static void peers_init(struct replica *r, uint64_t now)
     commit_init(&r->commit, c->epoch, c->voter_count, count);
 }
 
+static int epoch_open(struct replica *r)
+{
+    const struct configuration *c = &r->configuration;
+    return c->lossy ? shard_epoch_lossy(r->shard, r->promised, c->lsn_floor, r->clock_ns)
+                    : shard_epoch_begin(r->shard, r->promised, r->clock_ns);
+}
+
 static void bring_begin(struct replica *r, uint64_t now, struct replica_update *u)
 {
     uint64_t lsn_committed = r->shard->lsn_committed;
     for (uint32_t i = 0; i < r->configuration.voter_before_count; i++)
         if (r->sealed[i].here)
             lsn_committed = max_u64(lsn_committed, r->sealed[i].lsn_committed);
-    if (shard_epoch_begin(r->shard, r->promised, r->clock_ns) != 0)
+    if (epoch_open(r) != 0)
         return; /* no segment now: the next tick tries again */
+    if (r->configuration.lossy) {
+        lsn_committed = r->shard->log.lsn_whole; /* that is what was decided */
+        r->counts[REPLICA_COUNT_LOSSY]++;
+    }
     /* What the sealed majority knew to be committed is; more commits only in an active epoch. */
     replica_show(r, lsn_committed);
     peers_init(r, now);
@@ -123,6 +138,7 @@ static bool cut_to_best(struct replica *r)
     const struct replica_log other = {
         .table = best->table,
         .table_count = best->table_count,
+        .lsn_base = best->lsn_base,
         .lsn_end = best->lsn_end,
     };
     uint64_t cut = replica_common(r, &other);
@@ -211,6 +227,10 @@ static void seal_ask(struct replica *r, uint64_t now, struct replica_update *u)
 
 static void seal_done(struct replica *r, uint64_t now, struct replica_update *u)
 {
+    if (r->configuration.voter_before_count == 0) {
+        bring_begin(r, now, u); /* nothing survived: it begins empty */
+        return;
+    }
     r->role = REPLICA_FETCHING;
     r->best = best_sealed(r);
     r->ticks_asked = 0;
@@ -219,6 +239,17 @@ static void seal_done(struct replica *r, uint64_t now, struct replica_update *u)
     if (r->shard->log.lsn_whole < best->lsn_end)
         r->counts[REPLICA_COUNT_FETCHES]++;
     complete(r, now, u);
+}
+
+/* Whether enough is known, and nobody reads in an older epoch any more. */
+static bool is_sealed(const struct replica *r, uint64_t now)
+{
+    const struct configuration *c = &r->configuration;
+    /* Who was lost may have given a right that no survivor knows of. */
+    if (c->lossy)
+        return sealed_count(r) == c->voter_before_count &&
+               now >= lease_promise_end(r->ticks_recover, r->times.lease);
+    return sealed_count(r) >= (PLANTED(SKIP_SEAL) ? 1 : majority_of(c->voter_before_count));
 }
 
 void replica_recover_tick(struct replica *r, uint64_t now, struct replica_update *u)
@@ -232,8 +263,7 @@ void replica_recover_tick(struct replica *r, uint64_t now, struct replica_update
         return;
     }
     seal_self(r, now);
-    uint32_t needed = PLANTED(SKIP_SEAL) ? 1 : majority_of(r->configuration.voter_before_count);
-    if (sealed_count(r) >= needed)
+    if (is_sealed(r, now))
         seal_done(r, now, u);
     else
         seal_ask(r, now, u);

@@ -155,7 +155,7 @@ int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t len
 {
     struct landing *g = &s->landing;
     if (lsn % 8 != 0 || length % 8 != 0 || length == 0 || length > segment_bytes(s) ||
-        lsn > UINT64_MAX - length)
+        lsn > INT64_MAX - length)
         return -EINVAL;
     g->lsn_received = max_u64(g->lsn_received, s->log.lsn_end);
     /* Why: received falls when something is dropped or cut off, and other bytes may come there. */

@@ -137,6 +137,26 @@ int log_append(struct log *l, struct record *header, const struct record_parts *
     return 0;
 }
 
+static uint64_t align_up_to(uint64_t n, uint64_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+void log_jump(struct log *l, uint64_t lsn_floor)
+{
+    uint64_t segments = l->frames->header->geometry.frames_per_shard;
+    uint64_t next = align_up(l->lsn_end, segment_bytes(l)) >> l->segment_shift;
+    uint64_t number = align_up(lsn_floor, segment_bytes(l)) >> l->segment_shift;
+    ASSERT(number >= next);
+    /* Why: so that its place in by_lsn is that of no segment before the gap. */
+    number = next + align_up_to(number - next, segments);
+    if (l->tail.base != NULL) {
+        segment_fill_up(l, &l->tail);
+        segment_close(l, &l->tail);
+    }
+    l->lsn_end = number << l->segment_shift;
+}
+
 void log_epoch_add(struct log *l, const struct log_epoch *entry)
 {
     ASSERT(l->epoch_count == 0 || entry->epoch > l->epochs[l->epoch_count - 1].epoch);
@@ -283,7 +303,7 @@ bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced)
 uint32_t log_abandon(struct log *l, uint64_t lsn, uint32_t *frames)
 {
     uint32_t count = 0;
-    while (log_queue_pop(l, &frames[count]))
+    while (l->queue_count != 0 && log_queue_pop(l, &frames[count]))
         count++;
     if (l->tail.base != NULL)
         frames[count++] = l->tail.frame;

@@ -72,6 +72,10 @@ MUST_USE int log_append(struct log *l, struct record *header, const struct recor
 /* Where log_append would put a record of this size. */
 uint64_t log_next_lsn(const struct log *l, uint64_t size);
 
+/* A lossy epoch: go on at a segment's start at or above lsn_floor, which is above the log's end; nothing
+ * lies between. */
+void log_jump(struct log *l, uint64_t lsn_floor);
+
 /* Add an epoch to the table (its record was appended or received); the oldest is forgotten when it is
  * full. */
 void log_epoch_add(struct log *l, const struct log_epoch *entry);

@@ -84,11 +84,14 @@ static int append(struct shard *s, struct record *header, const struct record_pa
     return 0;
 }
 
-int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
+static bool may_begin_epoch(const struct shard *s)
 {
     /* Why the second: who lacks a part of the state cannot lead. */
-    if (pending_is_full(s) || s->log.lsn_end < s->lsn_visible)
-        return -EAGAIN;
+    return !pending_is_full(s) && s->log.lsn_end >= s->lsn_visible;
+}
+
+static int epoch_append(struct shard *s, uint64_t epoch, bool lossy, uint64_t clock_ns)
+{
     struct record header = {
         .kind = RECORD_EPOCH,
         .flags = RECORD_FLAG_TRANSACTION_END,
@@ -97,6 +100,7 @@ int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
     struct record_epoch extension = {
         .type = RECORD_EXTENSION_EPOCH,
         .length = sizeof extension - 4,
+        .lossy = lossy,
         .epoch = epoch,
         .lsn_start = log_next_lsn(&s->log, record_size(&header)),
         .lsn_end_before = s->log.lsn_whole,
@@ -115,6 +119,21 @@ int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
     p->offset = offset;
     p->record_kind = RECORD_EPOCH;
     return 0;
+}
+
+int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns)
+{
+    return may_begin_epoch(s) ? epoch_append(s, epoch, false, clock_ns) : -EAGAIN;
+}
+
+int shard_epoch_lossy(struct shard *s, uint64_t epoch, uint64_t lsn_floor, uint64_t clock_ns)
+{
+    if (!may_begin_epoch(s))
+        return -EAGAIN;
+    if (s->log.lsn_end <
+        lsn_floor) /* or it jumped already, and there was no memory for the record */
+        log_jump(&s->log, lsn_floor);
+    return epoch_append(s, epoch, true, clock_ns);
 }
 
 int shard_init(struct shard *s, const struct shard_config *c)

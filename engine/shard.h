@@ -252,6 +252,10 @@ MUST_USE int shard_read(struct shard *s, const struct shard_read *r);
 
 /* Leader: append the first record of an epoch.  Returns 0 or -EAGAIN. */
 MUST_USE int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns);
+/* The same for an epoch that gives up what a lost majority had: the log goes on above lsn_floor, by as
+ * many segments at most as the shard may have, so that no version is ever given twice. */
+MUST_USE int shard_epoch_lossy(struct shard *s, uint64_t epoch, uint64_t lsn_floor,
+                               uint64_t clock_ns);
 
 /* lsn: a transaction end at or below the log's end; a lower one than before is ignored. */
 void shard_commit(struct shard *s, uint64_t lsn);

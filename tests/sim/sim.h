@@ -36,6 +36,7 @@ enum sim_fault {
     FAULT_CRASH,       /* a node loses its memory and comes back as another incarnation */
     FAULT_MOVE,        /* leadership moved without need */
     FAULT_VOTERS,      /* voters changed */
+    FAULT_LOSE,        /* a majority loses its memory at once */
     FAULT_COUNT
 };
 
@@ -125,9 +126,10 @@ struct sim_operation {
 
 /* What is committed, in order; learned from the first node that commits it. */
 struct sim_record {
-    uint64_t lsn, lsn_end, session, sequence, value;
+    uint64_t lsn, lsn_end, epoch, session, sequence, value;
     uint32_t key; /* SIM_KEYS: none */
     uint8_t kind;
+    bool lost; /* a lossy epoch gave it up */
     uint32_t crc;
 };
 
@@ -169,9 +171,10 @@ struct sim_shard {
     struct configuration active;
     struct sim_record *records;
     uint32_t record_count;
-    uint64_t lsn_told;    /* highest LSN that a client was told of */
-    uint64_t lsn_granted; /* S18: no log goes beyond */
-    uint64_t epoch_led;   /* S1: newest that somebody led, and who */
+    uint64_t lsn_told;                           /* highest LSN that a client was told of */
+    uint64_t lsn_granted;                        /* S18: no log goes beyond */
+    uint64_t epoch_lossy, lsn_lossy, time_lossy; /* newest that gave something up, 0: none */
+    uint64_t epoch_led;                          /* S1: newest that somebody led, and who */
     struct member led_by;
 };
 

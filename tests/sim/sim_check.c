@@ -28,10 +28,12 @@ static const struct sim_record *record_find(const struct sim_shard *s, uint64_t 
         else
             high = middle;
     }
-    return low < s->record_count && s->records[low].lsn == lsn ? &s->records[low] : NULL;
+    return low < s->record_count && s->records[low].lsn == lsn && !s->records[low].lost
+               ? &s->records[low]
+               : NULL;
 }
 
-static void record_learn(struct sim_shard *s, const struct record *r, uint64_t size)
+static void record_learn(struct sim_shard *s, const struct record *r, uint64_t size, uint64_t epoch)
 {
     if (s->record_count == SIM_RECORDS_MAX)
         return;
@@ -39,6 +41,7 @@ static void record_learn(struct sim_shard *s, const struct record *r, uint64_t s
     *known = (struct sim_record){
         .lsn = r->lsn,
         .lsn_end = r->lsn + size,
+        .epoch = epoch,
         .session = r->session,
         .sequence = r->sequence,
         .key = key_of(r),
@@ -51,7 +54,10 @@ static void record_learn(struct sim_shard *s, const struct record *r, uint64_t s
 
 static uint64_t committed_end(const struct sim_shard *shard)
 {
-    return shard->record_count != 0 ? shard->records[shard->record_count - 1].lsn_end : 0;
+    for (uint32_t i = shard->record_count; i-- > 0;)
+        if (!shard->records[i].lost)
+            return shard->records[i].lsn_end;
+    return 0;
 }
 
 /* Behind a snapshot the log is not there; what the node shows is checked by its state. */
@@ -68,6 +74,41 @@ static void installed_skip(struct sim_replica *at, uint64_t shown)
         at->lsn_checked = (at->lsn_checked | (segment - 1)) + 1;
 }
 
+/* A lossy epoch begins: what is not in its leader's log is given up (and, where a log from before an
+ * earlier lossy epoch is all there is, what was given up then is back). */
+static void lossy_learn(struct sim *s, uint32_t node, uint32_t k)
+{
+    struct sim_shard *shard = &s->shards[k];
+    const struct replica *r = &s->nodes[node].shards[k].replica;
+    const struct log *l = &r->shard->log;
+    if (!r->configuration.lossy || r->configuration.epoch != r->promised ||
+        r->role < REPLICA_BRINGING || r->role == REPLICA_STOPPED ||
+        r->promised <= shard->epoch_lossy)
+        return;
+    const struct log_epoch *e = &l->epochs[l->epoch_count - 1];
+    if (e->lsn_start < r->configuration.lsn_floor || e->lsn_start <= shard->lsn_told)
+        sim_broken(s, "S18", "a lossy epoch begins at %llu, told of was %llu",
+                   (unsigned long long)e->lsn_start, (unsigned long long)shard->lsn_told);
+    for (uint32_t i = 0; i < shard->record_count; i++) {
+        struct sim_record *known = &shard->records[i];
+        known->lost =
+            known->lsn >= e->lsn_end_before || log_epoch_at(l, known->lsn) != known->epoch;
+    }
+    shard->lsn_lossy = e->lsn_start;
+    shard->epoch_lossy = r->promised;
+    shard->time_lossy = s->time;
+}
+
+/* Where nothing lies, between the end of a log and where a lossy epoch goes on. */
+static void gap_skip(struct sim_replica *at)
+{
+    const struct log *l = &at->shard->log;
+    for (uint32_t i = 0; i < l->epoch_count; i++)
+        if (l->epochs[i].lossy != 0 && at->lsn_checked >= l->epochs[i].lsn_end_before &&
+            at->lsn_checked < l->epochs[i].lsn_start)
+            at->lsn_checked = l->epochs[i].lsn_start;
+}
+
 /* S4, S5, S6: what a node commits is what was committed there before, and nothing else. */
 static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
 {
@@ -80,8 +121,12 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
                    (unsigned long long)shown, (unsigned long long)log->lsn_end);
         return;
     }
+    lossy_learn(s, node, k);
     installed_skip(at, shown);
+    if (shown < shard->lsn_lossy)
+        return; /* what it shows may have been given up, and it does not know */
     while (at->lsn_checked < shown && s->broken == NULL) {
+        gap_skip(at);
         uint64_t available;
         const uint8_t *bytes = log_bytes_at(log, at->lsn_checked, &available);
         struct record r;
@@ -94,7 +139,7 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
         if (r.kind != RECORD_PAD) {
             const struct sim_record *known = record_find(shard, r.lsn);
             if (known == NULL && r.lsn >= committed_end(shard))
-                record_learn(shard, (const void *)bytes, (uint64_t)size);
+                record_learn(shard, (const void *)bytes, (uint64_t)size, log_epoch_at(log, r.lsn));
             else if (known == NULL || known->crc != r.crc)
                 sim_broken(s, "S5", "node %u commits another record at %llu", node,
                            (unsigned long long)r.lsn);
@@ -107,7 +152,7 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
 static const struct sim_record *version_at(const struct sim_shard *s, uint32_t key, uint64_t lsn)
 {
     for (uint32_t i = s->record_count; i-- > 0;)
-        if (s->records[i].lsn <= lsn && s->records[i].key == key)
+        if (s->records[i].lsn <= lsn && s->records[i].key == key && !s->records[i].lost)
             return &s->records[i];
     return NULL;
 }
@@ -197,6 +242,8 @@ static void check_state(struct sim *s, uint32_t node, uint32_t k)
         int result = read_find(&p, &n->read, &ready, &found);
         if (result < 0 || !read_validate(&p, &n->read, result == 0))
             continue; /* compacted, or given up for a snapshot: no answer is no wrong one */
+        if (p.lsn < s->shards[k].lsn_lossy)
+            return; /* as above */
         const struct sim_record *stands =
             version_at(&s->shards[k], (uint32_t)key, p.lsn != 0 ? p.lsn - 1 : 0);
         uint64_t lsn = stands != NULL && stands->kind == RECORD_DATA ? stands->lsn : 0;
@@ -226,14 +273,22 @@ void sim_check_node(struct sim *s, uint32_t node)
 
 /* ---- linearizability, the LSN as witness ---- */
 
-/* A read that found lsn (0: nothing) was right at some moment between its invocation and now: it is
+static bool was_deleted(const struct sim_shard *s, uint32_t key, uint64_t since)
+{
+    for (uint32_t i = s->record_count; i-- > 0 && s->records[i].lsn > since;)
+        if (s->records[i].key == key && s->records[i].kind == RECORD_TOMBSTONE &&
+            !s->records[i].lost)
+            return true;
+    return false;
+}
+
+/* A read that found lsn (0: it was never there, or its tombstone is cleaned) was right at some moment between its invocation and now: it is
  * a committed version, and no newer one was known to anybody before the read was invoked. */
 static bool read_is_right(const struct sim_shard *s, uint32_t key, uint64_t lsn, uint64_t lsn_floor)
 {
     const struct sim_record *newest = version_at(s, key, lsn_floor);
-    /* Without an LSN: it was never there, or its tombstone is cleaned. */
     if (lsn == 0)
-        return newest == NULL || newest->kind != RECORD_DATA;
+        return newest == NULL || newest->kind != RECORD_DATA || was_deleted(s, key, lsn_floor);
     if (newest != NULL && newest->lsn > lsn)
         return false;
     const struct sim_record *found = record_find(s, lsn);
@@ -285,12 +340,12 @@ static void check_once(struct sim *s, const struct sim_shard *shard)
 {
     for (uint32_t i = 0; i < shard->record_count && s->broken == NULL; i++) {
         const struct sim_record *a = &shard->records[i];
-        if (a->sequence == 0 || a->session == 0)
+        if (a->sequence == 0 || a->session == 0 || a->lost)
             continue;
         /* sequences of a session are in order, so its next record tells */
         for (uint32_t j = i + 1; j < shard->record_count; j++) {
             const struct sim_record *b = &shard->records[j];
-            if (b->session != a->session || b->sequence == 0)
+            if (b->session != a->session || b->sequence == 0 || b->lost)
                 continue;
             if (b->sequence != a->sequence + 1)
                 sim_broken(s, "S15", "session %llu: sequence %llu after %llu",
@@ -306,7 +361,8 @@ void sim_check_history(struct sim *s)
     for (uint32_t i = 0; i < s->operation_count && s->broken == NULL; i++) {
         const struct sim_operation *o = &s->history[i];
         const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
-        if (o->returned == 0)
+        /* Why the second: it may have been given up with the majority that knew of it. */
+        if (o->returned == 0 || (shard->epoch_lossy != 0 && o->invoked < shard->time_lossy))
             continue;
         if (o->kind != OPERATION_GET) {
             check_write(s, o);
@@ -323,6 +379,9 @@ void sim_check_history(struct sim *s)
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         check_once(s, &s->shards[k]);
     uint32_t key, undecided;
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        if (s->shards[k].epoch_lossy != 0)
+            return; /* what was lost has no order */
     if (s->broken == NULL && !sim_search(s, &key, &undecided))
         sim_broken(s, "linearizability", "no order of the operations of key %u explains them", key);
 }

@@ -134,6 +134,8 @@ void sim_client_reply(struct sim *s, const struct sim_event *e)
         think(s, e->client);
         return;
     }
+    if (status == RING_SEQUENCE)
+        c->sessions[c->shard].lsn = 0; /* what it had was lost: it begins anew */
     c->now.status = status;
     c->now.lsn = e->b;
     c->now.read_value = e->c;

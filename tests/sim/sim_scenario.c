@@ -5,14 +5,15 @@
 #define BIT(happening) (UINT64_C(1) << (happening))
 #define FAULT_BIT(fault) BIT(HAPPENING_FAULT + (fault))
 #define COUNT_BIT(count) BIT(HAPPENING_COUNT + (count))
-#define ALL_FAULTS (COUNT_BIT(0) - FAULT_BIT(0))
-#define ALL_COUNTS (BIT(HAPPENING_END) - COUNT_BIT(0))
+/* All but a lost majority, which has a scenario of its own. */
+#define ALL_FAULTS (COUNT_BIT(0) - FAULT_BIT(0) - FAULT_BIT(FAULT_LOSE))
+#define ALL_COUNTS (BIT(HAPPENING_END) - COUNT_BIT(0) - COUNT_BIT(REPLICA_COUNT_LOSSY))
 #define READS                                                                                      \
     (BIT(HAPPENING_OPERATIONS) | BIT(HAPPENING_READS_LEADER) | BIT(HAPPENING_READS_HOLDER))
 
 #define CLOCK_PPM_MAX 500 /* of one clock */
 
-_Static_assert(FAULT_COUNT == 10, "each has a weight in default and a name below");
+_Static_assert(FAULT_COUNT == 11, "each has a weight in default and a name below");
 static const struct sim_scenario scenarios[] = {
     {
         .name = "default",
@@ -89,6 +90,19 @@ static const struct sim_scenario scenarios[] = {
         .seeds = 100,
         .must = READS | FAULT_BIT(FAULT_CRASH) | FAULT_BIT(FAULT_VOTERS) |
                 COUNT_BIT(REPLICA_COUNT_FETCHES) | COUNT_BIT(REPLICA_COUNT_ACTIVATIONS),
+    },
+    {
+        .name = "lost-majority",
+        .text = "a majority of a shard's voters loses its memory; the survivors' best log goes on",
+        .node_count = 5,
+        .weights = {[FAULT_LOSE] = 2, [FAULT_CRASH] = 1, [FAULT_MOVE] = 1, [FAULT_LOSS] = 1},
+        .faults = 20,
+        .faults_at_once = 2,
+        .pause_least_ns = 50 * NS_PER_MS,
+        .pause_ns = 200 * NS_PER_MS,
+        .seeds = 100,
+        .must = READS | FAULT_BIT(FAULT_LOSE) | COUNT_BIT(REPLICA_COUNT_LOSSY) |
+                COUNT_BIT(REPLICA_COUNT_INSTALLS),
     },
     {
         .name = "leader-moves",
@@ -170,6 +184,7 @@ static const char *const names[HAPPENING_END] = {
     [HAPPENING_FAULT + FAULT_CRASH] = "crash",
     [HAPPENING_FAULT + FAULT_MOVE] = "move-leader",
     [HAPPENING_FAULT + FAULT_VOTERS] = "change-voters",
+    [HAPPENING_FAULT + FAULT_LOSE] = "lose-majority",
     [HAPPENING_COUNT + REPLICA_COUNT_SEALS_WITH_TAIL] = "seals with an uncommitted tail",
     [HAPPENING_COUNT + REPLICA_COUNT_SEALS_WAITED] = "seals that waited for a promise",
     [HAPPENING_COUNT + REPLICA_COUNT_FETCHES] = "recoveries from another voter's log",
@@ -186,6 +201,7 @@ static const char *const names[HAPPENING_END] = {
     [HAPPENING_COUNT + REPLICA_COUNT_SNAPSHOTS] = "snapshots begun for a peer",
     [HAPPENING_COUNT + REPLICA_COUNT_INSTALLS] = "snapshots taken over",
     [HAPPENING_COUNT + REPLICA_COUNT_PROMOTIONS] = "learners found fit to vote",
+    [HAPPENING_COUNT + REPLICA_COUNT_LOSSY] = "epochs that gave up what was lost",
     [HAPPENING_COUNT + REPLICA_COUNT_HAND_OVERS] = "rights given up in a hand-over",
 };
 

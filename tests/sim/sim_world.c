@@ -196,8 +196,36 @@ void sim_coordinator_promote(struct sim *s, const struct sim_event *e)
     issue(s, (uint32_t)e->c, &c);
 }
 
+/* What an operator's "recover --accept-loss" leads to, once a majority is gone for good. */
+static void recover_lossy(struct sim *s, uint32_t number)
+{
+    struct sim_shard *shard = &s->shards[number];
+    const struct configuration *active = &shard->active;
+    struct configuration c = {
+        .epoch = shard->configuration.epoch + 1,
+        .epoch_before = active->epoch,
+        .lossy = true,
+        .lsn_floor = shard->lsn_granted,
+    };
+    shard->lsn_granted += 4 * SIM_LSN_GRANT;
+    for (uint32_t i = 0; i < active->voter_count; i++)
+        if (is_alive(s, &active->voters[i]))
+            c.voters_before[c.voter_before_count++] = active->voters[i];
+    choose_voters(s, shard, &c, false);
+    uint32_t survivors = c.voter_before_count != 0 ? c.voter_before_count : c.voter_count;
+    c.leader = c.voters[sim_below(s, survivors)];
+    if (c.voter_count >= 2)
+        issue(s, number, &c);
+}
+
 void sim_coordinator_change(struct sim *s, uint32_t number, bool change_voters)
 {
+    const struct configuration *now = &s->shards[number].active;
+    if (now->epoch != 0 && alive_count(s, now) < majority_of(now->voter_count)) {
+        recover_lossy(s, number);
+        return;
+    }
+
     const struct sim_shard *shard = &s->shards[number];
     struct configuration c = {
         .epoch = shard->configuration.epoch + 1,
@@ -341,6 +369,22 @@ static void fault_switch(struct sim *s, enum sim_fault fault, bool on, uint64_t 
     }
 }
 
+/* Now and then nobody is left. */
+static bool majority_lose(struct sim *s, uint32_t number)
+{
+    const struct configuration *active = &s->shards[number].active;
+    uint32_t survivor = sim_chance(s, 85) ? sim_below(s, 3) : UINT32_MAX;
+    if (active->epoch == 0)
+        return false;
+    for (uint32_t i = 0; i < active->voter_count; i++) {
+        if (i == survivor || !is_alive(s, &active->voters[i]))
+            continue;
+        sim_node_stop(s, active->voters[i].node);
+        sim_node_start(s, active->voters[i].node, false);
+    }
+    return true;
+}
+
 static bool fault_at_once(struct sim *s, enum sim_fault fault)
 {
     uint32_t node;
@@ -352,6 +396,8 @@ static bool fault_at_once(struct sim *s, enum sim_fault fault)
         sim_node_stop(s, node);
         sim_node_start(s, node, false);
         return true;
+    case FAULT_LOSE:
+        return majority_lose(s, sim_below(s, SIM_SHARDS));
     case FAULT_MOVE:
     case FAULT_VOTERS:
         move_begin(s, sim_below(s, SIM_SHARDS), fault == FAULT_VOTERS);
