@@ -261,9 +261,8 @@ static struct member member_of(const struct node *n)
     return (struct member){.node = n->config.id, .incarnation = n->start};
 }
 
-static int first_decision(struct coordinator_script *c, uint64_t epoch)
+static int first_decision(struct coordinator_script *c, const struct node *first, uint64_t epoch)
 {
-    const struct node *first = c->seats[0].node;
     struct decision *d = decision_make(shards_of(first));
     struct configuration pending = {
         .epoch = epoch, .voter_count = c->seat_count, .leader = member_of(first)};
@@ -351,7 +350,7 @@ int coordinator_script_open(struct coordinator_script **coordinator, struct node
         error = error != 0 ? error : wakes_open(&c->seats[i]);
     }
     if (error == 0)
-        error = first_decision(c, epoch);
+        error = first_decision(c, nodes[0], epoch);
     if (error != 0) {
         dispose(c);
         return error;

@@ -51,6 +51,11 @@ for bad in 0 8 10 x 3x '' -1; do
     expect "--nodes '$bad'" "$(exit_of "$dunlind" dev --nodes "$bad")" 2
     expect "it says why" "$(grep -c 'expected 1 to 7' "$scratch/said")" 1
 done
+for bad in 0 19 3600001 x 1s '' -20; do
+    expect "--moves '$bad'" "$(exit_of "$dunlind" dev --moves "$bad")" 2
+    expect "it says why" "$(grep -c 'expected 20 to 3600000' "$scratch/said")" 1
+done
+expect "--moves with one node" "$(exit_of "$dunlind" dev --nodes 1 --moves 500)" 2
 expect "an unknown option" "$(exit_of "$dunlind" dev --colour green)" 2
 expect "an option without its value" "$(exit_of "$dunlind" dev --nodes)" 2
 expect "a word too many" "$(exit_of "$dunlind" dev more)" 2
@@ -130,6 +135,36 @@ expect "versions only grow" "$(printf '%s\n' "$second" "$first" | sort -t . -k 2
     "$first $second "
 { kill -KILL "$dev"; wait "$dev"; } 2>/dev/null
 start --nodes 1 --dir nest --spaces spaces.yaml || finish 1
+stop TERM
+
+# ---- leaders that move -----------------------------------------------------------------------------
+
+# activations N: of the shards of node N, as its status counts them.
+activations() {
+    "$dunlin" --socket "$(socket_of "$1")" --json status | grep -o '"activations": *[0-9]*' | tail -n 1 |
+        grep -o '[0-9]*$'
+}
+
+start --nodes 3 --moves 100 --spaces "$scratch/spaces.yaml" || finish 1
+for i in $(seq 1 60); do
+    expect "put $i while leaders move" "$(exit_of "$dunlin" --socket "$(socket_of 1)" put pond key "$i")" 0
+    sleep 0.02
+done
+expect "get" "$("$dunlin" --socket "$(socket_of 1)" get pond key)" 60
+for _ in $(seq 1 100); do
+    [ "$(activations 1)" -ge 8 ] && [ "$(activations 2)" -ge 2 ] && [ "$(activations 3)" -ge 2 ] && break
+    sleep 0.1
+done
+expect "node 1 led again and again" "$(($(activations 1) >= 8))" 1
+expect "node 2 led" "$(($(activations 2) >= 2))" 1
+expect "node 3 led" "$(($(activations 3) >= 2))" 1
+stop TERM
+
+start --nodes 2 --spaces "$scratch/spaces.yaml" || finish 1
+expect "put at a node that does not lead" \
+    "$(exit_of "$dunlin" --timeout 300 --socket "$(socket_of 2)" put pond key x)" 3
+expect "it says why" "$(grep -c 'shard not led by this node' "$scratch/said")" 1
+expect "nothing of it counts" "$(exit_of "$dunlin" --socket "$(socket_of 1)" get pond key)" 1
 stop TERM
 
 [ $faults -eq 0 ]
