@@ -35,6 +35,7 @@ const char *bench_directory(void);
 int bench_read(int argc, char **argv);
 int bench_ring(int argc, char **argv);
 int bench_append(int argc, char **argv);
+int bench_replicate(int argc, char **argv);
 int bench_fleet(int argc, char **argv);
 
 #endif

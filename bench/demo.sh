@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A recorded fleet and a crowd, replayed into a node on this machine by processes that get killed.
+# A recorded fleet and a crowd, replayed into nodes on this machine by processes that get killed.
 #
-#   bench/demo.sh [--seconds N] [--data FILE.csv[.gz]]... [--nodes 1] [--plant BUG] [OPTION]...
+#   bench/demo.sh [--seconds N] [--data FILE.csv[.gz]]... [--nodes N] [--plant BUG] [OPTION]...
 #
-# Installs what is missing, builds, starts dunlind, runs the fleet, prints what happened, stops
+# Installs what is missing, builds, starts the nodes, runs the fleet, prints what happened, stops
 # everything it started. Exit 0: no violation, and the run was exercised (enough claims met a conflict,
 # every process wrote, every kill happened). Exit 1: otherwise. Exit 2: bad usage.
 #
@@ -17,12 +17,21 @@
 #   --agents P        agent processes (20)
 #   --kill N          of them are killed with -9 at random moments, and replaced (5)
 #   --seed N          of the kills and of made-up data (printed)
-#   --nodes N         servers: 1 in this version
-#   --plant BUG       run a build with a known bug, which the checks must find: compare-ignored,
-#                     ack-before-append, reuse-before-grace
+#   --nodes N         nodes, 1 to 7 (1): one is dunlind, more are dunlind dev; agents write at the
+#                     first, all are read in place, and must be equal at the end
+#   --moves MS        with more nodes than one: so often the leadership of everything moves from the first
+#                     to another and back (4000; 0: never), now handed over, now not, now while one of
+#                     them is cut off for a moment
+#   --plant BUG       run a build with a known bug, which the checks must find; list: says which
 #   --json            the report as JSON on stdout, the rest on stderr
 set -u
 export LC_ALL=C
+
+nodes=1
+nodes_max=7
+plants=(compare-ignored ack-before-append reuse-before-grace)
+plants_cluster=(commit-without-majority skip-seal holder-not-waited-for)
+
 origin=$PWD
 cd "$(dirname "$0")/.." || exit 1
 
@@ -35,6 +44,7 @@ seconds=20
 kills=5
 agents=20
 plant=
+moves=
 json=
 crowd=yes
 data=()
@@ -52,7 +62,7 @@ while [ $# -gt 0 ]; do
         echo "demo.sh: $1: not in this version" >&2
         exit 2
         ;;
-    --seconds | --data | --agent-column | --speed | --agents | --kill | --seed | --nodes | --plant)
+    --seconds | --data | --agent-column | --speed | --agents | --kill | --seed | --nodes | --moves | --plant)
         [ $# -ge 2 ] || usage "$1 needs a value"
         case "$1" in
         --seconds) seconds=$2 ;;
@@ -66,15 +76,16 @@ while [ $# -gt 0 ]; do
         --agents) agents=$2 ;;
         --kill) kills=$2 ;;
         --plant) plant=$2 ;;
+        --moves)
+            [[ $2 =~ ^(0|[1-9][0-9]{1,6})$ ]] || usage "--moves takes 0 or 20 to 3600000, not '$2'"
+            moves=$2
+            ;;
         --nodes)
             case "$2" in
-            1) ;;
-            *[!0-9]* | '' | 0*) usage "--nodes takes a number of servers, not '$2'" ;;
-            *)
-                echo "demo.sh: --nodes $2: not in this version, which has one" >&2
-                exit 2
-                ;;
+            [1-9]) [ "$2" -le $nodes_max ] || usage "--nodes takes 1 to $nodes_max, not '$2'" ;;
+            *) usage "--nodes takes 1 to $nodes_max, not '$2'" ;;
             esac
+            nodes=$2
             ;;
         *) pass+=("$1" "$2") ;;
         esac
@@ -84,10 +95,26 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-case "$plant" in
-'' | compare-ignored | ack-before-append | reuse-before-grace) ;;
-*) usage "--plant: no bug '$plant'; there are compare-ignored, ack-before-append, reuse-before-grace" ;;
+case " ${plants[*]} ${plants_cluster[*]} " in
+*" $plant "*) ;;
+*)
+    if [ "$plant" = list ]; then
+        printf '%s\n' "${plants[@]}"
+        printf '%s (with --nodes 3)\n' "${plants_cluster[@]}"
+        exit 0
+    fi
+    [ -z "$plant" ] || usage "--plant: no bug '$plant'; there are ${plants[*]} ${plants_cluster[*]}"
+    ;;
 esac
+case " ${plants_cluster[*]} " in
+*" $plant "*)
+    [ -z "$plant" ] || [ "$nodes" -ge 3 ] || usage "--plant $plant needs --nodes 3"
+    # Why so often: these bugs show when leaders change.
+    [ -z "$plant" ] || moves=${moves:-600}
+    ;;
+esac
+[ "$nodes" -gt 1 ] || [ "${moves:-0}" = 0 ] || usage "--moves needs --nodes 2 or more"
+[ "$nodes" -eq 1 ] || moves=${moves:-4000}
 for i in "${!data[@]}"; do
     [ "${data[i]}" = --data ] || [ -r "${data[i]}" ] || usage "cannot read ${data[i]}"
 done
@@ -174,13 +201,7 @@ if [ "$plant" = reuse-before-grace ]; then
 fi
 
 dir=$(mktemp -d) || exit 1
-cat >"$dir/dunlind.yaml" <<EOF
-node:
-  name: demo-1
-  id: 1
-socket:
-  path: $dir/dunlin.sock
-  mode: 0600
+cat >"$dir/spaces.yaml" <<EOF
 spaces:
   - name: telemetry
     id: 1
@@ -193,11 +214,27 @@ spaces:
     partition_prefix: 6
 EOF
 
-DUNLIN_PLANT=$plant setsid -- build/$flavour/control/dunlind --config "$dir/dunlind.yaml" \
+sockets=()
+if [ "$nodes" -eq 1 ]; then
+    {
+        printf 'node:\n  name: demo-1\n  id: 1\n'
+        printf 'socket:\n  path: %s\n  mode: 0600\n' "$dir/dunlin.sock"
+        cat "$dir/spaces.yaml"
+    } >"$dir/dunlind.yaml"
+    start=(--config "$dir/dunlind.yaml")
+    sockets=(--socket "$dir/dunlin.sock")
+else
+    start=(dev --nodes "$nodes" --dir "$dir" --spaces "$dir/spaces.yaml")
+    [ "$moves" = 0 ] || start+=(--moves "$moves")
+    for ((i = 1; i <= nodes; i++)); do
+        sockets+=(--socket "$dir/node$i.sock")
+    done
+fi
+DUNLIN_PLANT=$plant setsid -- build/$flavour/control/dunlind "${start[@]}" \
     >"$dir/dunlind.log" 2>&1 </dev/null &
 daemon=$!
 tries=200
-until [ -S "$dir/dunlin.sock" ]; do
+until grep -qx ready "$dir/dunlind.log"; do
     if ! kill -0 $daemon 2>/dev/null || [ $tries -eq 0 ]; then
         echo "demo.sh: dunlind does not start; it said:" >&2
         cat "$dir/dunlind.log" >&2
@@ -206,9 +243,12 @@ until [ -S "$dir/dunlin.sock" ]; do
     tries=$((tries - 1))
     sleep 0.05
 done
-say "dunlind runs (pid $daemon${plant:+, planted bug: $plant}); $agents agent processes, $kills of them will be killed"
+few=
+[ "$nodes" -eq 1 ] || few="$nodes nodes, "
+[ "$nodes" -eq 1 ] || [ "$moves" = 0 ] || few="${few}leaders move every $moves ms, "
+say "dunlind runs (${few}pid $daemon${plant:+, planted bug: $plant}); $agents agent processes, $kills of them will be killed"
 
-setsid -- build/$flavour/bench/dunlin-bench fleet --socket "$dir/dunlin.sock" --daemon-pid $daemon \
+setsid -- build/$flavour/bench/dunlin-bench fleet "${sockets[@]}" --daemon-pid $daemon \
     --seconds "$seconds" --agents "$agents" --kill "$kills" "${data[@]}" "${pass[@]}" </dev/null &
 fleet=$!
 wait $fleet

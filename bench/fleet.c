@@ -77,10 +77,10 @@ static int spawn(struct fleet_supervisor *s, uint32_t child, uint32_t life)
 static int drain_journals(struct fleet_supervisor *s)
 {
     struct fleet_entry entries[ENTRIES];
-    for (uint32_t life = 0; life <= s->fleet->life_count; life++) {
+    for (uint32_t r = 0; r < s->fleet->region_count; r++) {
         size_t n;
         do {
-            n = fleet_journal_take(s->fleet->regions[life], entries, ENTRIES);
+            n = fleet_journal_take(s->fleet->regions[r], entries, ENTRIES);
             for (size_t i = 0; i < n; i++) {
                 int error = fleet_check_entry(&s->check, &entries[i]);
                 if (error != 0)
@@ -210,12 +210,12 @@ static void watch_daemon(struct fleet_supervisor *s)
 {
     /* Why a ping: it is the supervisor's own way to notice that the daemon died, and to attach
      * again. */
-    if (dunlin_ping(s->controller.handle, 0) != 0) {
+    if (dunlin_ping(s->controller.seat.handle, 0) != 0) {
         s->daemon_away++;
         return;
     }
     s->daemon_away = 0;
-    uint64_t start = fleet_start(s->controller.handle);
+    uint64_t start = fleet_start(s->controller.seat.handle);
     if (start != s->start) {
         s->start = start;
         s->restarts++;
@@ -238,6 +238,9 @@ static int tick(struct fleet_supervisor *s, bool stopping)
     }
     if (now_ns - s->line_ns >= LINE_PERIOD_NS) {
         watch_daemon(s);
+        if (s->fleet->node_count > 1)
+            /* Why the result does not matter here: the last look counts, and is_lost sees the rest. */
+            (void)!fleet_nodes_look(s->fleet, &s->nodes);
         fleet_print_line(s, now_ns);
     }
     (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
@@ -265,11 +268,11 @@ static int start(struct fleet_supervisor *s)
     else if (speed == FLEET_SPEED_UNBOUND)
         speed = FLEET_SPEED_MAX;
     /* Before any child: one word if there is no daemon, not one of each. */
-    if ((error = fleet_attach(f, &s->controller.handle, &s->controller.telemetry,
-                              &s->controller.sectors)) != 0)
-        return error;
-    dunlin_close(s->controller.handle);
-    s->controller.handle = NULL;
+    for (uint32_t node = 0; node < f->node_count; node++) {
+        if ((error = fleet_attach(f, node, &s->controller.seat)) != 0)
+            return error;
+        fleet_detach(&s->controller.seat);
+    }
     for (uint32_t i = 0; error == 0 && i < f->options.agents; i++)
         error = spawn(s, i, s->life_next++);
     if (error == 0)
@@ -282,12 +285,13 @@ static int start(struct fleet_supervisor *s)
             error = -ENOTCONN;
     }
     if (error == 0)
-        error = fleet_attach(f, &s->controller.handle, &s->controller.telemetry,
-                             &s->controller.sectors);
+        error = fleet_attach(f, 0, &s->controller.seat);
     if (error != 0)
         return error;
+    if ((error = fleet_nodes_open(f, &s->nodes)) != 0)
+        return error;
     s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
-    s->start = fleet_start(s->controller.handle);
+    s->start = fleet_start(s->controller.seat.handle);
     s->started_ns = s->speed_ns = s->line_ns = clock_boottime_ns();
     s->daemon_ns_at_start = fleet_cpu_ns(f->options.daemon_pid);
     s->own_ns_at_start = fleet_cpu_ns(getpid());
@@ -325,8 +329,8 @@ static int judge(struct fleet_supervisor *s)
     uint64_t until = clock_boottime_ns() + STOP_NS;
     int error;
     /* The daemon may be on its way back: what it holds can only be judged when it is there. */
-    while ((error = dunlin_ping(s->controller.handle, 0)) != 0 && clock_boottime_ns() < until &&
-           !is_lost(s))
+    while ((error = dunlin_ping(s->controller.seat.handle, 0)) != 0 &&
+           clock_boottime_ns() < until && !is_lost(s))
         continue;
     watch_daemon(s);
     adopt(s);
@@ -334,6 +338,8 @@ static int judge(struct fleet_supervisor *s)
         error = -ENOTCONN;
     if (error == 0)
         error = fleet_controller_judge(&s->controller);
+    if (error == 0)
+        error = fleet_replicas_judge(&s->controller);
     if (error == 0)
         error = fleet_controller_clean(&s->controller);
     if (error != 0)
@@ -351,12 +357,20 @@ static int run(struct fleet_supervisor *s)
         return error;
     }
     until = s->started_ns + (uint64_t)(s->fleet->options.seconds * 1e9);
-    while (error == 0 && clock_boottime_ns() < until && s->failed == 0 && !is_lost(s))
+    while (error == 0 && clock_boottime_ns() < until && s->failed == 0 && !is_lost(s) &&
+           s->nodes.stopped == 0)
         error = tick(s, false);
     s->ended_ns = clock_boottime_ns();
+    if (s->nodes.stopped != 0) {
+        /* Why no more: what asks for a shard that stopped would only wait. */
+        s->incomplete = true;
+        return drain_journals(s);
+    }
     int stopped = stop(s);
     error = error != 0 ? error : stopped;
     s->incomplete = error != 0 || judge(s) != 0;
+    if (fleet_nodes_look(s->fleet, &s->nodes) != 0)
+        s->incomplete = true;
     return error;
 }
 
@@ -432,16 +446,19 @@ static uint32_t slots_needed(const struct fleet *f)
 static int share_memory(struct fleet *f)
 {
     f->slot_count = slots_needed(f);
+    f->node_count = f->options.socket_count > 0 ? f->options.socket_count : 1;
     f->life_count = f->options.agents + f->options.kills;
+    f->region_count = f->life_count + f->node_count;
     f->shared = share(sizeof(*f->shared));
-    f->regions = calloc(f->life_count + 1, sizeof(struct fleet_region *));
+    f->regions = calloc(f->region_count, sizeof(struct fleet_region *));
     if (f->shared == NULL || f->regions == NULL)
         return -ENOMEM;
-    for (uint32_t life = 0; life <= f->life_count; life++) {
-        f->regions[life] = share(fleet_region_bytes(f->slot_count));
-        if (f->regions[life] == NULL)
+    for (uint32_t r = 0; r < f->region_count; r++) {
+        f->regions[r] = share(fleet_region_bytes(f->slot_count));
+        if (f->regions[r] == NULL)
             return -ENOMEM;
-        fleet_region_init(f->regions[life], life, f->slot_count);
+        fleet_region_init(f->regions[r], r, f->slot_count);
+        f->regions[r]->node = r < f->life_count ? 0 : r - f->life_count;
     }
     /* Nothing is due before the clock starts. */
     atomic_store_explicit(&f->shared->clock.horizon_us, -1, memory_order_relaxed);
@@ -501,13 +518,14 @@ static int prepare(struct fleet_supervisor *s)
 static void release(struct fleet_supervisor *s)
 {
     struct fleet *f = s->fleet;
-    dunlin_close(s->controller.handle);
+    fleet_detach(&s->controller.seat);
+    fleet_nodes_close(&s->nodes);
     fleet_check_fini(&s->check);
     for (uint32_t i = 0; i < f->source_count; i++)
         fleet_source_free(&f->sources[i]);
-    for (uint32_t life = 0; f->regions != NULL && life <= f->life_count; life++) {
-        if (f->regions[life] != NULL)
-            (void)munmap(f->regions[life], fleet_region_bytes(f->slot_count));
+    for (uint32_t r = 0; f->regions != NULL && r < f->region_count; r++) {
+        if (f->regions[r] != NULL)
+            (void)munmap(f->regions[r], fleet_region_bytes(f->slot_count));
     }
     if (f->shared != NULL)
         (void)munmap(f->shared, sizeof(*f->shared));
@@ -528,7 +546,8 @@ static int start_daemon(struct fleet_options *o, struct daemon *d)
     if (error != 0 || (error = daemon_attach(d, 0, &handle)) != 0)
         return error;
     dunlin_close(handle); /* it was only to see that it serves */
-    o->socket = d->socket_path;
+    o->sockets[0] = d->socket_path;
+    o->socket_count = 1;
     o->daemon_pid = d->pid;
     o->telemetry_space = o->sectors_space = DAEMON_SPACE;
     return 0;
@@ -550,7 +569,7 @@ int bench_fleet(int argc, char **argv)
     error = prepare(&supervisor);
     if (error == -ENOMEM)
         (void)fprintf(stderr, "dunlin-bench fleet: out of memory\n");
-    if (error == 0 && fleet.options.socket == NULL && getenv("DUNLIN_SOCKET") == NULL) {
+    if (error == 0 && fleet.options.socket_count == 0 && getenv("DUNLIN_SOCKET") == NULL) {
         error = start_daemon(&fleet.options, &daemon);
         result = BENCH_REFUSED;
     }

@@ -4,16 +4,22 @@
  * journals, kills and replaces agent processes, frees the sectors of dead agents
  * (fleet_controller), and judges.  Each agent process (fleet_agent, fleet_command) flies the
  * recorded agents that were dealt to it.  The observer (fleet_observer) reads in place what all
- * others write. Memory     fleet_shared and one fleet_region per life of a process are shared;
- * sources are the supervisor's own, copied on write, never written after the first fork. Data space
- * `telemetry`: one key per agent, put for every row.  Space `sectors`: one key per geohash cell,
- * written only by compare-and-set; its value names the owner. */
+ * others write.
+ * Nodes      agents and the controller attach to the first; the observer to all of them, and at the
+ * end every key is compared between the first and each other (fleet_replicas), and each says how
+ * often its shards were led anew, and whether one stopped (fleet_nodes).
+ * Memory     fleet_shared and one fleet_region per life of a process are shared, the observer's one
+ * for each node; sources are the supervisor's own, copied on write, never written after the first
+ * fork.
+ * Data       space `telemetry`: one key per agent, put for every row.  Space `sectors`: one key per
+ * geohash cell, written only by compare-and-set; its value names the owner. */
 #ifndef DUNLIN_BENCH_FLEET_H
 #define DUNLIN_BENCH_FLEET_H
 
 #include "bench/fleet_check.h"
 #include "bench/fleet_data.h"
 #include "bench/fleet_journal.h"
+#include "bench/fleet_look.h"
 #include "bench/fleet_value.h"
 #include "engine/agent/dunlin.h"
 #include "engine/base.h"
@@ -24,7 +30,9 @@
 #define FLEET_COMMAND_LIMIT_NS NS_PER_MS /* of the 99th percentile */
 
 struct fleet_options {
-    const char *socket; /* NULL: $DUNLIN_SOCKET, else a daemon of our own */
+    /* The first is where agents write; none: $DUNLIN_SOCKET, else a daemon of our own. */
+    const char *sockets[FLEET_NODES_MAX];
+    uint32_t socket_count;
     const char *paths[FLEET_SOURCES_MAX];
     uint32_t path_count;
     bool generate_sparse, generate_crowd;
@@ -56,27 +64,36 @@ int64_t fleet_clock_us(const struct fleet_clock *c, uint64_t now_ns);
 struct fleet_shared {
     struct fleet_clock clock;
     _Atomic uint32_t stop;
+    struct histogram farthest; /* observer: ns from submission to visible at every node */
 };
 
 struct fleet {
     struct fleet_options options;
     struct fleet_source sources[FLEET_SOURCES_MAX];
     uint32_t source_count;
-    uint32_t run;        /* number in all keys */
-    uint32_t life_count; /* regions: agents + kills, then the observer's */
-    uint32_t slot_count; /* in each region */
+    uint32_t run; /* number in all keys */
+    uint32_t node_count;
+    uint32_t life_count;   /* agents + kills */
+    uint32_t region_count; /* one for each life, then the observer's, one for each node */
+    uint32_t slot_count;   /* in each region */
     struct fleet_shared *shared;
     struct fleet_region **regions;
 };
 
-static inline struct fleet_region *fleet_region_observer(const struct fleet *f)
+static inline struct fleet_region *fleet_region_observer(const struct fleet *f, uint32_t node)
 {
-    return f->regions[f->life_count];
+    return f->regions[f->life_count + node];
 }
 
-/* Attach and open both spaces.  Returns 0, or a negative errno after a word on stderr. */
-MUST_USE int fleet_attach(const struct fleet *f, struct dunlin **handle,
-                          struct dunlin_space **telemetry, struct dunlin_space **sectors);
+/* An attachment with both spaces. */
+struct fleet_seat {
+    struct dunlin *handle;
+    struct dunlin_space *telemetry, *sectors;
+};
+
+/* Attach to the nth node.  Returns 0, or a negative errno after a word on stderr. */
+MUST_USE int fleet_attach(const struct fleet *f, uint32_t node, struct fleet_seat *seat);
+void fleet_detach(struct fleet_seat *seat);
 
 /* The number of the daemon's start that a handle is attached to. */
 static inline uint64_t fleet_start(const struct dunlin *handle)
@@ -126,11 +143,11 @@ void fleet_journal_finding(struct fleet_region *region, uint64_t start,
 struct fleet_controller {
     const struct fleet *fleet;
     struct fleet_check *check; /* told what the controller writes and finds */
-    struct dunlin *handle;
-    struct dunlin_space *telemetry, *sectors;
+    struct fleet_seat seat;
     uint32_t *cells; /* seen by fleet_controller_judge, for cleaning */
     uint32_t cell_count, cell_room;
     uint64_t freed, fenced;
+    uint64_t compared; /* keys, each at one other node */
 };
 
 /* A process is dead and its journal is read: make every command of its agents known or impossible,
@@ -140,6 +157,27 @@ MUST_USE int fleet_controller_adopt(struct fleet_controller *c, const struct fle
 /* All processes ended and their journals are read: telemetry of every slot against what was
  * acknowledged, every sector against its chain.  Returns 0, -ENOMEM or an error of Dunlin. */
 MUST_USE int fleet_controller_judge(struct fleet_controller *c);
+
+/* After fleet_controller_judge: every key that the run knows, read locally at the first node and at
+ * each other: presence, version and value are the same, or become so within a bounded time, or that
+ * is a finding.  Returns 0, -ENOMEM or an error of Dunlin. */
+MUST_USE int fleet_replicas_judge(struct fleet_controller *c);
+
+/* What the nodes say of themselves, while the fleet flies and afterwards. */
+struct fleet_nodes {
+    struct dunlin *handles[FLEET_NODES_MAX];
+    uint64_t activations_before; /* at the first node; the rest is of the last look */
+    uint64_t activations; /* there, since then: epochs of shards that began to be led there */
+    uint64_t shards;
+    uint64_t stopped; /* shards, over all nodes: each a violation */
+    bool told;        /* of those */
+};
+/* Attach to all.  Returns 0 or as fleet_nodes_look; close it in any case. */
+MUST_USE int fleet_nodes_open(const struct fleet *f, struct fleet_nodes *nodes);
+void fleet_nodes_close(struct fleet_nodes *nodes);
+/* A shard stops where what was committed is not in the log of a later leader: a violation, told once
+ * on stderr.  Returns 0, -ENOMEM, -EPROTO (no status as we know it), or an error of Dunlin. */
+MUST_USE int fleet_nodes_look(const struct fleet *f, struct fleet_nodes *nodes);
 
 /* Delete every key of the run that is still there.  Returns 0 or an error of Dunlin. */
 MUST_USE int fleet_controller_clean(struct fleet_controller *c);

@@ -86,7 +86,7 @@ static int flyer_verify(struct fleet_process *p, uint32_t flyer)
     struct fleet_telemetry_state state;
     struct fleet_mismatch m = {.cell = GEOHASH_NONE, .owner = p->flyers[flyer].owner};
     uint64_t lsn = load(&slot->lsn_acked);
-    int error = fleet_telemetry_get(p->fleet, p->telemetry, m.owner, &state);
+    int error = fleet_telemetry_get(p->fleet, p->seat.telemetry, m.owner, &state);
     if (error != 0 && error != -EBADMSG)
         return error;
     m.expected = lsn;
@@ -115,7 +115,7 @@ static bool flyer_retire(struct fleet_process *p)
     if (flyer_verify(p, flyer) != 0)
         return false;
     set_state(&p->slots[flyer], FLEET_SLOT_DELETING);
-    int error = dunlin_submit(p->telemetry, &write);
+    int error = dunlin_submit(p->seat.telemetry, &write);
     if (error != 0) {
         set_state(&p->slots[flyer], FLEET_SLOT_LINGERING);
         if (error != -EAGAIN && error != -ENOTCONN)
@@ -196,7 +196,7 @@ static int put_row(struct fleet_process *p, uint32_t flyer, const struct fleet_s
                                  .value_length = length,
                                  .context = fleet_request(FLEET_PUT, flyer, number)};
     fleet_slot_set(&slot->number_submitted, number);
-    int error = dunlin_submit(p->telemetry, &write);
+    int error = dunlin_submit(p->seat.telemetry, &write);
     if (error != 0) {
         fleet_slot_set(&slot->number_submitted, number - 1);
         return error;
@@ -339,8 +339,8 @@ static void complete(struct fleet_process *p, const struct dunlin_completion *do
 static size_t collect(struct fleet_process *p, uint64_t timeout_ns, bool restarted)
 {
     struct dunlin_completion done[COMPLETIONS];
-    size_t n = dunlin_poll(p->handle, done, COMPLETIONS, timeout_ns);
-    restarted |= fleet_start(p->handle) != p->start;
+    size_t n = dunlin_poll(p->seat.handle, done, COMPLETIONS, timeout_ns);
+    restarted |= fleet_start(p->seat.handle) != p->start;
     for (size_t i = 0; i < n; i++) {
         if (restarted)
             done[i].result = -EOWNERDEAD;
@@ -353,9 +353,9 @@ static size_t collect(struct fleet_process *p, uint64_t timeout_ns, bool restart
 static void start_again(struct fleet_process *p)
 {
     atomic_store_explicit(&p->region->start, 0, memory_order_release); /* S1 */
-    while (dunlin_in_flight(p->handle) > 0)
+    while (dunlin_in_flight(p->seat.handle) > 0)
         (void)collect(p, NS_PER_MS, true);
-    p->start = fleet_start(p->handle);
+    p->start = fleet_start(p->seat.handle);
     fleet_count(p->region, FLEET_RESTARTS, 1);
     for (uint32_t i = 0; i < FLEET_MEMORY; i++)
         p->memory[i].lsn = 0;
@@ -376,7 +376,7 @@ static void start_again(struct fleet_process *p)
 static void look_for_daemon(struct fleet_process *p)
 {
     struct fleet_sector_state state;
-    int error = fleet_sector_get(p->fleet, p->sectors, 0, &state);
+    int error = fleet_sector_get(p->fleet, p->seat.sectors, 0, &state);
     if (error != 0 && error != -ENOTCONN && error != -EBADMSG)
         fleet_refused(p, error);
 }
@@ -389,7 +389,7 @@ static void nap(struct fleet_process *p, int64_t wait_us, bool blocked)
     uint64_t ns = wait_ns < NAP_MAX_NS ? max_u64((uint64_t)wait_ns, NAP_MIN_NS) : NAP_MAX_NS;
     if (p->todo_count > 0)
         ns = COMMAND_NAP_NS;
-    if (dunlin_in_flight(p->handle) > 0 && (p->commands > 0 || blocked)) {
+    if (dunlin_in_flight(p->seat.handle) > 0 && (p->commands > 0 || blocked)) {
         (void)collect(p, ns, false);
         return;
     }
@@ -397,7 +397,7 @@ static void nap(struct fleet_process *p, int64_t wait_us, bool blocked)
      * wake-up less for each. */
     struct timespec sleep = {.tv_nsec = (long)ns};
     (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
-    if (dunlin_in_flight(p->handle) > 0)
+    if (dunlin_in_flight(p->seat.handle) > 0)
         (void)collect(p, 0, false);
     else
         look_for_daemon(p);
@@ -430,7 +430,7 @@ static void pass(struct fleet_process *p)
         (void)collect(p, 0, false);
     else
         nap(p, next_us > now_us ? next_us - now_us : 0, blocked);
-    if (fleet_start(p->handle) != p->start)
+    if (fleet_start(p->seat.handle) != p->start)
         start_again(p);
 }
 
@@ -442,9 +442,9 @@ static void drain(struct fleet_process *p)
         p->now_ns = clock_boottime_ns();
         run_todo(p);
         (void)collect(p, COMMAND_NAP_NS, false);
-        if (fleet_start(p->handle) != p->start)
+        if (fleet_start(p->seat.handle) != p->start)
             start_again(p);
-    } while (p->now_ns < until && (p->commands > 0 || dunlin_in_flight(p->handle) > 0));
+    } while (p->now_ns < until && (p->commands > 0 || dunlin_in_flight(p->seat.handle) > 0));
     for (uint32_t i = 0; i < p->region->slot_count; i++) {
         struct fleet_slot *slot = &p->slots[i];
         uint32_t cell = atomic_load_explicit(&slot->cell_held, memory_order_relaxed); /* own */
@@ -492,16 +492,16 @@ int fleet_agent_main(const struct fleet *f, struct fleet_region *region)
     p->fleet = f;
     p->region = region;
     p->slots = fleet_region_slots(region);
-    if (fleet_attach(f, &p->handle, &p->telemetry, &p->sectors) != 0 || prepare(p) != 0)
+    if (fleet_attach(f, 0, &p->seat) != 0 || prepare(p) != 0)
         return 1;
-    p->start = fleet_start(p->handle);
+    p->start = fleet_start(p->seat.handle);
     atomic_store_explicit(&region->start, p->start, memory_order_release); /* S1 */
     /* relaxed: a flag that is looked at again and again */
     while (atomic_load_explicit(&f->shared->stop, memory_order_relaxed) == 0)
         pass(p);
     drain(p);
-    dunlin_info(p->handle, &info);
+    dunlin_info(p->seat.handle, &info);
     fleet_count(region, FLEET_ATTACHED, info.attached_count);
-    dunlin_close(p->handle);
+    fleet_detach(&p->seat);
     return 0; /* memory: the process ends here */
 }

@@ -69,8 +69,7 @@ struct fleet_process {
     const struct fleet *fleet;
     struct fleet_region *region;
     struct fleet_slot *slots;
-    struct dunlin *handle;
-    struct dunlin_space *telemetry, *sectors;
+    struct fleet_seat seat;
     uint64_t start;
     uint64_t now_ns; /* of this pass */
     uint64_t cpu_told_ns;

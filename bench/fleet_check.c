@@ -250,16 +250,20 @@ static const char *const findings[FLEET_FINDING_COUNT] = {
     [FLEET_FINDING_UNDELETED] = "it is there although its deletion was acknowledged",
     [FLEET_FINDING_STOLEN] = "its sector was written by somebody else while it held it",
     [FLEET_FINDING_VIEW] = "a view of it changed although its release said it was safe",
+    [FLEET_FINDING_REPLICA_VERSION] = "its replica has another version than the first node",
+    [FLEET_FINDING_REPLICA_VALUE] = "its replica has the version, but not the value",
 };
 
 static void add_finding(struct fleet_check *c, const struct fleet_entry *e)
 {
-    char text[FLEET_VIOLATION_BYTES], cell[GEOHASH_CHARACTERS] = "none";
+    char text[FLEET_VIOLATION_BYTES], cell[GEOHASH_CHARACTERS] = "none", node[24] = "";
     if (e->cell != GEOHASH_NONE)
         geohash_text(e->cell, cell);
+    if (e->node != 0)
+        (void)snprintf(node, sizeof(node), " at node %u", e->node + 1u);
     (void)snprintf(text, sizeof(text),
-                   "agent %s (sector %.*s): %s: expected version %" PRIu64 ", found %" PRIu64,
-                   name(c, e->owner_before).text, (int)sizeof(cell), cell,
+                   "agent %s (sector %.*s)%s: %s: expected version %" PRIu64 ", found %" PRIu64,
+                   name(c, e->owner_before).text, (int)sizeof(cell), cell, node,
                    findings[e->detail < FLEET_FINDING_COUNT ? e->detail : 0], e->lsn_expected,
                    e->lsn);
     c->counts[FLEET_VIOLATION_FINDING]++;

@@ -65,7 +65,7 @@ static int submit(struct fleet_process *p, uint32_t flyer, struct fleet_command 
         .expected_lsn = c->lsn_expected,
         .context = fleet_request(request, flyer, 0),
     };
-    int error = dunlin_submit(p->sectors, &write);
+    int error = dunlin_submit(p->seat.sectors, &write);
     if (error == 0)
         fleet_count(p->region, FLEET_RING_BYTES, ring_request_bytes(0, key.length, length));
     return error;
@@ -201,7 +201,7 @@ static bool claim_look(struct fleet_process *p, uint32_t flyer)
         c->lsn_expected = recall(p, c->cell);
         return true;
     }
-    int error = fleet_sector_get(p->fleet, p->sectors, c->cell, &state);
+    int error = fleet_sector_get(p->fleet, p->seat.sectors, c->cell, &state);
     if (error == -EBADMSG) {
         struct fleet_mismatch m = {FLEET_FINDING_TORN, c->cell, f->owner, 0, state.lsn};
         fleet_journal_finding(p->region, p->start, &m);
@@ -288,7 +288,7 @@ static void resolve(struct fleet_process *p, uint32_t flyer, bool is_claim)
     struct fleet_flyer *f = &p->flyers[flyer];
     struct fleet_command *c = is_claim ? &f->claim : &f->release;
     struct fleet_sector_state state;
-    int error = fleet_sector_get(p->fleet, p->sectors, c->cell, &state);
+    int error = fleet_sector_get(p->fleet, p->seat.sectors, c->cell, &state);
     c->ns_next = p->now_ns + UNAVAILABLE_WAIT_NS;
     if (error == -EBADMSG) {
         struct fleet_mismatch m = {FLEET_FINDING_TORN, c->cell, f->owner, 0, state.lsn};

@@ -2,6 +2,7 @@
 #include "bench/fleet.h"
 
 #include "bench/geohash.h"
+#include "engine/clock.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #define SLICE_NS 100000u
 #define CALL_TIMEOUT_NS (2 * NS_PER_S)
+#define READ_TIMEOUT_NS (NS_PER_S / 4) /* where nobody writes */
 
 void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed)
 {
@@ -57,34 +59,46 @@ void fleet_short_slice(void)
     (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
-static int complain(const struct fleet *f, const char *what, int error)
+static int complain(const char *socket, const char *what, int error)
 {
     (void)fprintf(stderr, "dunlin-bench fleet: %s at %s: %s\n", what,
-                  f->options.socket != NULL ? f->options.socket : "the default socket",
+                  socket != NULL ? socket : "the default socket",
                   error == -ENOTCONN ? "no daemon answers; start dunlind, or name its --socket"
                   : error == -ENOENT ? "the daemon has no such space (it must be strong)"
                                      : strerror(-error));
     return error;
 }
 
-int fleet_attach(const struct fleet *f, struct dunlin **handle, struct dunlin_space **telemetry,
-                 struct dunlin_space **sectors)
+void fleet_detach(struct fleet_seat *seat)
 {
-    struct dunlin_options options = {.socket = f->options.socket,
-                                     .timeout_ns = CALL_TIMEOUT_NS,
-                                     .spin_ns = 1,
-                                     .flags = DUNLIN_OPEN_WAIT};
-    int error = dunlin_open(&options, handle);
+    dunlin_close(seat->handle);
+    *seat = (struct fleet_seat){0};
+}
+
+int fleet_attach(const struct fleet *f, uint32_t node, struct fleet_seat *seat)
+{
+    const char *socket = f->options.sockets[node];
+    struct dunlin_options options = {
+        .socket = socket,
+        .timeout_ns = node == 0 ? CALL_TIMEOUT_NS : READ_TIMEOUT_NS,
+        .spin_ns = 1,
+        .flags = DUNLIN_OPEN_WAIT,
+    };
+    uint64_t until_ns = clock_boottime_ns() + CALL_TIMEOUT_NS;
+    int error;
+    *seat = (struct fleet_seat){0};
+    do
+        error = dunlin_open(&options, &seat->handle);
+    while (error == -ENOTCONN && clock_boottime_ns() < until_ns);
     if (error != 0)
-        return complain(f, "cannot attach", error);
-    if ((error = dunlin_space(*handle, f->options.telemetry_space, telemetry)) != 0)
-        (void)complain(f, f->options.telemetry_space, error);
-    else if ((error = dunlin_space(*handle, f->options.sectors_space, sectors)) != 0)
-        (void)complain(f, f->options.sectors_space, error);
-    if (error != 0) {
-        dunlin_close(*handle);
-        *handle = NULL;
-    }
+        return complain(socket, "cannot attach", error);
+    error = dunlin_space(seat->handle, f->options.telemetry_space, &seat->telemetry);
+    if (error != 0)
+        (void)complain(socket, f->options.telemetry_space, error);
+    else if ((error = dunlin_space(seat->handle, f->options.sectors_space, &seat->sectors)) != 0)
+        (void)complain(socket, f->options.sectors_space, error);
+    if (error != 0)
+        fleet_detach(seat);
     return error;
 }
 
@@ -137,6 +151,7 @@ void fleet_journal_finding(struct fleet_region *region, uint64_t start,
     struct fleet_entry entry = {
         .start = start,
         .kind = FLEET_ENTRY_FINDING,
+        .node = (uint8_t)region->node,
         .detail = (uint16_t)mismatch->finding,
         .cell = mismatch->cell,
         .owner_before = mismatch->owner,

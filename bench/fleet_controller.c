@@ -41,7 +41,7 @@ static int free_at(struct fleet_controller *c, const struct remains *r,
     fleet_key_sector(&key, c->fleet->run, r->cell);
     size_t length = fleet_value_make(value, &key, now, 0, (struct csv_text){"nobody", 6});
     int error =
-        dunlin_put_if(c->sectors, key.bytes, key.length, value, length, state->lsn, &version);
+        dunlin_put_if(c->seat.sectors, key.bytes, key.length, value, length, state->lsn, &version);
     if (error == -ECANCELED)
         return -EAGAIN;
     if (error == -EOWNERDEAD)
@@ -68,7 +68,7 @@ static int settle(struct fleet_controller *c, const struct remains *r)
             return error;
     }
     for (uint32_t i = 0; i < ATTEMPTS; i++) {
-        error = fleet_sector_get(c->fleet, c->sectors, r->cell, &state);
+        error = fleet_sector_get(c->fleet, c->seat.sectors, r->cell, &state);
         if (error != 0)
             return error;
         /* Another's by now, or already free and past the version that the dead agent expected. */
@@ -121,7 +121,7 @@ int fleet_controller_adopt(struct fleet_controller *c, const struct fleet_region
 {
     uint64_t start = word(&dead->start);
     /* Of an older start nothing is left that could be freed. */
-    if (start != fleet_start(c->handle))
+    if (start != fleet_start(c->seat.handle))
         return 0;
     for (uint32_t i = 0; i < dead->slot_count; i++) {
         int error = adopt_slot(c, start, &fleet_region_slots(dead)[i]);
@@ -144,7 +144,7 @@ static int judge_slot(struct fleet_controller *c, uint64_t start, const struct f
                             .lsn_expected = word(&slot->lsn_acked)};
     if (e.owner_before == 0)
         return 0;
-    int error = fleet_telemetry_get(c->fleet, c->telemetry, e.owner_before, &found);
+    int error = fleet_telemetry_get(c->fleet, c->seat.telemetry, e.owner_before, &found);
     if (error != 0 && error != -EBADMSG)
         return error;
     e.lsn = found.lsn;
@@ -165,7 +165,7 @@ static int find_final(void *context, uint32_t cell, struct fleet_final *final)
 {
     struct fleet_controller *c = context;
     struct fleet_sector_state state;
-    int error = fleet_sector_get(c->fleet, c->sectors, cell, &state);
+    int error = fleet_sector_get(c->fleet, c->seat.sectors, cell, &state);
     if (error == -EBADMSG) {
         struct fleet_entry e = {.kind = FLEET_ENTRY_FINDING,
                                 .detail = FLEET_FINDING_TORN,
@@ -189,7 +189,7 @@ static int find_final(void *context, uint32_t cell, struct fleet_final *final)
 
 int fleet_controller_judge(struct fleet_controller *c)
 {
-    uint64_t start = fleet_start(c->handle);
+    uint64_t start = fleet_start(c->seat.handle);
     int error = 0;
     for (uint32_t life = 0; error == 0 && life < c->fleet->life_count; life++) {
         const struct fleet_region *r = c->fleet->regions[life];
@@ -210,8 +210,8 @@ static int collect(struct fleet_controller *c, size_t until)
 {
     struct dunlin_completion done[BURST];
     int error = 0;
-    while (dunlin_in_flight(c->handle) > until) {
-        size_t n = dunlin_poll(c->handle, done, BURST, NS_PER_MS);
+    while (dunlin_in_flight(c->seat.handle) > until) {
+        size_t n = dunlin_poll(c->seat.handle, done, BURST, NS_PER_MS);
         for (size_t i = 0; i < n; i++) {
             if (done[i].result != 0 && done[i].result != -ENOENT)
                 error = done[i].result;
@@ -227,7 +227,7 @@ static int delete_key(struct fleet_controller *c, struct dunlin_space *space,
         .operation = DUNLIN_DELETE, .key = key->bytes, .key_length = key->length};
     int error;
     while ((error = dunlin_submit(space, &write)) == -EAGAIN) {
-        if ((error = collect(c, dunlin_in_flight(c->handle) / 2)) != 0)
+        if ((error = collect(c, dunlin_in_flight(c->seat.handle) / 2)) != 0)
             return error;
     }
     return error;
@@ -239,7 +239,7 @@ int fleet_controller_clean(struct fleet_controller *c)
     int error = 0;
     for (uint32_t i = 0; error == 0 && i < c->cell_count; i++) {
         fleet_key_sector(&key, c->fleet->run, c->cells[i]);
-        error = delete_key(c, c->sectors, &key);
+        error = delete_key(c, c->seat.sectors, &key);
     }
     for (uint32_t life = 0; error == 0 && life < c->fleet->life_count; life++) {
         const struct fleet_region *r = c->fleet->regions[life];
@@ -248,7 +248,7 @@ int fleet_controller_clean(struct fleet_controller *c)
             if (owner == 0)
                 continue;
             fleet_key_telemetry(&key, c->fleet->run, c->fleet->sources, owner);
-            error = delete_key(c, c->telemetry, &key);
+            error = delete_key(c, c->seat.telemetry, &key);
         }
     }
     int left = collect(c, 0);

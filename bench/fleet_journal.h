@@ -36,13 +36,16 @@ enum fleet_finding {
     FLEET_FINDING_UNDELETED,        /* an acknowledged delete is undone */
     FLEET_FINDING_STOLEN,           /* a held sector was written by somebody else */
     FLEET_FINDING_VIEW,             /* a view changed although its release said it was safe */
+    FLEET_FINDING_REPLICA_VERSION,  /* at the end another node has another version */
+    FLEET_FINDING_REPLICA_VALUE,    /* or another value of the same version */
     FLEET_FINDING_COUNT
 };
 
 struct fleet_entry {
     uint64_t start;  /* of the daemon that it holds for */
     uint32_t cell;   /* findings about telemetry: GEOHASH_NONE */
-    uint16_t kind;   /* enum fleet_entry_kind */
+    uint8_t kind;    /* enum fleet_entry_kind */
+    uint8_t node;    /* findings: at the nth node, from 0 */
     uint16_t detail; /* enum fleet_finding */
     uint64_t owner_before,
         owner_after;            /* 0: free; findings: whose key it is about, in owner_before */
@@ -93,8 +96,12 @@ enum fleet_counter {
     FLEET_AGENTS_ENDED,
     FLEET_RETIRED, /* telemetry keys verified and deleted */
     FLEET_ATTACHED,
-    FLEET_RESTARTS, /* of the daemon, seen and got over */
-    FLEET_READS,    /* observer: gets */
+    FLEET_RESTARTS,           /* of the daemon, seen and got over */
+    FLEET_READS,              /* observer: gets */
+    FLEET_READS_LINEARIZABLE, /* of them, linearizable and answered */
+    FLEET_READS_REFUSED,      /* of them, not answered: the node was not able to */
+    FLEET_READS_IN_PLACE,     /* told by the library at the end */
+    FLEET_READS_BY_RING,
     FLEET_VIEWS,
     FLEET_FENCED,        /* sectors written once more, so that a write of unknown fate fails */
     FLEET_JOURNAL_WAITS, /* times a process waited for its journal to be read */
@@ -109,11 +116,12 @@ struct fleet_region {
     _Atomic int32_t last_refusal; /* -errno */
     _Atomic uint32_t is_dead;     /* supervisor: its process was killed, its slots no longer hold */
     uint32_t process, life;
+    uint32_t node; /* that its process looks at; agents: 0 */
     uint32_t slot_count;
     uint64_t slots_at;                         /* bytes from here */
     alignas(CACHE_LINE) _Atomic uint64_t tail; /* process */
     alignas(CACHE_LINE) _Atomic uint64_t head; /* supervisor */
-    struct histogram latency;                  /* ns: of commands; observer: of propagation */
+    struct histogram latency; /* ns: of commands; observer: of propagation to the node */
     struct fleet_entry entries[FLEET_JOURNAL_ENTRIES];
 };
 

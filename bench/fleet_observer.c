@@ -1,10 +1,11 @@
-/* The observer: a process that only reads, in place, what the others write.
+/* The observer: a process that only reads, in place, what the others write, at every node.
  *
- * Each burst it polls a few keys without pause: a change it sees there became visible since it
- * looked last, so now minus the value's stamp is the time from submission to visible (and what the
- * scheduler adds).  Between bursts it sleeps, so that on few cores it does not become the load.
- * Checks: versions never fall; values are whole; a read that is linearizable reflects what was
- * acknowledged before it began; a view whose release says it was safe did not change. */
+ * Each burst it polls a few keys at all nodes without pause: a change it sees there became visible
+ * since it looked last, so now minus the value's stamp is the time from submission to visible (and
+ * what the scheduler adds); that of the last node to show it is the time to the farthest.  Between
+ * bursts it sleeps, so that on few cores it does not become the load.
+ * Checks: what fleet_look.h says of versions; values are whole; a held sector stands; a view whose
+ * release says it was safe did not change. */
 #include "bench/fleet.h"
 
 #include "bench/fleet_random.h"
@@ -23,13 +24,16 @@
 #define VIEW_MIN_NS NS_PER_MS
 #define VIEW_SPREAD_NS (200u * 1000000u)
 #define SEEN 4096u
+#define REFUSED_NS NS_PER_S
 
 /* A slot as it was before a read. */
 struct target {
     const struct fleet_region *region;
     const struct fleet_slot *slot;
-    uint64_t start, owner, lsn_acked;
-    uint64_t lsn; /* seen so far; 0: not there */
+    uint64_t start, owner;
+    struct fleet_look look; /* of this burst */
+    uint32_t asked_mask;    /* nodes asked in it: what is new there became visible since */
+    uint32_t wrong_mask;    /* nodes whose answers were found wrong in it: once is enough */
     struct fleet_key key;
     char value[FLEET_VALUE_BYTES];
 };
@@ -38,23 +42,34 @@ struct target {
 struct held {
     bool is_held;
     int before; /* of fleet_value_parse, when the view began */
+    uint32_t node;
     size_t length;
     uint64_t until_ns;
     struct dunlin_view view;
     struct target target;
 };
 
+/* One node. */
+struct outlook {
+    struct fleet_seat seat;
+    struct fleet_region *region;
+    uint64_t start; /* of its daemon when we came */
+    /* A node that does not answer linearizable reads (it has no lease now) costs a timeout for each
+     * key: it is let alone for a while, and then asked for one key first. */
+    bool answers;
+    uint64_t ask_again_ns;
+};
+
 struct observer {
     const struct fleet *fleet;
-    struct fleet_region *region;
-    struct dunlin *handle;
-    struct dunlin_space *telemetry, *sectors;
+    struct outlook nodes[FLEET_NODES_MAX];
     uint64_t random;
     struct target targets[KEYS];
     struct held held[VIEWS];
     struct {
-        uint64_t owner, lsn, start;
-    } seen[SEEN];
+        uint64_t owner, start;
+        struct fleet_look look;
+    } seen[SEEN]; /* over all bursts */
 };
 
 static uint64_t word(const _Atomic uint64_t *from)
@@ -62,16 +77,45 @@ static uint64_t word(const _Atomic uint64_t *from)
     return atomic_load_explicit(from, memory_order_acquire); /* S2 */
 }
 
-static void found(struct observer *o, const struct target *t, enum fleet_finding finding,
+static void found(const struct outlook *at, const struct target *t, enum fleet_finding finding,
                   uint64_t expected, uint64_t lsn)
 {
     struct fleet_mismatch m = {finding, GEOHASH_NONE, t->owner, expected, lsn};
-    fleet_journal_finding(o->region, t->start, &m);
+    fleet_journal_finding(at->region, t->start, &m);
+}
+
+static void refused(struct outlook *at)
+{
+    at->answers = false;
+    at->ask_again_ns = clock_boottime_ns() + REFUSED_NS;
+    fleet_count(at->region, FLEET_READS_REFUSED, 1);
+}
+
+/* A read was answered. */
+static void answered(struct outlook *at, bool linearizable)
+{
+    at->answers = at->answers || linearizable;
+    fleet_count(at->region, FLEET_READS_LINEARIZABLE, linearizable);
+}
+
+static struct outlook *some_node(struct observer *o)
+{
+    return &o->nodes[fleet_random_below(&o->random, o->fleet->node_count)];
 }
 
 static uint32_t state_of(const struct target *t)
 {
     return atomic_load_explicit(&t->slot->state, memory_order_acquire); /* S2 */
+}
+
+/* What was acknowledged by a start of the first node's daemon, it still has; the others are those
+ * that we came to. */
+static bool daemons_stand(const struct observer *o, uint64_t start)
+{
+    for (uint32_t i = 1; i < o->fleet->node_count; i++)
+        if (fleet_start(o->nodes[i].seat.handle) != o->nodes[i].start)
+            return false;
+    return fleet_start(o->nodes[0].seat.handle) == start;
 }
 
 /* Some agent; flying: one that is told of now.  Order: owners never repeat and the words of a slot
@@ -84,10 +128,10 @@ static bool choose(struct observer *o, struct target *t, bool flying)
     uint32_t at = (uint32_t)fleet_random_below(&o->random, t->region->slot_count);
     t->slot = &fleet_region_slots(t->region)[at];
     t->owner = word(&t->slot->owner);
-    t->lsn_acked = word(&t->slot->lsn_acked);
-    t->lsn = 0;
+    t->look = (struct fleet_look){.lsn_acked = word(&t->slot->lsn_acked)};
+    t->asked_mask = t->wrong_mask = 0;
     uint32_t state = state_of(t);
-    return t->owner != 0 && t->start != 0 && t->start == fleet_start(o->handle) &&
+    return t->owner != 0 && t->start != 0 && daemons_stand(o, t->start) &&
            (flying ? state == FLEET_SLOT_FLYING : fleet_slot_state_is_live(state)) &&
            word(&t->slot->owner) == t->owner;
 }
@@ -98,42 +142,66 @@ static bool still(const struct observer *o, const struct target *t)
     return fleet_slot_state_is_live(state_of(t)) && word(&t->slot->owner) == t->owner &&
            word(&t->region->start) == t->start &&
            atomic_load_explicit(&t->region->is_dead, memory_order_acquire) == 0 && /* D2 */
-           fleet_start(o->handle) == t->start;
+           daemons_stand(o, t->start);
 }
 
-/* Versions of an owner as seen by this process, over all bursts. */
-static void remember(struct observer *o, const struct target *t, uint64_t lsn)
+/* What is known of an owner from earlier bursts. */
+static struct fleet_look *look_of(struct observer *o, const struct target *t)
 {
     uint64_t at = hash_key(&t->owner, sizeof(t->owner)) % SEEN;
-    if (o->seen[at].owner == t->owner && o->seen[at].start == t->start && lsn < o->seen[at].lsn)
-        found(o, t, FLEET_FINDING_VERSION_FELL, o->seen[at].lsn, lsn);
-    o->seen[at].owner = t->owner;
-    o->seen[at].start = t->start;
-    o->seen[at].lsn = lsn;
+    if (o->seen[at].owner != t->owner || o->seen[at].start != t->start) {
+        o->seen[at].owner = t->owner;
+        o->seen[at].start = t->start;
+        o->seen[at].look = (struct fleet_look){0};
+    }
+    return &o->seen[at].look;
 }
 
 /* One answer.  A change since the last look is a sample of propagation. */
-static void judge(struct observer *o, struct target *t, const struct dunlin_get_entry *entry,
-                  bool sample)
+static void judge(struct observer *o, uint32_t node, struct target *t,
+                  const struct dunlin_get_entry *entry)
 {
-    uint64_t now = clock_boottime_ns(), stamp_ns, number, lsn = entry->read.version.lsn;
-    bool linearizable = entry->read.mode == DUNLIN_LINEARIZABLE;
-    if (entry->result == -ENOENT && linearizable && t->lsn_acked != 0 && still(o, t))
-        found(o, t, FLEET_FINDING_MISSING, t->lsn_acked, 0);
-    if (entry->result != 0 || lsn == t->lsn || !still(o, t))
-        return;
-    if (fleet_value_parse(t->value, entry->read.length, &t->key, &stamp_ns, &number) != 0) {
-        found(o, t, FLEET_FINDING_TORN, t->lsn, lsn);
+    uint64_t now = clock_boottime_ns(), stamp_ns = 0, number, expected;
+    struct outlook *at = &o->nodes[node];
+    struct fleet_answer a = {.node = node, .linearizable = entry->read.mode == DUNLIN_LINEARIZABLE};
+    if (entry->result == 0)
+        a.lsn = entry->read.version.lsn;
+    else if (entry->result != -ENOENT) {
+        refused(at);
         return;
     }
-    if (lsn < t->lsn)
-        found(o, t, FLEET_FINDING_VERSION_FELL, t->lsn, lsn);
-    else if (linearizable && lsn < t->lsn_acked)
-        found(o, t, FLEET_FINDING_NOT_VISIBLE, t->lsn_acked, lsn);
-    remember(o, t, lsn);
-    t->lsn = lsn;
+    answered(at, a.linearizable);
+    bool sample = (t->asked_mask & 1u << node) != 0;
+    t->asked_mask |= 1u << node;
+    struct fleet_look *earlier = look_of(o, t);
+    int finding = fleet_look_judge(&t->look, &a, &expected);
+    if (finding == 0)
+        finding = fleet_look_judge(earlier, &a, &expected);
+    if ((finding == 0 && a.lsn == t->look.lsn[node]) || (t->wrong_mask & 1u << node) != 0 ||
+        !still(o, t))
+        return;
+    if (a.lsn != 0 &&
+        fleet_value_parse(t->value, entry->read.length, &t->key, &stamp_ns, &number) != 0)
+        finding = FLEET_FINDING_TORN;
+    if (finding != 0) {
+        t->wrong_mask |= 1u << node;
+        found(at, t, (enum fleet_finding)finding, expected, a.lsn);
+        return;
+    }
+    (void)fleet_look_take(earlier, &a, o->fleet->node_count);
+    bool farthest = fleet_look_take(&t->look, &a, o->fleet->node_count);
+    uint64_t passed_ns = now > stamp_ns ? now - stamp_ns : 0;
     if (sample)
-        histogram_add(&o->region->latency, now > stamp_ns ? now - stamp_ns : 0);
+        histogram_add(&at->region->latency, passed_ns);
+    if (sample && farthest)
+        histogram_add(&o->fleet->shared->farthest, passed_ns);
+}
+
+static uint32_t keys_to_ask(const struct outlook *at, enum dunlin_mode mode, uint32_t count)
+{
+    if (mode == DUNLIN_LOCAL || at->answers)
+        return count;
+    return clock_boottime_ns() >= at->ask_again_ns ? 1 : 0;
 }
 
 static void burst(struct observer *o)
@@ -154,15 +222,18 @@ static void burst(struct observer *o)
     }
     enum dunlin_mode mode = fleet_random(&o->random) & 1 ? DUNLIN_LOCAL : DUNLIN_LINEARIZABLE;
     uint64_t until = clock_boottime_ns() + BURST_NS;
-    for (bool first = true; first || clock_boottime_ns() < until; first = false) {
-        for (uint32_t i = 0; i < n; i++)
-            entries[i].read = (struct dunlin_read){.mode = mode};
-        if (dunlin_get_many(o->telemetry, entries, n) != 0)
-            return;
-        for (uint32_t i = 0; i < n; i++)
-            judge(o, &o->targets[i], &entries[i], !first);
-        fleet_count(o->region, FLEET_READS, n);
-    }
+    do {
+        for (uint32_t node = 0; node < o->fleet->node_count; node++) {
+            uint32_t count = keys_to_ask(&o->nodes[node], mode, n);
+            for (uint32_t i = 0; i < count; i++)
+                entries[i].read = (struct dunlin_read){.mode = mode};
+            if (dunlin_get_many(o->nodes[node].seat.telemetry, entries, count) != 0)
+                return;
+            for (uint32_t i = 0; i < count; i++)
+                judge(o, node, &o->targets[i], &entries[i]);
+            fleet_count(o->nodes[node].region, FLEET_READS, count);
+        }
+    } while (clock_boottime_ns() < until);
 }
 
 /* A held sector stands with its owner and version as long as its slot says so. */
@@ -170,15 +241,20 @@ static void look_at_sector(struct observer *o)
 {
     struct target t;
     struct fleet_sector_state state;
-    if (!choose(o, &t, true))
+    struct outlook *at = some_node(o);
+    if (!choose(o, &t, true) || keys_to_ask(at, DUNLIN_LINEARIZABLE, 1) == 0)
         return;
     uint32_t cell = atomic_load_explicit(&t.slot->cell_held, memory_order_acquire); /* S2 */
     uint64_t lsn = word(&t.slot->lsn_held);
     if (cell == GEOHASH_NONE || !still(o, &t) ||
         atomic_load_explicit(&t.slot->cell_held, memory_order_acquire) != cell) /* S2 */
         return;
-    int error = fleet_sector_get(o->fleet, o->sectors, cell, &state);
-    fleet_count(o->region, FLEET_READS, 1);
+    int error = fleet_sector_get(o->fleet, at->seat.sectors, cell, &state);
+    fleet_count(at->region, FLEET_READS, 1);
+    if (error != 0 && error != -EBADMSG)
+        refused(at);
+    else
+        answered(at, true);
     if ((error != 0 && error != -EBADMSG) || !still(o, &t) || word(&t.slot->lsn_held) != lsn ||
         atomic_load_explicit(&t.slot->cell_held, memory_order_acquire) != cell) /* S2 */
         return;
@@ -186,20 +262,21 @@ static void look_at_sector(struct observer *o)
     if (error == 0)
         m.finding = state.lsn < lsn ? FLEET_FINDING_NOT_VISIBLE : FLEET_FINDING_STOLEN;
     if (error != 0 || state.lsn != lsn || state.owner != t.owner)
-        fleet_journal_finding(o->region, t.start, &m);
+        fleet_journal_finding(at->region, t.start, &m);
 }
 
 static void view_end(struct observer *o, struct held *h)
 {
     uint64_t stamp_ns, number;
     uint64_t lsn = h->view.read.version.lsn;
+    struct outlook *at = &o->nodes[h->node];
     int after = fleet_value_parse(h->view.value, h->length, &h->target.key, &stamp_ns, &number);
     h->is_held = false;
-    if (dunlin_release(o->telemetry, &h->view) != 0)
+    if (dunlin_release(at->seat.telemetry, &h->view) != 0)
         return; /* held too long, and told so */
-    fleet_count(o->region, FLEET_VIEWS, 1);
+    fleet_count(at->region, FLEET_VIEWS, 1);
     if (h->before != 0 || after != 0)
-        found(o, &h->target, FLEET_FINDING_VIEW, lsn, lsn);
+        found(at, &h->target, FLEET_FINDING_VIEW, lsn, lsn);
 }
 
 static void view_begin(struct observer *o, struct held *h)
@@ -210,7 +287,8 @@ static void view_begin(struct observer *o, struct held *h)
         return;
     fleet_key_telemetry(&t->key, o->fleet->run, o->fleet->sources, t->owner);
     h->view = (struct dunlin_view){.read = {.mode = DUNLIN_LOCAL}};
-    if (dunlin_view(o->telemetry, t->key.bytes, t->key.length, &h->view) != 0)
+    h->node = (uint32_t)fleet_random_below(&o->random, o->fleet->node_count);
+    if (dunlin_view(o->nodes[h->node].seat.telemetry, t->key.bytes, t->key.length, &h->view) != 0)
         return;
     h->is_held = true;
     h->length = h->view.read.length;
@@ -232,25 +310,56 @@ static void look_at_views(struct observer *o)
     }
 }
 
-int fleet_observer_main(const struct fleet *f)
+static int nodes_open(struct observer *o)
+{
+    for (uint32_t i = 0; i < o->fleet->node_count; i++) {
+        struct outlook *at = &o->nodes[i];
+        at->region = fleet_region_observer(o->fleet, i);
+        int error = fleet_attach(o->fleet, i, &at->seat);
+        if (error != 0)
+            return error;
+        at->start = fleet_start(at->seat.handle);
+    }
+    return 0;
+}
+
+static void nodes_close(struct observer *o)
+{
+    for (uint32_t i = 0; i < o->fleet->node_count; i++) {
+        struct outlook *at = &o->nodes[i];
+        struct dunlin_info info;
+        dunlin_info(at->seat.handle, &info);
+        fleet_count(at->region, FLEET_READS_IN_PLACE, info.reads_in_place);
+        fleet_count(at->region, FLEET_READS_BY_RING, info.reads_by_ring);
+        fleet_detach(&at->seat);
+    }
+}
+
+static void observe(struct observer *o)
 {
     struct timespec sleep = {.tv_nsec = (long)SLEEP_NS};
-    struct observer *o = calloc(1, sizeof(*o));
-    if (o == NULL)
-        return 1;
-    o->fleet = f;
-    o->region = fleet_region_observer(f);
-    o->random = f->options.seed;
-    if (fleet_attach(f, &o->handle, &o->telemetry, &o->sectors) != 0)
-        return 1;
     /* relaxed: a flag that is looked at again and again */
-    while (atomic_load_explicit(&f->shared->stop, memory_order_relaxed) == 0) {
+    while (atomic_load_explicit(&o->fleet->shared->stop, memory_order_relaxed) == 0) {
         burst(o);
         for (uint32_t i = 0; i < 4; i++)
             look_at_sector(o);
         look_at_views(o);
         (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
     }
-    dunlin_close(o->handle);
-    return 0;
+}
+
+int fleet_observer_main(const struct fleet *f)
+{
+    struct observer *o = calloc(1, sizeof(*o));
+    if (o == NULL)
+        return 1;
+    o->fleet = f;
+    o->random = f->options.seed;
+    int error = nodes_open(o);
+    if (error == 0) {
+        observe(o);
+        nodes_close(o);
+    }
+    free(o);
+    return error == 0 ? 0 : 1;
 }

@@ -12,7 +12,11 @@
 static const char help[] =
     "dunlin-bench fleet - replay recorded fleets into a running daemon and check what it did\n"
     "\n"
-    "  --socket PATH          daemon to attach to (default: $DUNLIN_SOCKET, else one of its own)\n"
+    "  --socket PATH          daemon to attach to (default: $DUNLIN_SOCKET, else one of its own); "
+    "may be\n"
+    "                         given several times, for the nodes of a cluster: agents write at the "
+    "first,\n"
+    "                         all are read in place and must be equal in the end\n"
     "  --data FILE            CSV, plain or gzip: time_s,lat_deg,lon_deg, an agent column, further "
     "columns;\n"
     "                         may be given several times: the files run side by side\n"
@@ -123,7 +127,9 @@ static int take_text(int code, const char *value, struct fleet_options *o)
 {
     switch (code) {
     case OPTION_SOCKET:
-        o->socket = value;
+        if (o->socket_count == FLEET_NODES_MAX)
+            return usage("too many --socket", value);
+        o->sockets[o->socket_count++] = value;
         return 0;
     case OPTION_DATA:
         if (o->path_count == FLEET_SOURCES_MAX - 2)

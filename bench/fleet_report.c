@@ -177,6 +177,29 @@ static uint32_t attached_count(const struct fleet_supervisor *s)
     return n;
 }
 
+static uint64_t observed(const struct fleet *f, uint32_t node, enum fleet_counter counter)
+{
+    return fleet_counted(fleet_region_observer(f, node), counter);
+}
+
+static uint64_t observed_everywhere(const struct fleet *f, enum fleet_counter counter)
+{
+    uint64_t sum = 0;
+    for (uint32_t node = 0; node < f->node_count; node++)
+        sum += observed(f, node, counter);
+    return sum;
+}
+
+/* Replicas that nobody read, or compared, prove nothing. */
+static void judge_nodes(const struct fleet_supervisor *s, struct figures *g)
+{
+    for (uint32_t node = 1; node < s->fleet->node_count; node++)
+        if (observed(s->fleet, node, FLEET_READS_LINEARIZABLE) == 0)
+            unexercised(g, "no linearizable read was answered at node %u", node + 1);
+    if (s->fleet->node_count > 1 && s->controller.compared == 0)
+        unexercised(g, "no key was compared between the nodes");
+}
+
 static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
 {
     const struct fleet_options *o = &s->fleet->options;
@@ -189,7 +212,9 @@ static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
     if (s->kill_done < o->kills)
         unexercised(g, "%u of %u kills happened", s->kill_done, o->kills);
     if (histogram_count(g->propagation) == 0)
-        unexercised(g, "the observer saw no update become visible");
+        unexercised(g, "the observer saw no update become visible%s",
+                    s->fleet->node_count > 1 ? " at every node" : "");
+    judge_nodes(s, g);
     if (o->restarts_expected && s->restarts == 0)
         unexercised(g, "the daemon was not restarted");
     if (attached_count(s) < o->agents)
@@ -223,7 +248,7 @@ static void figures_make(const struct fleet_supervisor *s, struct figures *g)
         .conflict_share = (double)n[FLEET_CONFLICTS] / claims,
         .diverted_share = (double)n[FLEET_DIVERTED] / claims,
         .violations = fleet_check_violations(&s->check),
-        .propagation = &fleet_region_observer(s->fleet)->latency,
+        .propagation = &s->fleet->shared->farthest,
     };
     g->updates_per_s = (double)n[FLEET_UPDATES] / g->seconds;
     double flown_s = s->flown_s > 0 ? s->flown_s : 1;
@@ -237,12 +262,39 @@ static void figures_make(const struct fleet_supervisor *s, struct figures *g)
     g->cpu_per_update_ns = g->cpu_ns / updates;
     if (s->restarts > 0 && !s->fleet->options.restarts_expected)
         g->violations++;
+    g->violations += s->nodes.stopped;
     judge_exercise(s, g);
 }
 
 static double percentile_us(const struct histogram *h, double fraction)
 {
     return (double)histogram_percentile(h, fraction) / 1e3;
+}
+
+/* There and back, of all shards together. */
+static uint64_t moves(const struct fleet_supervisor *s)
+{
+    return s->nodes.shards != 0 ? s->nodes.activations / s->nodes.shards : 0;
+}
+
+static const char *wire_note(const struct fleet *f)
+{
+    return f->node_count > 1 ? "what the nodes say to each other is not counted"
+                             : "nothing is on a wire with one node";
+}
+
+static void print_nodes(const struct fleet *f)
+{
+    for (uint32_t node = 0; f->node_count > 1 && node < f->node_count; node++) {
+        const struct histogram *h = &fleet_region_observer(f, node)->latency;
+        (void)printf(
+            "  at node %u          p50 %.0f us, p99 %.0f; %" PRIu64 " reads, %" PRIu64
+            " in place, %" PRIu64 " by the ring, %" PRIu64 " linearizable, %" PRIu64
+            " not answered\n",
+            node + 1, percentile_us(h, 0.5), percentile_us(h, 0.99), observed(f, node, FLEET_READS),
+            observed(f, node, FLEET_READS_IN_PLACE), observed(f, node, FLEET_READS_BY_RING),
+            observed(f, node, FLEET_READS_LINEARIZABLE), observed(f, node, FLEET_READS_REFUSED));
+    }
 }
 
 static void print_text(const struct fleet_supervisor *s, const struct figures *g)
@@ -270,18 +322,25 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
                  histogram_mean(h) / 1e3, percentile_us(h, 0.5), percentile_us(h, 0.99),
                  percentile_us(h, 0.999), n[FLEET_CLAIMS], (double)n[FLEET_CLAIMS] / g->seconds);
     (void)printf("propagation latency  p50 %.0f us, p99 %.0f (%" PRIu64
-                 " samples, submission to visible in place in another process; the only replica is "
-                 "this node)\n",
+                 " samples, submission to visible in place in another process%s)\n",
                  percentile_us(g->propagation, 0.5), percentile_us(g->propagation, 0.99),
-                 histogram_count(g->propagation));
+                 histogram_count(g->propagation),
+                 s->fleet->node_count > 1 ? ", at the farthest replica"
+                                          : "; the only replica is this node");
+    print_nodes(s->fleet);
+    if (s->fleet->node_count > 1)
+        (void)printf("moves                %" PRIu64
+                     " of all leaderships to another node and back; "
+                     "the longest claim took %.1f ms\n",
+                     moves(s), (double)histogram_max(h) / 1e6);
     (void)printf("conflicts            %.1f %% of claims (%" PRIu64 "), diverted %.1f %%, %" PRIu64
                  " compares refused\n",
                  100 * g->conflict_share, n[FLEET_CONFLICTS], 100 * g->diverted_share,
                  n[FLEET_COMPARES_FAILED]);
     (void)printf(
         "bytes                %.0f per agent per second, %.0f per agent per recorded second "
-        "(ring bytes; nothing is on a wire with one node)\n",
-        g->bytes_per_agent_s, g->bytes_per_agent_recorded_s);
+        "(ring bytes; %s)\n",
+        g->bytes_per_agent_s, g->bytes_per_agent_recorded_s, wire_note(s->fleet));
     (void)printf("CPU per update       %.2f us over all processes (daemon %s%.2f)\n",
                  g->cpu_per_update_ns / 1e3, g->cpu_daemon_ns > 0 ? "" : "not counted: ",
                  n[FLEET_UPDATES] == 0 ? 0 : g->cpu_daemon_ns / 1e3 / (double)n[FLEET_UPDATES]);
@@ -289,8 +348,12 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
                  " of unknown fate (%" PRIu64 " holes they explain), %" PRIu64 " reads and %" PRIu64
                  " views by the observer\n",
                  s->check.writes, s->check.sector_count, s->check.unknowns, s->check.explained,
-                 fleet_counted(fleet_region_observer(s->fleet), FLEET_READS),
-                 fleet_counted(fleet_region_observer(s->fleet), FLEET_VIEWS));
+                 observed_everywhere(s->fleet, FLEET_READS),
+                 observed_everywhere(s->fleet, FLEET_VIEWS));
+    if (s->fleet->node_count > 1)
+        (void)printf("replicas             %" PRIu64
+                     " times a key was compared between the first node and another\n",
+                     s->controller.compared);
     (void)printf("the dead             %" PRIu64 " sectors freed, %" PRIu64 " fenced\n",
                  s->controller.freed, s->controller.fenced + n[FLEET_FENCED]);
     if (s->restarts > 0)
@@ -310,6 +373,23 @@ static struct report_row *add(struct report *r, const char *name, const char *un
     return row;
 }
 
+static void add_nodes(struct report *r, const struct fleet_supervisor *s)
+{
+    char name[64];
+    for (uint32_t node = 0; s->fleet->node_count > 1 && node < s->fleet->node_count; node++) {
+        const struct histogram *h = &fleet_region_observer(s->fleet, node)->latency;
+        (void)snprintf(name, sizeof(name), "propagation latency, node %u", node + 1);
+        report_percentiles(add(r, name, "us", percentile_us(h, 0.5), NULL), h, 1e-3);
+        (void)snprintf(name, sizeof(name), "linearizable reads, node %u", node + 1);
+        add(r, name, "count", (double)observed(s->fleet, node, FLEET_READS_LINEARIZABLE), NULL);
+        (void)snprintf(name, sizeof(name), "reads in place, node %u", node + 1);
+        add(r, name, "count", (double)observed(s->fleet, node, FLEET_READS_IN_PLACE), NULL);
+    }
+    if (s->fleet->node_count > 1)
+        add(r, "keys compared", "count", (double)s->controller.compared,
+            "between the first node and another");
+}
+
 static int print_json(const struct fleet_supervisor *s, const struct figures *g)
 {
     static struct report r;
@@ -322,16 +402,22 @@ static int print_json(const struct fleet_supervisor *s, const struct figures *g)
                        &s->now.latency, 1e-3);
     add(&r, "command latency mean", "us", histogram_mean(&s->now.latency) / 1e3, NULL);
     report_percentiles(add(&r, "propagation latency", "us", percentile_us(g->propagation, 0.5),
-                           "to another process of the only node"),
+                           s->fleet->node_count > 1 ? "to another process at the farthest node"
+                                                    : "to another process of the only node"),
                        g->propagation, 1e-3);
+    add_nodes(&r, s);
     add(&r, "claims", "1/s", (double)n[FLEET_CLAIMS] / g->seconds, NULL)->samples = n[FLEET_CLAIMS];
     add(&r, "conflicts", "%", 100 * g->conflict_share, "of claims")->samples = n[FLEET_CONFLICTS];
     add(&r, "diverted", "%", 100 * g->diverted_share, "of claims")->samples = n[FLEET_DIVERTED];
-    add(&r, "bytes per agent", "B/s", g->bytes_per_agent_s, "ring bytes; no wire with one node");
+    add(&r, "bytes per agent", "B/s", g->bytes_per_agent_s, wire_note(s->fleet));
     add(&r, "bytes per agent and recorded second", "B", g->bytes_per_agent_recorded_s, NULL);
     add(&r, "CPU per update", "us", g->cpu_per_update_ns / 1e3,
         g->cpu_daemon_ns > 0 ? "all processes" : "without the daemon");
     add(&r, "speed", "x", g->recorded_s / g->seconds, "of the recording");
+    if (s->fleet->node_count > 1) {
+        add(&r, "moves", "count", (double)moves(s), "of all leaderships, to another node and back");
+        add(&r, "longest claim", "ms", (double)histogram_max(&s->now.latency) / 1e6, NULL);
+    }
     add(&r, "kills", "count", s->kill_done, NULL);
     add(&r, "daemon restarts", "count", (double)s->restarts, NULL);
     add(&r, "attached", "processes", attached_count(s), "to the daemon that ran last");

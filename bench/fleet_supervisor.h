@@ -31,6 +31,7 @@ struct fleet_supervisor {
     struct fleet *fleet;
     struct fleet_check check;
     struct fleet_controller controller;
+    struct fleet_nodes nodes;
     struct fleet_speed speed;
     struct fleet_child *children; /* per process; the last one is the observer */
     struct fleet_kill *kills;

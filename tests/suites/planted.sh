@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# planted.sh BUG: runs the demo with a known bug; exit 0 when it ended by 1 and named violations.
+# planted.sh BUG [OPTION...]: runs the demo with a known bug; exit 0 when it ended by 1 and named
+# violations.
 set -u
 log=$(mktemp) || exit 2
 demo=
 trap 'rm -f "$log"' EXIT
 trap '[ -z "$demo" ] || kill -TERM "$demo"; wait; exit 143' TERM INT HUP
-bench/demo.sh --seconds 10 --plant "$1" >"$log" 2>&1 &
+bench/demo.sh --seconds 10 --plant "$@" >"$log" 2>&1 &
 demo=$!
 wait "$demo"
 status=$?

@@ -1,0 +1,24 @@
+#include "bench/fleet_look.h"
+
+int fleet_look_judge(const struct fleet_look *l, const struct fleet_answer *a, uint64_t *expected)
+{
+    uint64_t seen = l->lsn[a->node];
+    uint64_t least = a->linearizable ? max_u64(l->lsn_acked, l->lsn_floor) : 0;
+    *expected = max_u64(seen, least);
+    if (a->lsn >= *expected)
+        return 0;
+    if (a->lsn == 0)
+        return FLEET_FINDING_MISSING;
+    return a->lsn < seen ? FLEET_FINDING_VERSION_FELL : FLEET_FINDING_NOT_VISIBLE;
+}
+
+bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_t node_count)
+{
+    bool is_new = a->lsn > l->lsn[a->node];
+    l->lsn[a->node] = a->lsn;
+    if (a->linearizable)
+        l->lsn_floor = max_u64(l->lsn_floor, a->lsn);
+    for (uint32_t i = 0; i < node_count && is_new; i++)
+        is_new = l->lsn[i] >= a->lsn;
+    return is_new;
+}
