@@ -138,7 +138,8 @@ static json_t *lcore_json(struct build *b, uint32_t i)
     set_number(b, o, "silent_ms", ticks_ms(n, READ(l->ticks_alive), now));
     set_number(
         b, o, "lease_left_ms",
-        ticks_ms(n, now, READ(n->shared->leases[i * LIMIT_LEASE_CELLS_PER_LCORE].ticks_deadline)));
+        ticks_ms(n, now,
+                 READ(n->shared->leases[(size_t)i * LIMIT_LEASE_CELLS_PER_LCORE].ticks_deadline)));
     set(b, o, "counters", counters_json(b, i, i));
     return o;
 }

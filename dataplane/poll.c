@@ -107,7 +107,7 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .node = n,
         .number = number,
         .shared = &n->shared->lcores[number],
-        .lease = &n->shared->leases[number * LIMIT_LEASE_CELLS_PER_LCORE],
+        .lease = &n->shared->leases[(size_t)number * LIMIT_LEASE_CELLS_PER_LCORE],
         .counters = &n->shared->counters[number],
         .now = clock_ticks(n->clock_kind),
         .clock_ns = clock_realtime_ns(),
