@@ -1,5 +1,6 @@
 #include "control/listener.h"
 
+#include "dataplane/node.h"
 #include "engine/clock.h"
 
 #include <fcntl.h>
@@ -16,7 +17,8 @@
 #define STATE_PRINT "start=%020" PRIu64 "\nlsn_ceiling=%020" PRIu64 "\nlease_ns=%020" PRIu64 "\n"
 #define STATE_SCAN "start=%20" SCNu64 "\nlsn_ceiling=%20" SCNu64 "\nlease_ns=%20" SCNu64
 #define STATE_BYTES 90u
-#define STATE_START_MAX (UINT64_C(1) << 42) /* year 2109; more is damage */
+/* Of a start number, so that its logs begin below 2^63: year 2039; more is damage. */
+#define STATE_START_MAX ((UINT64_C(1) << (63 - NODE_LSN_PER_START_SHIFT)) - 1)
 
 static int directory_make(const char *path)
 {
@@ -75,7 +77,8 @@ static int state_take(struct listener *l)
 {
     state_load(l);
     l->start = max_u64(clock_realtime_ns() / NS_PER_MS, l->start + 1);
-    return state_store(l);
+    /* Why nothing is stored then: one day of a wrong clock would be every later start's. */
+    return l->start <= STATE_START_MAX ? state_store(l) : -EOVERFLOW;
 }
 
 int listener_raise(struct listener *l, uint64_t start, uint64_t lsn_ceiling)

@@ -40,6 +40,7 @@ struct listener {
  *   -EADDRINUSE    a living daemon is there
  *   -ENAMETOOLONG  path does not fit a socket address
  *   -ENOTSOCK      something else stands at path; it is left alone
+ *   -EOVERFLOW     the clock, or the starts before, are beyond what start numbers reach (2039)
  *   another -errno of the system call that failed. */
 MUST_USE int listener_open(struct listener *l, const char *path, uint32_t mode);
 

@@ -184,9 +184,9 @@ static void start_numbers_only_grow(void)
     CU_ASSERT(first >= now_ms && first <= clock_realtime_ns() / NS_PER_MS);
     CU_ASSERT(start_after(NULL) > first);
     /* The clock was set back since. */
-    CU_ASSERT_EQUAL(start_after("start=00000003000000000000\nlsn_ceiling=00000000000000000007\n"),
-                    UINT64_C(3000000000001));
-    CU_ASSERT_EQUAL(start_after(NULL), UINT64_C(3000000000002));
+    CU_ASSERT_EQUAL(start_after("start=00000002100000000000\nlsn_ceiling=00000000000000000007\n"),
+                    UINT64_C(2100000000001));
+    CU_ASSERT_EQUAL(start_after(NULL), UINT64_C(2100000000002));
     /* Damage counts as no file. */
     static const char *const damaged[] = {
         "",
@@ -194,8 +194,9 @@ static void start_numbers_only_grow(void)
         "start=",
         "start=99999999999999999999\nlsn_ceiling=00000000000000000007\n",
         "start=00009999999999999999\nlsn_ceiling=00000000000000000007\n",
+        "start=00000002199023255552\nlsn_ceiling=00000000000000000007\n",
         "start=-1\nlsn_ceiling=0\n",
-        "start=00000003000000000000\n",
+        "start=00000002100000000000\n",
         "\377\376\375",
     };
     for (size_t i = 0; i < sizeof(damaged) / sizeof(damaged[0]); i++) {
@@ -203,6 +204,18 @@ static void start_numbers_only_grow(void)
         uint64_t start = start_after(damaged[i]);
         CU_ASSERT(start >= now_ms && start <= clock_realtime_ns() / NS_PER_MS);
     }
+    directory_remove();
+}
+
+/* Logs of a start beyond would begin above 2^63. */
+static void the_last_start_number_is_not_passed(void)
+{
+    struct listener l;
+    directory_make();
+    CU_ASSERT_EQUAL(start_after("start=00000002199023255550\nlsn_ceiling=00000000000000000007\n"),
+                    UINT64_C(2199023255551));
+    CU_ASSERT_EQUAL(listener_open(&l, path, 0600), -EOVERFLOW);
+    CU_ASSERT_EQUAL(listener_open(&l, path, 0600), -EOVERFLOW); /* and nothing of it was stored */
     directory_remove();
 }
 
@@ -249,6 +262,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(leaves_others_alone),
     UNIT_TEST(refuses_impossible_paths),
     UNIT_TEST(start_numbers_only_grow),
+    UNIT_TEST(the_last_start_number_is_not_passed),
     UNIT_TEST(the_ceiling_outlives_the_daemon),
     UNIT_TEST(takes_over_a_higher_start),
 };
