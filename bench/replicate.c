@@ -24,6 +24,7 @@
 static const struct pairs_goal goal_raft = {PAIRS_AT_MOST, 1.0 / 3};
 static const struct pairs_goal goal_flat = {PAIRS_AT_MOST, 2.0};
 static const struct pairs_goal goal_cost = {PAIRS_AT_MOST, COST_MAX_NS};
+static const struct pairs_goal goal_tail = {PAIRS_AT_MOST, 1.5};
 
 struct bench {
     struct report report;
@@ -115,6 +116,77 @@ static int run_batch(struct bench *b, struct replicate_rig *rig, struct raft_sto
     return rc;
 }
 
+/* ---- tails ---- */
+
+/* A side of which not the mean is wanted, but how far its tail is from its median. */
+struct tail_side {
+    struct pairs_side side;
+    const struct sampler *sampler;
+    double percentile;
+    uint32_t sorted[SAMPLER_GROUPS_MAX];
+};
+
+static int ticks_compare(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int tail_measure(void *context, uint64_t duration_ns, double *value)
+{
+    struct tail_side *t = context;
+    int rc = t->side.measure(t->side.context, duration_ns, value);
+    if (rc != 0)
+        return rc;
+    uint32_t count = t->sampler->count;
+    memcpy(t->sorted, t->sampler->ticks, count * sizeof t->sorted[0]);
+    qsort(t->sorted, count, sizeof t->sorted[0], ticks_compare);
+    *value = (double)t->sorted[(uint32_t)(count * t->percentile)] / (double)t->sorted[count / 2];
+    return 0;
+}
+
+static int run_tail(struct bench *b, struct replicate_side *side, struct raft_store *store,
+                    double percentile, uint64_t budget_ns)
+{
+    struct tail_side *sides = calloc(2, sizeof *sides);
+    if (sides == NULL)
+        return -ENOMEM;
+    sides[0].side = (struct pairs_side){replicate_rig_measure, side};
+    sides[0].sampler = side->sampler;
+    sides[1].side = (struct pairs_side){raft_store_measure, store};
+    sides[1].sampler = store->sampler;
+    sides[0].percentile = sides[1].percentile = percentile;
+    const struct pairs_side test = {tail_measure, &sides[0]};
+    const struct pairs_baseline baseline = {{tail_measure, &sides[1]}, goal_tail};
+    struct pairs_judgement judgement;
+    int rc = pairs_run(&test, &baseline, 1, budget_ns, &judgement);
+    if (rc == 0) {
+        char name[64];
+        (void)snprintf(name, sizeof name, "replicated write, batch 64, p%g / p50",
+                       percentile * 100);
+        const struct report_against to = {"libraft's own, a plain table", goal_tail, judgement};
+        (void)report_add_judged(&b->report, name, "x", &to);
+    }
+    free(sides);
+    return rc;
+}
+
+static int run_tails(struct bench *b, struct replicate_rig *rig, struct raft_store *store,
+                     uint64_t budget_ns)
+{
+    struct replicate_side side = {.rig = rig, .batch = WINDOW, .sampler = sampler_for(b, WINDOW)};
+    store->batch = WINDOW;
+    store->sampler = sampler_for(b, WINDOW);
+    int rc = side.sampler == NULL || store->sampler == NULL ? -ENOMEM : 0;
+    if (rc == 0)
+        rc = run_tail(b, &side, store, 0.99, budget_ns / 2);
+    if (rc == 0)
+        rc = run_tail(b, &side, store, 0.999, budget_ns / 2);
+    sampler_delete(side.sampler);
+    sampler_delete(store->sampler);
+    return rc;
+}
+
 /* Why one store after the other: two would share a heap and spread each other's entries over it. */
 static int run_store(struct bench *b, struct replicate_rig *rig, enum raft_table_kind kind,
                      uint64_t budget_ns)
@@ -125,7 +197,9 @@ static int run_store(struct bench *b, struct replicate_rig *rig, enum raft_table
     if (rc != 0)
         return rc;
     for (size_t i = 0; i < 4 && rc == 0; i++)
-        rc = run_batch(b, rig, &store, batches[i], budget_ns / 4);
+        rc = run_batch(b, rig, &store, batches[i], budget_ns / 5);
+    if (rc == 0 && kind == RAFT_TABLE_PLAIN)
+        rc = run_tails(b, rig, &store, budget_ns / 5);
     if (rc == 0 && !raft_store_agrees(&store))
         rc = -EPROTO;
     raft_store_close(&store);

@@ -11,6 +11,7 @@
 #define LEASE_NS (50 * NS_PER_MS)
 #define QUEUE_BYTES (4u << 20)
 #define BURST 32u
+#define AHEAD 4u       /* replicas that are fetched while one is stepped */
 #define ROUNDS_MAX 64u /* of messages until an election is over */
 
 static bool nothing_pinned(void *context, uint32_t frame)
@@ -78,6 +79,9 @@ static void replica_make(struct replicate_node *n, uint32_t shard, double ticks_
     const struct member self = {.node = n->number, .incarnation = n->number + 1};
     replica_init(&n->replicas[shard], n->shards[shard], &self, &times);
     n->replicas[shard].reclaim = &reclaim;
+    n->replicas[shard].group = &n->group;
+    n->group.self = self;
+    n->group.times = times;
 }
 
 static int shards_make(struct replicate_node *n, const struct layout_geometry *g,
@@ -100,9 +104,10 @@ static int lists_make(struct replicate_node *n)
     n->counters = aligned_alloc(CACHE_LINE, align_up(sizeof *n->counters, CACHE_LINE));
     n->dirty = calloc(n->shard_count, sizeof(struct shard *));
     n->active = calloc(n->shard_count, sizeof(struct shard *));
+    n->group.busy = calloc(n->shard_count, sizeof(struct replica *));
     n->incoming.bytes = malloc(QUEUE_BYTES);
-    if (n->replicas == NULL || n->counters == NULL || n->dirty == NULL || n->active == NULL ||
-        n->incoming.bytes == NULL)
+    if (n->group.busy == NULL || n->replicas == NULL || n->counters == NULL || n->dirty == NULL ||
+        n->active == NULL || n->incoming.bytes == NULL)
         return -ENOMEM;
     memset(n->counters, 0, sizeof *n->counters);
     return 0;
@@ -144,6 +149,7 @@ void replicate_node_close(struct replicate_node *n)
     memory_destroy(&n->arena, false);
     memory_destroy(&n->file, false);
     free(n->incoming.bytes);
+    free(n->group.busy);
     free(n->active);
     free(n->dirty);
     free(n->counters);
@@ -162,17 +168,17 @@ struct letter {
 
 static void post(struct replicate_node *to, struct message *m)
 {
-    struct letter l = {.bytes = m->bytes, .shard = m->log & UINT16_MAX};
-    if (m->kind == MESSAGE_APPEND) {
-        l.length = m->length;
-        m->length = 0;
-    }
-    l.head_length = (uint32_t)message_bytes(m);
     struct replicate_queue *q = &to->incoming;
-    ASSERT(q->used + sizeof l + l.head_length <= QUEUE_BYTES);
-    memcpy(q->bytes + q->used, &l, sizeof l);
-    message_encode(m, q->bytes + q->used + sizeof l);
-    q->used += (uint32_t)(sizeof l + align_up(l.head_length, 8));
+    struct letter *l = (struct letter *)(void *)(q->bytes + q->used);
+    ASSERT(q->used + sizeof *l + MESSAGE_HEAD_BYTES_MAX + MESSAGE_PIECE_MAX <= QUEUE_BYTES);
+    l->bytes = m->bytes;
+    l->shard = m->log & UINT16_MAX;
+    l->length = m->kind == MESSAGE_APPEND ? m->length : 0;
+    if (m->kind == MESSAGE_APPEND)
+        m->length = 0;
+    l->head_length = (uint32_t)message_bytes(m);
+    message_encode(m, q->bytes + q->used + sizeof *l);
+    q->used += (uint32_t)(sizeof *l + align_up(l->head_length, 8));
 }
 
 static void settle(const struct replicate_node *n, struct replicate_node nodes[REPLICATE_NODES],
@@ -196,8 +202,12 @@ static void open_letter(const struct letter *l, const uint8_t *at, struct messag
 void replicate_node_begin(struct replicate_node *n)
 {
     n->now = clock_ticks(CLOCK_KIND_TSC);
-    if (n->number == 0)
-        n->clock_ns = clock_realtime_ns(); /* of records: who follows makes none */
+    group_begin(&n->group, n->now);
+}
+
+void replicate_node_clock(struct replicate_node *n)
+{
+    n->clock_ns = clock_realtime_ns();
 }
 
 /* The next messages of a queue, of which there may be one for each of many shards. */
@@ -218,24 +228,12 @@ static const uint8_t *burst_take(struct burst *b, const uint8_t *at, const uint8
     return at;
 }
 
-static void prefetch_replica(const struct replica *r)
-{
-    const uint8_t *at = (const uint8_t *)r;
-    for (size_t i = 0; i < offsetof(struct replica, sealed); i += CACHE_LINE)
-        PREFETCH_WRITE(at + i);
-    at = (const uint8_t *)&r->best;
-    for (size_t i = 0;
-         i < offsetof(struct replica, peers[REPLICATE_NODES]) - offsetof(struct replica, best);
-         i += CACHE_LINE)
-        PREFETCH_WRITE(at + i);
-}
-
 /* Why in stages: each leads to what the next one fetches, and the misses of messages overlap. */
 static void burst_prefetch(const struct replicate_node *n, const struct burst *b)
 {
     for (uint32_t i = 0; i < b->count; i++) {
         shard_prefetch_self(n->shards[b->letters[i].shard]);
-        prefetch_replica(&n->replicas[b->letters[i].shard]);
+        replica_prefetch(&n->replicas[b->letters[i].shard]);
         PREFETCH(b->letters[i].bytes);
     }
     for (uint32_t i = 0; i < b->count; i++)
@@ -280,20 +278,26 @@ void replicate_node_deliver(struct replicate_node *n, struct replicate_node node
     q->used = 0;
 }
 
-void replicate_node_feed(struct replicate_node *n, struct replicate_node nodes[REPLICATE_NODES])
+void replicate_node_decide(struct replicate_node *n, struct replicate_node nodes[REPLICATE_NODES])
 {
     static struct replica_update u;
-    for (uint32_t i = 0; i < n->dirty_count && n->shard_count > 1; i++)
-        prefetch_replica(&n->replicas[n->dirty[i]->number]);
-    for (uint32_t i = 0; i < n->dirty_count; i++) {
-        struct replica *r = &n->replicas[n->dirty[i]->number];
+    struct group *g = &n->group;
+    for (uint32_t i = 0; i < n->dirty_count; i++)
+        group_wake(g, &n->replicas[n->dirty[i]->number]);
+    for (uint32_t i = 0; i < g->ready_count; i++) {
+        struct replica *r = g->busy[i];
+        if (n->shard_count > 1 && i + AHEAD < g->ready_count)
+            replica_prefetch(g->busy[i + AHEAD]);
         do {
             r->clock_ns = n->clock_ns;
             replica_update_reset(&u);
             replica_tick(r, n->now, &u);
             settle(n, nodes, &u);
         } while (u.more);
+        replicate_node_mark(n, r->shard);
     }
+    group_settle(g);
+    group_rest(g);
 }
 
 /* ---- the rest of a pass ---- */
@@ -338,6 +342,7 @@ static bool deliver_all(struct replicate_node nodes[REPLICATE_NODES])
         any |= nodes[i].incoming.used != 0;
         replicate_node_begin(&nodes[i]);
         replicate_node_deliver(&nodes[i], nodes);
+        replicate_node_decide(&nodes[i], nodes);
         replicate_node_finish(&nodes[i]);
     }
     return any;
@@ -369,8 +374,10 @@ static void configure(struct replicate_node nodes[REPLICATE_NODES], bool active)
 
 int replicate_nodes_lead(struct replicate_node nodes[REPLICATE_NODES])
 {
-    for (uint32_t i = 0; i < REPLICATE_NODES; i++)
+    for (uint32_t i = 0; i < REPLICATE_NODES; i++) {
         replicate_node_begin(&nodes[i]);
+        replicate_node_clock(&nodes[i]);
+    }
     configure(nodes, false);
     configure(nodes, true);
     for (uint32_t shard = 0; shard < nodes[0].shard_count; shard++)

@@ -1,8 +1,9 @@
 /* replicate_node - one of the nodes that replicate a space among themselves in the calling thread:
  * its memory, its shards, its replicas, and the messages on their way to it.
  *
- * What a poll loop does for its shards is done here for all of them: deliver what came, step the
- * replicas, take the answers, housekeeping with cleaner and reclamation.  Messages are encoded and
+ * What a poll loop does for its shards is done here for all of them, in its order (poll.c): deliver what
+ * came, take requests, step each replica once, take the answers, housekeeping with cleaner and
+ * reclamation.  Messages are encoded and
  * decoded as on a wire, but for the log bytes of an APPEND: those are read where they lie in the
  * sender's log, as inside one process they can be.  No leases: they cost a frame per pair of nodes
  * and heartbeat, whatever is written.  Everything that knows the replica core's interface is here.
@@ -11,7 +12,7 @@
 #ifndef DUNLIN_BENCH_REPLICATE_NODE_H
 #define DUNLIN_BENCH_REPLICATE_NODE_H
 
-#include "dataplane/replica.h"
+#include "dataplane/group.h"
 #include "engine/memory.h"
 #include "engine/space.h"
 
@@ -39,6 +40,7 @@ struct replicate_node {
     struct memory shard_memory;
     struct shard *shards[LIMIT_SHARDS];
     struct replica *replicas; /* by shard */
+    struct group group;       /* without pairs: which replicas a pass steps */
     uint32_t shard_count;
     struct layout_counters *counters;
     _Atomic uint32_t chunks_wanted;
@@ -62,13 +64,14 @@ void replicate_node_close(struct replicate_node *n);
  * Returns 0, or -EPROTO: they did not come to terms. */
 MUST_USE int replicate_nodes_lead(struct replicate_node nodes[REPLICATE_NODES]);
 
-/* One pass: read the clocks; deliver all that came, send what follows from it; answers; upkeep. */
+/* One pass, in this order: read the clock; deliver all that came; (leader: take writes, their shards
+ * being marked, with the clock of records;) step the replicas to which something happened; answers and
+ * upkeep. */
 void replicate_node_begin(struct replicate_node *n);
 void replicate_node_deliver(struct replicate_node *n, struct replicate_node nodes[REPLICATE_NODES]);
+void replicate_node_clock(struct replicate_node *n);
+void replicate_node_decide(struct replicate_node *n, struct replicate_node nodes[REPLICATE_NODES]);
 void replicate_node_finish(struct replicate_node *n);
-
-/* Leader: the dirty shards were appended to; feed the followers. */
-void replicate_node_feed(struct replicate_node *n, struct replicate_node nodes[REPLICATE_NODES]);
 
 static inline void replicate_node_mark(struct replicate_node *n, struct shard *s)
 {

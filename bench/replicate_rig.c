@@ -86,42 +86,63 @@ static int write_one(struct replicate_rig *r, const struct request *q)
     return rc;
 }
 
-/* What follows from the leader's writes, once around. */
-static void round_trip(struct replicate_rig *r)
+/* Take as many requests as there is room for now.  Returns 0 or what refused one. */
+static int requests_take(struct replicate_rig *r, const struct request *requests, uint32_t count,
+                         uint32_t *taken)
 {
-    replicate_node_feed(&r->nodes[LEADER], r->nodes);
-    for (uint32_t i = 1; i <= REPLICATE_NODES; i++) {
-        struct replicate_node *n = &r->nodes[i % REPLICATE_NODES];
-        replicate_node_begin(n);
-        replicate_node_deliver(n, r->nodes);
-        replicate_node_finish(n);
+    if (count == 0)
+        return 0;
+    replicate_node_clock(&r->nodes[LEADER]);
+    for (uint32_t fetched = 0; *taken < count; (*taken)++) {
+        if (*taken >= fetched) {
+            uint32_t more = (uint32_t)min_u64(LIMIT_BATCH, count - *taken);
+            prefetch(r, requests + *taken, more);
+            fetched = *taken + more;
+        }
+        int rc = write_one(r, &requests[*taken]);
+        if (UNLIKELY(rc != 0))
+            return rc == -EAGAIN ? 0 : rc > 0 ? -EDQUOT : rc;
     }
+    return 0;
 }
 
-/* One batch, until all of it is answered. */
+/* A pass of every node: the leader's takes what it can of the requests. */
+static int pass(struct replicate_rig *r, const struct request *requests, uint32_t count,
+                uint32_t *taken)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < REPLICATE_NODES; i++) {
+        struct replicate_node *n = &r->nodes[i];
+        replicate_node_begin(n);
+        replicate_node_deliver(n, r->nodes);
+        if (i == LEADER)
+            rc = requests_take(r, requests, count, taken);
+        replicate_node_decide(n, r->nodes);
+        replicate_node_finish(n);
+    }
+    return rc;
+}
+
+/* One batch, until it is with the followers and all before it is answered. */
 static int write_batch(struct replicate_rig *r, const struct request *requests, uint32_t count)
 {
-    uint64_t answered = r->nodes[LEADER].answer_count + count;
-    replicate_node_begin(&r->nodes[LEADER]);
-    uint32_t rounds = 0;
-    for (uint32_t i = 0, fetched = 0; i < count;) {
-        for (; i == fetched; fetched += (uint32_t)min_u64(LIMIT_BATCH, count - fetched))
-            prefetch(r, requests + i, (uint32_t)min_u64(LIMIT_BATCH, count - i));
-        int rc = write_one(r, &requests[i]);
-        if (LIKELY(rc == 0)) {
-            i++;
-            continue;
-        }
-        if (rc != -EAGAIN || ++rounds > ROUNDS_MAX)
-            return rc > 0 ? -EDQUOT : rc;
-        round_trip(r);
-    }
+    const struct replicate_node *leader = &r->nodes[LEADER];
+    uint64_t due = r->opened + r->position;
+    uint32_t rounds = 0, taken = 0;
     do {
-        round_trip(r);
+        int rc = pass(r, requests, count, &taken);
+        if (rc != 0)
+            return rc;
         if (++rounds > ROUNDS_MAX)
             return -ETIMEDOUT;
-    } while (r->nodes[LEADER].answer_count != answered);
-    return r->nodes[LEADER].refused_count == 0 ? 0 : -EPROTO;
+    } while (taken != count || leader->answer_count < due);
+    return leader->refused_count == 0 ? 0 : -EPROTO;
+}
+
+/* Until all is answered. */
+static int drain(struct replicate_rig *r)
+{
+    return write_batch(r, NULL, 0);
 }
 
 /* ---- making ---- */
@@ -136,7 +157,7 @@ static int fill(struct replicate_rig *r)
             make_request(r, number++, &requests[count++]);
         rc = write_batch(r, requests, count);
     }
-    return rc;
+    return rc == 0 ? drain(r) : rc;
 }
 
 /* The answer to its opening names a session; here the record appended does, before it is. */
@@ -144,6 +165,7 @@ static int sessions_open(struct replicate_rig *r)
 {
     struct replicate_node *leader = &r->nodes[LEADER];
     replicate_node_begin(leader);
+    replicate_node_clock(leader);
     for (uint32_t i = 0; i < r->shape.shard_count * REPLICATE_SESSIONS; i++) {
         struct shard *shard = leader->shards[i / REPLICATE_SESSIONS];
         struct shard_origin origin = {.operation = RING_SESSION_OPEN};
@@ -159,10 +181,8 @@ static int sessions_open(struct replicate_rig *r)
         };
         replicate_node_mark(leader, shard);
     }
-    uint64_t opened = (uint64_t)r->shape.shard_count * REPLICATE_SESSIONS;
-    for (uint32_t round = 0; round < ROUNDS_MAX && leader->answer_count != opened; round++)
-        round_trip(r);
-    return leader->answer_count == opened && leader->refused_count == 0 ? 0 : -EPROTO;
+    r->opened = (uint64_t)r->shape.shard_count * REPLICATE_SESSIONS;
+    return drain(r);
 }
 
 static int nodes_open(struct replicate_rig *r)
@@ -238,7 +258,7 @@ int replicate_rig_measure(void *context, uint64_t duration_ns, double *value)
         more = sampler_add(side->sampler, from, sampler_now());
     } while (more);
     *value = sampler_finish_mean(side->sampler);
-    return 0;
+    return drain(r);
 }
 
 bool replicate_rig_agrees(const struct replicate_rig *r)

@@ -3,8 +3,9 @@
  *
  * A batch is written to the leader in sessions, as agents do, fed to both followers, landed,
  * checked, indexed and acknowledged there, committed and answered; then every node does its
- * housekeeping.  The followers learn of a batch's commit with the next batch, as they do where
- * batches follow each other, so each batch pays for one commit notice per follower. */
+ * housekeeping.  Batches follow each other as they do in a poll loop that has requests waiting: the
+ * pass that takes one commits and answers the one before, and one message to each follower carries both
+ * the bytes and that commit, as libraft's do. */
 #ifndef DUNLIN_BENCH_REPLICATE_RIG_H
 #define DUNLIN_BENCH_REPLICATE_RIG_H
 
@@ -13,8 +14,9 @@
 #include "bench/sampler.h"
 
 #define REPLICATE_BATCH_MAX 512u
-#define REPLICATE_SESSIONS 8u /* per shard: their windows together hold the greatest batch */
-_Static_assert(REPLICATE_SESSIONS *LIMIT_SESSION_WINDOW >= REPLICATE_BATCH_MAX, "a batch fits");
+#define REPLICATE_SESSIONS                                                                         \
+    16u /* per shard: their windows together hold two of the greatest batch */
+_Static_assert(REPLICATE_SESSIONS *LIMIT_SESSION_WINDOW >= 2 * REPLICATE_BATCH_MAX, "batches fit");
 
 struct replicate_session {
     uint64_t lsn;
@@ -26,7 +28,8 @@ struct replicate_rig {
     struct replicate_shape shape;
     struct replicate_node nodes[REPLICATE_NODES];
     struct replicate_session *sessions; /* of shard 0, of shard 1 ... */
-    uint64_t position;
+    uint64_t position;                  /* writes taken so far */
+    uint64_t opened;                    /* sessions */
 };
 
 /* Make the nodes, all their memory, and write every key once.  Owned by the caller until

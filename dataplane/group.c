@@ -1,6 +1,7 @@
 #include "dataplane/group.h"
 
 #include "dataplane/lease.h"
+#include "dataplane/replica_grant.h"
 #include "dataplane/replica_lease.h"
 #include "engine/plant.h"
 
@@ -79,8 +80,31 @@ static void holders_lapse(struct group *g, uint64_t now)
 void group_begin(struct group *g, uint64_t now)
 {
     g->now = now;
+    if (now >= g->rest_until)
+        g->ready_count = g->busy_count;
     holders_lapse(g, now);
     rights_renew(g, now);
+}
+
+/* ---- connections for log writes ---- */
+
+void group_disconnected(struct group *g, uint32_t node)
+{
+    struct pair *p = group_pair(g, node);
+    if (p != NULL)
+        p->connection++;
+    for (uint32_t i = 0; i < g->replica_count; i++)
+        replica_grant_void(g->replicas[i], node);
+}
+
+#define CONNECTION_BITS 20u /* of a key; above them stands the incarnation */
+
+uint64_t group_connection_key(const struct group *g, uint32_t node)
+{
+    const struct pair *p = group_pair(g, node);
+    uint64_t connection = p != NULL ? p->connection : 0;
+    return g->self.incarnation << CONNECTION_BITS |
+           (connection & ((UINT64_C(1) << CONNECTION_BITS) - 1));
 }
 
 /* ---- frames ---- */
@@ -210,13 +234,36 @@ bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t n
 void group_settle(struct group *g)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < g->busy_count; i++) {
+    for (uint32_t i = 0; i < g->ready_count; i++) {
         struct replica *r = g->busy[i];
         r->busy = !replica_is_idle(r);
         if (r->busy)
-            g->busy[kept++] = r;
+            group_place(g, r, kept++);
     }
-    g->busy_count = kept;
+    /* The last of those that rest fill the places that became empty. */
+    uint32_t resting = g->busy_count - g->ready_count;
+    uint32_t empty = (uint32_t)min_u64(g->ready_count - kept, resting);
+    for (uint32_t i = 0; i < empty; i++)
+        group_place(g, g->busy[g->busy_count - 1 - i], kept + i);
+    g->ready_count = kept;
+    g->busy_count = kept + resting;
+}
+
+/* A part of retry: what is said again in vain comes so much later at most. */
+#define RESTS_PER_RETRY 4u
+
+void group_rest(struct group *g)
+{
+    bool first = g->ready_count == g->busy_count;
+    for (uint32_t i = g->ready_count; i-- > 0;) {
+        struct replica *r = g->busy[i];
+        if (!replica_waits(r))
+            continue;
+        group_place(g, g->busy[--g->ready_count], i);
+        group_place(g, r, g->ready_count);
+    }
+    if (first)
+        g->rest_until = g->now + g->times.retry / RESTS_PER_RETRY;
 }
 
 bool group_is_quiet(const struct group *g)

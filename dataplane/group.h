@@ -53,8 +53,9 @@ struct group {
     uint32_t pair_count;
     struct replica **replicas; /* all */
     uint32_t replica_count;
-    struct replica **busy; /* to be ticked in this pass */
-    uint32_t busy_count;
+    struct replica **busy; /* to be ticked; behind ready_count: not before rest_until */
+    uint32_t busy_count, ready_count;
+    uint64_t rest_until;
     uint64_t stream_count;
     struct snapshot_stream stream;
 };
@@ -81,17 +82,39 @@ MUST_USE int group_receive(struct group *g, const struct pair_frame *f, uint64_t
 /* The pair's list begins anew: its journal was full, or its read leases ended. */
 void group_list_again(struct group *g, struct pair *p);
 
+static inline void group_place(struct group *g, struct replica *r, uint32_t at)
+{
+    g->busy[at] = r;
+    r->busy_at = at;
+}
+
 /* See to it that replica_tick is called in this pass. */
 static inline void group_wake(struct group *g, struct replica *r)
 {
     if (!r->busy) {
         r->busy = true;
-        g->busy[g->busy_count++] = r;
+        group_place(g, r, g->busy_count++);
     }
+    if (r->busy_at < g->ready_count)
+        return;
+    group_place(g, g->busy[g->ready_count], r->busy_at);
+    group_place(g, r, g->ready_count++);
 }
+
+/* The connection over which a node's log writes come was torn down, by replica_update.disconnect or
+ * because another start of the node was heard of: no write that was posted to it so far lands any more.
+ * What it had been granted is free, what it granted us is void. */
+void group_disconnected(struct group *g, uint32_t node);
+/* Key of the tokens for a node: of the connection that is there now. */
+uint64_t group_connection_key(const struct group *g, uint32_t node);
 
 /* Forget those in busy that need no tick before something happens to them. */
 void group_settle(struct group *g);
+
+/* After group_settle: those that wait for nothing but an answer rest, behind ready_count, so that a pass
+ * costs nothing for them.  Something that happens to one, or a part of the retry time, makes it ready
+ * again.  Who does not call this ticks all in busy, with the same outcome. */
+void group_rest(struct group *g);
 
 /* Next frame to send, to node *to.  False: no more. */
 MUST_USE bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late);

@@ -11,9 +11,18 @@ struct head {
     uint64_t epoch;
     uint32_t node, length;
     uint64_t incarnation, lsn, lsn_end, lsn_committed, lsn_kept;
-};
+} __attribute__((packed, may_alias)); /* anywhere in a datagram */
 _Static_assert(sizeof(struct head) == MESSAGE_HEAD_BYTES, "no holes on the wire");
 _Static_assert(sizeof(struct log_epoch) == EPOCH_BYTES, "a table entry is four words");
+
+/* What follows the head of a GRANT and of an ANNOUNCE. */
+struct grant_part {
+    uint64_t number, address, key;
+};
+struct announce_part {
+    uint32_t crc, reserved;
+};
+_Static_assert(sizeof(struct grant_part) == 24 && sizeof(struct announce_part) == 8, "no holes");
 
 static bool has_table(uint8_t kind)
 {
@@ -25,9 +34,21 @@ static uint64_t payload_bytes(const struct message *m)
     return m->kind == MESSAGE_APPEND || m->kind == MESSAGE_PIECE ? m->length : 0;
 }
 
+static uint64_t part_bytes(uint8_t kind)
+{
+    switch (kind) {
+    case MESSAGE_GRANT:
+        return sizeof(struct grant_part);
+    case MESSAGE_ANNOUNCE:
+        return sizeof(struct announce_part);
+    default:
+        return 0;
+    }
+}
+
 uint64_t message_head_bytes(const struct message *m)
 {
-    return MESSAGE_HEAD_BYTES + (uint64_t)m->table_count * EPOCH_BYTES;
+    return MESSAGE_HEAD_BYTES + part_bytes(m->kind) + (uint64_t)m->table_count * EPOCH_BYTES;
 }
 
 uint64_t message_bytes(const struct message *m)
@@ -35,24 +56,62 @@ uint64_t message_bytes(const struct message *m)
     return message_head_bytes(m) + payload_bytes(m);
 }
 
+static void part_encode(const struct message *m, uint8_t *into)
+{
+    const struct grant_part grant = {m->number, m->token.address, m->token.key};
+    const struct announce_part announce = {.crc = m->crc};
+    if (m->kind == MESSAGE_GRANT)
+        memcpy(into, &grant, sizeof grant);
+    else if (m->kind == MESSAGE_ANNOUNCE)
+        memcpy(into, &announce, sizeof announce);
+}
+
+/* Its length was judged before. */
+static bool part_decode(struct message *m, const uint8_t *from)
+{
+    struct grant_part grant;
+    struct announce_part announce;
+    if (m->kind == MESSAGE_GRANT) {
+        memcpy(&grant, from, sizeof grant);
+        m->number = grant.number;
+        m->token = (struct grant_token){.address = grant.address, .key = grant.key};
+    } else if (m->kind == MESSAGE_ANNOUNCE) {
+        memcpy(&announce, from, sizeof announce);
+        m->crc = announce.crc;
+        return announce.reserved == 0;
+    }
+    return true;
+}
+
+uint32_t message_peek_log(const uint8_t *head, uint64_t length)
+{
+    uint32_t log = 0;
+    if (length >= MESSAGE_HEAD_BYTES)
+        memcpy(&log, head + offsetof(struct head, log), sizeof log);
+    return log;
+}
+
 void message_encode_head(const struct message *m, uint8_t *into)
 {
     ASSERT(m->table_count <= LIMIT_EPOCHS && payload_bytes(m) <= MESSAGE_PAYLOAD_MAX);
-    struct head head = {
-        .kind = m->kind,
-        .table_count = m->table_count,
-        .log = m->log,
-        .epoch = m->epoch,
-        .node = m->from.node,
-        .length = m->length,
-        .incarnation = m->from.incarnation,
-        .lsn = m->lsn,
-        .lsn_end = m->lsn_end,
-        .lsn_committed = m->lsn_committed,
-        .lsn_kept = m->lsn_kept,
-    };
-    memcpy(into, &head, sizeof head);
-    into += sizeof head;
+    /* Why in place: a copy of what was just put together word by word, in other sizes, waits until those
+     * stores are done; that took longer than all the rest of a small message. */
+    struct head *head = (struct head *)(void *)into;
+    head->kind = m->kind;
+    head->table_count = m->table_count;
+    head->reserved = 0;
+    head->log = m->log;
+    head->epoch = m->epoch;
+    head->node = m->from.node;
+    head->length = m->length;
+    head->incarnation = m->from.incarnation;
+    head->lsn = m->lsn;
+    head->lsn_end = m->lsn_end;
+    head->lsn_committed = m->lsn_committed;
+    head->lsn_kept = m->lsn_kept;
+    into += sizeof *head;
+    part_encode(m, into);
+    into += part_bytes(m->kind);
     memcpy(into, m->table, (size_t)m->table_count * EPOCH_BYTES);
 }
 
@@ -100,7 +159,10 @@ static int head_decode(struct message *m, const uint8_t *bytes, uint64_t length)
     m->length = head.length;
     if (message_head_bytes(m) > length)
         return -EBADMSG;
-    memcpy(m->table, bytes + sizeof head, (size_t)m->table_count * EPOCH_BYTES);
+    if (!part_decode(m, bytes + sizeof head))
+        return -EBADMSG;
+    memcpy(m->table, bytes + sizeof head + part_bytes(m->kind),
+           (size_t)m->table_count * EPOCH_BYTES);
     return table_is_ordered(m) ? 0 : -EBADMSG;
 }
 

@@ -16,6 +16,13 @@
  *   NAK     follower -> leader: [lsn, lsn_end) is missing
  *   PIECE   leader -> follower: piece lsn of snapshot lsn_end
  *   WANT    follower -> leader: piece lsn of snapshot lsn_end is wanted next
+ *   GRANT   follower -> leader: write the bytes of the segment that starts at lsn to token; grant
+ *           number of this shard at this start
+ *   ANNOUNCE  leader -> follower: as APPEND, but the bytes [lsn, lsn + length) were written by log
+ *           write into a segment that you granted me in this epoch; crc is over them
+ *   RECALL  who granted -> whom: return your grants up to number lsn; in whatever epoch
+ *   RETURN  answer: under my grants up to number lsn of your incarnation lsn_end nothing is written any
+ *           more; in whatever epoch
  *
  * Promises and leases are not said per shard: pair.h. */
 #ifndef DUNLIN_DATAPLANE_MESSAGE_H
@@ -23,6 +30,7 @@
 
 #include "dataplane/configuration.h"
 #include "engine/base.h"
+#include "engine/grant.h"
 #include "engine/log.h"
 
 enum message_kind {
@@ -36,6 +44,10 @@ enum message_kind {
     MESSAGE_NAK = 8,
     MESSAGE_PIECE = 9,
     MESSAGE_WANT = 10,
+    MESSAGE_GRANT = 11,
+    MESSAGE_ANNOUNCE = 12,
+    MESSAGE_RECALL = 13,
+    MESSAGE_RETURN = 14,
     MESSAGE_KIND_COUNT
 };
 
@@ -53,10 +65,12 @@ struct message {
     uint64_t
         lsn_kept; /* APPEND: some peer may still need the log from here on; JOIN, SEALED: what the
                           sender's log goes on from, 0: it has all */
-    uint32_t length; /* APPEND, PIECE: bytes; FETCH: wanted */
-    uint32_t reserved2;
+    uint32_t length; /* APPEND, ANNOUNCE, PIECE: bytes; FETCH: wanted */
+    uint32_t crc;    /* ANNOUNCE: crc32c */
+    uint64_t number; /* GRANT; ANNOUNCE: not told, the grant that the bytes are written under */
+    struct grant_token token; /* GRANT; ANNOUNCE: not told, where the bytes are written to */
     struct log_epoch table[LIMIT_EPOCHS]; /* SEALED, JOIN */
-    const uint8_t *bytes; /* APPEND: in the log; PIECE; or in the received datagram */
+    const uint8_t *bytes; /* APPEND, ANNOUNCE: in the log; PIECE; or in the received datagram */
 };
 
 #define MESSAGE_HEAD_BYTES 64u
@@ -67,6 +81,8 @@ struct message {
 
 /* Bytes that message_encode writes. */
 uint64_t message_bytes(const struct message *m);
+/* Log that a head is about, before it is judged: a hint.  0: it is too short. */
+uint32_t message_peek_log(const uint8_t *head, uint64_t length);
 /* into: message_bytes(m) bytes. */
 void message_encode(const struct message *m, uint8_t *into);
 /* The same without the bytes of the log, which then travel beside it. */

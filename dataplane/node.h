@@ -116,9 +116,9 @@ struct node {
 #define NODE_LSN_PER_START_SHIFT 22u
 
 /* Make node file and doorbell, calibrate the clock (20 ms).  lcore_count 1 .. LIMIT_LCORES; start
- * above 0, also the epoch of all shards.  lsn_start is start << NODE_LSN_PER_START_SHIFT,
- * lsn_ceiling a grant above; who knows better raises both before node_space_add. Returns 0, or
- * -EINVAL, or -errno with nothing left behind. */
+ * above 0 and below 2^41, since LSNs have 63 bits; also the epoch of all shards.  lsn_start is
+ * start << NODE_LSN_PER_START_SHIFT, lsn_ceiling a grant above; who knows better raises both before
+ * node_space_add.  Returns 0, or -EINVAL, or -errno with nothing left behind. */
 MUST_USE int node_open(struct node *n, const struct node_config *config, uint64_t start);
 /* After the lcores stopped and the agents are gone: free everything that node_* made. */
 void node_close(struct node *n);

@@ -80,8 +80,7 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
         .sequence = answer->sequence,
     };
     const void *value = NULL;
-    bool is_read = c.head.operation == RING_GET;
-    if (is_read && !poll_cluster_may_answer(l, s, l->now_late))
+    if (answer->judged && !poll_cluster_may_answer(l, s, l->now_late))
         c.status = RING_RETRY;
     else if (answer->record != NULL)
         value = place_value(a, answer, &c);

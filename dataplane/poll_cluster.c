@@ -226,6 +226,36 @@ static void received(struct lcore_cluster *c, const struct transport_received *d
         counter_add(l->counters, COUNTER_PEER_MESSAGES, 1);
 }
 
+/* Why in stages: each leads to what the next one fetches, and the misses of messages for many shards
+ * overlap.  Nothing that is read here was judged: hints. */
+static void burst_prefetch(const struct lcore_cluster *c, const struct transport_received *burst,
+                           uint32_t count)
+{
+    const struct lcore_replica *replicas[RECEIVE_BURST];
+    const struct shard *shards[RECEIVE_BURST];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t log = message_peek_log(burst[i].head, burst[i].head_length);
+        replicas[i] = lcore_replica_of(c, log);
+        if (replicas[i] != NULL)
+            replica_prefetch(&replicas[i]->replica);
+        PREFETCH(burst[i].bytes);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        shards[i] = replicas[i] != NULL ? replicas[i]->replica.shard : NULL;
+        if (shards[i] != NULL)
+            shard_prefetch_self(shards[i]);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (shards[i] != NULL)
+            shard_prefetch_board(shards[i]);
+    for (uint32_t i = 0; i < count; i++)
+        if (shards[i] != NULL)
+            shard_prefetch_land(shards[i], burst[i].bytes, burst[i].length);
+    for (uint32_t i = 0; i < count; i++)
+        if (shards[i] != NULL)
+            shard_prefetch_apply(shards[i], burst[i].bytes, burst[i].length);
+}
+
 static void completed(struct lcore_cluster *c)
 {
     uint64_t holds[COMPLETE_BURST];
@@ -245,9 +275,12 @@ void poll_cluster_receive(struct lcore *l)
     struct transport_received burst[RECEIVE_BURST];
     completed(c);
     uint32_t count = transport_receive(c->transport, burst, RECEIVE_BURST);
-    l->now = clock_ticks(l->node->clock_kind);
+    /* Why the larger: what counts from a reading is unsigned, and processors may differ by a little. */
+    l->now = max_u64(l->now, clock_ticks(l->node->clock_kind));
     group_begin(&c->group, l->now);
     poll_reclaim(l);
+    if (count > 1 && l->shard_count > 1)
+        burst_prefetch(c, burst, count);
     for (uint32_t i = 0; i < count; i++)
         received(c, &burst[i]);
     transport_release(c->transport);
@@ -289,7 +322,7 @@ void poll_cluster_decide(struct lcore *l)
         return;
     for (uint32_t i = 0; i < l->dirty_count; i++)
         group_wake(&c->group, &lcore_replica_of(c, l->dirty[i]->log.number)->replica);
-    for (uint32_t i = 0; i < c->group.busy_count; i++) {
+    for (uint32_t i = 0; i < c->group.ready_count; i++) {
         struct lcore_replica *r = lcore_replica_of(c, c->group.busy[i]->shard->log.number);
         struct replica *replica = enter(c, r);
         activation_tell(c, r);
@@ -318,6 +351,7 @@ void poll_cluster_flush(struct lcore *l)
         datagrams_send(c, &d, 1);
     }
     group_settle(&c->group);
+    group_rest(&c->group);
 }
 
 /* ---- what the other phases ask ---- */

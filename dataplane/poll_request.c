@@ -217,6 +217,9 @@ static void execute_at(struct lcore *l, uint32_t i)
         return;
     }
     ASSERT(result >= 0);
+    /* Why now: another leader may have followed since this pass began, and written. */
+    if (result > 0 && !poll_cluster_may_answer(l, q->shard, clock_ticks(l->node->clock_kind)))
+        result = RING_RETRY;
     if (result > 0)
         refuse(l, q, (uint32_t)result);
     else
@@ -247,7 +250,7 @@ uint32_t poll_requests(struct lcore *l)
 {
     gather(l);
     /* Why early suffices: leases and grants count from it, so it makes them only shorter. */
-    l->now = clock_ticks_early(l->node->clock_kind);
+    l->now = max_u64(l->now, clock_ticks_early(l->node->clock_kind));
     if (l->request_count == 0)
         return 0;
     prefetch(l);

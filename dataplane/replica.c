@@ -1,6 +1,7 @@
 #include "dataplane/replica.h"
 
 #include "dataplane/group.h"
+#include "dataplane/replica_grant.h"
 #include "dataplane/replica_lease.h"
 #include "dataplane/replica_snapshot.h"
 
@@ -40,11 +41,27 @@ struct message *replica_say(const struct replica *r, struct replica_update *u, u
     return m;
 }
 
-void replica_copy_table(const struct replica *r, struct message *m)
+static void copy_table(const struct replica *r, struct message *m)
 {
     const struct log *l = &r->shard->log;
     m->table_count = (uint8_t)l->epoch_count;
     memcpy(m->table, l->epochs, l->epoch_count * sizeof l->epochs[0]);
+}
+
+bool replica_has_nothing(const struct replica *r)
+{
+    return install_lsn_visible(r->shard) == UINT64_MAX;
+}
+
+void replica_tell_log(const struct replica *r, struct message *m)
+{
+    const struct log *l = &r->shard->log;
+    m->lsn_committed = r->shard->lsn_committed;
+    if (replica_has_nothing(r))
+        return; /* its log begins at the commit LSN, and it stands for nothing below */
+    m->lsn_end = l->lsn_whole;
+    m->lsn_kept = l->lsn_base;
+    copy_table(r, m);
 }
 
 void replica_promise(struct replica *r, uint64_t epoch, const struct member *who)
@@ -220,6 +237,8 @@ static int receive_as_leader(struct replica *r, const struct message *m, uint64_
         return replica_on_nak(r, m);
     case MESSAGE_WANT:
         return replica_on_wanted(r, m, now, u);
+    case MESSAGE_GRANT:
+        return replica_on_granted(r, m);
     default:
         return -EPROTO;
     }
@@ -233,6 +252,7 @@ static bool is_for_leader(const struct replica *r, const struct message *m)
     case MESSAGE_ACK:
     case MESSAGE_NAK:
     case MESSAGE_WANT:
+    case MESSAGE_GRANT:
         return true;
     case MESSAGE_APPEND:
         return r->role == REPLICA_FETCHING && m->epoch == r->promised;
@@ -241,9 +261,17 @@ static bool is_for_leader(const struct replica *r, const struct message *m)
     }
 }
 
+/* Of whatever epoch: memory that was granted is given back also by who leads no more. */
+static bool is_of_grants(const struct message *m)
+{
+    return m->kind == MESSAGE_RECALL || m->kind == MESSAGE_RETURN;
+}
+
 int replica_receive(struct replica *r, const struct message *m, uint64_t now,
                     struct replica_update *u)
 {
+    if (UNLIKELY(is_of_grants(m)) && m->log == r->shard->log.number)
+        return m->kind == MESSAGE_RECALL ? replica_on_recall(r, m, u) : replica_on_return(r, m);
     if (r->role == REPLICA_STOPPED || m->log != r->shard->log.number)
         return -EPROTO;
     if (r->group != NULL)
@@ -284,6 +312,7 @@ void replica_tick(struct replica *r, uint64_t now, struct replica_update *u)
     default:
         break;
     }
+    replica_grant_tick(r, now, u);
 }
 
 bool replica_may_answer(const struct replica *r, uint64_t now)
@@ -291,8 +320,15 @@ bool replica_may_answer(const struct replica *r, uint64_t now)
     return r->may_read && now < r->cell->end;
 }
 
+bool replica_waits(const struct replica *r)
+{
+    return r->role == REPLICA_LEADING && replica_lead_waits(r);
+}
+
 bool replica_is_idle(const struct replica *r)
 {
+    if (r->times.log_write && replica_grant_waits(r))
+        return false;
     switch (r->role) {
     case REPLICA_FOLLOWER:
         return !r->seal_unanswered && (r->joined || !r->leader_ready);

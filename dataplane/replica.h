@@ -9,6 +9,7 @@
  *   replica_lead.c     an active leader: feed, count acks, commit
  *   replica_follow.c   a follower: promise, join, cut, land, acknowledge
  *   replica_snapshot.c a follower that the log cannot feed
+ *   replica_grant.c    log writes: segments granted, bytes announced, grants returned
  *   replica_lease.c    promises, rights and read leases, shared with other shards (group.h)
  *
  * Roles in an epoch e:
@@ -41,6 +42,7 @@ struct replica_times {
     uint64_t heartbeat; /* one ask per pair of nodes and heartbeat; well below the lease */
     uint64_t retry;     /* unanswered: say it again */
     bool read_leases;   /* followers have read leases */
+    bool log_write;     /* the transport can: followers grant segments, the leader writes to them */
 };
 
 /* A voter's answer to our seal. */
@@ -58,6 +60,8 @@ struct replica_peer {
     struct member id;
     bool joined;              /* it holds a prefix of our log up to what it acknowledged */
     uint64_t lsn_next;        /* to send */
+    uint64_t lsn_sent;        /* highest that was; what is sent again goes by message */
+    uint64_t grant_seen;      /* number of the newest grant; older ones count no more */
     uint64_t lsn_shown;       /* committed there, as it last said */
     uint64_t lsn_commit_sent; /* commit LSN that it was last told */
     uint64_t ticks_sent;      /* anything */
@@ -72,6 +76,16 @@ struct replica_peer {
     uint64_t read_after; /* not marked before */
     uint64_t off_number; /* unmarked with this change, */
     uint64_t off_until;  /* and it may read until then, or until it knows */
+};
+
+/* A segment of a peer that we may write to. */
+struct replica_grant {
+    struct member peer; /* incarnation 0: unused */
+    uint64_t number, lsn_start;
+    struct grant_token token;
+    uint32_t writes; /* under way */
+    uint32_t missed; /* ranges that the peer asked for although they were announced */
+    bool over;       /* nothing more is written; it goes when no write is under way */
 };
 
 /* What a replica counts; the simulator fails when one stays zero over its suite. */
@@ -94,6 +108,10 @@ enum replica_count {
     REPLICA_COUNT_PROMOTIONS,   /* learners that may be voters */
     REPLICA_COUNT_LOSSY,        /* epochs that gave up what a lost majority had */
     REPLICA_COUNT_HAND_OVERS,   /* rights given up for the next leader */
+    REPLICA_COUNT_ANNOUNCED,    /* ranges found written as announced */
+    REPLICA_COUNT_UNWRITTEN,    /* ranges announced and not found written */
+    REPLICA_COUNT_RETURNED,     /* grants that came back */
+    REPLICA_COUNT_DISCONNECTS,  /* connections torn down for grants that did not come back */
     REPLICA_COUNT_COUNT
 };
 
@@ -130,13 +148,11 @@ struct replica {
     bool list_reads;    /* marked for read leases */
     uint64_t grant_lsn; /* our log must reach it before one begins */
     /* leader */
-    struct replica_sealed sealed[LIMIT_VOTERS]; /* by slot in configuration.voters_before */
-    uint32_t best;                              /* whose log we complete ours from */
-    uint64_t ticks_recover;                     /* when sealing began */
-    uint64_t ticks_asked;                       /* last SEAL, FETCH or request for activation */
-    bool cutting; /* our own log must still be cut to the best one's */
+    uint32_t best;          /* whose log we complete ours from */
+    uint64_t ticks_recover; /* when sealing began */
+    uint64_t ticks_asked;   /* last SEAL, FETCH or request for activation */
+    bool cutting;           /* our own log must still be cut to the best one's */
     struct commit commit;
-    struct replica_peer peers[LIMIT_PEERS];
     uint64_t ticks_ceiling;     /* when a higher ceiling was asked for */
     uint64_t ticks_waited_from; /* a commit waits for holders since then; 0: none does */
     struct right *right;        /* shared with other shards; NULL: none */
@@ -148,7 +164,16 @@ struct replica {
     struct lease_cell *cell; /* NULL: there never was one */
     uint64_t generation;     /* changes whenever may_read does */
     struct group *group;     /* NULL: alone, without leases */
-    bool busy;               /* on the group's list */
+    bool busy;               /* on the group's list, */
+    uint32_t busy_at;        /* there */
+    /* Why here: the slots that are in use stand with all else that a write touches, in front of what it
+     * does not. */
+    struct replica_peer peers[LIMIT_PEERS];
+    /* log writes */
+    uint64_t ticks_recalled;                      /* last RECALL; 0: none since the last RETURN */
+    uint32_t recalls;                             /* in vain */
+    struct replica_grant held[LIMIT_GRANTS_HELD]; /* as the leader, of whatever epoch */
+    struct replica_sealed sealed[LIMIT_VOTERS];   /* by slot in configuration.voters_before */
 };
 
 #define REPLICA_OUT_MAX 32u
@@ -168,6 +193,8 @@ struct replica_update {
     uint64_t activate;     /* ask the control plane to make this epoch active; 0: nothing */
     uint64_t ceiling;      /* ask it for a higher LSN ceiling, at least this; 0: nothing */
     struct member promote; /* tell it that this learner may be a voter now; incarnation 0: none */
+    bool disconnect;       /* tear down the connection for log writes with node disconnect_node */
+    uint32_t disconnect_node;
     struct replica_out out[REPLICA_OUT_MAX];
 };
 
@@ -179,6 +206,7 @@ static inline void replica_update_reset(struct replica_update *u)
     u->activate = 0;
     u->ceiling = 0;
     u->promote = (struct member){0};
+    u->disconnect = false;
 }
 
 void replica_init(struct replica *r, struct shard *shard, const struct member *self,
@@ -207,8 +235,17 @@ static inline bool replica_leads(const struct replica *r)
  * holder of a read lease whose key has nothing pending. */
 bool replica_may_answer(const struct replica *r, uint64_t now);
 
+/* Fetch what an event touches of it, where three nodes have a shard. */
+static inline void replica_prefetch(const struct replica *r)
+{
+    for (size_t at = 0; at < offsetof(struct replica, peers[3]); at += CACHE_LINE)
+        PREFETCH_WRITE((const uint8_t *)r + at);
+}
+
 /* Nothing to do before an event, an append or a frame of the pair: no tick is needed. */
 bool replica_is_idle(const struct replica *r);
+/* Not idle, but all is said: until an event or an append only a retry is left to do. */
+bool replica_waits(const struct replica *r);
 
 /* Leader: let the next one begin without a wait.  Followers' read leases end, then ours, for the rest
  * of the epoch; writes go on until somebody else is made leader. */
@@ -219,7 +256,10 @@ void replica_hand_over(struct replica *r);
 /* Room for a message to a node, its sender and epoch filled in; NULL: this update is full. */
 struct message *replica_say(const struct replica *r, struct replica_update *u, uint32_t to,
                             enum message_kind kind);
-void replica_copy_table(const struct replica *r, struct message *m);
+/* SEALED, JOIN: what our log is. */
+void replica_tell_log(const struct replica *r, struct message *m);
+/* Our state was given up for a snapshot that did not come: nothing is in common with anybody. */
+bool replica_has_nothing(const struct replica *r);
 /* Promise a higher epoch whose leader is who. */
 void replica_promise(struct replica *r, uint64_t epoch, const struct member *who);
 /* Commit in the shard what is committed and held here. */
@@ -240,10 +280,12 @@ int replica_on_fetched(struct replica *r, const struct message *m);
 
 void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u);
 bool replica_lead_is_idle(const struct replica *r);
+bool replica_lead_waits(const struct replica *r);
 int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
                     struct replica_update *u);
 int replica_on_ack(struct replica *r, const struct message *m, uint64_t now);
 int replica_on_nak(struct replica *r, const struct message *m);
+int replica_on_granted(struct replica *r, const struct message *m);
 int replica_on_wanted(struct replica *r, const struct message *m, uint64_t now,
                       struct replica_update *u);
 

@@ -1,4 +1,5 @@
 #include "dataplane/replica.h"
+#include "dataplane/replica_grant.h"
 #include "dataplane/replica_lease.h"
 #include "dataplane/replica_snapshot.h"
 
@@ -13,10 +14,7 @@ static void seal_answer(struct replica *r, uint64_t now, struct replica_update *
     struct message *m = replica_say(r, u, r->leader.node, MESSAGE_SEALED);
     if (m == NULL)
         return;
-    m->lsn_end = r->shard->log.lsn_whole;
-    m->lsn_kept = r->shard->log.lsn_base;
-    m->lsn_committed = r->shard->lsn_committed;
-    replica_copy_table(r, m);
+    replica_tell_log(r, m);
     r->seal_unanswered = false;
     if (m->lsn_end > m->lsn_committed)
         r->counts[REPLICA_COUNT_SEALS_WITH_TAIL]++;
@@ -71,10 +69,7 @@ void replica_follow_join(struct replica *r, uint64_t now, struct replica_update 
     if (m == NULL)
         return;
     r->ticks_said = now;
-    m->lsn_end = r->shard->log.lsn_whole;
-    m->lsn_committed = r->shard->lsn_committed;
-    m->lsn_kept = r->shard->log.lsn_base;
-    replica_copy_table(r, m);
+    replica_tell_log(r, m);
 }
 
 /* Say what we are missing, if it is time to. */
@@ -117,6 +112,7 @@ int replica_on_cut(struct replica *r, const struct message *m, struct replica_up
     r->retry_shift = 0;
     replica_lease_hold(r);
     acknowledge(r, s->log.lsn_whole, u);
+    replica_grant_offer(r, u);
     return 0;
 }
 
@@ -135,6 +131,13 @@ static void missing_ask(struct replica *r, const struct message *m, uint64_t now
     r->counts[REPLICA_COUNT_NAKS]++;
 }
 
+static int land(struct replica *r, const struct message *m)
+{
+    if (m->kind == MESSAGE_ANNOUNCE)
+        return replica_grant_announced(r, m);
+    return m->length != 0 ? land_bytes(r->shard, m->lsn, m->bytes, m->length) : 0;
+}
+
 int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
                       struct replica_update *u)
 {
@@ -149,7 +152,7 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
         join(r, now, u);
         return 0;
     }
-    int landed = m->length != 0 ? land_bytes(s, m->lsn, m->bytes, m->length) : 0;
+    int landed = land(r, m);
     if (landed == -EINVAL)
         return -EPROTO;
     if (landed == -EAGAIN)
@@ -180,6 +183,7 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
     if (m->length != 0 || s->lsn_committed == shown)
         acknowledge(r, lsn, u);
     missing_ask(r, m, now, u);
+    replica_grant_offer(r, u);
     return 0;
 }
 

@@ -1,4 +1,5 @@
 #include "dataplane/group.h"
+#include "dataplane/replica_grant.h"
 #include "dataplane/replica_lease.h"
 #include "dataplane/replica_snapshot.h"
 
@@ -121,6 +122,7 @@ static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_
         available = min_u64(available, r->shard->log.lsn_whole - peer->lsn_next);
         m->length = (uint32_t)min_u64(available, APPEND_BYTES);
         peer->lsn_next += m->length;
+        replica_grant_use(r, slot, m);
     }
 }
 
@@ -168,11 +170,14 @@ static bool is_kept_for(const struct replica *r, uint32_t slot)
 
 static void feed_all(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    uint64_t kept = min_u64(r->shard->lsn_committed, replica_snapshot_kept(r, now));
-    uint64_t least = lsn_kept_least(r);
+    const uint64_t kept_most = min_u64(r->shard->lsn_committed, replica_snapshot_kept(r, now));
+    uint64_t kept = kept_most;
     for (uint32_t i = 1; i < r->commit.peer_count; i++)
         if (is_kept_for(r, i))
-            kept = min_u64(kept, max_u64(r->commit.lsn_match[i], least));
+            kept = min_u64(kept, r->commit.lsn_match[i]);
+    /* Why not always: it takes a division. */
+    if (r->shard->log.lsn_whole - kept > UINT64_C(1) << r->shard->geometry.segment_shift)
+        kept = max_u64(kept, min_u64(lsn_kept_least(r), kept_most));
     r->shard->lsn_kept = kept; /* as they are told: one that has just joined counts */
     for (uint32_t i = 1; i < r->commit.peer_count; i++)
         feed_peer(r, i, now, u);
@@ -210,7 +215,7 @@ int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
     answer->lsn = cut;
     answer->lsn_end = m->lsn_end;
     answer->lsn_committed = r->shard->lsn_committed;
-    peer->lsn_next = cut;
+    peer->lsn_next = peer->lsn_sent = cut;
     peer->ticks_moved = now;
     return 0;
 }
@@ -244,7 +249,14 @@ int replica_on_nak(struct replica *r, const struct message *m)
     if (slot < 0 || m->lsn < r->commit.lsn_match[slot] || m->lsn > r->shard->log.lsn_whole)
         return -EPROTO;
     r->peers[slot].lsn_next = min_u64(r->peers[slot].lsn_next, m->lsn);
+    replica_grant_missed(r, (uint32_t)slot, m->lsn);
     return 0;
+}
+
+int replica_on_granted(struct replica *r, const struct message *m)
+{
+    int slot = peer_slot(r, &m->from);
+    return slot < 0 ? -EPROTO : replica_on_grant(r, (uint32_t)slot, m);
 }
 
 int replica_on_wanted(struct replica *r, const struct message *m, uint64_t now,
@@ -310,7 +322,18 @@ void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u
     feed_all(r, now, u);
 }
 
-static bool peer_is_idle(const struct replica *r, uint32_t slot)
+/* What must have been done for a peer: said, or answered, too. */
+enum done { DONE_SAID, DONE_ANSWERED };
+
+static bool peer_is_done(const struct replica *r, const struct replica_peer *peer, enum done done)
+{
+    uint32_t slot = (uint32_t)(peer - r->peers);
+    uint64_t lsn = done == DONE_SAID ? peer->lsn_next : r->commit.lsn_match[slot];
+    uint64_t shown = done == DONE_SAID ? peer->lsn_commit_sent : peer->lsn_shown;
+    return peer->joined && lsn >= r->shard->log.lsn_whole && shown >= r->shard->lsn_committed;
+}
+
+static bool peer_is_idle(const struct replica *r, uint32_t slot, enum done done)
 {
     const struct replica_peer *peer = &r->peers[slot];
     if (is_silent(r, slot))
@@ -318,23 +341,32 @@ static bool peer_is_idle(const struct replica *r, uint32_t slot)
     bool may_read_later = r->times.read_leases && r->may_read && !r->right_given_up &&
                           peer->listed && !peer->reads && peer->pair->holder_until != 0 &&
                           member_equal(&peer->id, &peer->pair->peer);
-    return peer->joined && r->commit.lsn_match[slot] >= r->shard->log.lsn_whole &&
-           peer->lsn_shown >= r->shard->lsn_committed && !may_read_later;
+    return peer_is_done(r, peer, done) && !may_read_later;
 }
 
-bool replica_lead_is_idle(const struct replica *r)
+static ALWAYS_INLINE bool is_idle(const struct replica *r, enum done done)
 {
     uint32_t readers = 0;
     if (r->commit.peer_count > r->commit.voter_count)
         return false; /* learners are watched until they are voters */
     for (uint32_t i = 1; i < r->commit.peer_count; i++) {
-        if (!peer_is_idle(r, i))
+        if (!peer_is_idle(r, i, done))
             return false;
         readers |= (uint32_t)r->peers[i].reads << i;
     }
     return r->commit.lease_holder_mask == readers && r->ticks_waited_from == 0 &&
            !r->handing_over && (r->group == NULL || r->right != NULL || r->right_given_up) &&
            r->shard->lsn_committed >= r->commit.lsn_epoch_start;
+}
+
+bool replica_lead_is_idle(const struct replica *r)
+{
+    return is_idle(r, DONE_ANSWERED);
+}
+
+bool replica_lead_waits(const struct replica *r)
+{
+    return is_idle(r, DONE_SAID);
 }
 
 void replica_hand_over(struct replica *r)

@@ -1,5 +1,6 @@
 #include "dataplane/lease.h"
 #include "dataplane/replica.h"
+#include "dataplane/replica_grant.h"
 
 #include "engine/plant.h"
 
@@ -24,6 +25,11 @@ static void seal_self(struct replica *r, uint64_t now)
     if (slot < 0 || r->sealed[slot].here || (now < r->promise_end && !PLANTED(SEAL_WITHOUT_WAIT)))
         return;
     const struct log *l = &r->shard->log;
+    if (replica_has_nothing(r)) {
+        r->sealed[slot] =
+            (struct replica_sealed){.here = true, .lsn_committed = r->shard->lsn_committed};
+        return;
+    }
     r->sealed[slot] = (struct replica_sealed){
         .here = true,
         .epoch = l->epoch_count != 0 ? l->epochs[l->epoch_count - 1].epoch : 0,
@@ -102,23 +108,30 @@ static void peers_init(struct replica *r, uint64_t now)
 static int epoch_open(struct replica *r)
 {
     const struct configuration *c = &r->configuration;
-    return c->lossy ? shard_epoch_lossy(r->shard, r->promised, c->lsn_floor, r->clock_ns)
+    uint64_t lsn_floor = PLANTED(LOSSY_FLOOR_IGNORED) ? 0 : c->lsn_floor;
+    return c->lossy ? shard_epoch_lossy(r->shard, r->promised, lsn_floor, r->clock_ns)
                     : shard_epoch_begin(r->shard, r->promised, r->clock_ns);
 }
 
-static void bring_begin(struct replica *r, uint64_t now, struct replica_update *u)
+/* What the sealed majority knew to be committed is; more commits only in an active epoch. */
+static uint64_t sealed_committed(const struct replica *r)
 {
     uint64_t lsn_committed = r->shard->lsn_committed;
     for (uint32_t i = 0; i < r->configuration.voter_before_count; i++)
         if (r->sealed[i].here)
             lsn_committed = max_u64(lsn_committed, r->sealed[i].lsn_committed);
-    if (epoch_open(r) != 0)
+    return lsn_committed;
+}
+
+static void bring_begin(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    uint64_t lsn_committed = sealed_committed(r);
+    if (replica_grant_fence(r) != 0 || epoch_open(r) != 0)
         return; /* no segment now: the next tick tries again */
     if (r->configuration.lossy) {
         lsn_committed = r->shard->log.lsn_whole; /* that is what was decided */
         r->counts[REPLICA_COUNT_LOSSY]++;
     }
-    /* What the sealed majority knew to be committed is; more commits only in an active epoch. */
     replica_show(r, lsn_committed);
     peers_init(r, now);
     r->commit.lsn_committed = r->shard->lsn_committed;
@@ -141,7 +154,7 @@ static bool cut_to_best(struct replica *r)
         .lsn_base = best->lsn_base,
         .lsn_end = best->lsn_end,
     };
-    uint64_t cut = replica_common(r, &other);
+    uint64_t cut = replica_has_nothing(r) ? 0 : replica_common(r, &other);
     if (cut == 0)
         return false; /* nothing in common: who needs a snapshot cannot lead; another one will */
     if (cut < r->shard->lsn_committed) {
@@ -174,10 +187,24 @@ static void fetch_more(struct replica *r, uint64_t now, struct replica_update *u
     m->length = FETCH_BYTES;
 }
 
+/* Make what was received part of our log.  What is known to be committed is shown as it comes, so that
+ * there is room for what waits behind it. */
+static int take_in(struct replica *r)
+{
+    uint64_t lsn_before;
+    int error;
+    do {
+        lsn_before = r->shard->log.lsn_whole;
+        error = land_check(r->shard);
+        replica_show(r, sealed_committed(r));
+    } while (r->shard->log.lsn_whole != lsn_before);
+    return error;
+}
+
 int replica_on_fetched(struct replica *r, const struct message *m)
 {
     const struct member *best = &r->configuration.voters_before[r->best];
-    if (!member_equal(&m->from, best))
+    if (!member_equal(&m->from, best) || r->cutting)
         return -EPROTO;
     uint64_t lsn_end = r->sealed[r->best].lsn_end;
     if (m->lsn >= lsn_end)
@@ -186,8 +213,7 @@ int replica_on_fetched(struct replica *r, const struct message *m)
     int landed = length != 0 ? land_bytes(r->shard, m->lsn, m->bytes, length) : 0;
     if (landed == -EINVAL)
         return -EPROTO;
-    int checked = land_check(r->shard);
-    if (checked == -EBADMSG) {
+    if (take_in(r) == -EBADMSG) {
         r->counts[REPLICA_COUNT_DAMAGED]++;
         if (PLANTED(CORRUPT_IS_ABSENT))
             r->sealed[r->best].lsn_end = r->shard->log.lsn_whole;
@@ -202,6 +228,7 @@ static void complete(struct replica *r, uint64_t now, struct replica_update *u)
 {
     if (r->cutting && !cut_to_best(r))
         return;
+    (void)!take_in(r); /* what was damaged was dropped, and is fetched again */
     if (r->shard->log.lsn_whole < r->sealed[r->best].lsn_end)
         fetch_more(r, now, u);
     else

@@ -9,6 +9,21 @@
  * packet reads them again).  Until complete() gives its hold back they neither change nor move;
  * dataplane/holds.h counts what a frame is held by, engine/reclaim.h waits for it.
  *
+ * Log write, where a body can: bytes of our log into memory that the peer granted (engine/grant.h),
+ * without its processor.  What a caller may count on:
+ *   L1  Nothing but the bytes posted is written, where the token says, within its segment: the caller
+ *       stays inside the segment, and a body whose link may damage bytes unseen has no log write.
+ *   L2  It lands at any moment between the call and its completion, in any order among writes and
+ *       datagrams, in parts, and reads our memory as late as that: under a hold, like a datagram's.
+ *   L3  After its completion nothing of it lands any more.  A body that cannot know (its connection
+ *       broke with the write under way) does not complete it before the peer's end is gone as well:
+ *       else a grant would be returned too early.
+ *   L4  After transport_disconnect returned, no write that the peer posted before lands here, and none
+ *       under a token of before that it posts later: a token's key names the connection.  Who restarts
+ *       has no connections.
+ * That bytes were written says nothing to the receiver; a datagram announces them, and what it answers
+ * to is their checksum (dataplane/replica_grant.h).
+ *
  * Sleeping: what arrives for an endpoint whose transport_sleep returned true makes its wake_fd
  * ready.  The owner has wake_fd in its epoll set, edge-triggered, and never reads it.  Set the flag,
  * fence, look again; the other side publishes, fence, looks at the flag: no wake is lost.
@@ -19,6 +34,7 @@
 #define DUNLIN_DATAPLANE_TRANSPORT_H
 
 #include "engine/base.h"
+#include "engine/grant.h"
 
 #define TRANSPORT_HEAD_MAX 4096u /* bytes of a datagram that send copies */
 
@@ -41,23 +57,22 @@ struct transport_received {
     uint32_t length;
 };
 
-/* Bytes of the caller's log that are to stand at the same LSN of the peer's. */
+/* Bytes of the caller's log, and where they are to stand in the peer's memory. */
 struct transport_log_write {
-    uint32_t to;  /* node id */
-    uint32_t log; /* number of the log */
-    uint64_t lsn;
-    const uint8_t *bytes; /* as in transport_datagram; not NULL */
+    uint32_t to;              /* node id */
+    struct grant_token token; /* of the peer's grant, address advanced to the range */
+    const uint8_t *bytes;     /* as in transport_datagram; not NULL */
     uint32_t length;
     uint64_t hold;
 };
 
 struct transport;
 
-/* Where a log write goes at the receiver, when its body lets the processor do it: called during
- * receive, on the endpoint's thread.  Nothing in it is trusted; what has no place is dropped.  That
- * bytes were placed says nothing: a datagram that announces them is what the peer answers to. */
-typedef void transport_place(void *context, uint32_t log, uint64_t lsn, const uint8_t *bytes,
-                             uint32_t length);
+/* Where a log write of node from goes at the receiver, when its body lets the processor do it: called
+ * during receive, on the endpoint's thread, so that no other thread writes there.  Nothing in it is
+ * trusted: what has no place, or a key of another connection, is dropped (L1, L4). */
+typedef void transport_place(void *context, uint32_t from, const struct grant_token *token,
+                             const uint8_t *bytes, uint32_t length);
 
 struct transport_ops {
     uint32_t (*send)(struct transport *t, const struct transport_datagram *datagrams,
@@ -66,6 +81,7 @@ struct transport_ops {
     void (*release)(struct transport *t);
     uint32_t (*complete)(struct transport *t, uint64_t *holds, uint32_t count);
     int (*log_write)(struct transport *t, const struct transport_log_write *write); /* or NULL */
+    void (*disconnect)(struct transport *t, uint32_t node); /* NULL where log_write is */
     bool (*sleep)(struct transport *t);
     void (*awake)(struct transport *t);
 };
@@ -126,6 +142,14 @@ MUST_USE static inline int transport_log_write(struct transport *t,
                                                const struct transport_log_write *write)
 {
     return transport_can_log_write(t) ? t->ops->log_write(t, write) : -EOPNOTSUPP;
+}
+
+/* Tear down the connection over which this node's log writes come, and make another: L4.  The caller then
+ * frees what the node was granted, and gives keys of another number (group_disconnected). */
+static inline void transport_disconnect(struct transport *t, uint32_t node)
+{
+    if (transport_can_log_write(t))
+        t->ops->disconnect(t, node);
 }
 
 static inline int transport_wake_fd(const struct transport *t)

@@ -73,7 +73,7 @@ uint64_t transport_mem_damaged(const struct transport_mem_hub *hub);
 
 enum transport_mem_kind {
     TRANSPORT_MEM_DATAGRAM = 1,
-    TRANSPORT_MEM_WRITE = 2,  /* head: the LSN */
+    TRANSPORT_MEM_WRITE = 2,  /* head: the token */
     TRANSPORT_MEM_FILLER = 3, /* up to the ring's end */
 };
 
@@ -82,7 +82,7 @@ struct transport_mem_cell {
     uint16_t kind;     /* enum transport_mem_kind */
     uint32_t head_length;
     uint32_t length;
-    uint32_t log; /* WRITE */
+    uint32_t reserved;
     const uint8_t *bytes;
     uint64_t hold;
     uint64_t sum; /* of the bytes as sent, with delays only */
@@ -112,6 +112,7 @@ struct transport_mem_queue {
         uint64_t position; /* next to be received */
         uint64_t released; /* the caller is done with cells below */
         uint64_t consumed; /* as last published; lags behind released with delays only */
+        uint64_t voided;   /* log writes below were posted over an older connection */
     } in;
 };
 

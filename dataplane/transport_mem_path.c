@@ -187,16 +187,15 @@ static int mem_log_write(struct transport *t, const struct transport_log_write *
     if (to == NO_PEER)
         return -ENXIO;
     ASSERT(w->bytes != NULL);
-    struct transport_mem_cell *c = claim(e, to, sizeof w->lsn);
+    struct transport_mem_cell *c = claim(e, to, sizeof w->token);
     if (c == NULL)
         return -EAGAIN;
     c->kind = TRANSPORT_MEM_WRITE;
     c->length = w->length;
-    c->log = w->log;
     c->bytes = w->bytes;
     c->hold = w->hold;
     c->sum = sum_of(e, w->bytes, w->length);
-    memcpy(c->head, &w->lsn, sizeof w->lsn);
+    memcpy(c->head, &w->token, sizeof w->token);
     publish(e, UINT64_C(1) << to);
     return 0;
 }
@@ -254,12 +253,12 @@ static void consume_late(struct transport_mem_endpoint *e, struct transport_mem_
     consume(q, position);
 }
 
-static void place(const struct transport *t, const struct transport_mem_cell *c)
+static void place(const struct transport *t, uint32_t from, const struct transport_mem_cell *c)
 {
-    uint64_t lsn;
-    memcpy(&lsn, c->head, sizeof lsn);
+    struct grant_token token;
+    memcpy(&token, c->head, sizeof token);
     if (t->place != NULL)
-        t->place(t->place_context, c->log, lsn, c->bytes, c->length);
+        t->place(t->place_context, from, &token, c->bytes, c->length);
 }
 
 /* T2: acquire, pairs with T1: cells below are whole. */
@@ -278,6 +277,7 @@ static uint32_t take(struct transport_mem_endpoint *e, uint32_t from, uint64_t t
         if (UNLIKELY(e->delayed) && chance(e, 1))
             break;
         struct transport_mem_cell *c = cell_at(q->in.data, q->in.bytes, q->in.position);
+        bool voided = q->in.position < q->in.voided;
         q->in.position += cell_bytes(c);
         if (LIKELY(c->kind == TRANSPORT_MEM_DATAGRAM))
             received[got++] = (struct transport_received){
@@ -287,8 +287,8 @@ static uint32_t take(struct transport_mem_endpoint *e, uint32_t from, uint64_t t
                 .bytes = c->bytes,
                 .length = c->length,
             };
-        else if (c->kind == TRANSPORT_MEM_WRITE)
-            place(&e->transport, c);
+        else if (c->kind == TRANSPORT_MEM_WRITE && !voided)
+            place(&e->transport, e->ids[from], c);
     }
     return got;
 }
@@ -312,6 +312,15 @@ static uint32_t mem_receive(struct transport *t, struct transport_received *rece
     }
     e->turn_in = from;
     return got;
+}
+
+/* What is in the queue now is passed over; what comes later under an older key the owner drops. */
+static void mem_disconnect(struct transport *t, uint32_t node)
+{
+    struct transport_mem_endpoint *e = endpoint_of(t);
+    for (uint32_t i = 0; i < e->node_count; i++)
+        if (e->ids[i] == node && i != e->self)
+            queue_from(e, i)->in.voided = tail_load(queue_from(e, i));
 }
 
 static void mem_release(struct transport *t)
@@ -364,6 +373,7 @@ const struct transport_ops transport_mem_ops = {
     .release = mem_release,
     .complete = mem_complete,
     .log_write = mem_log_write,
+    .disconnect = mem_disconnect,
     .sleep = mem_sleep,
     .awake = mem_awake,
 };

@@ -126,8 +126,9 @@ static int clean_keyed(struct shard *s, const struct record *r, uint64_t offset)
 
 static int clean_session(struct shard *s, const struct record *r, uint64_t offset)
 {
-    uint32_t slot = session_find(&s->sessions, record_key(r));
-    if (slot == SESSION_NONE || s->sessions.entries[slot].lsn_opened != r->lsn)
+    /* Why not by its id: that may have been opened again, while this one still counts. */
+    uint32_t slot = session_find_lsn(&s->sessions, r->lsn, SESSION_NONE);
+    if (slot == SESSION_NONE)
         return 0;
     uint64_t to;
     int error = copy_forward(s, r, offset, &to);

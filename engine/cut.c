@@ -171,10 +171,12 @@ static void landing_reset(struct shard *s, uint64_t lsn, const struct reclaim_no
     s->landing.range_count = 0;
 }
 
-/* A record or pad ends at lsn.  It may come from a peer, so it is walked to, not believed. */
+/* A transaction, or a pad behind one, ends at lsn.  It may come from a peer, so it is walked to, not
+ * believed. */
 static bool is_boundary(const struct shard *s, uint64_t lsn)
 {
     uint64_t at = lsn & ~((UINT64_C(1) << s->geometry.segment_shift) - 1);
+    bool is_whole = true;
     while (at < lsn) {
         uint64_t available;
         struct record h;
@@ -182,9 +184,11 @@ static bool is_boundary(const struct shard *s, uint64_t lsn)
         int64_t size = bytes != NULL ? record_check(bytes, available, &h) : -ENOENT;
         if (size <= 0)
             return false;
+        if (h.kind != RECORD_PAD)
+            is_whole = (h.flags & RECORD_FLAG_TRANSACTION_END) != 0;
         at += (uint64_t)size;
     }
-    return at == lsn;
+    return at == lsn && is_whole;
 }
 
 /* Where the log's bytes just below lsn lie, which is above a segment's start. */
@@ -196,22 +200,30 @@ static uint32_t frame_of(const struct shard *s, uint64_t lsn)
     return (uint32_t)((uint64_t)(bytes - s->arena) >> s->geometry.segment_shift);
 }
 
+/* With a planted bug: the log goes on in the segment that it is cut in. */
+static bool stays_in_place(const struct shard *s, uint64_t lsn)
+{
+    return PLANTED(REWRITE_IN_PLACE) ||
+           (PLANTED(GRANT_OUTLIVES_SEAL) && grant_is_out(&s->grants, frame_of(s, lsn)));
+}
+
 int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
 {
     if (lsn < s->lsn_committed || lsn > s->log.lsn_end || !is_boundary(s, lsn))
         return -EINVAL;
     bool inside = (lsn & ((UINT64_C(1) << s->geometry.segment_shift) - 1)) != 0;
     pending_undo(s, lsn);
-    if (PLANTED(REWRITE_IN_PLACE) && inside)
+    bool stays = inside && stays_in_place(s, lsn);
+    if (stays)
         s->landing.cut_frame = frame_of(s, lsn) + 1;
-    int error = inside && !PLANTED(REWRITE_IN_PLACE) ? prefix_move(s, lsn) : 0;
+    int error = inside && !stays ? prefix_move(s, lsn) : 0;
     if (error != 0)
         return error;
     landing_reset(s, lsn, now);
     uint32_t frame;
     while (log_take_above(&s->log, lsn, &frame))
         reclaim_retire(&s->reclaim, frame, now);
-    if (log_end_at(&s->log, lsn, s->landing.cut_frame - 1, &frame) && !PLANTED(REWRITE_IN_PLACE))
+    if (log_end_at(&s->log, lsn, s->landing.cut_frame - 1, &frame) && !stays)
         reclaim_retire(&s->reclaim, frame, now);
     s->landing.cut_frame = 0;
     atomic_store_explicit(&s->board->lsn_end, lsn, memory_order_relaxed);

@@ -1,11 +1,11 @@
-#include "engine/index.h"
-
+#include "engine/index_bucket.h"
 #include "engine/record.h"
 
 #include <string.h>
 
 #define OVERFLOW_SHARE 8u /* one overflow bucket per so many main ones */
 #define HASH_BITS 32u
+_Static_assert(LAYOUT_SLOT_SIZE_LEAST == RECORD_HEADER_BYTES, "a slot tells sizes above a header");
 
 static struct index_table table_make(const struct index *x, uint32_t array, uint32_t bits)
 {
@@ -26,17 +26,6 @@ static uint32_t table_pages(const struct index *x, const struct index_table *t)
 uint32_t index_pages(const struct index *x)
 {
     return table_pages(x, &x->table) + (x->growing ? table_pages(x, &x->next) : 0);
-}
-
-static struct layout_bucket *bucket_at(const struct index *x, const struct index_table *t,
-                                       uint32_t number)
-{
-    uint32_t shift = x->page_shift;
-    /* relaxed: written by this thread */
-    uint32_t page =
-        atomic_load_explicit(&x->board->pages[t->array][number >> shift], memory_order_relaxed);
-    uint64_t offset = (uint64_t)(page - 1) << (shift + 6);
-    return (struct layout_bucket *)(void *)(x->arena + offset) + (number & ((1u << shift) - 1));
 }
 
 /* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN: the cleaner
@@ -92,17 +81,13 @@ static ALWAYS_INLINE uint32_t bucket_number(const struct index_table *t, uint32_
     return hash & ((1u << t->bits) - 1);
 }
 
-static ALWAYS_INLINE uint64_t meta_of(const struct layout_bucket *b)
-{
-    return atomic_load_explicit(&b->meta, memory_order_relaxed);
-}
-
 static bool is_moved(const struct index *x, uint32_t hash)
 {
     if (!x->growing)
         return false;
     uint32_t number = bucket_number(&x->table, hash);
-    return number < x->moved || (meta_of(bucket_at(x, &x->table, number)) & LAYOUT_BUCKET_MOVED);
+    return number < x->moved ||
+           (index_meta_of(index_bucket_at(x, &x->table, number)) & LAYOUT_BUCKET_MOVED);
 }
 
 static const struct index_table *table_for(const struct index *x, uint32_t hash)
@@ -121,7 +106,7 @@ void index_prefetch(const struct index *x, uint32_t hash)
     if (UNLIKELY(is_abandoned(x)))
         return;
     const struct index_table *t = table_for(x, hash);
-    PREFETCH_WRITE(bucket_at(x, t, bucket_number(t, hash)));
+    PREFETCH_WRITE(index_bucket_at(x, t, bucket_number(t, hash)));
 }
 
 uint64_t index_prefetch_record(const struct index *x, uint32_t hash)
@@ -129,7 +114,7 @@ uint64_t index_prefetch_record(const struct index *x, uint32_t hash)
     if (UNLIKELY(is_abandoned(x)))
         return 0;
     const struct index_table *t = table_for(x, hash);
-    const struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
+    const struct layout_bucket *b = index_bucket_at(x, t, bucket_number(t, hash));
     for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
         uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
         if (layout_slot_matches(slot, hash)) {
@@ -139,6 +124,33 @@ uint64_t index_prefetch_record(const struct index *x, uint32_t hash)
         }
     }
     return 0;
+}
+
+/* LSN of the first byte of the tail segment that a record lies in; 0: it lies in none. */
+static ALWAYS_INLINE uint64_t tail_start(const struct index *x, uint64_t offset)
+{
+    const struct layout_frame *f = &x->frames->directory[offset >> (x->page_shift + 6)];
+    /* relaxed: written by this thread */
+    return atomic_load_explicit(&f->kind, memory_order_relaxed) == FRAME_TAIL
+               ? atomic_load_explicit(&f->lsn_start, memory_order_relaxed)
+               : 0;
+}
+
+void index_prefetch_version(const struct index *x, uint32_t hash)
+{
+    if (UNLIKELY(is_abandoned(x)))
+        return;
+    const struct index_table *t = table_for(x, hash);
+    const struct layout_bucket *b = index_bucket_at(x, t, bucket_number(t, hash));
+    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
+        uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
+        if (!layout_slot_matches(slot, hash))
+            continue;
+        uint64_t offset = layout_slot_offset(slot);
+        if (layout_slot_size(slot) == 0 || tail_start(x, offset) == 0)
+            PREFETCH(x->arena + offset);
+        return;
+    }
 }
 
 /* An overflow bucket at the end of a chain.  Returns 0, -EAGAIN or -ENOSPC. */
@@ -153,7 +165,7 @@ static int chain_extend(struct index *x, struct index_table *t, struct layout_bu
     t->overflow_used++;
     /* release: the page and its zeros are there before the number leads to them */
     atomic_store_explicit(&(*last)->meta, number, memory_order_release);
-    *last = bucket_at(x, t, number);
+    *last = index_bucket_at(x, t, number);
     return 0;
 }
 
@@ -173,13 +185,13 @@ static bool bucket_add(struct layout_bucket *b, uint64_t slot)
 /* The same for a chain. */
 static int chain_add(struct index *x, struct index_table *t, uint32_t number, uint64_t slot)
 {
-    struct layout_bucket *b = bucket_at(x, t, number);
+    struct layout_bucket *b = index_bucket_at(x, t, number);
     for (;;) {
         if (bucket_add(b, slot))
             return 0;
-        uint64_t meta = meta_of(b);
+        uint64_t meta = index_meta_of(b);
         if (meta != 0) {
-            b = bucket_at(x, t, (uint32_t)meta);
+            b = index_bucket_at(x, t, (uint32_t)meta);
             continue;
         }
         int error = chain_extend(x, t, &b);
@@ -203,20 +215,20 @@ static int move_prepare(struct index *x, uint32_t number)
     if (error == 0)
         error = page_ensure(x, next, number + (1u << x->table.bits));
     uint32_t extra = 0;
-    const struct layout_bucket *b = bucket_at(x, &x->table, number);
-    for (uint64_t meta = meta_of(b); meta != 0; extra++) {
-        b = bucket_at(x, &x->table, (uint32_t)meta);
-        meta = meta_of(b);
+    const struct layout_bucket *b = index_bucket_at(x, &x->table, number);
+    for (uint64_t meta = index_meta_of(b); meta != 0; extra++) {
+        b = index_bucket_at(x, &x->table, (uint32_t)meta);
+        meta = index_meta_of(b);
     }
     for (uint32_t i = 0; i < extra && error == 0; i++)
         error = page_ensure(x, next, (1u << next->bits) + next->overflow_used + i);
     return error;
 }
 
-static int bucket_move(struct index *x, uint32_t number)
+int index_bucket_move(struct index *x, uint32_t number)
 {
-    struct layout_bucket *first = bucket_at(x, &x->table, number);
-    if (meta_of(first) & LAYOUT_BUCKET_MOVED)
+    struct layout_bucket *first = index_bucket_at(x, &x->table, number);
+    if (index_meta_of(first) & LAYOUT_BUCKET_MOVED)
         return 0;
     int error = move_prepare(x, number);
     if (error != 0)
@@ -231,14 +243,15 @@ static int bucket_move(struct index *x, uint32_t number)
             error = chain_add(x, &x->next, to, slot);
             ASSERT(error == 0);
         }
-        uint64_t meta = meta_of(b);
+        uint64_t meta = index_meta_of(b);
         if (meta == 0)
             break;
-        b = bucket_at(x, &x->table, (uint32_t)meta);
+        b = index_bucket_at(x, &x->table, (uint32_t)meta);
     }
     /* release: the new slots are there before a reader is sent to them; the way to this bucket's
      * own overflow stays, for readers that looked at the mark before */
-    atomic_store_explicit(&first->meta, meta_of(first) | LAYOUT_BUCKET_MOVED, memory_order_release);
+    atomic_store_explicit(&first->meta, index_meta_of(first) | LAYOUT_BUCKET_MOVED,
+                          memory_order_release);
     return 0;
 }
 
@@ -258,19 +271,43 @@ static bool key_matches(const struct index *x, uint64_t slot, const void *key, u
     return key_length == 0 || memcmp(mine, &tail, 8) == 0;
 }
 
-/* Walks the chain of a hash; key NULL: match the offset instead. */
-static ALWAYS_INLINE int find(struct index *x, uint32_t hash, const void *key,
-                              uint64_t length_or_offset, struct index_place *place)
+/* Which of the records that slots with a hash's tag name is meant: by key, or by place, or by lsn. */
+struct wanted {
+    const void *key; /* NULL: not by key */
+    uint32_t key_length;
+    uint64_t offset;
+    uint64_t lsn; /* 0: not by lsn */
+};
+
+static ALWAYS_INLINE uint64_t lsn_of(const struct index *x, uint64_t offset)
+{
+    uint64_t start = tail_start(x, offset);
+    uint64_t position = offset & ((UINT64_C(1) << (x->page_shift + 6)) - 1);
+    return LIKELY(start != 0) ? start + position
+                              : ((const struct record *)(const void *)(x->arena + offset))->lsn;
+}
+
+static ALWAYS_INLINE bool is_wanted(const struct index *x, uint64_t slot, const struct wanted *w)
+{
+    if (w->key != NULL)
+        return key_matches(x, slot, w->key, w->key_length);
+    uint64_t offset = layout_slot_offset(slot);
+    return w->lsn != 0 ? lsn_of(x, offset) == w->lsn : offset == w->offset;
+}
+
+/* Walks the chain of a hash. */
+static ALWAYS_INLINE int find(struct index *x, uint32_t hash, const struct wanted *wanted,
+                              struct index_place *place)
 {
     if (UNLIKELY(is_abandoned(x)))
         return -EAGAIN;
     if (UNLIKELY(x->growing)) {
-        int error = bucket_move(x, bucket_number(&x->table, hash));
+        int error = index_bucket_move(x, bucket_number(&x->table, hash));
         if (error != 0)
             return error;
     }
     const struct index_table *t = x->growing ? &x->next : &x->table;
-    struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
+    struct layout_bucket *b = index_bucket_at(x, t, bucket_number(t, hash));
     *place = (struct index_place){.slot = NULL};
     for (;;) {
         place->last = b;
@@ -279,37 +316,43 @@ static ALWAYS_INLINE int find(struct index *x, uint32_t hash, const void *key,
             uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
             if (slot == 0 && place->slot == NULL)
                 place->slot = &b->slots[i];
-            if (!layout_slot_matches(slot, hash))
-                continue;
-            if (key != NULL ? key_matches(x, slot, key, (uint32_t)length_or_offset)
-                            : layout_slot_offset(slot) == length_or_offset) {
+            if (layout_slot_matches(slot, hash) && is_wanted(x, slot, wanted)) {
                 place->slot = &b->slots[i];
                 place->value = slot;
                 return 0;
             }
         }
-        uint64_t meta = meta_of(b);
+        uint64_t meta = index_meta_of(b);
         if (meta == 0)
             return 0;
-        b = bucket_at(x, t, (uint32_t)meta);
+        b = index_bucket_at(x, t, (uint32_t)meta);
     }
 }
 
 int index_find(struct index *x, uint32_t hash, const void *key, uint32_t key_length,
                struct index_place *place)
 {
-    return find(x, hash, key, key_length, place);
+    const struct wanted wanted = {.key = key, .key_length = key_length};
+    return find(x, hash, &wanted, place);
 }
 
 int index_find_offset(struct index *x, uint32_t hash, uint64_t offset, struct index_place *place)
 {
-    return find(x, hash, NULL, offset, place);
+    const struct wanted wanted = {.offset = offset};
+    return find(x, hash, &wanted, place);
+}
+
+int index_find_version(struct index *x, uint32_t hash, uint64_t lsn, struct index_place *place)
+{
+    ASSERT(lsn != 0);
+    const struct wanted wanted = {.lsn = lsn};
+    return find(x, hash, &wanted, place);
 }
 
 uint32_t index_candidates(const struct index *x, uint32_t hash, uint64_t *offsets, uint32_t max)
 {
     const struct index_table *t = table_for(x, hash);
-    const struct layout_bucket *b = bucket_at(x, t, bucket_number(t, hash));
+    const struct layout_bucket *b = index_bucket_at(x, t, bucket_number(t, hash));
     uint32_t count = 0;
     for (;;) {
         for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
@@ -320,10 +363,10 @@ uint32_t index_candidates(const struct index *x, uint32_t hash, uint64_t *offset
                 offsets[count] = layout_slot_offset(slot);
             count++;
         }
-        uint64_t meta = meta_of(b);
+        uint64_t meta = index_meta_of(b);
         if (meta == 0)
             return count;
-        b = bucket_at(x, t, (uint32_t)meta);
+        b = index_bucket_at(x, t, (uint32_t)meta);
     }
 }
 
@@ -353,11 +396,14 @@ int index_make_room(struct index *x, struct index_place *place)
     return 0;
 }
 
-void index_set(struct index *x, const struct index_place *place, uint32_t hash, uint64_t offset)
+void index_set_sized(struct index *x, const struct index_place *place, uint32_t hash,
+                     struct index_record record)
 {
+    uint64_t units = record.size != 0 ? layout_slot_units(record.size) : 0;
     x->key_count += place->value == 0;
     /* W0: release, pairs with R3 */
-    atomic_store_explicit(place->slot, layout_slot_make(hash, offset), memory_order_release);
+    atomic_store_explicit(place->slot, layout_slot_make(hash, record.offset) | units,
+                          memory_order_release);
 }
 
 void index_erase(struct index *x, const struct index_place *place)
@@ -433,7 +479,7 @@ void index_step(struct index *x, uint32_t buckets, const struct reclaim_now *now
     }
     uint32_t all = 1u << x->table.bits;
     for (; buckets != 0 && x->moved < all; buckets--) {
-        if (bucket_move(x, x->moved) != 0)
+        if (index_bucket_move(x, x->moved) != 0)
             return;
         x->moved++;
     }
@@ -523,88 +569,4 @@ uint32_t index_abandon(struct index *x, uint32_t *frames)
     x->key_count = 0;
     x->table = (struct index_table){.array = x->table.array};
     return count;
-}
-
-/* ---- a walk over all keys ---- */
-
-static uint32_t reverse(uint32_t v)
-{
-    v = (v >> 1 & 0x55555555u) | (v & 0x55555555u) << 1;
-    v = (v >> 2 & 0x33333333u) | (v & 0x33333333u) << 2;
-    v = (v >> 4 & 0x0f0f0f0fu) | (v & 0x0f0f0f0fu) << 4;
-    return __builtin_bswap32(v);
-}
-
-/* One more, counted from the highest bit of the bucket number down. */
-static uint32_t bucket_after(const struct index_walk *w, uint32_t bucket)
-{
-    uint32_t mask = (1u << w->bits) - 1;
-    return reverse(reverse(bucket | ~mask) + 1);
-}
-
-static void walk_bucket_on(struct index_walk *w)
-{
-    w->bucket = bucket_after(w, w->bucket);
-    w->position = 0;
-    w->done = w->bucket == 0;
-}
-
-/* Why: each bucket is a miss, and each record behind it.  The next bucket's line comes while this one's
- * records do. */
-static void walk_ahead(const struct index *x, const struct index_table *t,
-                       const struct index_walk *w, const struct layout_bucket *b)
-{
-    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
-        uint64_t slot = atomic_load_explicit(&b->slots[i], memory_order_relaxed);
-        const uint8_t *record = x->arena + layout_slot_offset(slot);
-        if (slot == 0)
-            continue;
-        PREFETCH(record);
-        PREFETCH(record + CACHE_LINE);
-    }
-    if (!x->growing)
-        PREFETCH(bucket_at(x, t, bucket_after(w, w->bucket)));
-}
-
-/* The bucket of the chain that position lies in; NULL behind its end. */
-static const struct layout_bucket *walk_bucket(const struct index *x, const struct index_table *t,
-                                               const struct index_walk *w)
-{
-    const struct layout_bucket *b = bucket_at(x, t, w->bucket);
-    for (uint32_t i = w->position / LAYOUT_BUCKET_SLOTS; i != 0; i--) {
-        uint32_t next = (uint32_t)meta_of(b);
-        if (next == 0)
-            return NULL;
-        b = bucket_at(x, t, next);
-    }
-    return b;
-}
-
-int index_walk(struct index *x, struct index_walk *w, uint32_t *budget, uint64_t *slot)
-{
-    while (!w->done && *budget != 0) {
-        const struct index_table *t = x->growing ? &x->next : &x->table;
-        int error = x->growing ? bucket_move(x, w->bucket & ((1u << x->table.bits) - 1)) : 0;
-        if (error != 0)
-            return error;
-        if (w->bits != t->bits) {
-            /* Why from its beginning: what was passed of it may stand elsewhere now. */
-            w->bits = t->bits;
-            w->position = 0;
-        }
-        const struct layout_bucket *b = walk_bucket(x, t, w);
-        if (b == NULL) {
-            walk_bucket_on(w);
-            --*budget;
-            continue;
-        }
-        if (w->position % LAYOUT_BUCKET_SLOTS == 0)
-            walk_ahead(x, t, w, b);
-        *slot = atomic_load_explicit(&b->slots[w->position % LAYOUT_BUCKET_SLOTS],
-                                     memory_order_relaxed);
-        if (*slot != 0)
-            return 1;
-        w->position++;
-    }
-    return 0;
 }

@@ -55,6 +55,12 @@ struct index_place {
     uint32_t chain;             /* buckets in it */
 };
 
+/* What a slot is to name. */
+struct index_record {
+    uint64_t offset;
+    uint64_t size; /* 0: the slot does not tell it */
+};
+
 /* Take the first pages.  Returns 0 or -EAGAIN (chunk not there yet). */
 MUST_USE int index_init(struct index *x, struct layout_board *board, struct frames *frames,
                         struct reclaim *reclaim, uint8_t *arena);
@@ -64,6 +70,9 @@ void index_prefetch(const struct index *x, uint32_t hash);
  * none. */
 uint64_t index_prefetch_record(const struct index *x, uint32_t hash);
 
+/* Second stage for index_find_version: fetch the record only if that will look at it. */
+void index_prefetch_version(const struct index *x, uint32_t hash);
+
 /* Find the key, moving its bucket first if it has to.  Returns 0 (place->value 0 if absent), or
  *   -EAGAIN  a page of the growing table has no memory yet: call again in a later pass. */
 MUST_USE int index_find(struct index *x, uint32_t hash, const void *key, uint32_t key_length,
@@ -72,6 +81,11 @@ MUST_USE int index_find(struct index *x, uint32_t hash, const void *key, uint32_
 /* Find the slot that names this very offset.  As index_find. */
 MUST_USE int index_find_offset(struct index *x, uint32_t hash, uint64_t offset,
                                struct index_place *place);
+
+/* Find the slot that names the record at lsn of this log.  Where a tail segment holds it, its place says
+ * which one it is, and no record is looked at.  As index_find. */
+MUST_USE int index_find_version(struct index *x, uint32_t hash, uint64_t lsn,
+                                struct index_place *place);
 
 /* Offsets that slots with this hash's tag name, at most max of them: without a look at the records,
  * so one of another key may be among them.  Returns how many there are, which may be more than max.
@@ -83,8 +97,15 @@ uint32_t index_candidates(const struct index *x, uint32_t hash, uint64_t *offset
  *   -ENOSPC  the chain is as long as it may be, or no bucket is left and the table cannot grow. */
 MUST_USE int index_make_room(struct index *x, struct index_place *place);
 
-/* Point the slot at a record (W0). */
-void index_set(struct index *x, const struct index_place *place, uint32_t hash, uint64_t offset);
+/* Point the slot at a record (W0).  size: of the record, which a small one's slot tells (layout.h); 0:
+ * it is not told. */
+void index_set_sized(struct index *x, const struct index_place *place, uint32_t hash,
+                     struct index_record record);
+static inline void index_set(struct index *x, const struct index_place *place, uint32_t hash,
+                             uint64_t offset)
+{
+    index_set_sized(x, place, hash, (struct index_record){.offset = offset});
+}
 
 /* Empty the slot of a key whose tombstone is given up (its horizon is stored already). */
 void index_erase(struct index *x, const struct index_place *place);

@@ -223,7 +223,8 @@ static bool make_room(struct shard *s, const struct reclaim_now *now)
 {
     struct install *in = &s->install;
     if (in->segments_dirty == 0 ||
-        frames_available(&s->frames) + s->reclaim.count + in->retired_count >= in->frames_wanted)
+        frames_available(&s->frames) + reclaim_coming(&s->reclaim) + in->retired_count >=
+            in->frames_wanted)
         return false;
     bool went_on = clean_step(s, segment_bytes(s), now);
     if (went_on && !s->cleaner.cleaning)

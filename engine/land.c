@@ -1,6 +1,8 @@
 #include "engine/land.h"
 
+#include "engine/checksum.h"
 #include "engine/pending.h"
+#include "engine/plant.h"
 
 #include <string.h>
 
@@ -26,21 +28,32 @@ static uint64_t frame_lsn(const struct shard *s, uint32_t frame)
 
 /* ---- placing bytes ---- */
 
-/* Memory of the tail segment that starts at lsn_start, taken if there is none.  NULL: not now. */
-static uint8_t *segment_for(struct shard *s, uint64_t lsn_start)
+#define FRAME_NONE UINT32_MAX
+
+/* Frame of the tail segment that starts at lsn_start; FRAME_NONE: it got no bytes yet. */
+static uint32_t frame_for(const struct shard *s, uint64_t lsn_start)
 {
     const struct log *l = &s->log;
     if (l->tail.base != NULL && frame_lsn(s, l->tail.frame) == lsn_start)
-        return l->tail.base;
-    struct land_segment *unused = NULL;
+        return l->tail.frame;
     for (unsigned i = 0; i < LIMIT_LAND_SEGMENTS; i++) {
-        struct land_segment *a = &s->landing.ahead[i];
+        const struct land_segment *a = &s->landing.ahead[i];
         if (a->frame != 0 && a->lsn_start == lsn_start)
-            return frame_base(s, a->frame - 1);
-        if (a->frame == 0)
-            unused = a;
+            return a->frame - 1;
     }
-    uint32_t frame;
+    return FRAME_NONE;
+}
+
+/* Memory of the tail segment that starts at lsn_start, taken if there is none.  NULL: not now. */
+static uint8_t *segment_for(struct shard *s, uint64_t lsn_start)
+{
+    uint32_t frame = frame_for(s, lsn_start);
+    if (LIKELY(frame != FRAME_NONE))
+        return frame_base(s, frame);
+    struct land_segment *unused = NULL;
+    for (unsigned i = 0; i < LIMIT_LAND_SEGMENTS; i++)
+        if (s->landing.ahead[i].frame == 0)
+            unused = &s->landing.ahead[i];
     if (unused == NULL || frames_available(&s->frames) <= FRAMES_KEPT ||
         frames_take(&s->frames, FRAME_TAIL, lsn_start, &frame) != 0) {
         s->starved = true;
@@ -151,15 +164,22 @@ static void place(struct shard *s, uint8_t *to, uint64_t lsn, const uint8_t *fro
     range_add(&s->landing, lsn, lsn + length);
 }
 
+/* Where what was received ends, before more is. */
+static ALWAYS_INLINE void received_settle(struct shard *s)
+{
+    struct landing *g = &s->landing;
+    g->lsn_received = max_u64(g->lsn_received, s->log.lsn_end);
+    /* Why: received falls when something is dropped or cut off, and other bytes may come there. */
+    g->lsn_judged = max_u64(min_u64(g->lsn_judged, g->lsn_received), s->log.lsn_end);
+}
+
 int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t length)
 {
     struct landing *g = &s->landing;
     if (lsn % 8 != 0 || length % 8 != 0 || length == 0 || length > segment_bytes(s) ||
         lsn > INT64_MAX - length)
         return -EINVAL;
-    g->lsn_received = max_u64(g->lsn_received, s->log.lsn_end);
-    /* Why: received falls when something is dropped or cut off, and other bytes may come there. */
-    g->lsn_judged = max_u64(min_u64(g->lsn_judged, g->lsn_received), s->log.lsn_end);
+    received_settle(s);
     uint64_t end = lsn + length;
     if (end <= g->lsn_received)
         return 0;
@@ -185,4 +205,95 @@ bool land_missing(const struct shard *s, uint64_t lsn_wanted, struct land_range 
     missing->lsn_start = received;
     missing->lsn_end = g->range_count != 0 ? g->ranges[0].lsn_start : lsn_wanted;
     return missing->lsn_start < missing->lsn_end;
+}
+
+/* ---- bytes that the leader writes ---- */
+
+#define GRANTS_OPEN 2u /* the tail's segment and the next */
+#define GRANT_SHARE 3u /* grants are out for at most a third of the frames */
+#define GRANT_SPARE 2u /* frames left free when one is taken ahead of its first byte */
+
+bool land_grant_is_open(const struct shard *s, const struct grant *g)
+{
+    const struct log *l = &s->log;
+    return g->lsn_start + segment_bytes(s) > l->lsn_end && frame_for(s, g->lsn_start) == g->frame;
+}
+
+bool land_tail_is_granted(const struct shard *s)
+{
+    const struct log *l = &s->log;
+    return l->tail.base != NULL && l->tail.used < segment_bytes(s) &&
+           grant_is_out(&s->grants, l->tail.frame);
+}
+
+/* Frame to grant for a segment: it has none of its own yet, or is nobody's.  FRAME_NONE: not now. */
+static uint32_t grant_frame(struct shard *s, uint64_t lsn_start)
+{
+    uint32_t frame = frame_for(s, lsn_start);
+    if (frame == FRAME_NONE && frames_available(&s->frames) > FRAMES_KEPT + GRANT_SPARE &&
+        segment_for(s, lsn_start) != NULL)
+        frame = frame_for(s, lsn_start);
+    return frame != FRAME_NONE && grant_is_out(&s->grants, frame) ? FRAME_NONE : frame;
+}
+
+const struct grant *land_grant(struct shard *s, const struct grant_holder *holder)
+{
+    struct grant *unused = NULL;
+    uint32_t count = 0;
+    for (unsigned i = 0; i < LIMIT_GRANTS; i++) {
+        if (s->grants.out[i].number == 0)
+            unused = &s->grants.out[i];
+        count += s->grants.out[i].number != 0;
+    }
+    if (unused == NULL || (count + 1) * GRANT_SHARE > frames_total(&s->frames))
+        return NULL;
+    uint64_t first = segment_start(s, s->log.lsn_end);
+    for (uint64_t at = first; at != first + GRANTS_OPEN * segment_bytes(s);
+         at += segment_bytes(s)) {
+        uint32_t frame = grant_frame(s, at);
+        if (frame == FRAME_NONE)
+            continue;
+        *unused = (struct grant){
+            .number = ++s->grants.number,
+            .lsn_start = at,
+            .holder = *holder,
+            .frame = frame,
+        };
+        return unused;
+    }
+    return NULL;
+}
+
+/* The open grant of this holder that a range lies in; NULL: there is none. */
+static const struct grant *grant_of(const struct shard *s, const struct grant_holder *holder,
+                                    uint64_t lsn)
+{
+    for (unsigned i = 0; i < LIMIT_GRANTS; i++) {
+        const struct grant *g = &s->grants.out[i];
+        if (g->number != 0 && g->lsn_start == segment_start(s, lsn) &&
+            g->holder.node == holder->node && g->holder.incarnation == holder->incarnation &&
+            g->holder.epoch == holder->epoch && land_grant_is_open(s, g))
+            return g;
+    }
+    return NULL;
+}
+
+int land_announced(struct shard *s, const struct grant_holder *holder,
+                   const struct land_range *range, uint32_t crc)
+{
+    uint64_t lsn = range->lsn_start, end = range->lsn_end;
+    if (lsn % 8 != 0 || end % 8 != 0 || lsn >= end || end > INT64_MAX ||
+        end > segment_start(s, lsn) + segment_bytes(s))
+        return -EINVAL;
+    received_settle(s);
+    if (end <= s->landing.lsn_received)
+        return 0;
+    const struct grant *g = grant_of(s, holder, lsn);
+    if (g == NULL)
+        return -EAGAIN;
+    const uint8_t *bytes = frame_base(s, g->frame) + (lsn - g->lsn_start);
+    if (checksum(0, bytes, end - lsn) != crc && !PLANTED(ANNOUNCE_UNCHECKED))
+        return -EAGAIN;
+    range_add(&s->landing, lsn, end);
+    return received_advance(&s->landing) ? 1 : 0;
 }

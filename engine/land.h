@@ -11,6 +11,7 @@
 #define DUNLIN_ENGINE_LAND_H
 
 #include "engine/base.h"
+#include "engine/grant.h"
 #include "engine/limits.h"
 
 struct shard;
@@ -28,10 +29,10 @@ struct land_segment {
 struct landing {
     uint64_t lsn_received; /* bytes below are here without a gap; at or above the log's end */
     uint64_t lsn_judged; /* records below were found sound as they were copied; a record's start */
-    struct land_range ranges[LIMIT_LAND_RANGES]; /* beyond the first gap, ordered, not touching */
-    uint32_t range_count;
     struct land_segment ahead[LIMIT_LAND_SEGMENTS];
+    uint32_t range_count;
     uint32_t cut_frame; /* frame + 1 that a cut has begun to copy into; 0: none */
+    struct land_range ranges[LIMIT_LAND_RANGES]; /* beyond the first gap, ordered, not touching */
 };
 
 /* Place length bytes (a multiple of 8, as lsn is) that belong at lsn.  What is here already is
@@ -40,6 +41,25 @@ struct landing {
  *            asked for again
  *   -EINVAL  not aligned, or more than a segment: the peer is broken. */
 MUST_USE int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uint64_t length);
+
+/* Give this holder a segment to write to: the tail's, or the one that follows.  Returns the grant, good
+ * until the next call, or NULL: both are given, or no more may be, or no memory is to spare now. */
+const struct grant *land_grant(struct shard *s, const struct grant_holder *holder);
+
+/* The holder says that the bytes of a range are written, and what their crc32c is.  If so they are
+ * received as by land_bytes, where they lie.  Returns as land_bytes, or
+ *   -EAGAIN  the range is in no open grant of that holder, or other bytes are there: the write is
+ *            late, torn or lost; ask for it, to come by message
+ *   -EINVAL  not aligned, or not inside a segment: the peer is broken. */
+MUST_USE int land_announced(struct shard *s, const struct grant_holder *holder,
+                            const struct land_range *range, uint32_t crc);
+
+/* Whether what is written under a grant may yet become part of the log. */
+bool land_grant_is_open(const struct shard *s, const struct grant *g);
+
+/* Whether somebody may write into the segment that the log's next byte falls into: nothing else may be
+ * appended there before land_cut at the log's end. */
+bool land_tail_is_granted(const struct shard *s);
 
 /* Walk what was received: index whole transactions, move the log's end.  Returns 1 if it moved, 0
  * if not, or -EBADMSG  what was received is not what the leader wrote: all beyond the log's end is

@@ -2,6 +2,7 @@
 #include "engine/land.h"
 
 #include "engine/pending.h"
+#include "engine/plant.h"
 
 #include <string.h>
 
@@ -27,6 +28,7 @@ static struct shard_pending *landed_pending(struct shard *s, const struct landed
 {
     const struct shard_origin nobody = {.operation = 0};
     struct shard_pending *p = pending_add(s, &nobody);
+    s->log.hybrid_clock = max_u64(s->log.hybrid_clock, r->header.hybrid_clock);
     p->lsn_wait = r->lsn_end;
     p->lsn = r->header.lsn;
     p->offset = r->offset;
@@ -57,14 +59,34 @@ static int landed_session(struct shard *s, const struct landed *r, uint32_t *slo
     return 0;
 }
 
+/* Where the key's slot is.  The version before, which the record names, says so without a look at the key
+ * that stands there, unless one of the replicas has forgotten it. */
+static int place_find(struct shard *s, const struct landed *r, struct index_place *place)
+{
+    const struct record *h = &r->header;
+    if (h->lsn_previous != 0) {
+        int error = index_find_version(&s->index, h->hash, h->lsn_previous, place);
+        if (error != 0 || LIKELY(place->value != 0))
+            return error;
+    }
+    return index_find(&s->index, h->hash, record_key(shard_record(s, r->offset)), h->key_length,
+                      place);
+}
+
+/* Link to what a slot names; it keeps what the slot tells of its size. */
+static ALWAYS_INLINE uint64_t link_to(uint64_t slot)
+{
+    uint64_t size = layout_slot_size(slot);
+    return layout_link_make(layout_slot_offset(slot)) | layout_link_units(size);
+}
+
 static int apply_keyed(struct shard *s, const struct landed *r)
 {
     const struct record *h = &r->header;
     struct index_place place;
     if (h->key_length == 0)
         return -EBADMSG;
-    int error = index_find(&s->index, h->hash, record_key(shard_record(s, r->offset)),
-                           h->key_length, &place);
+    int error = place_find(s, r, &place);
     if (error == 0 && UNLIKELY(place.slot == NULL))
         error = index_make_room(&s->index, &place);
     if (error != 0)
@@ -73,11 +95,12 @@ static int apply_keyed(struct shard *s, const struct landed *r)
     error = landed_session(s, r, &slot);
     if (error != 0)
         return error;
-    uint64_t link = place.value != 0 ? layout_link_make(layout_slot_offset(place.value)) : 0;
+    const struct index_record record = {.offset = r->offset, .size = record_size(h)};
+    uint64_t link = place.value != 0 ? link_to(place.value) : 0;
     /* relaxed: W0 publishes it together with the record */
     atomic_store_explicit(shard_link(s, r->offset), link, memory_order_relaxed);
-    shard_live_add(s, r->offset, record_size(h));
-    index_set(&s->index, &place, h->hash, r->offset);
+    shard_live_add(s, r->offset, record.size);
+    index_set_sized(&s->index, &place, h->hash, record);
     landed_pending(s, r)->session_slot = slot;
     return 0;
 }
@@ -195,6 +218,11 @@ static uint64_t bytes_there(const struct shard *s)
     return min_u64(segment_bytes(s) - l->tail.used, s->landing.lsn_received - l->lsn_end);
 }
 
+static bool ends(const struct record *h)
+{
+    return (h->flags & RECORD_FLAG_TRANSACTION_END) != 0 || PLANTED(HALF_TRANSACTION);
+}
+
 /* The records in [first, walk.count) are a transaction that ends at lsn_end. */
 static void walk_close(struct walk *w, uint64_t lsn_end)
 {
@@ -219,11 +247,11 @@ static int walk(struct shard *s, struct walk *w)
             break;
         if (r->header.kind != RECORD_PAD) {
             r->offset = offset + at;
-            shard_prefetch_record(s, r->header.hash);
+            index_prefetch_version(&s->index, r->header.hash);
             r->session_slot = session_find_lsn(&s->sessions, r->header.session, SESSION_NONE);
             shard_prefetch_session(s, r->session_slot, r->header.sequence);
             w->count++;
-            if ((r->header.flags & RECORD_FLAG_TRANSACTION_END) != 0)
+            if (ends(&r->header))
                 walk_close(w, l->lsn_end + at + (uint64_t)size);
         }
         if (w->complete == w->count)
@@ -258,7 +286,7 @@ static int apply_walk(struct shard *s, const struct walk *w)
             lsn_end = max_u64(lsn_done, s->log.lsn_end);
             break;
         }
-        if ((r->header.flags & RECORD_FLAG_TRANSACTION_END) != 0)
+        if (ends(&r->header))
             lsn_done = r->lsn_end;
     }
     advance(s, lsn_done, lsn_end);

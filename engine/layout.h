@@ -153,7 +153,9 @@ static inline uint64_t layout_frame_count(const struct layout_geometry *g)
 
 /* Index slot: bit 63 set, tag in bits 37..58, offset / 8 in bits 0..36; 0 is an empty slot.
  * Link word:  same without the tag; 0 says there was no older version, LAYOUT_LINK_CUT that it was
- * trimmed.  The tag is bits 10..31 of the key's hash, so that growth needs no look at the record. */
+ * trimmed.  The tag is bits 10..31 of the key's hash, so that growth needs no look at the record.
+ * Both may tell how large the record is, so that the writer need not look at it; 0: they do not.  A slot
+ * in bits 59..62: 8-byte units above a record's header, up to 15; a link in bits 37..58: 8-byte units. */
 #define LAYOUT_SLOT_VALID (UINT64_C(1) << 63)
 #define LAYOUT_LINK_CUT (UINT64_C(1) << 62)
 #define LAYOUT_SLOT_OFFSET_BITS 37u
@@ -162,6 +164,11 @@ static inline uint64_t layout_frame_count(const struct layout_geometry *g)
 #define LAYOUT_SLOT_TAG_SHIFT LAYOUT_SLOT_OFFSET_BITS
 #define LAYOUT_SLOT_TAG_MASK (((UINT64_C(1) << LAYOUT_SLOT_TAG_BITS) - 1) << LAYOUT_SLOT_TAG_SHIFT)
 #define LAYOUT_HASH_TAG_SHIFT 10u
+#define LAYOUT_SLOT_UNITS_SHIFT (LAYOUT_SLOT_TAG_SHIFT + LAYOUT_SLOT_TAG_BITS)
+#define LAYOUT_SLOT_UNITS_MAX 15u
+#define LAYOUT_SLOT_SIZE_LEAST 64u
+#define LAYOUT_LINK_UNITS_SHIFT LAYOUT_SLOT_OFFSET_BITS
+#define LAYOUT_LINK_UNITS_MAX ((UINT64_C(1) << 22) - 1)
 _Static_assert(LIMIT_ARENA_SHIFT == LAYOUT_SLOT_OFFSET_BITS + 3, "offsets fit a slot");
 
 static ALWAYS_INLINE uint64_t layout_slot_tag(uint32_t hash)
@@ -184,6 +191,27 @@ static ALWAYS_INLINE uint64_t layout_slot_offset(uint64_t slot_or_link)
 static ALWAYS_INLINE uint64_t layout_link_make(uint64_t offset)
 {
     return LAYOUT_SLOT_VALID | offset >> 3;
+}
+/* The bits that tell a record's size, to be set in a slot; and the size that a slot tells, 0: none. */
+static ALWAYS_INLINE uint64_t layout_slot_units(uint64_t size)
+{
+    uint64_t units = (size - LAYOUT_SLOT_SIZE_LEAST) / 8;
+    return (units <= LAYOUT_SLOT_UNITS_MAX ? units : 0) << LAYOUT_SLOT_UNITS_SHIFT;
+}
+static ALWAYS_INLINE uint64_t layout_slot_size(uint64_t slot)
+{
+    uint64_t units = slot >> LAYOUT_SLOT_UNITS_SHIFT & LAYOUT_SLOT_UNITS_MAX;
+    return units != 0 ? LAYOUT_SLOT_SIZE_LEAST + units * 8 : 0;
+}
+/* The same for a link; size 0: not known. */
+static ALWAYS_INLINE uint64_t layout_link_units(uint64_t size)
+{
+    uint64_t units = size / 8;
+    return (units <= LAYOUT_LINK_UNITS_MAX ? units : 0) << LAYOUT_LINK_UNITS_SHIFT;
+}
+static ALWAYS_INLINE uint64_t layout_link_size(uint64_t link)
+{
+    return (link >> LAYOUT_LINK_UNITS_SHIFT & LAYOUT_LINK_UNITS_MAX) * 8;
 }
 
 /* Bucket: seven slots and a word that leads on.  meta: bits 0..31 number of the overflow bucket,

@@ -37,9 +37,13 @@
 #define LIMIT_EPOCHS 64u         /* entries of an epoch table; older ones are forgotten */
 #define LIMIT_LAND_RANGES 16u    /* gaps a follower keeps track of; more are asked for again */
 #define LIMIT_LAND_SEGMENTS 2u   /* segments that may get bytes ahead of the log's end */
+#define LIMIT_GRANTS 4u          /* segments of a shard that its leader may write to: grant.h */
+#define LIMIT_GRANTS_HELD 16u    /* of its peers, by the leader of a shard */
 #define LIMIT_PENDING 1024u      /* operations of a shard appended and not yet committed */
 #define LIMIT_SESSIONS 4096u     /* per shard */
 #define LIMIT_SESSION_WINDOW 64u /* operations of a session in flight per shard (W) */
+/* keys of one transaction: puts, deletes, conditions */
+#define LIMIT_TRANSACTION_RECORDS 64u
 
 #define LIMIT_PINS 8u                   /* views an agent holds at a time */
 #define LIMIT_RING_BYTES_MIN (1u << 12) /* one direction of one agent and lcore */

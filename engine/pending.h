@@ -13,19 +13,28 @@ static inline bool pending_is_full(const struct shard *s)
     return s->pending_tail - s->pending_head == LIMIT_PENDING;
 }
 
+/* Room for so many more operations of agents.  Why not the last places: a leader that nobody answers
+ * fills up, and each epoch that is to end this begins with a record of its own. */
+static inline bool pending_has_room(const struct shard *s, uint32_t count)
+{
+    return s->pending_tail - s->pending_head + count <= LIMIT_PENDING - LIMIT_EPOCHS;
+}
+
 static inline struct shard_pending *pending_at(const struct shard *s, uint32_t position)
 {
     return &s->pending[position & PENDING_MASK];
 }
 
-/* A new entry that waits for all that is in the log now. */
+/* A new entry that waits for all that is in the log now.  Why not for the log's end: a pad behind the last
+ * transaction belongs to the next one, which may be waiting for memory that is not reclaimed before
+ * this entry is answered. */
 static inline struct shard_pending *pending_add(struct shard *s, const struct shard_origin *origin)
 {
     ASSERT(!pending_is_full(s));
     struct shard_pending *p = pending_at(s, s->pending_tail++);
     *p = (struct shard_pending){
         .origin = *origin,
-        .lsn_wait = s->log.lsn_end,
+        .lsn_wait = s->log.lsn_whole,
         .offset = SHARD_NO_OFFSET,
         .session_slot = SESSION_NONE,
     };

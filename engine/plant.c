@@ -12,6 +12,7 @@ static const char *const names[PLANT_COUNT] = {
     [PLANT_HOLDER_NOT_WAITED_FOR] = "holder-not-waited-for",
     [PLANT_SKIP_SEAL] = "skip-seal",
     [PLANT_ONE_EPOCH_PAIR] = "one-epoch-pair",
+    [PLANT_LOSSY_FLOOR_IGNORED] = "lossy-floor-ignored",
     [PLANT_COMMIT_BEFORE_CUT] = "commit-before-cut",
     [PLANT_ACK_BEFORE_CHECK] = "ack-before-check",
     [PLANT_CORRUPT_IS_ABSENT] = "corrupt-is-absent",
@@ -30,7 +31,11 @@ static const char *const names[PLANT_COUNT] = {
     [PLANT_HAND_OVER_DELAYED] = "hand-over-delayed",
     [PLANT_CLOCK_READ_ONCE] = "clock-read-once",
     [PLANT_SAME_EPOCH_TWICE] = "same-epoch-twice",
+    [PLANT_HALF_TRANSACTION] = "half-transaction",
     [PLANT_HOLDS_IGNORED] = "holds-ignored",
+    [PLANT_ANNOUNCE_UNCHECKED] = "announce-unchecked",
+    [PLANT_QUARANTINE_SKIPPED] = "quarantine-skipped",
+    [PLANT_GRANT_OUTLIVES_SEAL] = "grant-outlives-seal",
 };
 
 #ifdef DUNLIN_PLANT

@@ -17,6 +17,7 @@ enum plant {
     PLANT_HOLDER_NOT_WAITED_FOR,     /* commit without the holders of read leases */
     PLANT_SKIP_SEAL,                 /* a new leader recovers from its own log alone */
     PLANT_ONE_EPOCH_PAIR,            /* the cut looks at the last epoch only, not at the table */
+    PLANT_LOSSY_FLOOR_IGNORED,       /* a lossy epoch goes on right behind the survivor's end */
     PLANT_COMMIT_BEFORE_CUT,         /* a follower takes over a commit LSN before it joined */
     PLANT_ACK_BEFORE_CHECK,          /* bytes are acknowledged as they arrive */
     PLANT_CORRUPT_IS_ABSENT,   /* a recovering leader takes a damaged range for the log's end */
@@ -34,6 +35,10 @@ enum plant {
     PLANT_HAND_OVER_DELAYED,  /* a delayed notice of a hand-over voids what was promised since */
     PLANT_CLOCK_READ_ONCE,    /* an answer leaves by the clock of the pass's start */
     PLANT_SAME_EPOCH_TWICE,   /* a restarted leader recovers its epoch again */
+    PLANT_ANNOUNCE_UNCHECKED, /* what a leader says to have written is taken for received unseen */
+    PLANT_QUARANTINE_SKIPPED, /* a granted segment is reused before its grant is returned */
+    PLANT_GRANT_OUTLIVES_SEAL, /* a segment granted in an older epoch stays the log's tail */
+    PLANT_HALF_TRANSACTION,    /* a follower takes each record for the end of its transaction */
     /* found by readers interleaved with a follower */
     PLANT_REWRITE_IN_PLACE, /* after a cut the log goes on in the same segment, not in a copy */
     PLANT_HOLDS_IGNORED,    /* memory is reused while a transport still reads it */

@@ -25,10 +25,18 @@ void reclaim_retire(struct reclaim *r, uint32_t frame, const struct reclaim_now 
     };
 }
 
-static bool is_due(const struct reclaim_entry *e, const struct reclaim_now *now)
+static bool is_quarantined(const struct reclaim *r, const struct reclaim_entry *e)
+{
+    return r->grants != NULL && grant_is_out(r->grants, e->frame) && !PLANTED(QUARANTINE_SKIPPED);
+}
+
+static bool is_due(const struct reclaim *r, const struct reclaim_entry *e,
+                   const struct reclaim_now *now)
 {
     if (PLANTED(REUSE_BEFORE_GRACE))
         return true;
+    if (is_quarantined(r, e))
+        return false;
     if (e->ticket > now->ticket_done || (now->held != NULL && now->held(now->context, e->frame)))
         return false;
     return e->ticks_deadline <= now->ticks || !now->pinned(now->context, e->frame);
@@ -51,7 +59,7 @@ uint32_t reclaim_step(struct reclaim *r, const struct reclaim_now *now)
     uint32_t before = r->count;
     for (uint32_t i = 0; i < before; i++) {
         struct reclaim_entry entry = r->entries[i];
-        if (is_due(&entry, now)) {
+        if (is_due(r, &entry, now)) {
             stamp(r, entry.frame);
             frames_give(r->frames, entry.frame);
         } else {
@@ -60,4 +68,14 @@ uint32_t reclaim_step(struct reclaim *r, const struct reclaim_now *now)
     }
     r->count = kept;
     return before - kept;
+}
+
+uint32_t reclaim_coming(const struct reclaim *r)
+{
+    uint32_t count = 0;
+    if (r->grants == NULL || !grant_any(r->grants))
+        return r->count;
+    for (uint32_t i = 0; i < r->count; i++)
+        count += !is_quarantined(r, &r->entries[i]);
+    return count;
 }

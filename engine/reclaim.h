@@ -6,7 +6,8 @@
  *       later sees the mark (V1 in read.h) and lets go;
  *   W3  readers inside the daemon pass a grace period (a ticket of the lcore's, rcu.h), and views that
  *       were pinned end or lapse (view time), and every transport has let go of it (which does not lapse:
- *       a NIC reads when it likes);
+ *       a NIC reads when it likes), and every peer that may write into it has returned its grant
+ *       (grant.h);
  *   W4  the frame is stamped with the next count, the count goes to the board (release), release fence:
  *       whoever read bytes that are written later finds the new count or stamp at R6.
  * Only then is the frame free.  The mark is more than DESIGN section 3 asks: with the stamp alone a
@@ -16,6 +17,7 @@
 
 #include "engine/base.h"
 #include "engine/frames.h"
+#include "engine/grant.h"
 #include "engine/layout.h"
 
 struct reclaim_entry {
@@ -29,6 +31,7 @@ struct reclaim {
     struct frames *frames;
     struct reclaim_entry *entries; /* capacity frames_per_shard */
     uint32_t count;
+    const struct grants *grants; /* of the shard; NULL: nobody writes here */
 };
 
 /* What the lcore knows when it calls. */
@@ -50,5 +53,8 @@ void reclaim_retire(struct reclaim *r, uint32_t frame, const struct reclaim_now 
 
 /* W3, W4 for what is due; a pinned frame holds up no other.  Returns how many frames became free. */
 uint32_t reclaim_step(struct reclaim *r, const struct reclaim_now *now);
+
+/* Frames that will come back by themselves: retired and not in quarantine for a peer. */
+uint32_t reclaim_coming(const struct reclaim *r);
 
 #endif

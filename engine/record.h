@@ -9,6 +9,8 @@
  * to say: crc over bytes 4 to 7, format, kind, and the length in 8-byte units at byte 6; the rest is 0.
  * crc32c covers the payload first (bytes 64 to the end), then bytes 4 to 63: so the payload can be
  * copied and summed in one pass before the header is known.
+ * A transaction is one record or several next to each other in one segment, pads between them apart; only
+ * its last has the end flag, and the session and sequence under which all of it was asked for.
  * A version is identified by its log and lsn.  Whoever holds a pointer to a record in a log holds
  * it under the rules of reclaim.h; bytes below the log's end never change. */
 #ifndef DUNLIN_ENGINE_RECORD_H

@@ -104,7 +104,9 @@ uint32_t session_open(struct session_table *t, const uint8_t id[SESSION_ID_BYTES
     s->uid = uid;
     s->opening = true;
     s->expiring = false;
-    t->by_id[id_position(t, id)] = slot + 1;
+    uint32_t *newest = &t->by_id[id_position(t, id)];
+    s->older = *newest;
+    *newest = slot + 1;
     t->by_lsn[lsn_position(t, lsn)] = slot + 1;
     return slot;
 }
@@ -170,11 +172,24 @@ static void slot_remove(const struct session_table *t, uint32_t *slots, uint32_t
     slots[gap] = 0;
 }
 
+/* Take an entry out of those of its id. */
+static void id_remove(struct session_table *t, uint32_t slot)
+{
+    const struct session *s = &t->entries[slot];
+    uint32_t at = id_position(t, s->id);
+    uint32_t *link = &t->by_id[at];
+    while (*link != slot + 1)
+        link = &t->entries[*link - 1].older;
+    *link = s->older;
+    if (t->by_id[at] == 0)
+        slot_remove(t, t->by_id, at, home_by_id);
+}
+
 void session_forget(struct session_table *t, uint32_t slot)
 {
     struct session *s = &t->entries[slot];
     ASSERT(s->lsn_opened != 0);
-    slot_remove(t, t->by_id, id_position(t, s->id), home_by_id);
+    id_remove(t, slot);
     slot_remove(t, t->by_lsn, lsn_position(t, s->lsn_opened), home_by_lsn);
     s->lsn_opened = 0;
     s->next_free = t->free;

@@ -5,7 +5,9 @@
  * contiguous; results of the last LIMIT_SESSION_WINDOW are kept, as many as may be in flight. State
  * changes at commit (session_commit_*); what is appended above it is counted in appended and cut
  * off with the log. A session is forgotten only by a log record (EXPIRE).  When the table is full
- * no session is evicted: a new one is refused. */
+ * no session is evicted: a new one is refused.
+ * An id may be opened again behind its EXPIRE.  At a follower, which learns later what is committed, both
+ * sessions are there for a while: the id finds the newer one, and the older one when that is cut. */
 #ifndef DUNLIN_ENGINE_SESSION_H
 #define DUNLIN_ENGINE_SESSION_H
 
@@ -30,8 +32,9 @@ struct session {
     uint64_t traffic_ns; /* when it was last used, in the caller's clock */
     uint32_t uid;
     uint32_t next_free;
-    bool opening;  /* its opening record is not committed */
-    bool expiring; /* its expire record is appended and not committed */
+    uint32_t older; /* entry + 1 of one of the same id that is about to be forgotten; 0: none */
+    bool opening;   /* its opening record is not committed */
+    bool expiring;  /* its expire record is appended and not committed */
     struct session_result results[LIMIT_SESSION_WINDOW]; /* by sequence modulo the window */
 };
 
@@ -54,7 +57,7 @@ void session_table_init(struct session_table *t, uint32_t capacity, void *memory
 /* Forget every session. */
 void session_table_clear(struct session_table *t);
 
-/* Entry of an id, or SESSION_NONE. */
+/* Entry of an id, the newest if it was opened again, or SESSION_NONE. */
 uint32_t session_find(const struct session_table *t, const uint8_t id[SESSION_ID_BYTES]);
 
 /* Take an entry for an opening record that was appended at lsn.  SESSION_NONE: the table is full.

@@ -2,15 +2,9 @@
 
 #include "engine/pending.h"
 #include "engine/plant.h"
+#include "engine/write.h"
 
 #include <string.h>
-
-/* Of what a shard's segments hold, this much may be live: the rest keeps cleaning cheap. */
-#define LIVE_EIGHTHS 6u
-#define LIVE_EIGHTHS_ASK 5u /* ask for a chunk before it is needed */
-/* Sessions may have a little more, so that a shard full of values can still be told to delete some. */
-#define LIVE_EIGHTHS_SESSIONS 7u
-#define FRAMES_WORKING 3u /* tail, base, and one on its way through reclaim */
 
 static size_t aligned(size_t bytes)
 {
@@ -45,6 +39,7 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     log_init(&s->log, &s->frames, &place);
     at += aligned(2 * (size_t)frames * sizeof(uint32_t));
     reclaim_init(&s->reclaim, c->board, &s->frames, (struct reclaim_entry *)(void *)at);
+    s->reclaim.grants = &s->grants;
     at += aligned(frames * sizeof(struct reclaim_entry));
     s->pending = (struct shard_pending *)(void *)at;
     at += aligned(LIMIT_PENDING * sizeof(struct shard_pending));
@@ -66,22 +61,6 @@ void shard_epoch_add(struct shard *s, const struct record_epoch *e)
     };
     log_epoch_add(&s->log, &entry);
     atomic_store_explicit(&s->board->epoch, e->epoch, memory_order_relaxed);
-}
-
-/* Append; what does not fit now is back-pressure, not an error of the agent. */
-static int append(struct shard *s, struct record *header, const struct record_parts *parts,
-                  uint64_t clock_ns, uint64_t *offset)
-{
-    int error = log_append(&s->log, header, parts, clock_ns, offset);
-    if (UNLIKELY(error != 0)) {
-        s->starved |= error == -ENOSPC;
-        return -EAGAIN;
-    }
-    uint64_t size = record_size(header);
-    s->bytes_appended += size;
-    counter_add(s->counters, COUNTER_RECORDS, 1);
-    counter_add(s->counters, COUNTER_RECORD_BYTES, size);
-    return 0;
 }
 
 static bool may_begin_epoch(const struct shard *s)
@@ -107,7 +86,7 @@ static int epoch_append(struct shard *s, uint64_t epoch, bool lossy, uint64_t cl
     };
     struct record_parts parts = {.extension = &extension};
     uint64_t offset;
-    int error = append(s, &header, &parts, clock_ns, &offset);
+    int error = write_append(s, &header, &parts, clock_ns, &offset);
     if (error != 0)
         return error;
     ASSERT(header.lsn == extension.lsn_start);
@@ -164,251 +143,11 @@ void shard_grant(struct shard *s, uint64_t lsn_ceiling)
     log_grant(&s->log, lsn_ceiling);
 }
 
-/* ---- writes ---- */
-
-/* What live records may be charged for, besides the index and what that needs to grow. */
-static uint64_t live_charge_max(const struct shard *s, uint32_t frames, unsigned eighths)
-{
-    uint32_t taken = index_pages(&s->index) + index_pages_wanted(&s->index) + FRAMES_WORKING;
-    uint64_t usable = frames > taken ? frames - taken : 0;
-    return (usable << s->geometry.segment_shift) * eighths / 8;
-}
-
-/* Whether live records may be charged for so much.  They must fit the chunks that exist: who counted on
- * one that control cannot make would have no room left, not even to delete.  Returns 0, RING_QUOTA, or
- * -EAGAIN: a chunk is on its way. */
-static int charge_admit(struct shard *s, uint64_t charge, unsigned eighths)
-{
-    uint32_t existing = frames_existing(&s->frames);
-    if (LIKELY(charge <= live_charge_max(s, existing, LIVE_EIGHTHS_ASK)))
-        return 0;
-    if (charge > live_charge_max(s, frames_total(&s->frames), eighths)) {
-        counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
-        return RING_QUOTA;
-    }
-    frames_ask(&s->frames);
-    return charge <= live_charge_max(s, existing, eighths) ? 0 : -EAGAIN;
-}
-
-/* A put must fit once it is committed, when what it replaces counts no more; a value that is no larger
- * than the one before always may. */
-static int put_admit(struct shard *s, const struct shard_write *w, const struct record *head)
-{
-    uint64_t size = record_bytes(w->extension_length, w->key_length, w->value_length);
-    uint64_t charge = shard_charge(s, size);
-    uint64_t freed = head != NULL ? shard_charge(s, record_size(head)) : 0;
-    return charge <= freed ? 0 : charge_admit(s, s->live_charge + charge - freed, LIVE_EIGHTHS);
-}
-
-/* A session's write that is not next in order: answered from what is known, or refused. */
-static int write_out_of_order(struct shard *s, const struct shard_write *w, uint32_t slot,
-                              enum session_order order, const struct session_result *result)
-{
-    if (order == SESSION_REFUSED)
-        return RING_SEQUENCE;
-    counter_add(s->counters, COUNTER_DUPLICATES, 1);
-    struct shard_pending *p = pending_add(s, &w->origin);
-    p->session_slot = slot;
-    p->sequence = w->sequence;
-    if (order == SESSION_DUPLICATE) {
-        p->lsn = result->lsn;
-        p->status = (uint8_t)result->status;
-        return 0;
-    }
-    for (uint32_t i = s->pending_head; i != s->pending_tail - 1; i++) {
-        const struct shard_pending *original = pending_at(s, i);
-        if (original->session_slot == slot && original->sequence == w->sequence &&
-            original->record_kind != 0) {
-            p->lsn = original->lsn;
-            p->status = original->status;
-            return 0;
-        }
-    }
-    ASSERT(false); /* appended above committed means: it is on the list */
-    return 0;
-}
-
-static uint32_t session_slot(const struct shard *s, const struct session *session)
-{
-    return session != NULL ? (uint32_t)(session - s->sessions.entries) : SESSION_NONE;
-}
-
-/* Judge the session of a write.  Returns 0 to go on, else what shard_write returns; *done then. */
-static int session_judge(struct shard *s, const struct shard_write *w, struct session **session,
-                         bool *done)
-{
-    *session = NULL;
-    *done = false;
-    if (w->session_slot == SESSION_NONE)
-        return 0;
-    *done = true;
-    struct session *found = session_get(&s->sessions, w->session, w->session_slot, w->uid);
-    if (found == NULL) {
-        counter_add(s->counters, COUNTER_REFUSED_SESSION, 1);
-        return RING_FATE_UNKNOWN;
-    }
-    found->traffic_ns = w->clock_ns;
-    struct session_result result;
-    enum session_order order = session_order(found, w->sequence, &result);
-    if (order != SESSION_NEXT && !PLANTED(RETRY_APPLIED_TWICE))
-        return write_out_of_order(s, w, session_slot(s, found), order, &result);
-    *session = found;
-    *done = false;
-    return 0;
-}
-
-/* What a write will do to the key, judged at the newest record, committed or not. */
-struct judgement {
-    struct index_place place;
-    const struct record *head; /* NULL: the key never was, or is forgotten */
-    uint64_t lsn_current;      /* 0: no such key */
-    enum ring_status status;   /* RING_OK: append it; else a void with this result */
-};
-
-static int judge(struct shard *s, const struct shard_write *w, struct judgement *j)
-{
-    int error = index_find(&s->index, (uint32_t)w->hash, w->key, w->key_length, &j->place);
-    if (error != 0)
-        return error;
-    j->head = j->place.value != 0 ? shard_record(s, layout_slot_offset(j->place.value)) : NULL;
-    j->lsn_current = j->head != NULL && j->head->kind == RECORD_DATA ? j->head->lsn : 0;
-    bool holds = !w->compare || w->expected_lsn == j->lsn_current || PLANTED(COMPARE_IGNORED);
-    j->status = !holds                                                      ? RING_CONDITION
-                : w->origin.operation == RING_DELETE && j->lsn_current == 0 ? RING_NOT_FOUND
-                                                                            : RING_OK;
-    return 0;
-}
-
-/* Room for a new record and, if the key is new, its slot. */
-static int admit(struct shard *s, const struct shard_write *w, struct judgement *j)
-{
-    int error = w->origin.operation == RING_PUT ? put_admit(s, w, j->head) : 0;
-    if (UNLIKELY(error != 0))
-        return error;
-    error = index_make_room(&s->index, &j->place);
-    if (error == -ENOSPC) {
-        counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
-        return RING_QUOTA;
-    }
-    return error;
-}
-
-static void fill_header(struct record *header, const struct shard_write *w)
-{
-    *header = (struct record){
-        .flags = RECORD_FLAG_TRANSACTION_END,
-        .operation = w->origin.operation,
-        .session = w->session_slot != SESSION_NONE ? w->session : 0,
-        .sequence = w->sequence,
-    };
-}
-
-/* Append the record of an operation whose condition held and point the index at it. */
-static int append_effect(struct shard *s, const struct shard_write *w, const struct judgement *j,
-                         struct shard_pending *p)
-{
-    struct record header;
-    fill_header(&header, w);
-    header.kind = w->origin.operation == RING_PUT ? RECORD_DATA : RECORD_TOMBSTONE;
-    header.value_length = w->origin.operation == RING_PUT ? w->value_length : 0;
-    header.key_length = w->key_length;
-    header.extension_length = w->extension_length;
-    header.hash = (uint32_t)w->hash;
-    header.lsn_previous = j->head != NULL ? j->head->lsn : 0;
-    struct record_parts parts = {.extension = w->extension, .key = w->key, .value = w->value};
-    uint64_t offset;
-    int error = append(s, &header, &parts, w->clock_ns, &offset);
-    if (error != 0)
-        return error;
-    uint64_t link = j->head != NULL ? layout_link_make(layout_slot_offset(j->place.value)) : 0;
-    /* relaxed: W0 publishes it together with the record */
-    atomic_store_explicit(shard_link(s, offset), link, memory_order_relaxed);
-    shard_live_add(s, offset, record_size(&header));
-    index_set(&s->index, &j->place, (uint32_t)w->hash, offset);
-    p->lsn = header.lsn;
-    p->offset = offset;
-    p->record_kind = header.kind;
-    return 0;
-}
-
-/* Append the void that keeps the result of an operation whose condition did not hold. */
-static int append_void(struct shard *s, const struct shard_write *w, const struct judgement *j,
-                       struct shard_pending *p)
-{
-    struct record_result result = {
-        .type = RECORD_EXTENSION_RESULT,
-        .length = sizeof result - 4,
-        .status = j->status,
-    };
-    struct record header;
-    fill_header(&header, w);
-    header.kind = RECORD_VOID;
-    header.extension_length = sizeof result;
-    header.lsn_previous = j->lsn_current;
-    struct record_parts parts = {.extension = &result};
-    uint64_t offset;
-    int error = append(s, &header, &parts, w->clock_ns, &offset);
-    if (error != 0)
-        return error;
-    counter_add(s->counters, COUNTER_CONDITIONS_FAILED, 1);
-    p->lsn = j->lsn_current;
-    p->record_kind = RECORD_VOID;
-    return 0;
-}
-
-static int write_next(struct shard *s, const struct shard_write *w, struct shard_pending *p)
-{
-    static _Atomic uint32_t planted_writes;
-    struct judgement j;
-    int error = judge(s, w, &j);
-    if (error == 0 && j.status == RING_OK)
-        error = admit(s, w, &j);
-    if (error != 0)
-        return error;
-    p->status = (uint8_t)j.status;
-    if (PLANTED(ACK_BEFORE_APPEND) && j.status == RING_OK &&
-        atomic_fetch_add_explicit(&planted_writes, 1, memory_order_relaxed) % 64 == 63) {
-        /* Why a void and not nothing: the session's sequence must go on, only the write is lost. */
-        error = append_void(s, w, &j, p);
-        p->lsn = s->log.lsn_end;
-        return error;
-    }
-    return j.status == RING_OK ? append_effect(s, w, &j, p) : append_void(s, w, &j, p);
-}
-
-int shard_write(struct shard *s, const struct shard_write *w)
-{
-    if (UNLIKELY(w->value_length > s->value_bytes_max))
-        return RING_TOO_LARGE;
-    if (UNLIKELY(pending_is_full(s)))
-        return -EAGAIN;
-    struct session *session;
-    bool done;
-    int result = session_judge(s, w, &session, &done);
-    if (done)
-        return result;
-    struct shard_pending entry = {
-        .origin = w->origin,
-        .offset = SHARD_NO_OFFSET,
-        .session_slot = session_slot(s, session),
-        .sequence = w->sequence,
-    };
-    result = write_next(s, w, &entry);
-    if (UNLIKELY(result != 0))
-        return result;
-    entry.lsn_wait = s->log.lsn_whole;
-    *pending_at(s, s->pending_tail++) = entry;
-    if (session != NULL)
-        session->appended = w->sequence;
-    counter_add(s->counters, COUNTER_OPERATIONS, 1);
-    return 0;
-}
-
 /* ---- reads by the ring ---- */
 
 int shard_read(struct shard *s, const struct shard_read *r)
 {
-    if (pending_is_full(s) || UNLIKELY(s->log.lsn_end < s->lsn_visible))
+    if (!pending_has_room(s, 1) || UNLIKELY(s->log.lsn_end < s->lsn_visible))
         return -EAGAIN;
     struct index_place place;
     int error = index_find(&s->index, (uint32_t)r->hash, r->key, r->key_length, &place);
@@ -445,12 +184,12 @@ static int session_append(struct shard *s, const uint8_t *id, uint32_t uid, uint
         .value_length = sizeof uid,
     };
     uint64_t charge = shard_charge(s, record_size(&header));
-    int error = charge_admit(s, s->live_charge + charge, LIVE_EIGHTHS_SESSIONS);
+    int error = write_admit_charge(s, s->live_charge + charge, WRITE_EIGHTHS_SESSIONS);
     if (error != 0)
         return error;
     struct record_parts parts = {.key = id, .value = &uid};
     uint64_t offset;
-    error = append(s, &header, &parts, clock_ns, &offset);
+    error = write_append(s, &header, &parts, clock_ns, &offset);
     if (error != 0)
         return error;
     shard_live_add(s, offset, record_size(&header));
@@ -465,7 +204,7 @@ static int session_append(struct shard *s, const uint8_t *id, uint32_t uid, uint
 int shard_session_open(struct shard *s, const struct shard_origin *origin,
                        const uint8_t id[SESSION_ID_BYTES], uint32_t uid, uint64_t clock_ns)
 {
-    if (pending_is_full(s))
+    if (!pending_has_room(s, 1))
         return -EAGAIN;
     struct shard_pending entry = {
         .origin = *origin,
@@ -507,7 +246,7 @@ static int session_expire(struct shard *s, uint32_t slot, const struct shard_ori
     };
     struct record_parts parts = {.key = expired->id};
     uint64_t offset;
-    int error = append(s, &header, &parts, clock_ns, &offset);
+    int error = write_append(s, &header, &parts, clock_ns, &offset);
     if (error != 0)
         return error;
     expired->expiring = true;
@@ -520,7 +259,7 @@ static int session_expire(struct shard *s, uint32_t slot, const struct shard_ori
 int shard_session_close(struct shard *s, const struct shard_origin *origin,
                         const uint8_t id[SESSION_ID_BYTES], uint32_t uid, uint64_t clock_ns)
 {
-    if (pending_is_full(s))
+    if (!pending_has_room(s, 1))
         return -EAGAIN;
     uint32_t slot = session_find(&s->sessions, id);
     if (slot == SESSION_NONE)
@@ -528,8 +267,11 @@ int shard_session_close(struct shard *s, const struct shard_origin *origin,
     const struct session *known = &s->sessions.entries[slot];
     if (known->uid != uid)
         return RING_ACCESS;
-    if (known->expiring)
-        return RING_NOT_FOUND;
+    if (known->expiring) {
+        /* Why later: where its expiry is cut it lives on. */
+        pending_add(s, origin)->status = RING_NOT_FOUND;
+        return 0;
+    }
     if (known->opening || known->committed != known->appended)
         return RING_SEQUENCE;
     return session_expire(s, slot, origin, clock_ns);
@@ -539,7 +281,7 @@ void shard_sweep_sessions(struct shard *s, uint32_t count, uint64_t clock_ns)
 {
     const struct shard_origin nobody = {.operation = 0};
     uint32_t slot = session_sweep(&s->sessions, count, clock_ns, s->session_ttl_ns);
-    if (slot != SESSION_NONE && !pending_is_full(s))
+    if (slot != SESSION_NONE && pending_has_room(s, 1))
         /* Why the result does not matter: a later sweep finds it again. */
         (void)!session_expire(s, slot, &nobody, clock_ns);
 }
@@ -575,7 +317,8 @@ static ALWAYS_INLINE void commit_prefetch(const struct shard *s, const struct sh
     if (p->offset == SHARD_NO_OFFSET)
         return;
     uint64_t link = atomic_load_explicit(shard_link(s, p->offset), memory_order_relaxed);
-    PREFETCH(s->arena + layout_slot_offset(link));
+    if (layout_link_size(link) == 0)
+        PREFETCH(s->arena + layout_slot_offset(link));
     PREFETCH_WRITE(&s->directory[layout_slot_offset(link) >> s->geometry.segment_shift]);
 }
 
@@ -589,7 +332,8 @@ static void commit_link(struct shard *s, const struct shard_pending *p)
     if (!(link & LAYOUT_SLOT_VALID))
         return;
     uint64_t older = layout_slot_offset(link);
-    shard_live_sub(s, older, record_size(shard_record(s, older)));
+    uint64_t size = layout_link_size(link);
+    shard_live_sub(s, older, size != 0 ? size : record_size(shard_record(s, older)));
     /* relaxed: a reader that still follows the old link is caught by the stamp */
     atomic_store_explicit(word, LAYOUT_LINK_CUT, memory_order_relaxed);
 }
@@ -644,6 +388,8 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
             .session_slot = p->session_slot,
             .lsn = p->lsn,
             .sequence = p->sequence,
+            /* Why not a duplicate: what was answered once is true for ever. */
+            .judged = p->record_kind == 0 && p->sequence == 0,
             .record = is_read ? shard_record(s, p->offset) : NULL,
         };
         return true;
@@ -665,7 +411,7 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
 static uint32_t free_target(const struct shard *s)
 {
     uint32_t low_water =
-        (uint32_t)max_u64(s->geometry.frames_per_shard / FREE_SHARE, FRAMES_WORKING);
+        (uint32_t)max_u64(s->geometry.frames_per_shard / FREE_SHARE, WRITE_FRAMES_WORKING);
     uint64_t taken = index_pages(&s->index) + (s->live_charge >> s->geometry.segment_shift) + 1;
     uint32_t frames = frames_total(&s->frames);
     uint64_t possible = frames > taken ? frames - taken : 0;
@@ -688,7 +434,7 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
         more |= install_step(s, now);
 
     bool cleaning = false;
-    if (frames_available(&s->frames) + s->reclaim.count < free_target(s) || s->starved) {
+    if (frames_available(&s->frames) + reclaim_coming(&s->reclaim) < free_target(s) || s->starved) {
         /* Why a segment for the starved: the write that waits is put back until one is free. */
         uint64_t least = s->starved ? UINT64_C(1) << s->geometry.segment_shift : CLEAN_BYTES_MIN;
         uint64_t budget = appended * CLEAN_RATIO + least;

@@ -3,7 +3,8 @@
  *
  * Pure: no I/O, no clock (time comes in), no allocation.  Owned by one lcore; nobody else calls.
  *
- *   shard_write, shard_read, shard_session_*   append or judge; the answer waits in a bounded list
+ *   shard_write, shard_transaction, shard_read, shard_session_*
+ *                      append or judge; the answer waits in a bounded list (write.c, transaction.c)
  *   shard_commit                               what replication decided: all up to an LSN counts
  *   shard_answer_next                          answers whose LSN is committed, in order
  *   shard_maintain                             grow the index, clean, reclaim: bounded steps
@@ -56,6 +57,7 @@ struct shard_answer {
     uint32_t session_slot;
     uint64_t lsn;
     uint64_t sequence;
+    bool judged;                 /* by the state alone: leaves only under a right to read */
     const struct record *record; /* READ that found something: good until the next shard_maintain */
 };
 
@@ -75,6 +77,32 @@ struct shard_write {
     uint64_t session; /* LSN that opened it */
     uint64_t sequence;
     uint64_t clock_ns; /* since 1970 */
+};
+
+/* One part of a transaction: what is done to a key, or only asked of it. */
+struct shard_item {
+    uint64_t hash;
+    const void *key;       /* stable */
+    const void *value;     /* may change under us: read once */
+    const void *extension; /* as value */
+    uint32_t value_length;
+    uint16_t key_length;
+    uint16_t extension_length;
+    uint8_t operation; /* RING_PUT, RING_DELETE; RING_NOP: only a condition */
+    bool compare;      /* only if the newest version is expected_lsn, 0: there is none */
+    uint64_t expected_lsn;
+};
+
+/* Of one shard, under one (session, sequence). */
+struct shard_transaction {
+    struct shard_origin origin;
+    const struct shard_item *items;
+    uint32_t count;        /* up to LIMIT_TRANSACTION_RECORDS */
+    uint32_t session_slot; /* as in shard_write */
+    uint32_t uid;
+    uint64_t session;
+    uint64_t sequence;
+    uint64_t clock_ns;
 };
 
 /* What a write touches stands together and first: with many shards each line of it is a miss. */
@@ -105,8 +133,9 @@ struct shard {
     struct session_table sessions;
     struct cleaner cleaner;
     uint64_t lsn_kept;      /* the log from here on is kept for peers: not cleaned */
-    struct log log;         /* Why last of what a write touches: it ends with the epoch table */
     struct landing landing; /* as a follower */
+    struct log log;         /* Why last of what a write touches: it ends with the epoch table */
+    struct grants grants;   /* what leaders may write to */
     struct install install; /* a snapshot that it takes over */
 };
 
@@ -149,6 +178,7 @@ static inline void shard_prefetch_self(const struct shard *s)
 {
     for (size_t at = 0; at < offsetof(struct shard, log.epochs); at += CACHE_LINE)
         PREFETCH_WRITE((const uint8_t *)s + at);
+    PREFETCH(&s->install); /* housekeeping looks whether there is one */
 }
 static inline void shard_prefetch(const struct shard *s, uint64_t hash)
 {
@@ -229,6 +259,16 @@ void shard_grant(struct shard *s, uint64_t lsn_ceiling);
  * ring_status: refused, nothing was appended, answer it now; or -EAGAIN  no room at the moment:
  * leave the request where it is, call again in a later pass. */
 MUST_USE int shard_write(struct shard *s, const struct shard_write *w);
+
+/* Several puts, deletes and conditions that count together or not at all.  All conditions are judged
+ * first, then all records appended with nothing in between; they become visible together.  One answer:
+ *   RING_OK         lsn: of the last record (0: all that it would delete was gone already)
+ *   RING_CONDITION  the first condition that did not hold; lsn: of the version that stands there
+ * A key that is to be deleted and is not there is no reason to refuse the others.  As shard_write;
+ * RING_INPUT: no item, a key named twice, or an item that is neither a write nor a condition;
+ * RING_TOO_LARGE: more than LIMIT_TRANSACTION_RECORDS, a value above the limit, or more together than a
+ * segment holds. */
+MUST_USE int shard_transaction(struct shard *s, const struct shard_transaction *t);
 
 /* RING_SESSION_OPEN.  As shard_write; the answer's lsn and session_slot name the session. */
 MUST_USE int shard_session_open(struct shard *s, const struct shard_origin *origin,

@@ -127,6 +127,10 @@ static void add(struct sim_totals *t, const struct sim *s)
     t->reads_leader += s->reads_leader;
     t->reads_holder += s->reads_holder;
     t->reads_refused += s->reads_refused;
+    t->writes_late += s->writes_late;
+    t->transactions += s->transactions;
+    t->halves += s->halves;
+    t->undecided += s->undecided;
 }
 
 static void table(const struct sim_totals *t)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# planted.sh DUNLIN-SIM BUG: exit 0 when the default scenario finds the planted bug, and how soon.
+# planted.sh DUNLIN-SIM BUG [SCENARIO]: exit 0 when the scenario, or the default one, finds the planted
+# bug, and how soon.
 set -u
-output=$("$1" --seeds 4000 --plant "$2")
+output=$("$1" --scenario "${3:-default}" --seeds 4000 --plant "$2")
 status=$?
 echo "$output"
 if [ $status -ne 1 ] || ! grep -q 'does not hold' <<<"$output"; then

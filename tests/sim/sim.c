@@ -31,7 +31,7 @@ bool sim_chance(struct sim *s, uint32_t percent)
 
 uint64_t sim_clock(const struct sim *s, const struct sim_node *n)
 {
-    int64_t drift = (int64_t)s->time / 1000000 * n->clock_ppm;
+    int64_t drift = (int64_t)s->time * n->clock_ppm / 1000000;
     return (uint64_t)((int64_t)s->time + drift + n->clock_offset);
 }
 
@@ -46,11 +46,22 @@ void sim_broken(struct sim *s, const char *invariant, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- events, a binary heap ---- */
+/* ---- events: a binary heap of when they are due ---- */
 
-static bool before(const struct sim_event *a, const struct sim_event *b)
+static bool before(const struct sim_due *a, const struct sim_due *b)
 {
     return a->time != b->time ? a->time < b->time : a->order < b->order;
+}
+
+static void events_grow(struct sim *s)
+{
+    uint32_t before_count = s->event_capacity;
+    s->event_capacity = before_count != 0 ? 2 * before_count : 1024;
+    s->events = realloc(s->events, s->event_capacity * sizeof s->events[0]);
+    s->heap = realloc(s->heap, s->event_capacity * sizeof s->heap[0]);
+    ASSERT(s->events != NULL && s->heap != NULL);
+    for (uint32_t i = before_count; i < s->event_capacity; i++)
+        s->heap[i].event = i;
 }
 
 void sim_schedule(struct sim *s, uint64_t delay, struct sim_event e)
@@ -58,23 +69,22 @@ void sim_schedule(struct sim *s, uint64_t delay, struct sim_event e)
     if (s->heap_count > EVENTS_MAX)
         sim_broken(s, "S17", "%u messages and timers under way: somebody floods the network",
                    s->heap_count);
-    if (s->heap_count == s->heap_capacity) {
-        s->heap_capacity = s->heap_capacity != 0 ? 2 * s->heap_capacity : 1024;
-        s->heap = realloc(s->heap, s->heap_capacity * sizeof s->heap[0]);
-        ASSERT(s->heap != NULL);
-    }
-    e.time = s->time + delay;
-    e.order = s->order++;
+    if (s->heap_count == s->event_capacity)
+        events_grow(s);
     uint32_t at = s->heap_count++;
-    for (; at != 0 && before(&e, &s->heap[(at - 1) / 2]); at = (at - 1) / 2)
+    const struct sim_due due = {
+        .time = s->time + delay, .order = s->order++, .event = s->heap[at].event};
+    s->events[due.event] = e;
+    for (; at != 0 && before(&due, &s->heap[(at - 1) / 2]); at = (at - 1) / 2)
         s->heap[at] = s->heap[(at - 1) / 2];
-    s->heap[at] = e;
+    s->heap[at] = due;
 }
 
+/* Its time becomes ours. */
 static struct sim_event next_event(struct sim *s)
 {
-    struct sim_event first = s->heap[0];
-    struct sim_event last = s->heap[--s->heap_count];
+    struct sim_due first = s->heap[0];
+    struct sim_due last = s->heap[--s->heap_count];
     uint32_t at = 0;
     for (;;) {
         uint32_t child = 2 * at + 1;
@@ -88,7 +98,9 @@ static struct sim_event next_event(struct sim *s)
         at = child;
     }
     s->heap[at] = last;
-    return first;
+    s->heap[s->heap_count].event = first.event; /* free */
+    s->time = first.time;
+    return s->events[first.event];
 }
 
 /* ---- one seed ---- */
@@ -145,6 +157,9 @@ static void handle(struct sim *s, const struct sim_event *e)
     case EVENT_PROMOTE:
         sim_coordinator_promote(s, e);
         break;
+    case EVENT_WRITE:
+        sim_write_step(s, e);
+        break;
     case EVENT_MOVE:
         sim_coordinator_change(s, (uint32_t)e->a, e->b != 0);
         break;
@@ -153,10 +168,10 @@ static void handle(struct sim *s, const struct sim_event *e)
 
 static void trace(const struct sim *s, const struct sim_event *e)
 {
-    static const char *const names[] = {"message",     "tick",      "flush",   "configure",
-                                        "activate",    "request",   "reply",   "client",
-                                        "read",        "read_step", "fault",   "fault_end",
-                                        "coordinator", "move",      "promote", "ceiling"};
+    static const char *const names[] = {
+        "message",     "tick",   "flush",   "configure", "activate", "request",
+        "reply",       "client", "read",    "read_step", "fault",    "fault_end",
+        "coordinator", "move",   "promote", "ceiling",   "write"};
     printf("t=%llu %s node=%u client=%u a=%llu b=%llu length=%llu\n", (unsigned long long)s->time,
            names[e->kind], e->node, e->client, (unsigned long long)e->a, (unsigned long long)e->b,
            (unsigned long long)e->length);
@@ -197,8 +212,9 @@ static void collect(struct sim *s)
 
 bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
 {
-    struct sim_event *heap = s->heap;
-    uint32_t capacity = s->heap_capacity;
+    struct sim_event *events = s->events;
+    struct sim_due *heap = s->heap;
+    uint32_t capacity = s->event_capacity;
     struct sim_operation *history = s->history;
     struct sim_record *records[SIM_SHARDS];
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
@@ -211,8 +227,9 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
         .steps_max = s->steps_max,
         .seed = seed,
         .random = seed,
+        .events = events,
         .heap = heap,
-        .heap_capacity = capacity,
+        .event_capacity = capacity,
         .history = history,
         .trace = with_trace,
     };
@@ -220,6 +237,7 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
         s->nodes[i].memory = memories[i];
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         s->shards[k].records = records[k];
+    s->log_write = s->scenario->log_write && seed % 2 != 0;
     s->node_count = sim_scenario_nodes(s);
     for (uint32_t i = 0; i < s->node_count; i++)
         sim_node_start(s, i, true);
@@ -233,7 +251,6 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
         sim_schedule(s, 50 * NS_PER_MS, (struct sim_event){.kind = EVENT_FAULT});
     while (s->broken == NULL && !is_done(s) && s->heap_count != 0) {
         struct sim_event e = next_event(s);
-        s->time = e.time;
         s->steps++;
         if (s->trace)
             trace(s, &e);
@@ -242,7 +259,7 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
     }
     collect(s);
     while (s->heap_count != 0)
-        free(s->heap[--s->heap_count].bytes);
+        free(s->events[s->heap[--s->heap_count].event].bytes);
     if (s->broken == NULL)
         sim_check_history(s);
     return s->broken == NULL;
@@ -267,6 +284,7 @@ void sim_free(struct sim *s)
     for (uint32_t i = 0; i < SIM_NODES; i++)
         free(s->nodes[i].memory);
     free(s->heap);
+    free(s->events);
     free(s->history);
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         free(s->shards[k].records);

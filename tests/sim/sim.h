@@ -57,10 +57,10 @@ enum sim_event_kind {
     EVENT_MOVE,
     EVENT_PROMOTE,
     EVENT_CEILING,
+    EVENT_WRITE,
 };
 
 struct sim_event {
-    uint64_t time, order; /* order: of scheduling, among equal times */
     enum sim_event_kind kind;
     uint32_t node, client;
     uint64_t a, b, c; /* by kind */
@@ -70,6 +70,15 @@ struct sim_event {
     uint64_t from_incarnation;
     uint32_t from;
     bool damaged;
+    uint32_t
+        log; /* WRITE: a: number of the grant, b: where to, c: its key; of the bytes' log, their */
+    uint64_t lsn, written; /* position there, and how many have landed */
+};
+
+/* When one is due. */
+struct sim_due {
+    uint64_t time, order; /* order: of scheduling, among equal times */
+    uint32_t event;       /* index */
 };
 
 /* One shard at one node. */
@@ -78,6 +87,7 @@ struct sim_replica {
     struct replica replica;
     struct replica_update update; /* what the pass so far wants done */
     uint64_t lsn_checked;         /* the checker compared our committed bytes up to here */
+    bool amid;                    /* the last record there did not end its transaction */
     uint64_t promised_max;        /* S2 */
     uint64_t installs;            /* snapshots taken when it was last checked */
 };
@@ -106,10 +116,29 @@ struct sim_node {
     struct sim_replica shards[SIM_SHARDS];
     struct group group;
     struct pair pairs[SIM_NODES - 1];
+    uint64_t starts[SIM_NODES]; /* newest of each node that was heard of */
     struct replica *replicas[SIM_SHARDS], *busy[SIM_SHARDS];
 };
 
-enum sim_operation_kind { OPERATION_PUT, OPERATION_PUT_IF, OPERATION_DELETE, OPERATION_GET };
+#define SIM_PARTS 3u /* of a transaction */
+
+enum sim_operation_kind {
+    OPERATION_PUT,
+    OPERATION_PUT_IF,
+    OPERATION_DELETE,
+    OPERATION_GET,
+    OPERATION_TRANSACTION,
+    OPERATION_CHECK, /* of a transaction only: a condition */
+};
+
+/* A transaction's PUT, DELETE or CHECK of one key. */
+struct sim_part {
+    enum sim_operation_kind kind;
+    bool compare;
+    uint32_t key;
+    uint64_t expected, value;
+    uint32_t value_length;
+};
 
 /* One operation of a client's history. */
 struct sim_operation {
@@ -122,6 +151,8 @@ struct sim_operation {
     uint32_t value_length;
     uint32_t status;
     uint64_t lsn, read_value;
+    uint32_t part_count; /* TRANSACTION: of several keys of one shard, key is the first's */
+    struct sim_part parts[SIM_PARTS];
 };
 
 /* What is committed, in order; learned from the first node that commits it. */
@@ -129,6 +160,7 @@ struct sim_record {
     uint64_t lsn, lsn_end, epoch, session, sequence, value;
     uint32_t key; /* SIM_KEYS: none */
     uint8_t kind;
+    bool ends; /* a transaction */
     bool lost; /* a lossy epoch gave it up */
     uint32_t crc;
 };
@@ -139,6 +171,7 @@ struct sim_session {
     uint64_t lsn; /* that opened it, 0: none */
     uint32_t slot;
     uint64_t sequence;
+    bool closed; /* its id may be opened again */
 };
 
 struct sim_client {
@@ -149,6 +182,7 @@ struct sim_client {
     uint32_t tries;   /* of the current operation */
     bool busy;
     bool opening;
+    bool closing;
     struct sim_operation now;
     uint64_t seen[SIM_KEYS]; /* last version seen, for compares */
 };
@@ -172,6 +206,7 @@ struct sim_shard {
     struct sim_record *records;
     uint32_t record_count;
     uint64_t lsn_told;                           /* highest LSN that a client was told of */
+    uint64_t lsn_rights;                         /* committed end when rights were compared last */
     uint64_t lsn_granted;                        /* S18: no log goes beyond */
     uint64_t epoch_lossy, lsn_lossy, time_lossy; /* newest that gave something up, 0: none */
     uint64_t epoch_led;                          /* S1: newest that somebody led, and who */
@@ -182,9 +217,10 @@ struct sim {
     const struct sim_scenario *scenario; /* this and steps_max: the caller's, between seeds */
     uint64_t steps_max;                  /* events after which a seed ends; 0: when it is done */
     uint64_t seed, random, time, order;
-    uint64_t steps; /* events so far */
-    struct sim_event *heap;
-    uint32_t heap_count, heap_capacity;
+    uint64_t steps;           /* events so far */
+    struct sim_event *events; /* those from heap_count on in the heap are free */
+    struct sim_due *heap;
+    uint32_t heap_count, event_capacity;
     struct sim_node nodes[SIM_NODES];
     uint32_t node_count;
     bool link_cut[SIM_NODES][SIM_NODES];
@@ -194,11 +230,17 @@ struct sim {
     struct sim_client clients[SIM_CLIENTS];
     struct sim_operation *history;
     uint32_t operation_count;
+    uint32_t place_count; /* reads in place, from the history's other end down */
     struct sim_read reads[SIM_READS];
     uint64_t fault_counts[FAULT_COUNT];
     uint64_t counts[REPLICA_COUNT_COUNT];
     uint64_t reads_leader, reads_holder, reads_refused, reads_by_ring, reads_again, stalls;
+    uint32_t undecided;    /* shards whose history was too much for the search */
+    uint64_t transactions; /* answered, with records of several keys */
+    uint64_t halves;       /* of a transaction that an epoch ended amid, at one of its followers */
+    uint64_t writes_late;  /* that landed in quarantined memory */
     uint32_t faults_done, faults_now, ring_reads;
+    bool log_write; /* in this seed */
     bool trace;
     const char *broken; /* first invariant that did not hold */
     char broken_detail[256];
@@ -207,6 +249,7 @@ struct sim {
 struct sim_totals {
     uint64_t seeds, operations, unknown, refused, faults[FAULT_COUNT], counts[REPLICA_COUNT_COUNT];
     uint64_t reads_leader, reads_holder, reads_refused, reads_by_ring, stalls;
+    uint64_t writes_late, transactions, halves, undecided;
 };
 
 /* Run one seed.  Returns true if every check held; else s->broken says what did not. */
@@ -232,6 +275,9 @@ void sim_node_flush(struct sim *s, uint32_t node);
 void sim_node_configure(struct sim *s, uint32_t node, uint32_t shard);
 void sim_node_request(struct sim *s, const struct sim_event *e);
 
+/* The replica of a log at a node. */
+struct replica *sim_node_replica(const struct sim_node *n, uint32_t log);
+
 static inline uint32_t sim_shard_of(uint64_t key)
 {
     return (uint32_t)(key % SIM_SHARDS);
@@ -248,7 +294,13 @@ void sim_send(struct sim *s, const struct sim_datagram *d);
 /* The network is done with a message: it lets go of the memory that it read (S12). */
 void sim_let_go(struct sim *s, const struct sim_event *e);
 
+/* The bytes of an announcement are written, some time; a step of that. */
+void sim_write(struct sim *s, uint32_t from, const struct replica_out *out);
+void sim_write_step(struct sim *s, const struct sim_event *e);
+
 void sim_client_next(struct sim *s, uint32_t client);
+/* Carry out a client's transaction; as shard_transaction. */
+int sim_client_transact(struct sim *s, struct shard *shard, const struct shard_origin *origin);
 void sim_client_reply(struct sim *s, const struct sim_event *e);
 void sim_client_timeout(struct sim *s, const struct sim_event *e);
 
@@ -265,6 +317,12 @@ void sim_coordinator_look(struct sim *s);
 
 void sim_fault_begin(struct sim *s);
 void sim_fault_end(struct sim *s, const struct sim_event *e);
+
+/* The nth read in place of the history. */
+static inline struct sim_operation *sim_place(const struct sim *s, uint32_t n)
+{
+    return &s->history[SIM_OPERATIONS_MAX - 1 - n];
+}
 
 void sim_check_node(struct sim *s, uint32_t node);
 void sim_check_history(struct sim *s);

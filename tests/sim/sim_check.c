@@ -46,6 +46,7 @@ static void record_learn(struct sim_shard *s, const struct record *r, uint64_t s
         .sequence = r->sequence,
         .key = key_of(r),
         .kind = r->kind,
+        .ends = (r->flags & RECORD_FLAG_TRANSACTION_END) != 0,
         .crc = r->crc,
     };
     if (r->kind == RECORD_DATA && r->value_length >= SIM_VALUE_BYTES)
@@ -72,6 +73,7 @@ static void installed_skip(struct sim_replica *at, uint64_t shown)
     while (at->lsn_checked < shown &&
            log_bytes_at(&at->shard->log, at->lsn_checked, &available) == NULL)
         at->lsn_checked = (at->lsn_checked | (segment - 1)) + 1;
+    at->amid = false; /* a segment holds whole transactions */
 }
 
 /* A lossy epoch begins: what is not in its leader's log is given up (and, where a log from before an
@@ -137,6 +139,7 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
             return;
         }
         if (r.kind != RECORD_PAD) {
+            at->amid = (r.flags & RECORD_FLAG_TRANSACTION_END) == 0;
             const struct sim_record *known = record_find(shard, r.lsn);
             if (known == NULL && r.lsn >= committed_end(shard))
                 record_learn(shard, (const void *)bytes, (uint64_t)size, log_epoch_at(log, r.lsn));
@@ -146,6 +149,9 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
         }
         at->lsn_checked += (uint64_t)size;
     }
+    if (at->amid)
+        sim_broken(s, "S6", "node %u shows commit %llu amid a transaction", node,
+                   (unsigned long long)shown);
 }
 
 /* Newest committed version of a key at or below lsn; NULL: none. */
@@ -159,12 +165,36 @@ static const struct sim_record *version_at(const struct sim_shard *s, uint32_t k
 
 /* ---- one node after each step ---- */
 
+/* A follower received records of a transaction, and not its end. */
+static bool has_half(const struct shard *s)
+{
+    const struct log *l = &s->log;
+    uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
+    if (l->tail.base == NULL || s->landing.lsn_received <= l->lsn_end)
+        return false;
+    uint64_t there = min_u64(s->landing.lsn_received - l->lsn_end, segment - l->tail.used);
+    bool half = false;
+    for (uint64_t at = 0; at < there;) {
+        struct record h;
+        int64_t size = record_check(l->tail.base + l->tail.used + at, there - at, &h);
+        if (size < 0)
+            break;
+        if (h.kind != RECORD_PAD && (h.flags & RECORD_FLAG_TRANSACTION_END) != 0)
+            return false;
+        half |= h.kind != RECORD_PAD;
+        at += (uint64_t)size;
+    }
+    return half;
+}
+
 static void check_promise(struct sim *s, uint32_t node, uint32_t k)
 {
     struct sim_replica *at = &s->nodes[node].shards[k];
     if (at->replica.promised < at->promised_max)
         sim_broken(s, "S2", "node %u promised %llu after %llu", node,
                    (unsigned long long)at->replica.promised, (unsigned long long)at->promised_max);
+    s->halves +=
+        at->promised_max != 0 && at->replica.promised > at->promised_max && has_half(at->shard);
     at->promised_max = at->replica.promised;
 }
 
@@ -206,9 +236,15 @@ static void check_ceiling(struct sim *s, uint32_t node, uint32_t k)
 
 /* S8: rights to read of different epochs never overlap in real time.  S9: who may answer from its
  * memory holds all that is committed. */
-static void check_rights(struct sim *s, uint32_t k)
+static void check_rights(struct sim *s, uint32_t node, uint32_t k)
 {
-    uint64_t epoch = 0;
+    const struct sim_node *stepped = &s->nodes[node];
+    uint64_t epoch = 0, lsn_committed = committed_end(&s->shards[k]);
+    /* Why enough: a right begins in a step of its node. */
+    if (lsn_committed == s->shards[k].lsn_rights &&
+        !replica_may_answer(&stepped->shards[k].replica, sim_clock(s, stepped)))
+        return;
+    s->shards[k].lsn_rights = lsn_committed;
     for (uint32_t i = 0; i < s->node_count; i++) {
         const struct sim_node *n = &s->nodes[i];
         const struct replica *r = &n->shards[k].replica;
@@ -219,11 +255,22 @@ static void check_rights(struct sim *s, uint32_t k)
             sim_broken(s, "S8", "rights to read in epochs %llu and %llu at once",
                        (unsigned long long)epoch, (unsigned long long)r->promised);
         epoch = r->promised;
-        if (lsn_end < committed_end(&s->shards[k]))
+        if (lsn_end < lsn_committed)
             sim_broken(s, "S9", "node %u may answer and ends at %llu, committed is %llu", i,
-                       (unsigned long long)lsn_end,
-                       (unsigned long long)committed_end(&s->shards[k]));
+                       (unsigned long long)lsn_end, (unsigned long long)lsn_committed);
     }
+}
+
+/* S11: the bytes of a visible version are what they were. */
+static void check_whole(struct sim *s, uint32_t node, const struct read_found *found)
+{
+    const struct sim_node *n = &s->nodes[node];
+    uint64_t segment = UINT64_C(1) << n->header->geometry.segment_shift;
+    uint64_t position = (uint64_t)(found->record - n->arena) & (segment - 1);
+    struct record r;
+    if (record_check(found->record, segment - position, &r) <= 0)
+        sim_broken(s, "S11", "node %u: the bytes of a visible version at %llu changed", node,
+                   (unsigned long long)found->lsn);
 }
 
 /* S5, S6, S11 once more, by what readers find: every key as it stands at the commit LSN shown. */
@@ -248,6 +295,8 @@ static void check_state(struct sim *s, uint32_t node, uint32_t k)
             version_at(&s->shards[k], (uint32_t)key, p.lsn != 0 ? p.lsn - 1 : 0);
         uint64_t lsn = stands != NULL && stands->kind == RECORD_DATA ? stands->lsn : 0;
         uint64_t seen = result == 1 ? found.lsn : 0;
+        if (result == 1)
+            check_whole(s, node, &found);
         if (seen != lsn)
             sim_broken(s, "S5", "node %u shows key %llu at %llu, committed at %llu is %llu", node,
                        (unsigned long long)key, (unsigned long long)seen, (unsigned long long)p.lsn,
@@ -265,7 +314,7 @@ void sim_check_node(struct sim *s, uint32_t node)
         committed_compare(s, node, k);
         check_complete(s, node, k);
         check_ceiling(s, node, k);
-        check_rights(s, k);
+        check_rights(s, node, k);
         if (s->steps % STATE_STEPS == 0)
             check_state(s, node, k);
     }
@@ -307,6 +356,81 @@ void sim_check_read(struct sim *s, const struct sim_read *r)
     if (r->result == 1 && (found == NULL || found->value != r->value))
         sim_broken(s, "S11", "read in place at node %u: another value at %llu", r->node,
                    (unsigned long long)r->lsn);
+}
+
+/* ---- transactions ---- */
+
+/* The record that ends what a session asked for under a sequence; NULL: it is not there. */
+static const struct sim_record *sequence_find(const struct sim_shard *shard,
+                                              const struct sim_operation *o)
+{
+    for (uint32_t i = 0; i < shard->record_count; i++) {
+        const struct sim_record *r = &shard->records[i];
+        if (r->session == o->session && r->sequence == o->sequence && !r->lost)
+            return r;
+    }
+    return NULL;
+}
+
+/* Whether a part left what it must: a put its record, a delete one or none, a condition none. */
+static bool part_is_there(const struct sim_part *part, const struct sim_record **next,
+                          const struct sim_record *end)
+{
+    const struct sim_record *r = *next;
+    bool matches = r != end && r->key == part->key;
+    if (part->kind == OPERATION_PUT)
+        matches = matches && r->kind == RECORD_DATA && r->value == part->value;
+    else
+        matches = matches && part->kind == OPERATION_DELETE && r->kind == RECORD_TOMBSTONE;
+    *next += matches;
+    return matches || part->kind != OPERATION_PUT;
+}
+
+/* Whether what the conditions of a transaction name stood right before it. */
+static bool conditions_held(const struct sim_shard *shard, const struct sim_operation *o,
+                            uint64_t lsn_first)
+{
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        const struct sim_record *before = version_at(shard, o->parts[i].key, lsn_first - 1);
+        uint64_t stood = before != NULL && before->kind == RECORD_DATA ? before->lsn : 0;
+        if (o->parts[i].compare && stood != o->parts[i].expected)
+            return false;
+    }
+    return true;
+}
+
+/* All of a transaction's records stand next to each other in the committed log, or none does. */
+static void check_transaction(struct sim *s, const struct sim_operation *o)
+{
+    const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
+    const struct sim_record *last = sequence_find(shard, o);
+    bool done = o->returned != 0 && o->status == RING_OK;
+    if (last == NULL || last->kind == RECORD_VOID) {
+        if ((done && o->lsn != 0) ||
+            (o->returned != 0 && last == NULL && o->status != RING_SEQUENCE))
+            sim_broken(s, "S5", "acknowledged transaction at %llu is not in the log",
+                       (unsigned long long)o->lsn);
+        return;
+    }
+    const struct sim_record *first = last;
+    while (first != shard->records && !first[-1].ends && !first[-1].lost)
+        first--;
+    const struct sim_record *next = first;
+    bool whole = last->ends;
+    for (uint32_t i = 0; i < o->part_count; i++)
+        whole = part_is_there(&o->parts[i], &next, last + 1) && whole;
+    if (!whole || next != last + 1)
+        sim_broken(s, "S6", "the transaction at %llu is not whole in the log",
+                   (unsigned long long)last->lsn);
+    else if (o->returned != 0 && (!done || o->lsn != last->lsn))
+        sim_broken(s, "S10", "transaction at %llu answered with status %u at %llu",
+                   (unsigned long long)last->lsn, o->status, (unsigned long long)o->lsn);
+    else if (first->lsn <= o->lsn_floor)
+        sim_broken(s, "S10", "transaction at %llu lies before %llu, known when it began",
+                   (unsigned long long)first->lsn, (unsigned long long)o->lsn_floor);
+    else if (!conditions_held(shard, o, first->lsn))
+        sim_broken(s, "S10", "a condition of the transaction at %llu did not hold",
+                   (unsigned long long)first->lsn);
 }
 
 static void check_write(struct sim *s, const struct sim_operation *o)
@@ -362,7 +486,11 @@ void sim_check_history(struct sim *s)
         const struct sim_operation *o = &s->history[i];
         const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
         /* Why the second: it may have been given up with the majority that knew of it. */
-        if (o->returned == 0 || (shard->epoch_lossy != 0 && o->invoked < shard->time_lossy))
+        if (shard->epoch_lossy != 0 && o->invoked < shard->time_lossy)
+            continue;
+        if (o->kind == OPERATION_TRANSACTION)
+            check_transaction(s, o);
+        if (o->returned == 0 || o->kind == OPERATION_TRANSACTION)
             continue;
         if (o->kind != OPERATION_GET) {
             check_write(s, o);
@@ -378,10 +506,12 @@ void sim_check_history(struct sim *s)
     }
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         check_once(s, &s->shards[k]);
-    uint32_t key, undecided;
+    uint32_t shard, undecided = 0;
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         if (s->shards[k].epoch_lossy != 0)
             return; /* what was lost has no order */
-    if (s->broken == NULL && !sim_search(s, &key, &undecided))
-        sim_broken(s, "linearizability", "no order of the operations of key %u explains them", key);
+    if (s->broken == NULL && !sim_search(s, &shard, &undecided))
+        sim_broken(s, "linearizability", "no order of the operations of shard %u explains them",
+                   shard);
+    s->undecided = undecided;
 }

@@ -1,6 +1,7 @@
 /* Clients with sessions, and readers that look at a node's memory in place. */
 #include "tests/sim/sim.h"
 
+#include "engine/hash.h"
 #include "engine/plant.h"
 
 #include <string.h>
@@ -23,6 +24,29 @@ static void request_send(struct sim *s, uint32_t client)
                  (struct sim_event){.kind = EVENT_CLIENT, .client = client, .a = c->attempt});
 }
 
+/* Several keys of the shard, from this one on; some parts, or all, with a condition. */
+static void transaction_choose(struct sim *s, struct sim_client *c, uint32_t client, uint32_t key)
+{
+    struct sim_operation *o = &c->now;
+    o->kind = OPERATION_TRANSACTION;
+    o->part_count = 2 + sim_below(s, SIM_PARTS - 1);
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        uint32_t of = (key + i * SIM_SHARDS) % SIM_KEYS;
+        uint32_t dice = sim_below(s, 10);
+        struct sim_part *part = &o->parts[i];
+        *part = (struct sim_part){
+            .kind = dice < 6   ? OPERATION_PUT
+                    : dice < 8 ? OPERATION_DELETE
+                               : OPERATION_CHECK,
+            .key = of,
+            .expected = c->seen[of],
+            .value = (uint64_t)(i + 1) << 56 | (uint64_t)client << 32 | s->operation_count,
+            .value_length = SIM_VALUE_BYTES + sim_below(s, SIM_VALUE_BYTES_MAX - SIM_VALUE_BYTES),
+        };
+        part->compare = part->kind == OPERATION_CHECK || sim_chance(s, 20);
+    }
+}
+
 static void operation_choose(struct sim *s, struct sim_client *c, uint32_t client, uint32_t key)
 {
     struct sim_session *session = &c->sessions[c->shard];
@@ -40,6 +64,8 @@ static void operation_choose(struct sim *s, struct sim_client *c, uint32_t clien
         .value = (uint64_t)client << 32 | s->operation_count,
         .value_length = SIM_VALUE_BYTES + sim_below(s, SIM_VALUE_BYTES_MAX - SIM_VALUE_BYTES),
     };
+    if (sim_chance(s, 20))
+        transaction_choose(s, c, client, key);
     if (c->now.kind != OPERATION_GET) {
         c->now.session = session->lsn;
         c->now.sequence = ++session->sequence;
@@ -55,11 +81,14 @@ void sim_client_next(struct sim *s, uint32_t client)
     c->shard = sim_shard_of(key);
     struct sim_session *session = &c->sessions[c->shard];
     c->opening = session->lsn == 0;
+    c->closing = !c->opening && sim_chance(s, 1);
     if (c->opening) {
         uint64_t id[2] = {sim_random(s), sim_random(s)};
-        memcpy(session->id, id, sizeof session->id);
+        if (!session->closed)
+            memcpy(session->id, id, sizeof session->id);
+        session->closed = false;
         session->sequence = 0;
-    } else {
+    } else if (!c->closing) {
         operation_choose(s, c, client, key);
     }
     request_send(s, client);
@@ -88,7 +117,7 @@ static void try_again(struct sim *s, uint32_t client)
         return;
     }
     /* Nobody can say: a write stays of unknown fate, and the session is given up with it. */
-    if (!c->opening && c->now.kind != OPERATION_GET)
+    if (!c->opening && !c->closing && c->now.kind != OPERATION_GET)
         record(s, c, false);
     c->sessions[c->shard].lsn = 0;
     c->busy = false;
@@ -104,11 +133,74 @@ void sim_client_timeout(struct sim *s, const struct sim_event *e)
         try_again(s, e->client);
 }
 
+/* ---- at the leader ---- */
+
+int sim_client_transact(struct sim *s, struct shard *shard, const struct shard_origin *origin)
+{
+    static uint8_t values[SIM_PARTS][SIM_VALUE_BYTES_MAX];
+    const struct sim_client *c = &s->clients[origin->agent];
+    const struct sim_operation *o = &c->now;
+    uint64_t keys[SIM_PARTS];
+    struct shard_item items[SIM_PARTS];
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        const struct sim_part *part = &o->parts[i];
+        keys[i] = part->key;
+        memset(values[i], (int)o->sequence, sizeof values[i]);
+        memcpy(values[i], &part->value, sizeof part->value);
+        items[i] = (struct shard_item){
+            .hash = hash_key(&keys[i], sizeof keys[i]),
+            .key = &keys[i],
+            .key_length = sizeof keys[i],
+            .value = values[i],
+            .value_length = part->kind == OPERATION_PUT ? part->value_length : 0,
+            .operation = part->kind == OPERATION_PUT      ? RING_PUT
+                         : part->kind == OPERATION_DELETE ? RING_DELETE
+                                                          : RING_NOP,
+            .compare = part->compare,
+            .expected_lsn = part->expected,
+        };
+    }
+    struct shard_transaction t = {
+        .origin = *origin,
+        .items = items,
+        .count = o->part_count,
+        .session_slot = c->sessions[c->shard].slot,
+        .session = o->session,
+        .sequence = o->sequence,
+        .clock_ns = s->time,
+    };
+    return shard_transaction(shard, &t);
+}
+
 /* ---- answers ---- */
 
 static bool must_retry(uint32_t status)
 {
     return status == RING_UNAVAILABLE || status == RING_FATE_UNKNOWN || status == RING_RETRY;
+}
+
+/* What the answer says about versions, for later conditions. */
+static void version_see(struct sim *s, struct sim_client *c)
+{
+    const struct sim_operation *o = &c->now;
+    if (o->kind != OPERATION_TRANSACTION) {
+        if (o->status == RING_OK || o->status == RING_CONDITION)
+            c->seen[o->key] = o->kind == OPERATION_DELETE ? 0 : o->lsn;
+        if (o->status == RING_NOT_FOUND)
+            c->seen[o->key] = 0;
+        return;
+    }
+    if (o->status != RING_OK)
+        return;
+    uint32_t writes = 0;
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        const struct sim_part *part = &o->parts[i];
+        bool last = i + 1 == o->part_count;
+        writes += part->kind == OPERATION_PUT;
+        if (part->kind == OPERATION_DELETE || (part->kind == OPERATION_PUT && last))
+            c->seen[part->key] = part->kind == OPERATION_DELETE ? 0 : o->lsn;
+    }
+    s->transactions += writes > 1;
 }
 
 void sim_client_reply(struct sim *s, const struct sim_event *e)
@@ -127,6 +219,14 @@ void sim_client_reply(struct sim *s, const struct sim_event *e)
     }
     struct sim_shard *shard = &s->shards[c->shard];
     shard->lsn_told = max_u64(shard->lsn_told, e->b);
+    if (c->closing) {
+        struct sim_session *closed = &c->sessions[c->shard];
+        closed->closed = status == RING_OK || status == RING_NOT_FOUND;
+        closed->lsn = closed->closed ? 0 : closed->lsn;
+        c->busy = false;
+        think(s, e->client);
+        return;
+    }
     if (c->opening) {
         c->sessions[c->shard].lsn = status == RING_OK ? e->b : 0;
         c->sessions[c->shard].slot = (uint32_t)e->c;
@@ -139,15 +239,29 @@ void sim_client_reply(struct sim *s, const struct sim_event *e)
     c->now.status = status;
     c->now.lsn = e->b;
     c->now.read_value = e->c;
-    if (status == RING_OK || status == RING_CONDITION)
-        c->seen[c->now.key] = c->now.kind == OPERATION_DELETE ? 0 : e->b;
-    if (status == RING_NOT_FOUND)
-        c->seen[c->now.key] = 0;
+    version_see(s, c);
     record(s, c, true);
     think(s, e->client);
 }
 
 /* ---- reads in place ---- */
+
+/* It joins the history that must be explained. */
+static void read_record(struct sim *s, const struct sim_read *r)
+{
+    if (s->operation_count + s->place_count + 2 * SIM_CLIENTS >= SIM_OPERATIONS_MAX)
+        return;
+    *sim_place(s, s->place_count++) = (struct sim_operation){
+        .kind = OPERATION_GET,
+        .key = r->key,
+        .invoked = r->invoked,
+        .returned = s->time,
+        .lsn_floor = r->lsn_floor,
+        .status = r->result == 1 ? RING_OK : RING_NOT_FOUND,
+        .lsn = r->lsn,
+        .read_value = r->value,
+    };
+}
 
 /* Between its loads a reader may be descheduled for longer than a lease, while memory is reused. */
 static void read_go_on(struct sim *s, uint32_t slot)
@@ -230,6 +344,7 @@ void sim_read_reply(struct sim *s, const struct sim_event *e)
     r->lsn = e->b;
     r->value = e->c;
     sim_check_read(s, r);
+    read_record(s, r);
     struct sim_shard *shard = &s->shards[sim_shard_of(r->key)];
     shard->lsn_told = max_u64(shard->lsn_told, r->lsn);
 }
@@ -268,5 +383,6 @@ void sim_read_step(struct sim *s, uint32_t slot)
     else
         s->reads_holder++;
     sim_check_read(s, r);
+    read_record(s, r);
     shard->lsn_told = max_u64(shard->lsn_told, r->lsn);
 }

@@ -112,10 +112,14 @@ static void shard_make(struct sim_node *n, uint32_t k, const struct space_config
     at_shard->shard->lsn_kept = 0;
 }
 
+struct replica *sim_node_replica(const struct sim_node *n, uint32_t log)
+{
+    return log - LOG_NUMBER < SIM_SHARDS ? n->replicas[log - LOG_NUMBER] : NULL;
+}
+
 static struct replica *replica_of(void *context, uint32_t log)
 {
-    struct sim_node *n = context;
-    return log - LOG_NUMBER < SIM_SHARDS ? n->replicas[log - LOG_NUMBER] : NULL;
+    return sim_node_replica(context, log);
 }
 
 static void group_make(struct sim *s, uint32_t node, uint8_t *at)
@@ -141,6 +145,7 @@ static void group_make(struct sim *s, uint32_t node, uint8_t *at)
         r->reclaim = &n->reclaim;
         r->clock_ns = s->time;
         r->group = &n->group;
+        r->times.log_write = s->log_write;
         n->replicas[k] = r;
     }
 }
@@ -155,6 +160,7 @@ void sim_node_start(struct sim *s, uint32_t node, bool first)
     n->frozen = false;
     n->stalled = false;
     n->waiting_count = 0;
+    memset(n->starts, 0, sizeof n->starts);
     geometry(&c, &g);
     uint8_t *at = memory_place(n);
     for (uint32_t k = 0; k < SIM_SHARDS; k++) {
@@ -228,6 +234,10 @@ static int request_execute(struct sim *s, struct shard *shard, struct shard_orig
         origin->operation = RING_SESSION_OPEN;
         return shard_session_open(shard, origin, c->sessions[c->shard].id, 0, s->time);
     }
+    if (c->closing) {
+        origin->operation = RING_SESSION_CLOSE;
+        return shard_session_close(shard, origin, c->sessions[c->shard].id, 0, s->time);
+    }
     if (c->now.kind == OPERATION_GET) {
         origin->operation = RING_GET;
         struct shard_read r = {
@@ -239,6 +249,8 @@ static int request_execute(struct sim *s, struct shard *shard, struct shard_orig
         return shard_read(shard, &r);
     }
     origin->operation = c->now.kind == OPERATION_DELETE ? RING_DELETE : RING_PUT;
+    if (c->now.kind == OPERATION_TRANSACTION)
+        return sim_client_transact(s, shard, origin);
     return request_write(s, shard, origin);
 }
 
@@ -300,7 +312,7 @@ static void answers_send(struct sim *s, uint32_t node, struct sim_replica *at)
     while (shard_answer_next(at->shard, &a)) {
         uint64_t value = 0;
         uint32_t status = a.status;
-        if (a.origin.operation == RING_GET && !replica_may_answer(&at->replica, now_late))
+        if (a.judged && !replica_may_answer(&at->replica, now_late))
             status = RING_UNAVAILABLE;
         else if (a.record != NULL)
             memcpy(&value, record_value(a.record), sizeof value);
@@ -330,6 +342,8 @@ static void message_send(struct sim *s, uint32_t from, const struct replica_out 
         .offset = (uint64_t)(m->bytes - s->nodes[from].arena),
     };
     message_encode(m, bytes);
+    if (m->kind == MESSAGE_ANNOUNCE)
+        sim_write(s, from, out);
     sim_send(s, &d);
 }
 
@@ -360,6 +374,8 @@ static void update_send(struct sim *s, uint32_t node, uint32_t k)
                                         .a = u->promote.incarnation,
                                         .b = n->shards[k].replica.promised,
                                         .c = k});
+    if (u->disconnect)
+        group_disconnected(&n->group, u->disconnect_node);
     replica_update_reset(u);
 }
 
@@ -392,6 +408,7 @@ void sim_node_flush(struct sim *s, uint32_t node)
     }
     frames_send(s, node);
     group_settle(&n->group);
+    group_rest(&n->group);
     for (uint32_t k = 0; k < SIM_SHARDS; k++) {
         struct shard *shard = n->shards[k].shard;
         if (shard->pending_head == shard->pending_applied)
@@ -417,7 +434,7 @@ static uint64_t pass_begin(struct sim *s, struct sim_node *n)
 static void pass_end(struct sim *s, uint32_t node, uint64_t now)
 {
     struct sim_node *n = &s->nodes[node];
-    for (uint32_t i = 0; i < n->group.busy_count; i++) {
+    for (uint32_t i = 0; i < n->group.ready_count; i++) {
         struct replica *r = n->group.busy[i];
         uint32_t k = r->shard->number;
         do {
@@ -446,6 +463,17 @@ void sim_node_tick(struct sim *s, uint32_t node)
         pass_end(s, node, pass_begin(s, n));
 }
 
+/* Another start of a node: its connection for log writes is torn down, then what it could write to is
+ * free. */
+static void start_heard(struct sim_node *n, const struct member *m)
+{
+    if (m->incarnation <= n->starts[m->node])
+        return;
+    if (n->starts[m->node] != 0)
+        group_disconnected(&n->group, m->node);
+    n->starts[m->node] = m->incarnation;
+}
+
 static void receive(struct sim_node *n, const struct sim_event *e, uint64_t now)
 {
     struct message m;
@@ -454,10 +482,12 @@ static void receive(struct sim_node *n, const struct sim_event *e, uint64_t now)
     if (message_decode(&m, e->bytes, e->length) == 0) {
         ASSERT(m.log - LOG_NUMBER < SIM_SHARDS);
         struct sim_replica *at = &n->shards[m.log - LOG_NUMBER];
+        start_heard(n, &m.from);
         (void)!replica_receive(&at->replica, &m, now, &at->update);
     } else {
         int error = pair_frame_decode(&f, e->bytes, e->length);
         ASSERT(error == 0);
+        start_heard(n, &f.from);
         (void)!group_receive(&n->group, &f, now);
     }
 }
@@ -488,6 +518,9 @@ void sim_node_configure(struct sim *s, uint32_t node, uint32_t shard)
         return;
     struct configuration c = s->shards[shard].configuration;
     c.active = s->shards[shard].active.epoch == c.epoch;
+    for (uint32_t i = 0; i < c.voter_count; i++)
+        if (c.voters[i].node != node)
+            start_heard(n, &c.voters[i]);
     uint64_t now = pass_begin(s, n);
     replica_configure(&n->shards[shard].replica, &c, now, &n->shards[shard].update);
     pass_end(s, node, now);

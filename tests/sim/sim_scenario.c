@@ -9,7 +9,8 @@
 #define ALL_FAULTS (COUNT_BIT(0) - FAULT_BIT(0) - FAULT_BIT(FAULT_LOSE))
 #define ALL_COUNTS (BIT(HAPPENING_END) - COUNT_BIT(0) - COUNT_BIT(REPLICA_COUNT_LOSSY))
 #define READS                                                                                      \
-    (BIT(HAPPENING_OPERATIONS) | BIT(HAPPENING_READS_LEADER) | BIT(HAPPENING_READS_HOLDER))
+    (BIT(HAPPENING_OPERATIONS) | BIT(HAPPENING_TRANSACTIONS) | BIT(HAPPENING_READS_LEADER) |       \
+     BIT(HAPPENING_READS_HOLDER))
 
 #define CLOCK_PPM_MAX 500 /* of one clock */
 
@@ -24,7 +25,9 @@ static const struct sim_scenario scenarios[] = {
         .pause_least_ns = 10 * NS_PER_MS,
         .pause_ns = 100 * NS_PER_MS,
         .seeds = 2000,
-        .must = READS | BIT(HAPPENING_READS_REFUSED) | ALL_FAULTS | ALL_COUNTS,
+        .log_write = true,
+        .must = READS | BIT(HAPPENING_READS_REFUSED) | BIT(HAPPENING_WRITES_LATE) |
+                BIT(HAPPENING_HALVES) | ALL_FAULTS | ALL_COUNTS,
     },
     {
         .name = "calm",
@@ -33,7 +36,13 @@ static const struct sim_scenario scenarios[] = {
         .must = READS | COUNT_BIT(REPLICA_COUNT_GRANTS),
         .must_not = BIT(HAPPENING_UNKNOWN) | BIT(HAPPENING_REFUSED) | ALL_FAULTS |
                     COUNT_BIT(REPLICA_COUNT_CUTS) | COUNT_BIT(REPLICA_COUNT_FETCHES) |
-                    COUNT_BIT(REPLICA_COUNT_DAMAGED) | COUNT_BIT(REPLICA_COUNT_STALE),
+                    COUNT_BIT(REPLICA_COUNT_DAMAGED) | COUNT_BIT(REPLICA_COUNT_STALE) |
+                    COUNT_BIT(REPLICA_COUNT_SEALS_WITH_TAIL) |
+                    COUNT_BIT(REPLICA_COUNT_SEALS_WAITED) | COUNT_BIT(REPLICA_COUNT_SNAPSHOTS) |
+                    COUNT_BIT(REPLICA_COUNT_INSTALLS) | COUNT_BIT(REPLICA_COUNT_PROMOTIONS) |
+                    COUNT_BIT(REPLICA_COUNT_LOSSY) | COUNT_BIT(REPLICA_COUNT_HAND_OVERS) |
+                    COUNT_BIT(REPLICA_COUNT_RESENDS) | COUNT_BIT(REPLICA_COUNT_RELAPSES) |
+                    COUNT_BIT(REPLICA_COUNT_LAPSES),
     },
     {
         .name = "lossy-network",
@@ -44,6 +53,7 @@ static const struct sim_scenario scenarios[] = {
         .pause_least_ns = 5 * NS_PER_MS,
         .pause_ns = 50 * NS_PER_MS,
         .seeds = 20,
+        .log_write = true,
         .must = READS | FAULT_BIT(FAULT_LOSS) | FAULT_BIT(FAULT_DELAY) | FAULT_BIT(FAULT_DOUBLE) |
                 FAULT_BIT(FAULT_DAMAGE) | COUNT_BIT(REPLICA_COUNT_NAKS) |
                 COUNT_BIT(REPLICA_COUNT_RESENDS) | COUNT_BIT(REPLICA_COUNT_DAMAGED),
@@ -59,6 +69,7 @@ static const struct sim_scenario scenarios[] = {
         .pause_least_ns = 10 * NS_PER_MS,
         .pause_ns = 80 * NS_PER_MS,
         .seeds = 100,
+        .log_write = true,
         .must = READS | BIT(HAPPENING_READS_REFUSED) | FAULT_BIT(FAULT_CUT_BOTH) |
                 FAULT_BIT(FAULT_CUT_ONE_WAY) | COUNT_BIT(REPLICA_COUNT_RESENDS) |
                 COUNT_BIT(REPLICA_COUNT_LAPSES) | COUNT_BIT(REPLICA_COUNT_HOLDER_WAITS) |
@@ -74,6 +85,7 @@ static const struct sim_scenario scenarios[] = {
         .pause_ns = 80 * NS_PER_MS,
         .drift_extreme = true,
         .seeds = 100,
+        .log_write = true,
         .must = READS | BIT(HAPPENING_READS_REFUSED) | FAULT_BIT(FAULT_FREEZE) |
                 COUNT_BIT(REPLICA_COUNT_SEALS_WAITED) | COUNT_BIT(REPLICA_COUNT_LAPSES) |
                 COUNT_BIT(REPLICA_COUNT_HOLDER_WAITS),
@@ -88,6 +100,7 @@ static const struct sim_scenario scenarios[] = {
         .pause_least_ns = 10 * NS_PER_MS,
         .pause_ns = 80 * NS_PER_MS,
         .seeds = 100,
+        .log_write = true,
         .must = READS | FAULT_BIT(FAULT_CRASH) | FAULT_BIT(FAULT_VOTERS) |
                 COUNT_BIT(REPLICA_COUNT_FETCHES) | COUNT_BIT(REPLICA_COUNT_ACTIVATIONS),
     },
@@ -101,6 +114,7 @@ static const struct sim_scenario scenarios[] = {
         .pause_least_ns = 50 * NS_PER_MS,
         .pause_ns = 200 * NS_PER_MS,
         .seeds = 100,
+        .log_write = true,
         .must = READS | FAULT_BIT(FAULT_LOSE) | COUNT_BIT(REPLICA_COUNT_LOSSY) |
                 COUNT_BIT(REPLICA_COUNT_INSTALLS),
     },
@@ -113,6 +127,7 @@ static const struct sim_scenario scenarios[] = {
         .pause_least_ns = 5 * NS_PER_MS,
         .pause_ns = 40 * NS_PER_MS,
         .seeds = 100,
+        .log_write = true,
         .must = READS | FAULT_BIT(FAULT_MOVE) | COUNT_BIT(REPLICA_COUNT_SEALS_WITH_TAIL) |
                 COUNT_BIT(REPLICA_COUNT_CUTS) | COUNT_BIT(REPLICA_COUNT_STALE) |
                 COUNT_BIT(REPLICA_COUNT_ACTIVATIONS),
@@ -174,6 +189,10 @@ static const char *const names[HAPPENING_END] = {
     [HAPPENING_READS_LEADER] = "reads in place at leaders",
     [HAPPENING_READS_HOLDER] = "reads in place at holders",
     [HAPPENING_READS_REFUSED] = "reads in place refused",
+    [HAPPENING_WRITES_LATE] = "log writes into quarantined memory",
+    [HAPPENING_TRANSACTIONS] = "transactions committed",
+    [HAPPENING_HALVES] = "transactions cut in half at a follower",
+    [HAPPENING_UNDECIDED] = "histories too long for the search",
     [HAPPENING_FAULT + FAULT_LOSS] = "loss",
     [HAPPENING_FAULT + FAULT_DELAY] = "delay",
     [HAPPENING_FAULT + FAULT_DOUBLE] = "double",
@@ -203,6 +222,10 @@ static const char *const names[HAPPENING_END] = {
     [HAPPENING_COUNT + REPLICA_COUNT_PROMOTIONS] = "learners found fit to vote",
     [HAPPENING_COUNT + REPLICA_COUNT_LOSSY] = "epochs that gave up what was lost",
     [HAPPENING_COUNT + REPLICA_COUNT_HAND_OVERS] = "rights given up in a hand-over",
+    [HAPPENING_COUNT + REPLICA_COUNT_ANNOUNCED] = "announced ranges accepted",
+    [HAPPENING_COUNT + REPLICA_COUNT_UNWRITTEN] = "ranges announced before written",
+    [HAPPENING_COUNT + REPLICA_COUNT_RETURNED] = "grants returned",
+    [HAPPENING_COUNT + REPLICA_COUNT_DISCONNECTS] = "connections torn down for grants",
 };
 
 const char *sim_happening_name(uint32_t happening)
@@ -227,6 +250,14 @@ uint64_t sim_happening_count(const struct sim_totals *t, uint32_t happening)
         return t->reads_holder;
     case HAPPENING_READS_REFUSED:
         return t->reads_refused;
+    case HAPPENING_WRITES_LATE:
+        return t->writes_late;
+    case HAPPENING_TRANSACTIONS:
+        return t->transactions;
+    case HAPPENING_HALVES:
+        return t->halves;
+    case HAPPENING_UNDECIDED:
+        return t->undecided;
     default:
         return t->faults[happening - HAPPENING_FAULT];
     }

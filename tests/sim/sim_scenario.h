@@ -15,7 +15,11 @@ enum sim_happening {
     HAPPENING_READS_LEADER,
     HAPPENING_READS_HOLDER,
     HAPPENING_READS_REFUSED,
-    HAPPENING_FAULT,                                 /* and on: one for each enum sim_fault */
+    HAPPENING_WRITES_LATE,  /* log writes that landed in quarantined memory */
+    HAPPENING_TRANSACTIONS, /* answered, with records of several keys */
+    HAPPENING_HALVES,       /* of transactions that an epoch ended amid */
+    HAPPENING_UNDECIDED,    /* histories of a shard that were too much for the search */
+    HAPPENING_FAULT,        /* and on: one for each enum sim_fault */
     HAPPENING_COUNT = HAPPENING_FAULT + FAULT_COUNT, /* and on: for each enum replica_count */
     HAPPENING_END = HAPPENING_COUNT + REPLICA_COUNT_COUNT
 };
@@ -30,6 +34,7 @@ struct sim_scenario {
     uint32_t faults_at_once;
     uint64_t pause_least_ns, pause_ns; /* before the next draw: least, and up to so much more */
     bool drift_extreme;                /* every clock runs as fast or as slow as any may */
+    bool log_write;                    /* in every other seed, where the bytes of the log go so */
     uint64_t seeds;                    /* from which on the next two must hold */
     uint64_t must, must_not;           /* have happened over them: bits of enum sim_happening */
 };

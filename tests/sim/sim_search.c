@@ -3,11 +3,11 @@
 #include "engine/ring.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#define NOTHING SIM_SEARCH_NOTHING
 #define BIT(n) (UINT64_C(1) << (n))
 
-/* ---- the register ---- */
+/* ---- the registers ---- */
 
 static bool is_answered(const struct sim_operation *o)
 {
@@ -15,63 +15,144 @@ static bool is_answered(const struct sim_operation *o)
            (o->status == RING_OK || o->status == RING_CONDITION || o->status == RING_NOT_FOUND);
 }
 
-/* Does this version stand?  One that nobody has shown is learned from who shows it first. */
-static bool stands(struct sim_search_state *state, uint64_t version)
+static struct sim_search_value *value_of(struct sim_search_state *state, uint32_t key)
 {
-    if (version == 0 || state->writer == NOTHING)
-        return version == 0 && state->writer == NOTHING;
-    if (state->version == 0)
-        state->version = version;
-    return state->version == version;
+    return &state->keys[key / SIM_SHARDS];
+}
+
+/* Does this version stand?  One that nobody has shown is learned from who shows it first. */
+static bool stands(struct sim_search_value *v, uint64_t version)
+{
+    if (version == 0 || !v->there)
+        return version == 0 && !v->there;
+    if (v->version == 0)
+        v->version = version;
+    return v->version == version;
 }
 
 static bool is_equal(const struct sim_search_state *a, const struct sim_search_state *b)
 {
-    return a->writer == b->writer && a->version == b->version;
+    for (uint32_t i = 0; i < SIM_SEARCH_KEYS; i++) {
+        const struct sim_search_value *x = &a->keys[i], *y = &b->keys[i];
+        if (x->there != y->there || x->version != y->version || x->value != y->value)
+            return false;
+    }
+    return true;
 }
 
-static void write_at(struct sim_search_state *state, uint32_t writer, uint64_t version)
+static void write_at(struct sim_search_value *v, uint64_t version, uint64_t value)
 {
-    *state = (struct sim_search_state){.writer = writer, .version = version};
+    *v = (struct sim_search_value){.version = version, .value = value, .there = true};
 }
 
-/* An operation without an answer, with the effect that it may have. */
-static bool step_unanswered(const struct sim_operation *o, uint32_t n,
+static void remove_at(struct sim_search_value *v)
+{
+    *v = (struct sim_search_value){.there = false};
+}
+
+/* ---- transactions ---- */
+
+/* Do all conditions of the first count parts hold? */
+static bool conditions_hold(const struct sim_operation *o, uint32_t count,
                             struct sim_search_state *state)
 {
+    for (uint32_t i = 0; i < count; i++)
+        if (o->parts[i].compare && !stands(value_of(state, o->parts[i].key), o->parts[i].expected))
+            return false;
+    return true;
+}
+
+/* What its writes leave.  lsn: the version of the last one, 0 if that is unknown.  Returns whether
+ * there is one. */
+static bool parts_write(const struct sim_operation *o, uint64_t lsn, struct sim_search_state *state)
+{
+    struct sim_search_value *last = NULL;
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        const struct sim_part *part = &o->parts[i];
+        struct sim_search_value *v = value_of(state, part->key);
+        if (part->kind == OPERATION_PUT)
+            write_at(v, 0, part->value);
+        else if (part->kind == OPERATION_DELETE && v->there)
+            remove_at(v);
+        else
+            continue;
+        last = v;
+    }
+    if (last != NULL && last->there)
+        last->version = lsn;
+    return last != NULL;
+}
+
+/* Answered: the first condition that does not hold met this version.  Where more than one of them may
+ * have been it, since nobody has shown what stands there, nothing is learned. */
+static bool step_refused(const struct sim_operation *o, struct sim_search_state *state)
+{
+    struct sim_search_state learned = *state;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        struct sim_search_state met = *state;
+        const struct sim_part *part = &o->parts[i];
+        if (!part->compare || part->expected == o->lsn || !conditions_hold(o, i, &met) ||
+            !stands(value_of(&met, part->key), o->lsn))
+            continue;
+        learned = met;
+        count++;
+    }
+    if (count == 1)
+        *state = learned;
+    return count != 0;
+}
+
+static bool step_transaction(const struct sim_operation *o, struct sim_search_state *state)
+{
+    if (o->status == RING_CONDITION)
+        return step_refused(o, state);
+    return o->status == RING_OK && conditions_hold(o, o->part_count, state) &&
+           parts_write(o, o->lsn, state) == (o->lsn != 0);
+}
+
+/* ---- one operation ---- */
+
+/* An operation without an answer, with the effect that it may have. */
+static bool step_unanswered(const struct sim_operation *o, struct sim_search_state *state)
+{
+    struct sim_search_value *v = value_of(state, o->key);
     switch (o->kind) {
     case OPERATION_PUT:
-        write_at(state, n, 0);
+        write_at(v, 0, o->value);
         return true;
     case OPERATION_PUT_IF:
-        if (!stands(state, o->expected))
+        if (!stands(v, o->expected))
             return false;
-        write_at(state, n, 0);
+        write_at(v, 0, o->value);
         return true;
     case OPERATION_DELETE:
-        write_at(state, NOTHING, 0);
+        remove_at(v);
+        return true;
+    case OPERATION_TRANSACTION:
+        if (!conditions_hold(o, o->part_count, state))
+            return false;
+        (void)parts_write(o, 0, state);
         return true;
     default:
         return false;
     }
 }
 
-static bool step_get(const struct sim_search *q, const struct sim_operation *o,
-                     struct sim_search_state *state)
+static bool step_get(const struct sim_operation *o, struct sim_search_value *v)
 {
     if (o->status != RING_OK)
-        return o->status == RING_NOT_FOUND && state->writer == NOTHING;
-    return state->writer != NOTHING && q->operations[state->writer].value == o->read_value &&
-           stands(state, o->lsn);
+        return o->status == RING_NOT_FOUND && !v->there;
+    return v->there && v->value == o->read_value && stands(v, o->lsn);
 }
 
-static bool step_put_if(const struct sim_operation *o, uint32_t n, struct sim_search_state *state)
+static bool step_put_if(const struct sim_operation *o, struct sim_search_value *v)
 {
     if (o->status == RING_CONDITION)
-        return o->lsn != o->expected && stands(state, o->lsn);
-    if (o->status != RING_OK || o->lsn == 0 || !stands(state, o->expected))
+        return o->lsn != o->expected && stands(v, o->lsn);
+    if (o->status != RING_OK || o->lsn == 0 || !stands(v, o->expected))
         return false;
-    write_at(state, n, o->lsn);
+    write_at(v, o->lsn, o->value);
     return true;
 }
 
@@ -79,20 +160,23 @@ static bool step_put_if(const struct sim_operation *o, uint32_t n, struct sim_se
 static bool step(const struct sim_search *q, uint32_t n, struct sim_search_state *state)
 {
     const struct sim_operation *o = &q->operations[n];
+    struct sim_search_value *v = value_of(state, o->key);
     if (!is_answered(o))
-        return step_unanswered(o, n, state);
+        return step_unanswered(o, state);
     switch (o->kind) {
+    case OPERATION_TRANSACTION:
+        return step_transaction(o, state);
     case OPERATION_GET:
-        return step_get(q, o, state);
+        return step_get(o, v);
     case OPERATION_PUT_IF:
-        return step_put_if(o, n, state);
+        return step_put_if(o, v);
     case OPERATION_DELETE:
-        if ((o->status == RING_OK) != (state->writer != NOTHING) || o->status == RING_CONDITION)
+        if ((o->status == RING_OK) != v->there || o->status == RING_CONDITION)
             return false;
-        write_at(state, NOTHING, 0);
+        remove_at(v);
         return true;
     default:
-        write_at(state, n, o->lsn);
+        write_at(v, o->lsn, o->value);
         return o->status == RING_OK && o->lsn != 0;
     }
 }
@@ -109,15 +193,19 @@ static uint64_t mix(uint64_t hash, uint64_t word)
  * same state, and no unanswered one used that is not used here too. */
 static bool is_covered(const struct sim_search_level *l, const struct sim_search_entry *e)
 {
-    return e->done.base == l->done.base && e->done.window == l->done.window &&
+    return e->done.base == l->done.base &&
+           memcmp(e->done.window, l->done.window, sizeof l->done.window) == 0 &&
            (e->done.unanswered & ~l->done.unanswered) == 0 && is_equal(&e->state, &l->state);
 }
 
 /* True: it is new, and remembered now. */
 static bool remember(struct sim_search *q, const struct sim_search_level *l)
 {
-    uint64_t hash = mix(mix(l->done.base, l->done.window), l->state.writer);
-    hash = mix(hash, l->state.version);
+    uint64_t hash = l->done.base;
+    for (uint32_t i = 0; i < SIM_SEARCH_WORDS; i++)
+        hash = mix(hash, l->done.window[i]);
+    for (uint32_t i = 0; i < SIM_SEARCH_KEYS; i++)
+        hash = mix(mix(hash, l->state.keys[i].version), l->state.keys[i].value);
     for (uint32_t at = (uint32_t)hash;; at++) {
         struct sim_search_entry *e = &q->memory[at % SIM_SEARCH_MEMORY];
         if (e->run != q->run) {
@@ -132,9 +220,33 @@ static bool remember(struct sim_search *q, const struct sim_search_level *l)
 
 /* ---- the search ---- */
 
-static uint64_t bits_below(uint32_t n)
+static bool bit_is_set(const uint64_t *words, uint32_t n)
 {
-    return n == 64 ? UINT64_MAX : BIT(n) - 1;
+    return (words[n / 64] & BIT(n % 64)) != 0;
+}
+
+/* The first that is set; SIM_SEARCH_ABREAST: none is. */
+static uint32_t bit_first(const uint64_t *words)
+{
+    for (uint32_t i = 0; i < SIM_SEARCH_WORDS; i++)
+        if (words[i] != 0)
+            return 64 * i + (uint32_t)__builtin_ctzll(words[i]);
+    return SIM_SEARCH_ABREAST;
+}
+
+/* What is done at the front of the window is below base. */
+static void window_slide(struct sim_search_done *d)
+{
+    uint32_t count = 0;
+    while (count < SIM_SEARCH_ABREAST && bit_is_set(d->window, count))
+        count++;
+    d->base += count;
+    for (uint32_t i = 0; i < SIM_SEARCH_WORDS; i++) {
+        uint32_t from = i + count / 64;
+        uint64_t low = from < SIM_SEARCH_WORDS ? d->window[from] : 0;
+        uint64_t high = from + 1 < SIM_SEARCH_WORDS ? d->window[from + 1] : 0;
+        d->window[i] = count % 64 == 0 ? low : low >> count % 64 | high << (64 - count % 64);
+    }
 }
 
 /* Operations that may be next: not done, and none that is not done was answered before they began.
@@ -152,12 +264,15 @@ static void candidates(struct sim_search *q, struct sim_search_level *l)
             q->no_room = true;
             break;
         }
-        if ((l->done.window & BIT(n)) == 0)
+        if (!bit_is_set(l->done.window, n))
             first = min_u64(first, o->returned);
     }
     while (n != 0 && q->operations[l->done.base + n - 1].invoked > first)
         n--;
-    l->window = ~l->done.window & bits_below(n);
+    memset(l->window, 0, sizeof l->window);
+    for (uint32_t i = 0; i < n; i++)
+        if (!bit_is_set(l->done.window, i))
+            l->window[i / 64] |= BIT(i % 64);
     l->unanswered = 0;
     for (uint32_t i = 0; i < q->unanswered; i++)
         if (q->operations[SIM_SEARCH_ANSWERED + i].invoked <= first)
@@ -169,15 +284,14 @@ static void candidates(struct sim_search *q, struct sim_search_level *l)
 static uint32_t take(struct sim_search_level *l, struct sim_search_level *next)
 {
     *next = (struct sim_search_level){.done = l->done, .state = l->state};
-    if (l->window != 0) {
-        uint32_t n = (uint32_t)__builtin_ctzll(l->window);
-        l->window &= l->window - 1;
-        next->done.window |= BIT(n);
-        for (; next->done.window & 1; next->done.window >>= 1)
-            next->done.base++;
+    uint32_t n = bit_first(l->window);
+    if (n != SIM_SEARCH_ABREAST) {
+        l->window[n / 64] &= ~BIT(n % 64);
+        next->done.window[n / 64] |= BIT(n % 64);
+        window_slide(&next->done);
         return l->done.base + n;
     }
-    uint32_t n = (uint32_t)__builtin_ctzll(l->unanswered);
+    n = (uint32_t)__builtin_ctzll(l->unanswered);
     l->unanswered &= l->unanswered - 1;
     next->done.unanswered |= BIT(n);
     return SIM_SEARCH_ANSWERED + n;
@@ -195,13 +309,13 @@ static enum sim_search_result search(struct sim_search *q)
     qsort(q->operations, q->answered, sizeof q->operations[0], by_invocation);
     q->run++;
     q->remembered = 0;
-    q->levels[0] = (struct sim_search_level){.state = {.writer = NOTHING}};
+    q->levels[0] = (struct sim_search_level){.done = {.base = 0}};
     candidates(q, &q->levels[0]);
     while (!q->no_room && q->remembered <= SIM_SEARCH_MEMORY / 4 * 3) {
         struct sim_search_level *l = &q->levels[depth];
         if (l->done.base == q->answered)
             return SIM_SEARCH_LINEARIZABLE;
-        if (l->window == 0 && l->unanswered == 0) {
+        if (bit_first(l->window) == SIM_SEARCH_ABREAST && l->unanswered == 0) {
             if (depth-- == 0)
                 return SIM_SEARCH_NOT_LINEARIZABLE;
             continue;
@@ -210,9 +324,11 @@ static enum sim_search_result search(struct sim_search *q)
         uint32_t n = take(l, &next);
         if (!step(q, n, &next.state))
             continue;
-        if (n < SIM_SEARCH_ANSWERED && is_equal(&next.state, &l->state))
+        if (n < SIM_SEARCH_ANSWERED && is_equal(&next.state, &l->state)) {
             /* Why no other: it changes nothing, so wherever else it fits, it fits here as well. */
-            l->window = l->unanswered = 0;
+            memset(l->window, 0, sizeof l->window);
+            l->unanswered = 0;
+        }
         if (!remember(q, &next))
             continue;
         candidates(q, &next);
@@ -245,51 +361,72 @@ static void add(struct sim_search *q, const struct sim_operation *o, uint64_t no
     }
 }
 
-enum sim_search_result sim_search_key(struct sim_search *q, const struct sim_operation *history,
-                                      uint32_t count, uint32_t key)
+enum sim_search_result sim_search_shard(struct sim_search *q, const struct sim_operation *history,
+                                        uint32_t count, uint32_t shard)
 {
     begin(q);
     for (uint32_t i = 0; i < count; i++)
-        if (history[i].key == key)
+        if (sim_shard_of(history[i].key) == shard)
             add(q, &history[i], UINT64_MAX);
     return search(q);
 }
 
-/* ---- a simulated history, which is in the order of the answers ---- */
+/* ---- a simulated history: operations and reads in place, each in the order of the answers ---- */
+
+/* The next of both that was answered. */
+static const struct sim_operation *next_of(const struct sim *s, uint32_t *operation,
+                                           uint32_t *place)
+{
+    while (*operation < s->operation_count && s->history[*operation].returned == 0)
+        ++*operation;
+    const struct sim_operation *a =
+        *operation < s->operation_count ? &s->history[*operation] : NULL;
+    const struct sim_operation *b = *place < s->place_count ? sim_place(s, *place) : NULL;
+    bool is_a = a != NULL && (b == NULL || a->returned <= b->returned);
+    ++*(is_a ? operation : place);
+    return is_a ? a : b;
+}
 
 /* When the last answer came that there is room for. */
-static uint64_t time_searched(const struct sim *s, uint32_t key)
+static uint64_t time_searched(const struct sim *s, uint32_t shard)
 {
-    uint32_t answered = 0;
-    for (uint32_t i = 0; i < s->operation_count; i++) {
-        const struct sim_operation *o = &s->history[i];
-        if (o->key == key && is_answered(o) && ++answered == SIM_SEARCH_ANSWERED)
+    uint32_t answered = 0, operation = 0, place = 0;
+    const struct sim_operation *o;
+    while ((o = next_of(s, &operation, &place)) != NULL)
+        if (sim_shard_of(o->key) == shard && is_answered(o) && ++answered == SIM_SEARCH_ANSWERED)
             return o->returned;
-    }
     return UINT64_MAX;
 }
 
-static enum sim_search_result search_sim(struct sim_search *q, const struct sim *s, uint32_t key)
+static void add_until(struct sim_search *q, const struct sim_operation *o, uint32_t shard,
+                      uint64_t end)
 {
-    uint64_t end = time_searched(s, key);
+    if (sim_shard_of(o->key) == shard && o->invoked <= end)
+        add(q, o, end);
+}
+
+static enum sim_search_result search_sim(struct sim_search *q, const struct sim *s, uint32_t shard)
+{
+    uint64_t end = time_searched(s, shard);
     begin(q);
     for (uint32_t i = 0; i < s->operation_count; i++)
-        if (s->history[i].key == key && s->history[i].invoked <= end)
-            add(q, &s->history[i], end);
+        add_until(q, &s->history[i], shard, end);
+    for (uint32_t i = 0; i < s->place_count; i++)
+        add_until(q, sim_place(s, i), shard, end);
     for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
         const struct sim_client *c = &s->clients[i];
-        if (c->busy && !c->opening && c->now.key == key && c->now.invoked <= end)
-            add(q, &c->now, end);
+        if (c->busy && !c->opening && !c->closing)
+            add_until(q, &c->now, shard, end);
     }
     return search(q);
 }
 
-bool sim_search(const struct sim *s, uint32_t *key, uint32_t *undecided)
+bool sim_search(const struct sim *s, uint32_t *shard, uint32_t *undecided)
 {
     static struct sim_search q;
     *undecided = 0;
-    for (*key = 0; *key < SIM_KEYS; ++*key) {
-        enum sim_search_result result = search_sim(&q, s, *key);
+    for (*shard = 0; *shard < SIM_SHARDS; ++*shard) {
+        enum sim_search_result result = search_sim(&q, s, *shard);
         if (result == SIM_SEARCH_NOT_LINEARIZABLE)
             return false;
         *undecided += result == SIM_SEARCH_UNDECIDED;

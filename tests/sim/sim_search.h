@@ -1,24 +1,29 @@
 /* sim_search - whether a history of operations is linearizable, found out by search: no LSN, epoch or
  * log is looked at, so it knows nothing that the core could have got wrong.
  *
- * A key is a register that holds nothing, or a value under a version.  A version is opaque: a write
+ * A shard is a few registers; each holds nothing, or a value under a version.  A transaction is one
+ * operation on several of them, a read in place one like any other.  A version is opaque: a write
  * gives it, a read shows it, a compare names it, and all that counts is whether two are equal (0:
  * nothing is there).  An operation without an answer takes effect at any time after its invocation, or
- * never; the version it made is unknown until somebody shows it.
+ * never; the version it made is unknown until somebody shows it, as are those of a transaction but for
+ * the last that it made.
  *
  * Source: Wing, Gong, "Testing and Verifying Concurrent Objects" (J. Parallel Distrib. Comput. 17,
  * 1993), the search; Lowe, "Testing for Linearizability" (Concurr. Comput. 29(4), 2017), what was tried
  * (which operations are done, and the state they leave) is remembered; Horn, Kroening, "Faster
- * Linearizability Checking via P-Compositionality" (FORTE 2015), each key by itself, since no operation
- * touches two. */
+ * Linearizability Checking via P-Compositionality" (FORTE 2015), each shard by itself, since no
+ * operation touches two. */
 #ifndef DUNLIN_TESTS_SIM_SIM_SEARCH_H
 #define DUNLIN_TESTS_SIM_SIM_SEARCH_H
 
 #include "tests/sim/sim.h"
 
-#define SIM_SEARCH_ANSWERED 1024u    /* operations of one key with an answer */
-#define SIM_SEARCH_UNANSWERED 64u    /* and without */
-#define SIM_SEARCH_ABREAST 64u       /* under way at the same time */
+#define SIM_SEARCH_KEYS (SIM_KEYS / SIM_SHARDS)
+#define SIM_SEARCH_ANSWERED 4096u /* operations of one shard with an answer */
+#define SIM_SEARCH_UNANSWERED 64u /* and without */
+/* Under way at the same time: a reader that is descheduled is there for long. */
+#define SIM_SEARCH_WORDS 16u
+#define SIM_SEARCH_ABREAST (64u * SIM_SEARCH_WORDS)
 #define SIM_SEARCH_MEMORY (1u << 16) /* states remembered; above three quarters of it: undecided */
 
 enum sim_search_result {
@@ -27,25 +32,28 @@ enum sim_search_result {
     SIM_SEARCH_UNDECIDED, /* more operations, or more states, than there is room for */
 };
 
-/* What stands at the key. */
-struct sim_search_state {
+/* What stands at a key, and at all of a shard. */
+struct sim_search_value {
     uint64_t version; /* 0: nobody has shown it */
-    uint32_t writer;  /* operation that made it; SIM_SEARCH_NOTHING: nothing stands */
+    uint64_t value;
+    bool there;
 };
-#define SIM_SEARCH_NOTHING UINT32_MAX
+struct sim_search_state {
+    struct sim_search_value keys[SIM_SEARCH_KEYS];
+};
 
 /* Which operations are done: the answered ones below base, those from there on a bit each, and the
  * unanswered ones a bit each. */
 struct sim_search_done {
     uint32_t base;
-    uint64_t window, unanswered;
+    uint64_t window[SIM_SEARCH_WORDS], unanswered;
 };
 
 /* One operation after another was chosen, deepest first; a level of it. */
 struct sim_search_level {
     struct sim_search_done done;
     struct sim_search_state state;
-    uint64_t window, unanswered; /* may be next, and were not tried */
+    uint64_t window[SIM_SEARCH_WORDS], unanswered; /* may be next, and were not tried */
 };
 
 struct sim_search_entry {
@@ -65,15 +73,15 @@ struct sim_search {
     struct sim_search_entry memory[SIM_SEARCH_MEMORY];
 };
 
-/* All of history, in any order, that touches key.  returned 0, or a status that is neither success, a
+/* All of history, in any order, that touches keys of a shard.  returned 0, or a status that is neither success, a
  * condition that did not hold nor "not found": no answer. */
-enum sim_search_result sim_search_key(struct sim_search *q, const struct sim_operation *history,
-                                      uint32_t count, uint32_t key);
+enum sim_search_result sim_search_shard(struct sim_search *q, const struct sim_operation *history,
+                                        uint32_t count, uint32_t shard);
 
-/* Each key of a simulated history, up to the answer that is the last there is room for: what was under
+/* Each shard of a simulated history, reads in place included, up to the answer that is the last there is room for: what was under
  * way then need not have taken effect, what was invoked later cannot matter.  What clients still wait
- * for is without an answer.  Returns false, and the key, if one is not linearizable; one that is
+ * for is without an answer.  Returns false, and the shard, if one is not linearizable; one that is
  * undecided counts as good, and in *undecided. */
-bool sim_search(const struct sim *s, uint32_t *key, uint32_t *undecided);
+bool sim_search(const struct sim *s, uint32_t *shard, uint32_t *undecided);
 
 #endif

@@ -6,7 +6,8 @@ sim_bugs=(commit-without-majority commit-old-epoch-by-count holder-not-waited-fo
     seal-without-wait ack-after-seal lease-from-echo lease-before-active read-lease-short
     show-above-indexed generation-ignored retry-applied-twice answer-uncommitted old-list-echoed
     hand-over-delayed clock-read-once same-epoch-twice holds-ignored reuse-before-grace
-    rewrite-in-place)
+    rewrite-in-place half-transaction
+    announce-unchecked quarantine-skipped grant-outlives-seal)
 
 suite_sim() {
     local bug
@@ -15,6 +16,8 @@ suite_sim() {
     for bug in "${sim_bugs[@]}"; do
         script_test sim "planted/$bug" 300 tests/sim/planted.sh build/plant/tests/sim/dunlin-sim "$bug"
     done
+    script_test sim planted/lossy-floor-ignored 300 tests/sim/planted.sh \
+        build/plant/tests/sim/dunlin-sim lossy-floor-ignored lost-majority
     for bug in rewrite_in_place reuse_before_grace; do
         script_test sim "planted/read-$bug" 300 \
             build/plant/tests/unit/engine/test_engine_read_interleaved_follow "planted_${bug}_is_found"

@@ -173,8 +173,7 @@ static void log_write(struct peer *p)
         return;
     struct transport_log_write w = {
         .to = to + 1,
-        .log = p->index,
-        .lsn = p->written[to] + 1,
+        .token = {.address = p->written[to] + 1, .key = p->index},
         .bytes = p->arena[slot],
         .length = (uint32_t)sizeof(struct label) + length,
         .hold = slot,
@@ -198,14 +197,16 @@ static bool content_is_sound(const uint8_t *bytes, uint32_t length, struct label
     return label_is_sound(l, bytes + sizeof *l, length - sizeof *l);
 }
 
-static void placed(void *context, uint32_t log, uint64_t lsn, const uint8_t *bytes, uint32_t length)
+/* Why the address counts: in this body writes of one node come in order. */
+static void placed(void *context, uint32_t from, const struct grant_token *token,
+                   const uint8_t *bytes, uint32_t length)
 {
     struct peer *p = context;
     struct label l;
-    if (!content_is_sound(bytes, length, &l) || l.from != log)
-        violation(p, "a log write with other bytes", lsn);
-    else if (l.number != lsn || lsn != ++p->placed[log])
-        violation(p, "a log write out of order", lsn);
+    if (!content_is_sound(bytes, length, &l) || l.from != token->key || l.from + 1 != from)
+        violation(p, "a log write with other bytes", token->address);
+    else if (l.number != token->address || token->address != ++p->placed[l.from])
+        violation(p, "a log write out of order", token->address);
 }
 
 static void judge(struct peer *p, const struct transport_received *r)

@@ -46,13 +46,15 @@ static void say_table(struct cluster *c, const struct message *m)
     say(c, " end=%llu commit=%llu table", cluster_lsn(c, m->lsn_end),
         cluster_lsn(c, m->lsn_committed));
     for (uint32_t i = 0; i < m->table_count; i++)
-        say(c, " e%" PRIu64 "@%llu", m->table[i].epoch, cluster_lsn(c, m->table[i].lsn_start));
+        say(c, " e%" PRIu64 "@%llu%s", m->table[i].epoch, cluster_lsn(c, m->table[i].lsn_start),
+            m->table[i].lossy != 0 ? "!" : "");
 }
 
 static void say_message(struct cluster *c, uint32_t from, uint32_t to, const struct message *m)
 {
-    static const char *const names[] = {"",       "SEAL", "SEALED", "FETCH", "JOIN", "CUT",
-                                        "APPEND", "ACK",  "NAK",    "PIECE", "WANT"};
+    static const char *const names[] = {"",     "SEAL",   "SEALED",   "FETCH",  "JOIN",
+                                        "CUT",  "APPEND", "ACK",      "NAK",    "PIECE",
+                                        "WANT", "GRANT",  "ANNOUNCE", "RECALL", "RETURN"};
     _Static_assert(sizeof names / sizeof names[0] == MESSAGE_KIND_COUNT, "each kind has a name");
     say(c, "%u>%u %s e%" PRIu64, from, to, names[m->kind], m->epoch);
     switch (m->kind) {
@@ -64,6 +66,7 @@ static void say_message(struct cluster *c, uint32_t from, uint32_t to, const str
         say_table(c, m);
         break;
     case MESSAGE_APPEND:
+    case MESSAGE_ANNOUNCE:
         if (m->length != 0)
             say(c, " [%llu,%llu)", cluster_lsn(c, m->lsn), cluster_lsn(c, m->lsn + m->length));
         say(c, " commit=%llu", cluster_lsn(c, m->lsn_committed));
@@ -71,6 +74,13 @@ static void say_message(struct cluster *c, uint32_t from, uint32_t to, const str
     case MESSAGE_PIECE:
     case MESSAGE_WANT:
         say(c, " piece %" PRIu64, m->lsn);
+        break;
+    case MESSAGE_GRANT:
+        say(c, " %" PRIu64 " at %llu", m->number, cluster_lsn(c, m->lsn));
+        break;
+    case MESSAGE_RECALL:
+    case MESSAGE_RETURN:
+        say(c, " %" PRIu64, m->lsn);
         break;
     case MESSAGE_NAK:
         say(c, " [%llu,%llu)", cluster_lsn(c, m->lsn), cluster_lsn(c, m->lsn_end));
@@ -161,7 +171,10 @@ static void letter_post(struct cluster *c, uint32_t from, uint32_t to, uint8_t *
                         uint64_t length)
 {
     CU_ASSERT_FATAL(to < c->node_count && c->queue_tail - c->queue_head < CLUSTER_LETTERS);
-    if (c->cut_off[from][to]) {
+    bool lost = c->lost[from][to] != 0 && bytes[0] == c->lost[from][to];
+    if (lost)
+        c->lost[from][to] = 0;
+    if (lost || c->cut_off[from][to]) {
         free(bytes);
         return;
     }
@@ -182,10 +195,20 @@ static void update_post(struct cluster *c, uint32_t node)
         uint8_t *bytes = malloc(length);
         CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
         message_encode(m, bytes);
+        if (m->kind == MESSAGE_ANNOUNCE)
+            cluster_write_post(c, node, &u->out[i]);
         letter_post(c, node, u->out[i].to, bytes, length);
     }
     if (u->activate != 0)
         say(c, "  %u asks to activate e%" PRIu64 "\n", node, u->activate);
+    if (u->ceiling != 0)
+        say(c, "  %u asks for a ceiling of %llu\n", node, cluster_lsn(c, u->ceiling));
+    if (u->promote.incarnation != 0)
+        say(c, "  %u finds %u fit to vote\n", node, u->promote.node);
+    if (u->disconnect)
+        say(c, "  %u disconnects %u\n", node, u->disconnect_node);
+    if (u->disconnect)
+        group_disconnected(&c->nodes[node].group, u->disconnect_node);
     replica_update_reset(u);
 }
 
@@ -338,6 +361,7 @@ void cluster_open(struct cluster *c, const struct cluster_config *config)
         .heartbeat = CLUSTER_HEARTBEAT,
         .retry = CLUSTER_RETRY,
         .read_leases = config->read_leases,
+        .log_write = config->log_write,
     };
     CU_ASSERT_FATAL(c->node_count <= CLUSTER_NODES_MAX);
     CU_ASSERT_EQUAL_FATAL(sizeof c->nodes[0].memory[0], pair_bytes(1));
@@ -353,6 +377,7 @@ void cluster_open(struct cluster *c, const struct cluster_config *config)
 void cluster_close(struct cluster *c)
 {
     CU_ASSERT_EQUAL(c->queue_head, c->queue_tail);
+    CU_ASSERT_EQUAL(c->write_count, 0);
     for (uint32_t i = 0; i < c->late_count; i++)
         free(c->late[i].bytes);
     for (uint32_t i = 0; i < c->node_count; i++)
@@ -375,7 +400,13 @@ static void configuration_tell(struct cluster *c)
 {
     const struct configuration *now = &c->configuration;
     uint32_t leader = now->leader.node;
-    say(c, "%s e%" PRIu64 " led by %u\n", now->active ? "active" : "pending", now->epoch, leader);
+    say(c, "%s e%" PRIu64 " led by %u", now->active ? "active" : "pending", now->epoch, leader);
+    if (now->lossy && !now->active)
+        say(c, ", above %llu, from %u survivors", cluster_lsn(c, now->lsn_floor),
+            now->voter_before_count);
+    if (now->lsn_ceiling != 0)
+        say(c, ", up to %llu", cluster_lsn(c, now->lsn_ceiling));
+    say(c, "\n");
     pass_begin(c, leader);
     replica_configure(&c->nodes[leader].replica, now, cluster_clock(c, leader),
                       &c->nodes[leader].update);
@@ -417,6 +448,30 @@ void cluster_learn(struct cluster *c, uint64_t epoch, uint32_t leader, uint32_t 
         if ((voter_mask & 1u << i) == 0)
             next->learners[next->learner_count++] = c->nodes[i].replica.self;
     CU_ASSERT_FATAL(configuration_is_valid(next));
+    configuration_tell(c);
+}
+
+void cluster_pend_lossy(struct cluster *c, const struct cluster_lossy *lossy)
+{
+    struct configuration *next = &c->configuration;
+    configuration_make(c, lossy->epoch, lossy->leader, lossy->voter_mask);
+    next->lossy = true;
+    next->lsn_floor = c->origin + lossy->floor;
+    next->lsn_ceiling = next->lsn_floor + (UINT64_C(1) << 24);
+    uint32_t survivors = 0;
+    for (uint32_t i = 0; i < next->voter_before_count; i++) {
+        struct member m = next->voters_before[i];
+        if (member_equal(&m, &c->nodes[m.node].replica.self))
+            next->voters_before[survivors++] = m;
+    }
+    next->voter_before_count = survivors;
+    CU_ASSERT_FATAL(configuration_is_valid(next));
+    configuration_tell(c);
+}
+
+void cluster_grant(struct cluster *c, uint64_t ceiling)
+{
+    c->configuration.lsn_ceiling = c->origin + ceiling;
     configuration_tell(c);
 }
 

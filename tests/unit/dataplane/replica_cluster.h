@@ -24,6 +24,15 @@ struct cluster_config {
     uint32_t node_count;
     bool read_leases;
     bool strangers; /* no pair has exchanged a frame yet */
+    bool log_write;
+};
+
+/* An epoch that gives up what a lost majority had; its survivors are the voters before that have not
+ * restarted. */
+struct cluster_lossy {
+    uint64_t epoch;
+    uint32_t leader, voter_mask;
+    uint64_t floor; /* above the log's origin */
 };
 
 /* One datagram. */
@@ -31,6 +40,15 @@ struct cluster_letter {
     uint32_t from, to;
     uint8_t *bytes;
     uint64_t length;
+};
+
+/* A log write that was posted and has not landed. */
+struct cluster_write {
+    uint32_t from, to;
+    const uint8_t *bytes; /* in the sender's log */
+    uint32_t length;
+    uint64_t number;
+    struct grant_token token;
 };
 
 /* What was last traced of a node. */
@@ -63,8 +81,12 @@ struct cluster {
     bool cut_off[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* [from][to]: what is sent is lost */
     bool delayed[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* what arrives waits in late */
     bool damaged[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* the next range on this link is, once */
+    uint8_t lost[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* the next of this kind on this link is */
     struct cluster_letter queue[CLUSTER_LETTERS], late[CLUSTER_LETTERS];
     uint32_t queue_head, queue_tail, late_count;
+    bool writes_late; /* log writes land when the test says so, else before they are announced */
+    struct cluster_write writes[CLUSTER_LETTERS];
+    uint32_t write_count;
     bool quiet; /* trace nothing */
     char trace[CLUSTER_TRACE_BYTES];
     size_t trace_bytes;
@@ -90,7 +112,10 @@ void cluster_run(struct cluster *c, uint64_t ticks);
  * if learn.  It is told to its leader alone. */
 void cluster_pend(struct cluster *c, uint64_t epoch, uint32_t leader, uint32_t voter_mask);
 void cluster_learn(struct cluster *c, uint64_t epoch, uint32_t leader, uint32_t voter_mask);
+void cluster_pend_lossy(struct cluster *c, const struct cluster_lossy *lossy);
 void cluster_activate(struct cluster *c);
+/* The newest configuration again, with a ceiling so far above the log's origin. */
+void cluster_grant(struct cluster *c, uint64_t ceiling);
 /* A write of length bytes at this node, which leads. */
 void cluster_put(struct cluster *c, uint32_t node, uint64_t key, uint32_t length);
 /* Neither what it sends nor what is sent to it arrives. */
@@ -100,6 +125,8 @@ void cluster_deliver_late(struct cluster *c);
 /* The node lost its memory and comes back under another incarnation. */
 void cluster_restart(struct cluster *c, uint32_t node);
 void cluster_hand_over(struct cluster *c, uint32_t node);
+/* The log writes that are under way land, and are complete. */
+void cluster_writes_land(struct cluster *c);
 
 /* What replica_receive or group_receive says to it; nothing is sent. */
 int cluster_tell(struct cluster *c, uint32_t node, const struct message *m);
@@ -122,5 +149,9 @@ uint64_t cluster_count(const struct cluster *c, uint32_t node, enum replica_coun
 /* Both logs hold the same bytes. */
 bool cluster_same_log(const struct cluster *c, uint32_t a, uint32_t b);
 struct pair *cluster_pair(struct cluster *c, uint32_t node, uint32_t with);
+
+/* ---- between the files ---- */
+
+void cluster_write_post(struct cluster *c, uint32_t node, const struct replica_out *out);
 
 #endif

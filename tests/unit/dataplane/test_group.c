@@ -405,6 +405,53 @@ static void a_replica_is_woken_once(void)
     world_close(&w);
 }
 
+/* A leader whose followers were sent all and have not answered. */
+static struct replica *wait_for_answers(struct world *w, uint32_t shard)
+{
+    struct replica *r = lead(w, shard, 1, 7);
+    r->shard->log.lsn_whole = 4096;
+    for (uint32_t i = 1; i < r->commit.peer_count; i++) {
+        r->peers[i].joined = true;
+        r->peers[i].lsn_next = 4096;
+        r->peers[i].lsn_commit_sent = r->shard->lsn_committed;
+    }
+    r->right_given_up = true;
+    return r;
+}
+
+static void who_waits_for_answers_rests(void)
+{
+    static struct world w;
+    world_open(&w);
+    struct group *g = &w.nodes[0].group;
+    struct replica *first = wait_for_answers(&w, 3), *second = wait_for_answers(&w, 5);
+    struct replica *other = g->replicas[7];
+    other->seal_unanswered = true; /* it waits for a promise to run out: no answer ends that */
+    group_settle(g);
+    group_wake(g, first);
+    group_wake(g, other);
+    group_wake(g, second);
+    group_settle(g);
+    CU_ASSERT_EQUAL(g->ready_count, 3);
+    CU_ASSERT(replica_waits(first) && replica_waits(second) && !replica_waits(other));
+    group_rest(g);
+    CU_ASSERT(g->busy_count == 3 && g->ready_count == 1 && g->busy[0] == other);
+    CU_ASSERT_FALSE(group_is_quiet(g));
+    group_wake(g, second); /* something happened */
+    CU_ASSERT(g->busy_count == 3 && g->ready_count == 2 && g->busy[1] == second);
+    other->seal_unanswered = false;
+    second->shard->log.lsn_whole += 64; /* not sent yet */
+    group_settle(g);
+    group_rest(g);
+    CU_ASSERT(g->busy_count == 2 && g->ready_count == 1 && g->busy[0] == second);
+    CU_ASSERT(g->busy[1] == first && first->busy_at == 1 && !other->busy);
+    group_begin(g, g->rest_until - 1);
+    CU_ASSERT_EQUAL(g->ready_count, 1);
+    group_begin(g, g->rest_until); /* it may be time to say it again */
+    CU_ASSERT_EQUAL(g->ready_count, 2);
+    world_close(&w);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_list_longer_than_a_frame_is_promised_whole),
     UNIT_TEST(a_shard_joins_a_right_with_the_next_ask),
@@ -416,5 +463,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_peer_that_restarted_is_met_anew),
     UNIT_TEST(a_leader_that_restarted_is_owed_what_was_promised),
     UNIT_TEST(a_replica_is_woken_once),
+    UNIT_TEST(who_waits_for_answers_rests),
 };
 UNIT_MAIN("group", tests)

@@ -23,12 +23,17 @@ static struct message full_message(uint8_t kind)
         .lsn_end = 8,
         .lsn_committed = 9,
         .lsn_kept = 10,
+        .crc = kind == MESSAGE_ANNOUNCE ? 11 : 0,
         .bytes = payload,
     };
-    m.length = kind == MESSAGE_APPEND  ? 4096
-               : kind == MESSAGE_PIECE ? MESSAGE_PIECE_MAX
-               : kind == MESSAGE_FETCH ? 1u << 14
-                                       : 0;
+    if (kind == MESSAGE_GRANT) {
+        m.number = 12;
+        m.token = (struct grant_token){.address = 13, .key = 14};
+    }
+    m.length = kind == MESSAGE_APPEND                              ? 4096
+               : kind == MESSAGE_PIECE                             ? MESSAGE_PIECE_MAX
+               : kind == MESSAGE_FETCH || kind == MESSAGE_ANNOUNCE ? 1u << 14
+                                                                   : 0;
     m.table_count = has_table(kind) ? LIMIT_EPOCHS : 0;
     for (uint32_t i = 0; i < m.table_count; i++)
         m.table[i] = (struct log_epoch){.epoch = 10 + i,
@@ -44,6 +49,9 @@ static bool messages_equal(const struct message *a, const struct message *b, uin
            a->epoch == b->epoch && member_equal(&a->from, &b->from) && a->lsn == b->lsn &&
            a->lsn_end == b->lsn_end && a->lsn_committed == b->lsn_committed &&
            a->lsn_kept == b->lsn_kept && a->length == b->length &&
+           (a->kind != MESSAGE_ANNOUNCE || a->crc == b->crc) &&
+           (a->kind != MESSAGE_GRANT ||
+            (a->number == b->number && memcmp(&a->token, &b->token, sizeof a->token) == 0)) &&
            memcmp(a->table, b->table, a->table_count * sizeof a->table[0]) == 0 &&
            memcmp(a->bytes, b->bytes, bytes) == 0;
 }
@@ -60,6 +68,8 @@ static void every_kind_comes_through_as_it_was(void)
         CU_ASSERT_FATAL(length <= sizeof bytes);
         message_encode(&m, bytes);
         CU_ASSERT_EQUAL(message_decode(&back, bytes, length), 0);
+        CU_ASSERT_EQUAL(message_peek_log(bytes, length), back.log);
+        CU_ASSERT_EQUAL(message_peek_log(bytes, MESSAGE_HEAD_BYTES - 1), 0);
         CU_ASSERT(messages_equal(&m, &back, length - head));
         memset(bytes, 0, sizeof bytes);
         message_encode_head(&m, bytes);
@@ -153,6 +163,11 @@ static void hostile_heads_are_refused(void)
         memcpy(bytes + 20, &huge, sizeof huge);
         CU_ASSERT_EQUAL(message_decode(&back, bytes, length), -EBADMSG);
         memcpy(bytes + 20, &m.length, sizeof m.length);
+        if (kind == MESSAGE_ANNOUNCE) {
+            bytes[MESSAGE_HEAD_BYTES + 4] = 1; /* reserved, behind the crc */
+            CU_ASSERT_EQUAL(message_decode(&back, bytes, length), -EBADMSG);
+            bytes[MESSAGE_HEAD_BYTES + 4] = 0;
+        }
         CU_ASSERT_EQUAL(message_decode(&back, bytes, length), 0);
     }
 }

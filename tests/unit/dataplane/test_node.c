@@ -15,6 +15,7 @@
 #define OWN_UID 4000u
 #define STRANGER 5000u
 #define START UINT64_C(1795249235478)
+#define START_END (UINT64_C(1) << 41) /* milliseconds: in the year 2039 */
 
 static struct node node;
 
@@ -113,6 +114,7 @@ static void node_open_refuses_bad_configurations(void)
     struct node_config c = node_config_small();
     CU_ASSERT_EQUAL(node_open(&node, &c, 0), -EINVAL);
     CU_ASSERT_EQUAL(node_open(&node, &c, UINT64_MAX), -EINVAL);
+    CU_ASSERT_EQUAL(node_open(&node, &c, START_END), -EINVAL);
     c.lcore_count = 0;
     CU_ASSERT_EQUAL(node_open(&node, &c, START), -EINVAL);
     c.lcore_count = LIMIT_LCORES + 1;
@@ -120,6 +122,17 @@ static void node_open_refuses_bad_configurations(void)
     c = node_config_small();
     memset(c.name, 'x', sizeof(c.name));
     CU_ASSERT_EQUAL(node_open(&node, &c, START), -EINVAL);
+}
+
+/* LSNs fit 63 bits; the start number that begins its logs highest is the last good one. */
+static void the_last_start_number_begins_its_logs_in_63_bits(void)
+{
+    struct node_config c = node_config_small();
+    CU_ASSERT_EQUAL_FATAL(node_open(&node, &c, START_END - 1), 0);
+    CU_ASSERT_EQUAL(node.lsn_start >> NODE_LSN_PER_START_SHIFT, START_END - 1);
+    CU_ASSERT(node.lsn_start <= INT64_MAX);
+    CU_ASSERT(node.lsn_ceiling > node.lsn_start);
+    node_close(&node);
 }
 
 /* Fail at every descriptor in turn; nothing may be left behind. */
@@ -458,6 +471,7 @@ static void an_agent_that_is_gone_wakes_nobody(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(node_file_says_who_we_are),
     UNIT_TEST(node_open_refuses_bad_configurations),
+    UNIT_TEST(the_last_start_number_begins_its_logs_in_63_bits),
     UNIT_TEST(node_open_unwinds),
     UNIT_TEST(space_is_made_whole),
     UNIT_TEST(space_refusals_name_the_reason),

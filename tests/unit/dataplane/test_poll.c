@@ -198,6 +198,23 @@ static void refusals_are_named(void)
     ring_node_close(&r);
 }
 
+/* A refusal that state decides tells of that state, like a read: it leaves only while nobody else can
+ * have written since. */
+static void a_refusal_leaves_only_under_the_right_to_answer(void)
+{
+    open_one_shard();
+    struct session_named unknown = {.lsn = 1 << 16, .slot = 3};
+    struct ring_request q = ring_agent_request(&r, &a, 77, "k");
+    ring_node_passes(&r, 1);
+    uint64_t lease = r.lcore->ticks.lease;
+    r.lcore->ticks.lease = 0; /* it lapsed at once */
+    CU_ASSERT_EQUAL(ask(&a, write_in(&a, &unknown, RING_PUT, "k", 1), "k", "1"), RING_RETRY);
+    CU_ASSERT_EQUAL(ask(&a, q, "k", NULL), RING_INPUT); /* as true as ever */
+    r.lcore->ticks.lease = lease;
+    CU_ASSERT_EQUAL(ask(&a, write_in(&a, &unknown, RING_PUT, "k", 1), "k", "1"), RING_FATE_UNKNOWN);
+    ring_node_close(&r);
+}
+
 static void a_session_too_many_is_refused(void)
 {
     open_one_shard();
@@ -521,6 +538,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_value_travels_by_the_bulk_buffer),
     UNIT_TEST(a_duplicate_is_answered_as_the_original),
     UNIT_TEST(refusals_are_named),
+    UNIT_TEST(a_refusal_leaves_only_under_the_right_to_answer),
     UNIT_TEST(a_session_too_many_is_refused),
     UNIT_TEST(a_full_completion_ring_holds_its_own_agent_only),
     UNIT_TEST(values_of_every_length_come_back),

@@ -8,6 +8,7 @@ static const struct cluster_config three = {.node_count = 3};
 
 /* ---- the first epoch ---- */
 
+/* "Before e is active nothing commits in e"; then commit "travels with every frame". */
 static void first_epoch_opens_and_commits_a_write(void)
 {
     static struct cluster c;
@@ -57,6 +58,7 @@ static void first_epoch_opens_and_commits_a_write(void)
     cluster_close(&c);
 }
 
+/* "held by a majority of voters": what fewer hold is not committed. */
 static void a_minority_commits_nothing(void)
 {
     static struct cluster c;
@@ -70,6 +72,7 @@ static void a_minority_commits_nothing(void)
     cluster_close(&c);
 }
 
+/* "Commit = highest LSN, of the leader's own epoch, held by a majority of voters". */
 static void five_voters_commit_with_three(void)
 {
     static struct cluster c;
@@ -97,6 +100,7 @@ static void five_voters_commit_with_three(void)
     cluster_close(&c);
 }
 
+/* A configuration has voters and learners, and the majority is one of voters. */
 static void a_learner_is_fed_and_not_counted(void)
 {
     static struct cluster c;
@@ -117,6 +121,7 @@ static void a_learner_is_fed_and_not_counted(void)
 
 /* ---- repair ---- */
 
+/* "Loss is repaired by range (NAK, a timer as backstop)": here by range. */
 static void lost_bytes_are_asked_for(void)
 {
     static struct cluster c;
@@ -201,6 +206,7 @@ static void a_lost_commit_notice_is_repeated(void)
     cluster_close(&c);
 }
 
+/* "duplicates are harmless. The acknowledgement is cumulative". */
 static void what_comes_late_or_twice_does_no_harm(void)
 {
     static struct cluster c;
@@ -254,6 +260,7 @@ static void a_first_write_after_silence_is_sent_once(void)
     cluster_close(&c);
 }
 
+/* "always the follower's own word after checking epoch and crc". */
 static void damaged_bytes_count_for_nothing(void)
 {
     static struct cluster c;
@@ -279,6 +286,7 @@ static void damaged_bytes_count_for_nothing(void)
     cluster_close(&c);
 }
 
+/* "Append: a byte range that continues what the follower holds": a transaction counts when whole. */
 static void a_large_record_travels_in_pieces(void)
 {
     static struct cluster c;
@@ -306,12 +314,16 @@ static void a_message_of_an_older_epoch_is_stale(void)
     static struct cluster c;
     cluster_lead(&c, &three);
     struct message m = {.log = CLUSTER_LOG, .epoch = 0, .from = c.nodes[0].replica.self};
+    uint32_t kinds = 0;
     for (uint8_t kind = MESSAGE_SEAL; kind < MESSAGE_KIND_COUNT; kind++) {
+        if (kind == MESSAGE_RECALL || kind == MESSAGE_RETURN)
+            continue; /* grants outlive their epoch */
         m.kind = kind;
         CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -ESTALE);
         CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -ESTALE);
+        kinds++;
     }
-    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_STALE), MESSAGE_KIND_COUNT - 1);
+    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_STALE), kinds);
     CU_ASSERT_EQUAL(c.nodes[1].replica.promised, 1);
     cluster_close(&c);
 }

@@ -8,6 +8,7 @@ static const struct cluster_config readers = {.node_count = 3, .read_leases = tr
 
 /* ---- the leader's right ---- */
 
+/* "Both sides number the list of (shard, epoch) that a promise covers". */
 static void nodes_that_meet_begin_their_lists_anew(void)
 {
     static struct cluster c;
@@ -26,6 +27,7 @@ static void nodes_that_meet_begin_their_lists_anew(void)
     cluster_close(&c);
 }
 
+/* "An idle shard costs no message and no cycle." */
 static void an_idle_shard_costs_a_pulse_and_an_echo_per_pair(void)
 {
     static struct cluster c;
@@ -82,6 +84,7 @@ static void a_minority_gives_no_right(void)
 
 /* ---- the list ---- */
 
+/* "a change is named in every frame until acknowledged". */
 static void a_change_is_named_until_it_is_echoed(void)
 {
     static struct cluster c;
@@ -115,6 +118,7 @@ static void a_change_is_named_until_it_is_echoed(void)
     cluster_close(&c);
 }
 
+/* "From the arrival of a seal for e a voter acknowledges and echoes nothing below e". */
 static void a_voter_that_promised_elsewhere_excludes_the_shard(void)
 {
     static struct cluster c;
@@ -144,6 +148,7 @@ static void a_voter_that_promised_elsewhere_excludes_the_shard(void)
 
 /* ---- read leases ---- */
 
+/* "It may hand part of its remaining right to followers, never past its own". */
 static void followers_are_given_read_leases(void)
 {
     static struct cluster c;
@@ -197,6 +202,7 @@ static void cluster_lead_readers(struct cluster *c)
     CU_ASSERT_EQUAL_FATAL(c->nodes[0].replica.commit.lease_holder_mask, 6);
 }
 
+/* Commit is held "by every current holder of a read lease" (S9). */
 static void a_commit_waits_for_who_may_read(void)
 {
     static struct cluster c;
@@ -373,6 +379,7 @@ static void a_lease_begins_when_the_log_reaches_it(void)
 
 /* ---- hand-over ---- */
 
+/* "drops its own for the rest of the epoch and says so; voters then answer the seal at once". */
 static void a_hand_over_spares_the_next_leader_the_wait(void)
 {
     static struct cluster c;

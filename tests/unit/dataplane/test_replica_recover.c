@@ -11,6 +11,7 @@ static void promises_run_out(struct cluster *c)
     c->time += 2 * CLUSTER_LEASE;
 }
 
+/* "takes the log with the highest (last epoch, last LSN), completes itself, brings a majority". */
 static void a_tail_that_one_voter_holds_survives_its_leader(void)
 {
     static struct cluster c;
@@ -101,6 +102,7 @@ static void a_majority_of_five_has_what_was_committed(void)
     cluster_close(&c);
 }
 
+/* "the cut: the smaller end of the last epoch both have. The follower cuts there". */
 static void a_deposed_leader_cuts_what_was_never_committed(void)
 {
     static struct cluster c;
@@ -182,6 +184,7 @@ static void a_new_leader_cuts_its_own_log_to_the_best(void)
     cluster_close(&c);
 }
 
+/* "answers when its last promise has run out". */
 static void a_voter_answers_a_seal_when_its_promise_has_run_out(void)
 {
     static struct cluster c;
@@ -238,6 +241,7 @@ static void a_promise_is_counted_from_when_it_leaves(void)
     cluster_close(&c);
 }
 
+/* "seals the voters of the predecessor": again until they answer. */
 static void a_seal_that_is_lost_is_sent_again(void)
 {
     static struct cluster c;
@@ -299,6 +303,7 @@ static void a_damaged_range_is_fetched_again(void)
     cluster_close(&c);
 }
 
+/* "A pending one is never withdrawn, only replaced by a higher one." */
 static void a_pending_epoch_that_never_began_is_passed_over(void)
 {
     static struct cluster c;
@@ -521,6 +526,7 @@ static void a_restarted_leader_needs_a_new_epoch(void)
     cluster_close(&c);
 }
 
+/* Epochs only grow (S2). */
 static void old_configurations_are_ignored(void)
 {
     static struct cluster c;

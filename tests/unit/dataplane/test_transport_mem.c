@@ -261,23 +261,24 @@ static void one_busy_peer_starves_no_other(void)
 /* ---- log writes ---- */
 
 static struct {
-    uint32_t calls, log, length;
-    uint64_t lsn;
+    uint32_t calls, from, length;
+    struct grant_token token;
     const uint8_t *bytes;
 } placed;
 
-static void place(void *context, uint32_t log, uint64_t lsn, const uint8_t *from, uint32_t length)
+static void place(void *context, uint32_t from, const struct grant_token *token,
+                  const uint8_t *source, uint32_t length)
 {
     CU_ASSERT_PTR_EQUAL(context, &placed);
     placed.calls++;
-    placed.log = log;
-    placed.lsn = lsn;
-    placed.bytes = from;
+    placed.from = from;
+    placed.token = *token;
+    placed.bytes = source;
     placed.length = length;
 }
 
 static const struct transport_log_write write_to_b = {
-    .to = 3, .log = 9, .lsn = UINT64_C(1) << 40, .bytes = bytes + 8, .length = 640, .hold = 4};
+    .to = 3, .token = {UINT64_C(1) << 40, 9}, .bytes = bytes + 8, .length = 640, .hold = 4};
 
 static void a_log_write_is_placed_during_receive(void)
 {
@@ -292,8 +293,9 @@ static void a_log_write_is_placed_during_receive(void)
     CU_ASSERT_EQUAL_FATAL(transport_receive(b, in, 8), 1);
     CU_ASSERT_TRUE(head_is(&in[0], "announce"));
     CU_ASSERT_EQUAL(placed.calls, 1);
-    CU_ASSERT_EQUAL(placed.log, 9);
-    CU_ASSERT_EQUAL(placed.lsn, UINT64_C(1) << 40);
+    CU_ASSERT_EQUAL(placed.from, a->node);
+    CU_ASSERT_EQUAL(placed.token.key, 9);
+    CU_ASSERT_EQUAL(placed.token.address, UINT64_C(1) << 40);
     CU_ASSERT_PTR_EQUAL(placed.bytes, bytes + 8);
     CU_ASSERT_EQUAL(placed.length, 640);
     CU_ASSERT_EQUAL(transport_complete(a, holds, 8), 0);

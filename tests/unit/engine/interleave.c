@@ -345,6 +345,40 @@ static void delete (uint32_t key)
         interleave_fail("delete", key);
 }
 
+/* Two or three hot keys at once: visible together from the end of the last record on. */
+static void put_together(void)
+{
+    static uint8_t values[3][304];
+    char names[3][32];
+    struct shard_item items[3];
+    struct interleave_past past[3];
+    uint32_t count = 2 + fixture_below(&interleave.random, 2);
+    uint32_t first = interleave_some_key();
+    struct shard *s = interleave.f->shard;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t key = (first + i) % INTERLEAVE_HOT_KEYS;
+        past[i].version = ++interleave.version;
+        past[i].length = fixture_below(&interleave.random, 300);
+        fixture_value(key, past[i].version, values[i], past[i].length);
+        uint32_t name_length = fixture_key(key, names[i]);
+        struct shard_write w = fixture_write_of(interleave.f, RING_PUT, names[i], name_length);
+        items[i] = (struct shard_item){.operation = RING_PUT, .hash = w.hash, .key = names[i]};
+        items[i].key_length = w.key_length;
+        items[i].value = values[i];
+        items[i].value_length = past[i].length;
+    }
+    struct shard_transaction t = {.items = items, .count = count, .session_slot = SESSION_NONE};
+    int r = shard_transaction(s, &t);
+    if (r != 0 && r != -EAGAIN && r != RING_QUOTA)
+        interleave_fail("transaction", first);
+    for (uint32_t i = 0; i < count && r == 0; i++) {
+        past[i].lsn = s->pending[(s->pending_tail - count + i) % LIMIT_PENDING].lsn;
+        past[i].lsn_end = s->log.lsn_whole;
+        interleave_history_add((first + i) % INTERLEAVE_HOT_KEYS, &past[i]);
+    }
+    interleave.met.together += r == 0;
+}
+
 /* Some of what is appended, at the end of an operation. */
 static void commit_some(void)
 {
@@ -389,7 +423,7 @@ void interleave_bury(uint32_t key)
 static void act(void)
 {
     uint32_t key = interleave_some_key();
-    switch (fixture_below(&interleave.random, 18)) {
+    switch (fixture_below(&interleave.random, 20)) {
     case 16:
         if (fixture_below(&interleave.random, 4) == 0)
             interleave_bury(key);
@@ -422,6 +456,10 @@ static void act(void)
     case 10:
     case 11:
         fixture_commit(interleave.f);
+        break;
+    case 17:
+    case 18:
+        put_together();
         break;
     default:
         interleave_maintain(1 + fixture_below(&interleave.random, 8));

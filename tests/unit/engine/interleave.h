@@ -35,7 +35,8 @@ struct interleave_history {
 struct interleave_met {
     uint64_t reads, found, missed, tombstones, again, invalid, stamped, horizon, survived_count,
         moved, cut, growths, reuses, pins, pins_refused, pins_kept, pins_lapsed, leases,
-        leases_lost, batches, cuts, cuts_waited, cut_records, rewritten;
+        leases_lost, batches, cuts, cuts_waited, cut_records, rewritten,
+        together; /* transactions of several hot keys */
 };
 
 /* Who writes: the leader of interleave.c, or the follower of interleave_follow.c. */

@@ -131,8 +131,9 @@ static void a_long_pending_chain_hides_nothing(void)
     for (unsigned i = 0; i < 12; i++)
         CU_ASSERT_EQUAL(put("filler", 50000), 0);
     fixture_settle(&f);
-    for (unsigned i = 0; i < LIMIT_PENDING; i++)
+    for (unsigned i = 0; i < LIMIT_PENDING - LIMIT_EPOCHS; i++)
         CU_ASSERT_EQUAL(put("k", 20), 0);
+    CU_ASSERT_EQUAL(put("k", 20), -EAGAIN);
     for (unsigned i = 0; i < 40; i++) {
         f.shard->starved = true;
         (void)fixture_maintain(&f);

@@ -316,6 +316,66 @@ static void page_arrays_are_reused_only_after_the_stamps(void)
     fixture_close(&t.f);
 }
 
+static struct record *record_of(uint32_t n)
+{
+    return (struct record *)(void *)(t.f.shard->arena + t.offset[n]);
+}
+
+static bool version_is(uint32_t n, uint64_t lsn, bool found)
+{
+    struct index_place place;
+    if (index_find_version(t.x, t.hash[n], lsn, &place) != 0)
+        return false;
+    return found ? layout_slot_offset(place.value) == t.offset[n] : place.value == 0;
+}
+
+static void a_version_in_the_tail_is_known_by_its_place(void)
+{
+    open(UINT64_C(8) << 20);
+    CU_ASSERT(key_make(0, 77) && key_make(1, 77) && key_make(2, 77));
+    CU_ASSERT_EQUAL(insert(0), 0);
+    CU_ASSERT_EQUAL(insert(1), 0);
+    uint64_t lsn[] = {record_of(0)->lsn, record_of(1)->lsn, record_of(2)->lsn};
+    record_of(0)->lsn = record_of(1)->lsn = 8; /* not looked at */
+    CU_ASSERT(version_is(0, lsn[0], true) && version_is(1, lsn[1], true));
+    CU_ASSERT(version_is(2, lsn[2], false)); /* no slot names it */
+    /* What the cleaner moved keeps its LSN, but not its place. */
+    struct layout_frame *f =
+        &t.f.shard->directory[t.offset[0] >> t.f.shard->geometry.segment_shift];
+    atomic_store_explicit(&f->kind, (uint32_t)FRAME_BASE, memory_order_relaxed);
+    record_of(0)->lsn = 16;
+    CU_ASSERT(version_is(0, 16, true) && version_is(1, 8, true) && version_is(0, lsn[0], false));
+    atomic_store_explicit(&f->kind, (uint32_t)FRAME_TAIL, memory_order_relaxed);
+    fixture_close(&t.f);
+}
+
+static uint64_t size_told(uint64_t size)
+{
+    struct index_place place;
+    CU_ASSERT_EQUAL(index_find(t.x, t.hash[0], &(uint32_t){0}, 4, &place), 0);
+    index_set_sized(t.x, &place, t.hash[0], (struct index_record){t.offset[0], size});
+    CU_ASSERT(agrees(0)); /* whatever it tells, it names the key */
+    CU_ASSERT_EQUAL(index_find(t.x, t.hash[0], &(uint32_t){0}, 4, &place), 0);
+    return layout_slot_size(place.value);
+}
+
+static void a_slot_tells_the_size_of_a_small_record(void)
+{
+    open(UINT64_C(8) << 20);
+    CU_ASSERT(key_make(0, UINT32_MAX));
+    CU_ASSERT_EQUAL(insert(0), 0);
+    CU_ASSERT_EQUAL(size_told(64), 0); /* not told */
+    CU_ASSERT_EQUAL(size_told(72), 72);
+    CU_ASSERT_EQUAL(size_told(184), 184);
+    CU_ASSERT_EQUAL(size_told(192), 0);
+    uint64_t link = layout_link_make(t.offset[0]) | layout_link_units(1 << 21);
+    CU_ASSERT_EQUAL(layout_link_size(link), 1 << 21);
+    CU_ASSERT_EQUAL(layout_slot_offset(link), t.offset[0]);
+    CU_ASSERT_EQUAL(link & LAYOUT_LINK_CUT, 0);
+    CU_ASSERT_EQUAL(layout_link_size(layout_link_make(t.offset[0])), 0);
+    fixture_close(&t.f);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_million_random_steps_agree_with_the_model),
     UNIT_TEST(growth_may_stop_anywhere),
@@ -325,6 +385,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(growth_waits_for_frames_and_goes_on),
     UNIT_TEST(a_borrowed_page_is_waited_for),
     UNIT_TEST(candidates_are_all_that_share_the_tag),
+    UNIT_TEST(a_version_in_the_tail_is_known_by_its_place),
+    UNIT_TEST(a_slot_tells_the_size_of_a_small_record),
     UNIT_TEST(page_arrays_are_reused_only_after_the_stamps),
 };
 UNIT_MAIN("index", tests)

@@ -345,6 +345,124 @@ static void a_long_transaction_is_landed_whole_or_not_at_all(void)
     }
 }
 
+/* All that the leader has, without a commit. */
+static void land_all(struct fixture *leader, struct fixture *follower)
+{
+    while (follower->shard->log.lsn_whole != leader->shard->log.lsn_whole) {
+        int result;
+        uint64_t lsn = max_u64(follower->shard->log.lsn_end, follower->shard->landing.lsn_received);
+        (void)ship(leader, follower, lsn, UINT64_MAX / 2, &result);
+        CU_ASSERT_EQUAL_FATAL(result, 1);
+        CU_ASSERT_FATAL(land_check(follower->shard) >= 0);
+    }
+}
+
+static const uint8_t session_id[SESSION_ID_BYTES] = {9};
+
+static uint64_t session_of(struct fixture *f)
+{
+    uint32_t slot = session_find(&f->shard->sessions, session_id);
+    return slot != SESSION_NONE ? f->shard->sessions.entries[slot].lsn_opened : 0;
+}
+
+/* The leader opens a session, and closes it and opens its id again; the follower has the latter two, and
+ * does not know that they are committed.  Returns the LSN of the first and of the second. */
+static void session_again(struct fixture *leader, struct fixture *follower, uint64_t lsn[2])
+{
+    const struct shard_origin origin = {.operation = RING_SESSION_OPEN};
+    fixture_open(leader, &small);
+    fixture_open(follower, &small);
+    CU_ASSERT_EQUAL(shard_session_open(leader->shard, &origin, session_id, 5, 0), 0);
+    fixture_commit(leader);
+    lsn[0] = session_of(leader);
+    /* so much that the segment of the first is cleaned while both are there */
+    struct model m = {.versions = {0}};
+    uint64_t seed = 3;
+    for (unsigned i = 0; i < 20; i++) {
+        leader->shard->lsn_kept = follower->shard->log.lsn_whole;
+        write_some(leader, &m, &seed, 200);
+        maintain(leader);
+        land_all(leader, follower);
+        fixture_commit(follower);
+        fixture_answers(follower);
+    }
+    CU_ASSERT_EQUAL(shard_session_close(leader->shard, &origin, session_id, 5, 0), 0);
+    CU_ASSERT_EQUAL(shard_session_open(leader->shard, &origin, session_id, 5, 0), -EAGAIN);
+    fixture_commit(leader);
+    CU_ASSERT_EQUAL(shard_session_open(leader->shard, &origin, session_id, 5, 0), 0);
+    lsn[1] = session_of(leader);
+    land_all(leader, follower);
+    CU_ASSERT(lsn[0] != 0 && lsn[1] > lsn[0]);
+    CU_ASSERT_EQUAL(session_of(follower), lsn[1]);
+    CU_ASSERT_EQUAL(session_find_lsn(&follower->shard->sessions, lsn[0], SESSION_NONE), 0);
+}
+
+static void clean_all(struct fixture *f)
+{
+    for (unsigned i = 0; i < 200; i++) {
+        f->shard->starved = true; /* the cleaner works without need */
+        (void)fixture_maintain(f);
+    }
+}
+
+static void an_id_opened_again_behind_its_expiry_is_found_at_a_follower(void)
+{
+    struct fixture leader, follower;
+    uint64_t lsn[2];
+    session_again(&leader, &follower, lsn);
+    clean_all(&follower);
+    CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+    fixture_commit(&follower);
+    CU_ASSERT_EQUAL(session_of(&follower), lsn[1]);
+    CU_ASSERT_EQUAL(session_find_lsn(&follower.shard->sessions, lsn[0], SESSION_NONE),
+                    SESSION_NONE);
+    CU_ASSERT_EQUAL(follower.shard->sessions.used, 1);
+    clean_all(&follower);
+    CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
+static void a_cut_gives_an_id_back_to_the_session_before(void)
+{
+    struct fixture leader, follower;
+    uint64_t lsn[2];
+    session_again(&leader, &follower, lsn);
+    CU_ASSERT_EQUAL(land_cut(follower.shard, follower.shard->lsn_committed, &follower.now), 0);
+    CU_ASSERT_EQUAL(session_of(&follower), lsn[0]);
+    CU_ASSERT_EQUAL(follower.shard->sessions.used, 1);
+    CU_ASSERT_PTR_NOT_NULL(session_get(&follower.shard->sessions, lsn[0], 0, 5)); /* it lives */
+    CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
+/* Who takes over writes no record that is older than its predecessor's, whatever its own clock says. */
+static void the_hybrid_clock_goes_on_where_the_leader_was(void)
+{
+    struct fixture leader, follower;
+    fixture_open(&leader, &small);
+    fixture_open(&follower, &small);
+    leader.clock_ns = UINT64_C(5000) * NS_PER_S;
+    follower.clock_ns = UINT64_C(4000) * NS_PER_S;
+    CU_ASSERT_EQUAL(fixture_put(&leader, "a", 1, "1", 1), 0);
+    uint64_t last = leader.shard->log.hybrid_clock;
+    CU_ASSERT(last >= leader.clock_ns);
+    land_all(&leader, &follower);
+    CU_ASSERT_EQUAL(follower.shard->log.hybrid_clock, last);
+    fixture_commit(&follower);
+    uint64_t end = follower.shard->log.lsn_end, available;
+    CU_ASSERT_EQUAL(shard_epoch_begin(follower.shard, 2, follower.clock_ns), 0);
+    struct record h;
+    const uint8_t *bytes = log_bytes_at(&follower.shard->log, end, &available);
+    while (record_step(bytes, &h) != 0 && h.kind == RECORD_PAD)
+        bytes += record_step(bytes, &h);
+    CU_ASSERT_EQUAL(h.kind, RECORD_EPOCH);
+    CU_ASSERT(h.hybrid_clock > last);
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(follower_equals_leader_whatever_the_order),
     UNIT_TEST(damaged_bytes_are_dropped_and_asked_for_again),
@@ -353,5 +471,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_drop_forgets_what_was_judged),
     UNIT_TEST(a_long_transaction_is_landed_whole_or_not_at_all),
     UNIT_TEST(only_whole_aligned_ranges_within_reach_are_placed),
+    UNIT_TEST(an_id_opened_again_behind_its_expiry_is_found_at_a_follower),
+    UNIT_TEST(a_cut_gives_an_id_back_to_the_session_before),
+    UNIT_TEST(the_hybrid_clock_goes_on_where_the_leader_was),
 };
 UNIT_MAIN("land", tests)

@@ -150,6 +150,7 @@ static void reads_hold_while_segments_are_reused(void)
     CU_ASSERT(interleave.met.stamped != 0 && interleave.met.survived_count != 0 &&
               interleave.met.reuses != 0);
     CU_ASSERT(interleave.met.horizon != 0);
+    CU_ASSERT(interleave.met.together != 0 && interleave.met.batches != 0);
     CU_ASSERT(interleave.met.pins != 0 && interleave.met.pins_kept != 0 &&
               interleave.met.pins_refused != 0);
     CU_ASSERT(interleave.met.leases != 0 && interleave.met.leases_lost != 0);

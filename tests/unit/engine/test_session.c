@@ -107,6 +107,34 @@ static void a_full_table_evicts_nobody(void)
     close();
 }
 
+/* A follower learns of both before it learns that the first is over, or that the second is cut. */
+static void an_id_opened_again_is_the_newer_session_until_one_is_gone(void)
+{
+    for (unsigned forgotten = 0; forgotten < 3; forgotten++) {
+        uint32_t slots[3];
+        open(CAPACITY);
+        /* one that hashes alike stands behind them */
+        const uint64_t alike[2] = {0, 0}, other[2] = {5, 5};
+        for (uint64_t i = 0; i < 3; i++) {
+            slots[i] = session_open(&t, (const uint8_t *)alike, 7, 1000 + 8 * i, 0);
+            CU_ASSERT_EQUAL(session_find(&t, (const uint8_t *)alike), slots[i]);
+        }
+        uint32_t neighbour = session_open(&t, (const uint8_t *)other, 7, 2000, 0);
+        session_forget(&t, slots[forgotten]);
+        uint32_t newest = forgotten == 2 ? 1 : 2, oldest = forgotten == 0 ? 1 : 0;
+        CU_ASSERT_EQUAL(session_find(&t, (const uint8_t *)alike), slots[newest]);
+        CU_ASSERT_EQUAL(session_find_lsn(&t, 1000 + 8 * oldest, SESSION_NONE), slots[oldest]);
+        session_forget(&t, slots[newest]);
+        CU_ASSERT_EQUAL(session_find(&t, (const uint8_t *)alike), slots[oldest]);
+        CU_ASSERT_EQUAL(session_find(&t, (const uint8_t *)other), neighbour);
+        session_forget(&t, slots[oldest]);
+        CU_ASSERT_EQUAL(session_find(&t, (const uint8_t *)alike), SESSION_NONE);
+        CU_ASSERT_EQUAL(session_find(&t, (const uint8_t *)other), neighbour);
+        CU_ASSERT_EQUAL(t.used, 1);
+        close();
+    }
+}
+
 /* Random opens and forgets in a table that is nearly full, so that walks collide and gaps close. */
 static void both_tables_survive_deletions_under_collisions(void)
 {
@@ -191,6 +219,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(the_last_results_are_kept_and_no_more),
     UNIT_TEST(another_uid_or_opening_finds_nothing),
     UNIT_TEST(a_full_table_evicts_nobody),
+    UNIT_TEST(an_id_opened_again_is_the_newer_session_until_one_is_gone),
     UNIT_TEST(both_tables_survive_deletions_under_collisions),
     UNIT_TEST(equal_hashes_only_make_walks_longer),
     UNIT_TEST(only_the_silent_are_swept),

@@ -1,5 +1,6 @@
 /* What operations mean: versions, conditions, sessions, answers, the log they leave behind. */
 #include "engine/hash.h"
+#include "engine/land.h"
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/unit.h"
 
@@ -186,17 +187,18 @@ static void operations_are_judged_at_the_newest_record(void)
 static void answers_come_in_the_order_of_the_log(void)
 {
     open();
+    const uint32_t room = LIMIT_PENDING - LIMIT_EPOCHS; /* the rest is for records of epochs */
     uint32_t first = f.shard->pending_tail;
-    for (uint64_t i = 0; i < LIMIT_PENDING; i++) {
+    for (uint64_t i = 0; i < room; i++) {
         struct shard_write w =
             write_to(i % 5 == 4 ? RING_DELETE : RING_PUT, i % 2 ? "a" : "b", NULL);
         w.origin.tag = i;
         CU_ASSERT_EQUAL_FATAL(shard_write(f.shard, &w), 0);
     }
     struct shard_write more = write_to(RING_PUT, "c", "x");
-    CU_ASSERT_EQUAL(shard_write(f.shard, &more), -EAGAIN); /* the list is full */
+    CU_ASSERT_EQUAL(shard_write(f.shard, &more), -EAGAIN); /* they are all taken */
     uint64_t taken = 0;
-    for (uint32_t position = 0; position < LIMIT_PENDING; position += 100) {
+    for (uint32_t position = 0; position < room; position += 100) {
         shard_commit(f.shard, f.shard->pending[(first + position) % LIMIT_PENDING].lsn_wait);
         while (shard_answer_next(f.shard, &answer))
             CU_ASSERT_EQUAL(answer.origin.tag, taken++);
@@ -205,7 +207,7 @@ static void answers_come_in_the_order_of_the_log(void)
     fixture_commit(&f);
     while (shard_answer_next(f.shard, &answer))
         CU_ASSERT_EQUAL(answer.origin.tag, taken++);
-    CU_ASSERT_EQUAL(taken, LIMIT_PENDING);
+    CU_ASSERT_EQUAL(taken, room);
     CU_ASSERT_EQUAL(done(&more), RING_OK);
     fixture_close(&f);
 }
@@ -381,6 +383,37 @@ static void the_log_tells_everything_in_order(void)
     fixture_close(&f);
 }
 
+/* That a session is forgotten is said when it is so: where the expiry is cut, it was not. */
+static void a_session_closed_twice_is_gone_when_the_first_is_committed(void)
+{
+    for (unsigned cut = 0; cut < 2; cut++) {
+        open();
+        const struct shard_origin origin = {.operation = RING_SESSION_CLOSE};
+        CU_ASSERT_EQUAL(shard_session_open(f.shard, &origin, id, 5, 0), 0);
+        fixture_commit(&f);
+        CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
+        CU_ASSERT_FALSE(answer.judged);
+        CU_ASSERT_EQUAL(shard_session_open(f.shard, &origin, id, 5, 0), 0);
+        CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
+        CU_ASSERT_TRUE(answer.judged); /* that it is there: another leader may know better */
+        CU_ASSERT_EQUAL(shard_session_close(f.shard, &origin, id, 5, 0), 0);
+        CU_ASSERT_EQUAL(shard_session_close(f.shard, &origin, id, 5, 0), 0);
+        CU_ASSERT_FALSE(shard_answer_next(f.shard, &answer));
+        if (cut != 0) {
+            CU_ASSERT_EQUAL(land_cut(f.shard, f.shard->lsn_committed, &f.now), 0);
+            struct shard_write w = write_to(RING_PUT, "k", "v");
+            CU_ASSERT_EQUAL(shard_write(f.shard, &w), 0);
+        }
+        fixture_commit(&f);
+        CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
+        CU_ASSERT_EQUAL(answer.status, cut != 0 ? RING_RETRY : RING_OK);
+        CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
+        CU_ASSERT_EQUAL(answer.status, cut != 0 ? RING_RETRY : RING_NOT_FOUND);
+        CU_ASSERT_EQUAL(session_find(&f.shard->sessions, id) == SESSION_NONE, cut == 0);
+        fixture_close(&f);
+    }
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_version_is_the_lsn_of_its_record),
     UNIT_TEST(a_comparison_holds_at_the_newest_version_only),
@@ -392,5 +425,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(gaps_strangers_and_the_unknown_are_refused),
     UNIT_TEST(a_silent_session_is_forgotten_by_a_record),
     UNIT_TEST(the_log_tells_everything_in_order),
+    UNIT_TEST(a_session_closed_twice_is_gone_when_the_first_is_committed),
 };
 UNIT_MAIN("shard", tests)
