@@ -14,6 +14,7 @@ export LC_ALL=C
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config
     liburcu-dev libxxhash-dev libisal-dev    # engine
+    libssl-dev                               # frames between servers
     libuv1-dev libjansson-dev                # control plane
     libcyaml-dev libyaml-dev                 # configuration
     zlib1g-dev                               # compressed recordings

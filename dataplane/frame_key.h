@@ -1,0 +1,77 @@
+/* frame_key - keys of frames: where they come from, and sealing and opening with them.
+ *
+ * Edge: calls libcrypto.  A key belongs to the lcore that seals or opens with it.  Its context is made
+ * at set-up; another key may be put into it; per frame only the nonce changes and nothing is
+ * allocated.
+ *
+ * Keys come out of the cluster's secret by HKDF-SHA256, one for each direction:
+ *
+ *   HELLO  of key id, cluster, lcore, from, to.  It outlives starts, so its nonces must differ
+ *          between starts without any memory of them: the sender begins at a random one and counts on,
+ *          and the start is part of the initialization vector.
+ *   pair   of the same, and the starts and challenges of from and to.  Each start counts its nonces
+ *          from 1.  Why the challenges: should a start ever be issued twice, the keys still differ.
+ *
+ * Why the lcore: lcores of a node send at the same time and each counts its own nonces; with one key
+ * two of them would use one nonce twice, which gives both key stream and authentication key away.
+ *
+ * AES-256-GCM; where only authenticity is wanted GMAC, the same with the payload as additional data.
+ *
+ * Source: RFC 5869; NIST SP 800-38D, 8.2.1 for deterministic initialization vectors. */
+#ifndef DUNLIN_DATAPLANE_FRAME_KEY_H
+#define DUNLIN_DATAPLANE_FRAME_KEY_H
+
+#include "dataplane/frame.h"
+#include "dataplane/handshake.h"
+
+#define FRAME_SECRET_BYTES 32u
+#define FRAME_SECRETS_MAX 4u /* of a cluster at a time, while they are changed */
+
+/* HKDF-SHA256 with any salt, secret and info.  Returns 0, -ENOMEM, or -EINVAL for lengths that RFC 5869
+ * does not allow. */
+struct frame_octets {
+    const uint8_t *bytes;
+    uint64_t length;
+};
+MUST_USE int frame_hkdf(const struct frame_octets *secret, const struct frame_octets *salt,
+                        const struct frame_octets *info, uint8_t *out, uint64_t out_length);
+
+/* One end of a direction. */
+struct frame_end {
+    uint32_t node;
+    uint64_t start; /* pair keys */
+    const uint8_t
+        *challenge; /* pair keys, HANDSHAKE_CHALLENGE_BYTES; NULL: this is a HELLO's key */
+};
+
+struct frame_key_source {
+    const uint8_t *secret; /* FRAME_SECRET_BYTES */
+    uint64_t cluster;
+    uint16_t key_id;
+    uint8_t lcore;
+    struct frame_end from, to;
+};
+
+struct frame_key; /* a context and the key in it */
+
+/* Returns 0 and a key, to be closed by the caller, that seals and opens nothing before it is set; or
+ * -ENOMEM. */
+MUST_USE int frame_key_open(struct frame_key **key);
+void frame_key_close(struct frame_key *key); /* NULL: nothing */
+
+/* Derive the key from its source and put it in place of the one before.  Returns 0 or -ENOMEM; then it
+ * is unset. */
+MUST_USE int frame_key_set(struct frame_key *key, const struct frame_key_source *source);
+
+/* Seal one frame into frame: FRAME_HEADER_BYTES, then length bytes of payload, which come from payload
+ * (encrypted or copied on the way) or are there already (NULL).  h->nonce must be new for this key,
+ * from 1 to FRAME_NONCE_MAX: the caller counts.  False: libcrypto failed; nothing of it may be sent. */
+MUST_USE bool frame_seal(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
+                         const uint8_t *payload, uint32_t length);
+
+/* Check the tag of the frame whose header h was decoded from it, and decrypt its length bytes of payload
+ * in place.  False: FRAME_WRONG_TAG; the payload is garbage. */
+MUST_USE bool frame_open(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
+                         uint32_t length);
+
+#endif

@@ -1,0 +1,216 @@
+#include "dataplane/transport_udp.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+uint32_t transport_udp_secret_find(const struct transport_udp_endpoint *e, uint16_t key_id)
+{
+    for (uint32_t i = 0; i < e->config.secret_count; i++)
+        if (e->secrets[i].key_id == key_id)
+            return i;
+    return FRAME_SECRETS_MAX;
+}
+
+/* ---- keys ---- */
+
+/* Both ends of the pair; without challenges for HELLOs. */
+static int key_set(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
+                   struct frame_key *key, uint32_t secret, bool outward)
+{
+    bool hello = key == p->hello_out || key == p->hello_in[secret];
+    const struct handshake *h = &p->handshake;
+    struct frame_end own = {.node = e->transport.node,
+                            .start = h->own.start,
+                            .challenge = hello ? NULL : h->own.challenge};
+    struct frame_end other = {
+        .node = p->node, .start = h->peer_start, .challenge = hello ? NULL : h->peer_challenge};
+    const struct frame_key_source source = {
+        .secret = e->secrets[secret].bytes,
+        .cluster = e->local.cluster,
+        .key_id = e->secrets[secret].key_id,
+        .lcore = e->local.lcore,
+        .from = outward ? own : other,
+        .to = outward ? other : own,
+    };
+    return frame_key_set(key, &source);
+}
+
+static int keys_open(struct transport_udp_endpoint *e, struct transport_udp_peer *p)
+{
+    int error = frame_key_open(&p->out);
+    if (error == 0)
+        error = frame_key_open(&p->hello_out);
+    if (error == 0)
+        error = key_set(e, p, p->hello_out, 0, true);
+    for (uint32_t i = 0; error == 0 && i < e->config.secret_count; i++) {
+        error = frame_key_open(&p->in[i]);
+        if (error == 0)
+            error = frame_key_open(&p->hello_in[i]);
+        if (error == 0)
+            error = key_set(e, p, p->hello_in[i], i, false);
+    }
+    return error;
+}
+
+void transport_udp_pair_close(struct transport_udp_peer *p)
+{
+    frame_key_close(p->out);
+    frame_key_close(p->hello_out);
+    for (uint32_t i = 0; i < FRAME_SECRETS_MAX; i++) {
+        frame_key_close(p->in[i]);
+        frame_key_close(p->hello_in[i]);
+    }
+}
+
+static int random_bytes(void *bytes, uint64_t length)
+{
+    /* Why one call is enough: up to 256 bytes come whole. */
+    return getrandom(bytes, length, 0) == (ssize_t)length ? 0 : -errno;
+}
+
+int transport_udp_pair_open(struct transport_udp_endpoint *e, struct transport_udp_peer *p)
+{
+    struct handshake_hello own = {
+        .start = e->config.start,
+        .features = e->config.features,
+        .version_lowest = e->local.version_lowest,
+        .version_highest = e->local.version_highest,
+    };
+    int error = random_bytes(own.challenge, sizeof own.challenge);
+    if (error == 0)
+        error = random_bytes(&p->hello_nonce, sizeof p->hello_nonce);
+    if (error != 0)
+        return error;
+    own.challenge[0] |= 1; /* not all 0 */
+    handshake_init(&p->handshake, &own, transport_udp_now(e));
+    error = keys_open(e, p);
+    if (error != 0)
+        transport_udp_pair_close(p);
+    return error;
+}
+
+/* The start of the peer that we were up with is over: what was sealed for it is for nobody. */
+static void forget(struct transport_udp_endpoint *e, struct transport_udp_peer *p)
+{
+    e->counters.frames_ended += p->tail - p->head;
+    e->queued -= p->tail - p->head;
+    p->head = p->sending = p->tail = 0;
+}
+
+static void came_up(struct transport_udp_endpoint *e, struct transport_udp_peer *p)
+{
+    e->counters.pairs_up++;
+    p->nonce = 0;
+    memset(p->windows, 0, sizeof p->windows);
+    int error = key_set(e, p, p->out, 0, true);
+    for (uint32_t i = 0; error == 0 && i < e->config.secret_count; i++)
+        error = key_set(e, p, p->in[i], i, false);
+    /* Keys that are not set seal and open nothing: both are counted there. */
+    e->counters.seal_failures += error != 0;
+}
+
+/* ---- HELLOs ---- */
+
+static void hello_send(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
+                       const struct handshake_hello *hello)
+{
+    uint8_t frame[FRAME_HEADER_BYTES + HANDSHAKE_HELLO_BYTES];
+    uint8_t payload[HANDSHAKE_HELLO_BYTES];
+    const struct frame_header h = {
+        .version = FRAME_VERSION_HELLO,
+        .flags = FRAME_HELLO,
+        .lcore = e->local.lcore,
+        .key_id = e->secrets[0].key_id,
+        .node = e->transport.node,
+        .cluster = e->local.cluster,
+        .start = hello->start,
+        .nonce = ++p->hello_nonce,
+    };
+    handshake_hello_encode(hello, payload);
+    if (!frame_seal(p->hello_out, &h, frame, payload, sizeof payload)) {
+        e->counters.seal_failures++;
+        return;
+    }
+    e->counters.calls_sent++;
+    if (sendto(e->transport.wake_fd, frame, sizeof frame, 0, (const struct sockaddr *)&p->address,
+               p->address_length) == (ssize_t)sizeof frame)
+        e->counters.hellos_sent++;
+    else
+        e->counters.send_errors++; /* the next one follows by itself */
+}
+
+static void hello_send_due(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
+                           uint64_t now)
+{
+    struct handshake_hello hello;
+    if (handshake_send(&p->handshake, now, &hello))
+        hello_send(e, p, &hello);
+}
+
+static enum frame_refusal refusal_of(enum handshake_result result)
+{
+    switch (result) {
+    case HANDSHAKE_OLDER_START:
+    case HANDSHAKE_OTHER_START:
+        return FRAME_OTHER_START;
+    case HANDSHAKE_VERSION_OLDER:
+        return FRAME_VERSION_OLDER;
+    case HANDSHAKE_VERSION_NEWER:
+        return FRAME_VERSION_NEWER;
+    case HANDSHAKE_NOTHING:
+    case HANDSHAKE_REPLACED:
+    case HANDSHAKE_UP:
+        return FRAME_TAKEN;
+    }
+    return FRAME_MALFORMED;
+}
+
+enum frame_refusal transport_udp_pair_hello(struct transport_udp_endpoint *e,
+                                            struct transport_udp_peer *p,
+                                            const struct frame_header *h, uint8_t *frame,
+                                            uint32_t length)
+{
+    struct handshake_hello hello;
+    uint32_t secret = transport_udp_secret_find(e, h->key_id);
+    if (!frame_open(p->hello_in[secret], h, frame, length))
+        return FRAME_WRONG_TAG;
+    if (!frame_is_sound(h, length) ||
+        !handshake_hello_decode(&hello, frame + FRAME_HEADER_BYTES, length) || h->start == 0)
+        return FRAME_MALFORMED;
+    hello.start = h->start;
+    e->counters.hellos_received++;
+    bool was_up = p->handshake.up;
+    enum handshake_result result = handshake_receive(&p->handshake, &hello);
+    if (was_up && (!p->handshake.up || result == HANDSHAKE_UP))
+        forget(e, p);
+    if (result == HANDSHAKE_UP)
+        came_up(e, p);
+    hello_send_due(e, p, transport_udp_now(e));
+    return refusal_of(result);
+}
+
+/* ---- time ---- */
+
+void transport_udp_pair_tick(struct transport_udp_endpoint *e, uint64_t now)
+{
+    if (now < e->tick_at)
+        return;
+    e->tick_at = now + TRANSPORT_UDP_TICK_NS;
+    for (uint32_t i = 0; i < e->peer_count; i++) {
+        fragments_expire(&e->peers[i]->fragments, now);
+        hello_send_due(e, e->peers[i], now);
+    }
+}
+
+uint64_t transport_udp_deadline(const struct transport *t)
+{
+    const struct transport_udp_endpoint *e = (const struct transport_udp_endpoint *)(const void *)t;
+    uint64_t deadline = UINT64_MAX;
+    for (uint32_t i = 0; i < e->peer_count; i++) {
+        const struct transport_udp_peer *p = e->peers[i];
+        deadline = min_u64(deadline, handshake_deadline(&p->handshake));
+        if (p->head != p->tail)
+            deadline = min_u64(deadline, p->pacing.since + pacing_wait(&p->pacing));
+    }
+    return deadline;
+}

@@ -1,0 +1,312 @@
+/* Keys of frames: known answers, and what must not open. */
+#include "dataplane/frame_key.h"
+#include "tests/unit/unit.h"
+
+#include <openssl/crypto.h>
+#include <stdlib.h>
+
+#define PAYLOAD 24u
+#define FRAME (FRAME_HEADER_BYTES + PAYLOAD)
+
+static uint64_t allocations;
+static uint8_t secret[FRAME_SECRET_BYTES], challenge_a[16], challenge_b[16], payload[PAYLOAD];
+static uint8_t frame[FRAME];
+static struct frame_key *out, *in;
+
+static const struct frame_header header = {
+    .version = 1,
+    .flags = FRAME_ENCRYPTED,
+    .lcore = 3,
+    .key_id = 5,
+    .head_length = 9,
+    .piece = 1336,
+    .node = 7,
+    .length = 8,
+    .cluster = UINT64_C(0x1122334455667788),
+    .start = 100,
+    .nonce = UINT64_C(0x0102030405060708),
+};
+
+static struct frame_key_source source(void)
+{
+    return (struct frame_key_source){
+        .secret = secret,
+        .cluster = UINT64_C(0x1122334455667788),
+        .key_id = 5,
+        .lcore = 3,
+        .from = {.node = 7, .start = 100, .challenge = challenge_a},
+        .to = {.node = 9, .start = 200, .challenge = challenge_b},
+    };
+}
+
+static void open_keys(void)
+{
+    for (uint32_t i = 0; i < sizeof secret; i++)
+        secret[i] = (uint8_t)i;
+    for (uint32_t i = 0; i < 16; i++) {
+        challenge_a[i] = (uint8_t)(0xa0 + i);
+        challenge_b[i] = (uint8_t)(0xb0 + i);
+    }
+    for (uint32_t i = 0; i < sizeof payload; i++)
+        payload[i] = (uint8_t)i;
+    struct frame_key_source s = source();
+    CU_ASSERT_EQUAL_FATAL(frame_key_open(&out), 0);
+    CU_ASSERT_EQUAL_FATAL(frame_key_open(&in), 0);
+    CU_ASSERT_EQUAL_FATAL(frame_key_set(out, &s), 0);
+    CU_ASSERT_EQUAL_FATAL(frame_key_set(in, &s), 0);
+}
+
+static void close_keys(void)
+{
+    frame_key_close(out);
+    frame_key_close(in);
+    frame_key_close(NULL);
+}
+
+static uint32_t digit(char c)
+{
+    return (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+}
+
+static bool is_hex(const uint8_t *bytes, uint64_t length, const char *hex)
+{
+    bool same = strlen(hex) == 2 * length;
+    for (uint64_t i = 0; same && i < length; i++)
+        same = bytes[i] == (digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+    return same;
+}
+
+/* ---- derivation ---- */
+
+static struct frame_octets sequence(uint8_t *bytes, uint8_t first, uint64_t length)
+{
+    for (uint64_t i = 0; i < length; i++)
+        bytes[i] = (uint8_t)(first + i);
+    return (struct frame_octets){.bytes = bytes, .length = length};
+}
+
+/* RFC 5869, A.1 to A.3. */
+static void hkdf_gives_the_answers_of_its_rfc(void)
+{
+    uint8_t key[80], salt[80], info[80], okm[82];
+    memset(key, 0x0b, 22);
+    struct frame_octets k = {.bytes = key, .length = 22};
+    struct frame_octets s = sequence(salt, 0, 13);
+    struct frame_octets i = sequence(info, 0xf0, 10);
+    CU_ASSERT_EQUAL(frame_hkdf(&k, &s, &i, okm, 42), 0);
+    CU_ASSERT_TRUE(is_hex(okm, 42,
+                          "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf"
+                          "34007208d5b887185865"));
+    s.length = i.length = 0;
+    CU_ASSERT_EQUAL(frame_hkdf(&k, &s, &i, okm, 42), 0);
+    CU_ASSERT_TRUE(is_hex(okm, 42,
+                          "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+                          "9d201395faa4b61a96c8"));
+    k = sequence(key, 0, 80);
+    s = sequence(salt, 0x60, 80);
+    i = sequence(info, 0xb0, 80);
+    CU_ASSERT_EQUAL(frame_hkdf(&k, &s, &i, okm, 82), 0);
+    CU_ASSERT_TRUE(is_hex(okm, 82,
+                          "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c"
+                          "59045a99cac7827271cb41c65e590e09da3275600c2f09b8367793a9aca3db71"
+                          "cc30c58179ec3e87c14c01d5c1f3434f1d87"));
+    CU_ASSERT_EQUAL(frame_hkdf(&k, &s, &i, okm, 0), -EINVAL);
+    CU_ASSERT_EQUAL(frame_hkdf(&k, &s, &i, okm, UINT64_C(255) * 32 + 1), -EINVAL);
+}
+
+/* ---- known answers, by another implementation of HKDF and AES-GCM from the documented fields ---- */
+
+static const char encrypted[] =
+    "44554e31010105008877665544332211070000000900380564000000000000000807060504030201"
+    "0800000000000300ad545320dbe9843bc5b6f3c144a143d6b96e4906c93f5e2a2f92d58874333032"
+    "82ee39ab109422d7";
+static const char authentic[] =
+    "44554e31010005008877665544332211070000000900380564000000000000000807060504030201"
+    "080000000000030096d41cf16650e60fcd3348dfbac686ba000102030405060708090a0b0c0d0e0f"
+    "1011121314151617";
+static const char hello[] =
+    "44554e31010205008877665544332211070000000000000064000000000000000807060504030201"
+    "0000000000000300108f6664f494c8f83f0aa8aa77fec808000102030405060708090a0b0c0d0e0f"
+    "1011121314151617";
+
+static void a_frame_is_sealed_to_known_bytes(void)
+{
+    open_keys();
+    struct frame_header h = header;
+    CU_ASSERT_TRUE(frame_seal(out, &h, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(is_hex(frame, FRAME, encrypted));
+    memcpy(frame + FRAME_HEADER_BYTES, payload, PAYLOAD);
+    CU_ASSERT_TRUE(frame_seal(out, &h, frame, NULL, PAYLOAD)); /* where it stands */
+    CU_ASSERT_TRUE(is_hex(frame, FRAME, encrypted));
+    h.flags = 0;
+    CU_ASSERT_TRUE(frame_seal(out, &h, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(is_hex(frame, FRAME, authentic));
+    CU_ASSERT_TRUE(frame_seal(out, &h, frame, NULL, PAYLOAD));
+    CU_ASSERT_TRUE(is_hex(frame, FRAME, authentic));
+    close_keys();
+}
+
+static void a_hello_is_sealed_to_known_bytes(void)
+{
+    open_keys();
+    struct frame_key_source s = source();
+    s.from.challenge = s.to.challenge = NULL;
+    CU_ASSERT_EQUAL(frame_key_set(out, &s), 0);
+    struct frame_header h = header;
+    h.flags = FRAME_HELLO;
+    h.head_length = h.piece = 0;
+    h.length = 0;
+    CU_ASSERT_TRUE(frame_seal(out, &h, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(is_hex(frame, FRAME, hello));
+    close_keys();
+}
+
+/* ---- opening ---- */
+
+static bool opens(const uint8_t *sealed, uint64_t length)
+{
+    static const struct frame_local local = {.cluster = UINT64_C(0x1122334455667788),
+                                             .lcore = 3,
+                                             .version_lowest = 0,
+                                             .version_highest = 255};
+    static uint8_t copy[16384];
+    struct frame_header h;
+    memcpy(copy, sealed, length);
+    return frame_header_decode(&h, copy, length, &local) == FRAME_TAKEN &&
+           frame_open(in, &h, copy, (uint32_t)(length - FRAME_HEADER_BYTES)) &&
+           memcmp(copy + FRAME_HEADER_BYTES, payload,
+                  min_u64(length - FRAME_HEADER_BYTES, PAYLOAD)) == 0;
+}
+
+static void what_was_sealed_opens_and_nothing_else(void)
+{
+    open_keys();
+    for (uint8_t flags = 0; flags <= FRAME_ENCRYPTED; flags++) {
+        struct frame_header h = header;
+        h.flags = flags;
+        CU_ASSERT_TRUE(frame_seal(out, &h, frame, payload, PAYLOAD));
+        CU_ASSERT_TRUE(opens(frame, FRAME));
+        for (uint32_t i = 0; i < FRAME * 8; i++) {
+            frame[i / 8] ^= (uint8_t)(1u << (i % 8));
+            CU_ASSERT_FALSE(opens(frame, FRAME));
+            frame[i / 8] ^= (uint8_t)(1u << (i % 8));
+        }
+        CU_ASSERT_FALSE(opens(frame, FRAME - 1));
+        CU_ASSERT_FALSE(opens(frame, FRAME_HEADER_BYTES));
+        CU_ASSERT_TRUE(opens(frame, FRAME));
+    }
+    close_keys();
+}
+
+static void payloads_of_every_length_pass(void)
+{
+    static uint8_t content[9000], sealed[FRAME_HEADER_BYTES + 9000];
+    open_keys();
+    memcpy(content, payload, PAYLOAD);
+    for (uint32_t length = 0; length <= 8888; length += length < 300 ? 1 : 307) {
+        struct frame_header h = header;
+        h.nonce = length + 1;
+        CU_ASSERT_TRUE(frame_seal(out, &h, sealed, content, length));
+        CU_ASSERT_TRUE(opens(sealed, FRAME_HEADER_BYTES + length));
+    }
+    close_keys();
+}
+
+static void each_part_of_the_source_makes_another_key(void)
+{
+    struct frame_key_source other[9];
+    uint8_t another[FRAME_SECRET_BYTES];
+    open_keys();
+    CU_ASSERT_TRUE(frame_seal(out, &header, frame, payload, PAYLOAD));
+    for (uint32_t i = 0; i < 9; i++)
+        other[i] = source();
+    memcpy(another, secret, sizeof secret);
+    another[31] ^= 1;
+    other[0].secret = another;
+    other[1].cluster++;
+    other[2].key_id++;
+    other[3].lcore++;
+    other[4].from.start++;
+    other[5].to.start++;
+    other[6].from.challenge = challenge_b;
+    other[7].to.node++;
+    other[8].from = source().to;
+    other[8].to = source().from;
+    for (uint32_t i = 0; i < 9; i++) {
+        CU_ASSERT_EQUAL(frame_key_set(in, &other[i]), 0);
+        CU_ASSERT_FALSE(opens(frame, FRAME));
+    }
+    struct frame_key_source same = source();
+    CU_ASSERT_EQUAL(frame_key_set(in, &same), 0);
+    CU_ASSERT_TRUE(opens(frame, FRAME));
+    close_keys();
+}
+
+static void a_key_that_is_not_set_does_nothing(void)
+{
+    struct frame_key *key;
+    CU_ASSERT_EQUAL_FATAL(frame_key_open(&key), 0);
+    CU_ASSERT_FALSE(frame_seal(key, &header, frame, payload, PAYLOAD));
+    CU_ASSERT_FALSE(frame_open(key, &header, frame, PAYLOAD));
+    frame_key_close(key);
+}
+
+static void frames_need_no_memory(void)
+{
+    open_keys();
+    CU_ASSERT_TRUE(frame_seal(out, &header, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(opens(frame, FRAME));
+    CU_ASSERT(allocations != 0); /* they are counted */
+    uint64_t before = allocations;
+    for (uint64_t nonce = 1; nonce < 100; nonce++) {
+        struct frame_header h = header;
+        h.nonce = nonce;
+        h.flags = nonce % 2 != 0 ? FRAME_ENCRYPTED : 0;
+        CU_ASSERT_TRUE(frame_seal(out, &h, frame, payload, PAYLOAD));
+        CU_ASSERT_TRUE(opens(frame, FRAME));
+        frame[70] ^= 1;
+        CU_ASSERT_FALSE(opens(frame, FRAME));
+    }
+    CU_ASSERT_EQUAL(allocations, before);
+    close_keys();
+}
+
+/* ---- libcrypto's memory, counted ---- */
+
+static void *counted_malloc(size_t bytes, const char *file, int line)
+{
+    (void)file, (void)line;
+    allocations++;
+    return malloc(bytes);
+}
+
+static void *counted_realloc(void *old, size_t bytes, const char *file, int line)
+{
+    (void)file, (void)line;
+    allocations++;
+    return realloc(old, bytes);
+}
+
+static void counted_free(void *old, const char *file, int line)
+{
+    (void)file, (void)line;
+    free(old);
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(hkdf_gives_the_answers_of_its_rfc),
+    UNIT_TEST(a_frame_is_sealed_to_known_bytes),
+    UNIT_TEST(a_hello_is_sealed_to_known_bytes),
+    UNIT_TEST(what_was_sealed_opens_and_nothing_else),
+    UNIT_TEST(payloads_of_every_length_pass),
+    UNIT_TEST(each_part_of_the_source_makes_another_key),
+    UNIT_TEST(a_key_that_is_not_set_does_nothing),
+    UNIT_TEST(frames_need_no_memory),
+};
+
+int main(int argc, char **argv)
+{
+    if (CRYPTO_set_mem_functions(counted_malloc, counted_realloc, counted_free) != 1)
+        return 2;
+    return unit_main("frame_key", tests, sizeof tests / sizeof tests[0], argc, argv);
+}
