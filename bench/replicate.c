@@ -141,7 +141,8 @@ static int tail_measure(void *context, uint64_t duration_ns, double *value)
     uint32_t count = t->sampler->count;
     memcpy(t->sorted, t->sampler->ticks, count * sizeof t->sorted[0]);
     qsort(t->sorted, count, sizeof t->sorted[0], ticks_compare);
-    *value = (double)t->sorted[(uint32_t)(count * t->percentile)] / (double)t->sorted[count / 2];
+    uint32_t middle = count / 2;
+    *value = (double)t->sorted[(uint32_t)(count * t->percentile)] / (double)t->sorted[middle];
     return 0;
 }
 

@@ -80,89 +80,76 @@ static void who_fell_behind_gets_a_snapshot(void)
     cluster_close(&c);
 }
 
-/* A piece that is lost is asked for again by who wants it, after the timer; and so is a wish. */
+/* Fall behind, lose the first of a kind on its way, and tell what happens from there. */
+static void lose_and_expect(uint32_t from, uint32_t to, uint8_t kind, const char *golden)
+{
+    static struct cluster c;
+    fall_behind(&c);
+    c.quiet = true;
+    c.cut_off[0][2] = true; /* it is heard again, and nothing is said to it yet */
+    cluster_wait(&c, CLUSTER_HEARTBEAT);
+    c.cut_off[0][2] = false;
+    c.lost[from][to] = kind;
+    for (uint32_t turn = 0; c.lost[from][to] != 0; turn++) {
+        CU_ASSERT_FATAL(turn < 100);
+        cluster_wait(&c, CLUSTER_RETRY / 4);
+    }
+    c.quiet = false;
+    cluster_forget(&c);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), 208);
+    for (uint32_t turn = 0; c.trace_bytes == 0 || strstr(c.trace, "WANT") == NULL; turn++) {
+        CU_ASSERT_FATAL(turn < 100);
+        cluster_forget(&c);
+        cluster_wait(&c, 1);
+    }
+    cluster_expect(&c, golden);
+    CU_ASSERT_EQUAL(cluster_count(&c, 2, REPLICA_COUNT_INSTALLS), 1);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), cluster_committed(&c, 0));
+    cluster_close(&c);
+}
+
+#define FROM_PIECE_1                                                                               \
+    "0>2 PIECE e1 piece 1\n"                                                                       \
+    "2>0 WANT e1 piece 2\n"                                                                        \
+    "0>2 PIECE e1 piece 2\n"                                                                       \
+    "2>0 WANT e1 piece 3\n"                                                                        \
+    "0>2 PIECE e1 piece 3\n"                                                                       \
+    "2>0 WANT e1 piece 4\n"                                                                        \
+    "0>2 PIECE e1 piece 4\n"                                                                       \
+    "2>0 WANT e1 piece 5\n"                                                                        \
+    "0>2 PIECE e1 piece 5\n"                                                                       \
+    "  2 commits 1507328\n"                                                                        \
+    "2>0 JOIN e1 end=1507328 commit=1507328 table e1@0\n"                                          \
+    "0>2 CUT e1 1507328\n"                                                                         \
+    "2>0 ACK e1 1507328 commit=1507328\n"                                                          \
+    "0>2 APPEND e1 [1507328,1515520) commit=1527400\n"                                             \
+    "0>2 APPEND e1 [1515520,1523712) commit=1527400\n"                                             \
+    "0>2 APPEND e1 [1523712,1527400) commit=1527400\n"                                             \
+    "  2 commits 1527400\n"                                                                        \
+    "2>0 ACK e1 1507328 commit=1507328\n"                                                          \
+    "2>0 ACK e1 1507328 commit=1507328\n"                                                          \
+    "2>0 ACK e1 1527400 commit=1527400\n"
+
+/* Who wants a piece asks again, after the timer, whichever of the two was lost. */
 static void a_lost_piece_is_asked_for_again(void)
 {
-    static const struct {
-        uint32_t from, to;
-        uint8_t kind;
-    } links[] = {{0, 2, MESSAGE_PIECE}, {2, 0, MESSAGE_WANT}};
-    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
-        static struct cluster c;
-        fall_behind(&c);
-        c.quiet = true;
-        c.cut_off[0][2] = true; /* it is heard again, and nothing is said to it yet */
-        cluster_wait(&c, CLUSTER_HEARTBEAT);
-        c.cut_off[0][2] = false;
-        c.lost[links[i].from][links[i].to] = links[i].kind;
-        for (uint32_t turn = 0; c.lost[links[i].from][links[i].to] != 0; turn++) {
-            CU_ASSERT_FATAL(turn < 100);
-            cluster_wait(&c, CLUSTER_RETRY / 4);
-        }
-        c.quiet = false;
-        cluster_forget(&c);
-        CU_ASSERT_EQUAL(cluster_committed(&c, 2), 208);
-        for (uint32_t turn = 0; c.trace_bytes == 0 || strstr(c.trace, "WANT") == NULL; turn++) {
-            CU_ASSERT_FATAL(turn < 100);
-            cluster_forget(&c);
-            cluster_wait(&c, 1);
-        }
-        if (i == 0)
-            cluster_expect(&c, "0>2 APPEND e1 commit=1527400\n"
-                               "2>0 JOIN e1 end=208 commit=208 table e1@0\n"
-                               "0>2 PIECE e1 piece 0\n"
-                               "2>0 WANT e1 piece 1\n"
-                               "0>2 PIECE e1 piece 1\n"
-                               "2>0 WANT e1 piece 2\n"
-                               "0>2 PIECE e1 piece 2\n"
-                               "2>0 WANT e1 piece 3\n"
-                               "0>2 PIECE e1 piece 3\n"
-                               "2>0 WANT e1 piece 4\n"
-                               "0>2 PIECE e1 piece 4\n"
-                               "2>0 WANT e1 piece 5\n"
-                               "0>2 PIECE e1 piece 5\n"
-                               "  2 commits 1507328\n"
-                               "2>0 JOIN e1 end=1507328 commit=1507328 table e1@0\n"
-                               "0>2 CUT e1 1507328\n"
-                               "2>0 ACK e1 1507328 commit=1507328\n"
-                               "0>2 APPEND e1 [1507328,1515520) commit=1527400\n"
-                               "0>2 APPEND e1 [1515520,1523712) commit=1527400\n"
-                               "0>2 APPEND e1 [1523712,1527400) commit=1527400\n"
-                               "  2 commits 1527400\n"
-                               "2>0 ACK e1 1507328 commit=1507328\n"
-                               "2>0 ACK e1 1507328 commit=1507328\n"
-                               "2>0 ACK e1 1527400 commit=1527400\n");
-        else
-            cluster_expect(&c, "0>2 APPEND e1 commit=1527400\n"
-                               "2>0 WANT e1 piece 1\n"
-                               "0>2 PIECE e1 piece 1\n"
-                               "2>0 WANT e1 piece 2\n"
-                               "0>2 PIECE e1 piece 2\n"
-                               "2>0 WANT e1 piece 3\n"
-                               "0>2 PIECE e1 piece 3\n"
-                               "2>0 WANT e1 piece 4\n"
-                               "0>2 PIECE e1 piece 4\n"
-                               "2>0 WANT e1 piece 5\n"
-                               "0>2 PIECE e1 piece 5\n"
-                               "  2 commits 1507328\n"
-                               "2>0 JOIN e1 end=1507328 commit=1507328 table e1@0\n"
-                               "0>2 CUT e1 1507328\n"
-                               "2>0 ACK e1 1507328 commit=1507328\n"
-                               "0>2 APPEND e1 [1507328,1515520) commit=1527400\n"
-                               "0>2 APPEND e1 [1515520,1523712) commit=1527400\n"
-                               "0>2 APPEND e1 [1523712,1527400) commit=1527400\n"
-                               "  2 commits 1527400\n"
-                               "2>0 ACK e1 1507328 commit=1507328\n"
-                               "2>0 ACK e1 1507328 commit=1507328\n"
-                               "2>0 ACK e1 1527400 commit=1527400\n");
-        CU_ASSERT_EQUAL(cluster_count(&c, 2, REPLICA_COUNT_INSTALLS), 1);
-        CU_ASSERT_EQUAL(cluster_committed(&c, 2), cluster_committed(&c, 0));
-        cluster_close(&c);
-    }
+    lose_and_expect(0, 2, MESSAGE_PIECE,
+                    "0>2 APPEND e1 commit=1527400\n"
+                    "2>0 JOIN e1 end=208 commit=208 table e1@0\n"
+                    "0>2 PIECE e1 piece 0\n"
+                    "2>0 WANT e1 piece 1\n" FROM_PIECE_1);
+}
+
+static void a_lost_wish_is_repeated(void)
+{
+    lose_and_expect(2, 0, MESSAGE_WANT,
+                    "0>2 APPEND e1 commit=1527400\n"
+                    "2>0 WANT e1 piece 1\n" FROM_PIECE_1);
 }
 
 static const struct unit_test tests[] = {
     UNIT_TEST(who_fell_behind_gets_a_snapshot),
     UNIT_TEST(a_lost_piece_is_asked_for_again),
+    UNIT_TEST(a_lost_wish_is_repeated),
 };
 UNIT_MAIN("replica_snapshot", tests)
