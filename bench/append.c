@@ -4,6 +4,7 @@
  * A write's cost in the engine is a mean, since the cleaner's work is part of it and comes in
  * lumps; the percentiles show the lumps.  What waits for somebody (put through libdunlin) is a
  * median. */
+#include "bench/append_agents.h"
 #include "bench/bench.h"
 #include "bench/client.h"
 #include "bench/report.h"
@@ -283,6 +284,12 @@ fail:
     return rc;
 }
 
+static int run_agents(struct bench *b, uint64_t budget_ns)
+{
+    const struct append_agents_cpus cpus = {.writer = CLIENT_CPU, .daemons = NODE_CPU};
+    return append_agents_run(&b->report, cpus, budget_ns);
+}
+
 /* ---- idle ---- */
 
 static void sleep_ns(uint64_t ns)
@@ -353,6 +360,8 @@ static int run(struct bench *b)
     if (rc == 0)
         rc = run_end_to_end(b, all_ns / 10);
     if (rc == 0)
+        rc = run_agents(b, min_u64(all_ns / 6, left_ns(b)));
+    if (rc == 0)
         rc = run_idle(b, min_u64(all_ns / 7, 3 * NS_PER_S));
     /* Last, since filling takes its own time: what is left, less that. */
     if (rc == 0)
@@ -372,7 +381,9 @@ int bench_append(int argc, char **argv)
     b->deadline_ns = clock_boottime_ns() + b->seconds_ns;
     report_init(&b->report, "append");
     b->ticks_per_ns = b->report.machine.ticks_per_ns;
-    int rc = machine_cpu(0) < 0 ? -errno : machine_pin(CLIENT_CPU);
+    int rc = append_agents_prepare();
+    if (rc == 0)
+        rc = machine_pin(CLIENT_CPU);
     if (rc >= 0)
         rc = run(b);
     if (rc == 0)

@@ -48,8 +48,7 @@ void client_close(struct client *c)
 
 /* ---- writing ---- */
 
-/* Collect answers until no more than left are awaited. */
-static int collect(struct client *c, size_t left)
+int client_collect(struct client *c, size_t left)
 {
     struct dunlin_completion done[POLL_BATCH];
     while (dunlin_in_flight(c->handle) > left) {
@@ -63,30 +62,37 @@ static int collect(struct client *c, size_t left)
     return 0;
 }
 
+int client_submit(struct client *c, uint64_t nth)
+{
+    char key[KEYS_LENGTH];
+    uint64_t value[KEYS_VALUE_BYTES / 8] = {nth};
+    keys_text(keys_shuffle_write(nth, c->key_bits), key);
+    struct dunlin_write write = {
+        .operation = DUNLIN_PUT,
+        .key = key,
+        .key_length = sizeof key,
+        .value = value,
+        .value_length = sizeof value,
+    };
+    int rc = 0;
+    while (rc == 0 && (rc = dunlin_submit(c->space, &write)) == -EAGAIN) {
+        size_t in_flight = dunlin_in_flight(c->handle);
+        rc = client_collect(c, in_flight > 0 ? in_flight - 1 : 0);
+    }
+    return rc;
+}
+
 int client_put_many(struct client *c, uint64_t nth, uint64_t count, uint32_t window)
 {
     int rc = 0;
     for (uint64_t i = nth; i < nth + count && rc == 0; i++) {
-        char key[KEYS_LENGTH];
-        uint64_t value[KEYS_VALUE_BYTES / 8] = {i};
-        keys_text(keys_shuffle_write(i, c->key_bits), key);
-        struct dunlin_write write = {
-            .operation = DUNLIN_PUT,
-            .key = key,
-            .key_length = sizeof key,
-            .value = value,
-            .value_length = sizeof value,
-        };
-        size_t in_flight = dunlin_in_flight(c->handle);
-        if (in_flight >= window)
-            rc = collect(c, window - 1 - window / 4);
-        while (rc == 0 && (rc = dunlin_submit(c->space, &write)) == -EAGAIN) {
-            in_flight = dunlin_in_flight(c->handle);
-            rc = collect(c, in_flight > 0 ? in_flight - 1 : 0);
-        }
+        if (dunlin_in_flight(c->handle) >= window)
+            rc = client_collect(c, window - 1 - window / 4);
+        if (rc == 0)
+            rc = client_submit(c, i);
     }
     if (rc == 0)
-        rc = collect(c, 0);
+        rc = client_collect(c, 0);
     if (rc != 0)
         (void)fprintf(stderr, "dunlin-bench: a write failed: %s\n", strerror(-rc));
     return rc;

@@ -28,6 +28,13 @@ void client_close(struct client *c);
 /* Write every key once, in random order, many in flight.  Returns 0, or -errno after a word. */
 MUST_USE int client_fill(struct client *c);
 
+/* Submit the nth write of the order of writing, collecting answers only where the ring or a window
+ * has no room.  Returns 0, or -errno of it or of a write that was collected. */
+MUST_USE int client_submit(struct client *c, uint64_t nth);
+/* Collect answers until no more than left are awaited.  Returns 0, or -errno of the first write that
+ * failed; -ETIMEDOUT: none came for 5 s. */
+MUST_USE int client_collect(struct client *c, size_t left);
+
 /* Write count keys from the nth on of the order of writing, at most window in flight; all are
  * answered when it returns.  As client_fill. */
 MUST_USE int client_put_many(struct client *c, uint64_t nth, uint64_t count, uint32_t window);

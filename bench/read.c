@@ -241,7 +241,7 @@ int bench_read(int argc, char **argv)
         return BENCH_REFUSED;
     b->deadline_ns = clock_boottime_ns() + (uint64_t)(options.seconds * 1e9);
     report_init(&b->report, "read");
-    int rc = machine_cpu(0) < 0 ? -errno : machine_pin(READER_CPU);
+    int rc = machine_pin(READER_CPU);
     if (rc >= 0)
         rc = run(b);
     if (rc == 0)

@@ -279,7 +279,7 @@ int bench_ring(int argc, char **argv)
     memset(b, 0, sizeof *b);
     b->deadline_ns = clock_boottime_ns() + (uint64_t)(options.seconds * 1e9);
     report_init(&b->report, "ring");
-    int rc = machine_cpu(0) < 0 ? -errno : machine_pin(AGENT_CPU);
+    int rc = machine_pin(AGENT_CPU);
     if (rc >= 0)
         rc = run(b);
     if (rc == 0)
