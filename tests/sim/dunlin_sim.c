@@ -133,11 +133,14 @@ static void add(struct sim_totals *t, const struct sim *s)
     t->undecided += s->undecided;
 }
 
-static void table(const struct sim_totals *t)
+/* All that happened, and all that the scenario has a word to say about. */
+static void table(const struct sim_scenario *c, const struct sim_totals *t)
 {
-    for (uint32_t i = 0; i < HAPPENING_END; i++)
-        printf("  %-40s %12llu\n", sim_happening_name(i),
-               (unsigned long long)sim_happening_count(t, i));
+    for (uint32_t i = 0; i < HAPPENING_END; i++) {
+        uint64_t count = sim_happening_count(t, i);
+        if (count != 0 || ((c->must | c->must_not) >> i & 1) != 0)
+            printf("  %-40s %12llu\n", sim_happening_name(i), (unsigned long long)count);
+    }
 }
 
 /* Enough whole seeds were run, and something did not happen that must, or did that must not. */
@@ -195,7 +198,7 @@ int main(int argc, char **argv)
     }
     printf("%llu seeds%s\n", (unsigned long long)totals.seeds,
            o.plant != NULL && !good ? ", the planted bug was found" : "");
-    table(&totals);
+    table(o.scenario, &totals);
     if (good && is_incomplete(&o, &totals))
         good = false;
     sim_free(s);
