@@ -169,6 +169,18 @@ static struct replica *enter(struct lcore_cluster *c, struct lcore_replica *r)
 
 /* ---- the coordinator's decisions ---- */
 
+/* Asked for with a decision, or while this node did not know yet that it leads. */
+static void hand_over_take(const struct lcore_cluster *c, struct lcore_replica *r)
+{
+    const struct node_cluster *n = c->node;
+    struct replica *replica = &r->replica;
+    if (!replica_leads(replica) || r->epoch_letting_go == replica->promised ||
+        !n->hands_over(n->context, replica->shard->log.number, replica->promised))
+        return;
+    r->epoch_letting_go = replica->promised;
+    replica_hand_over(replica);
+}
+
 static void decision_take(struct lcore_cluster *c, struct lcore_replica *r)
 {
     const struct node_cluster *n = c->node;
@@ -179,11 +191,7 @@ static void decision_take(struct lcore_cluster *c, struct lcore_replica *r)
         replica_configure(replica, &newer, c->lcore->now, &c->update);
         update_send(c, r);
     }
-    if (replica_leads(replica) && r->epoch_letting_go != replica->promised &&
-        n->hands_over(n->context, log, replica->promised)) {
-        r->epoch_letting_go = replica->promised;
-        replica_hand_over(replica);
-    }
+    hand_over_take(c, r);
 }
 
 /* Why all shards: decisions are seldom, and one of them concerns many. */
@@ -301,6 +309,7 @@ static void activation_tell(struct lcore_cluster *c, struct lcore_replica *r)
         replica_configure(replica, &active, c->lcore->now, &c->update);
         update_send(c, r);
         counter_add(c->lcore->counters, COUNTER_ACTIVATIONS, 1);
+        hand_over_take(c, r);
     }
     r->epoch_granted = 0;
 }

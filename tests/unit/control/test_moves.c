@@ -121,6 +121,18 @@ static void leaders_let_go_when_they_are_asked(void)
     cluster_close();
 }
 
+/* Nor is it forgotten where the node does not know yet that it leads. */
+static void leaders_let_go_when_asked_early(void)
+{
+    cluster_open();
+    for (uint32_t leader = 1; leader <= NODES; leader++) {
+        CU_ASSERT_EQUAL_FATAL(coordinator_script_move(coordinator, leader % NODES), 0);
+        coordinator_script_hand_over(coordinator);
+        CU_ASSERT_TRUE_FATAL(comes(coordinator_script_is_handed_over));
+    }
+    cluster_close();
+}
+
 /* A leader that hears of nobody makes way, and so does the pending one that nobody hears. */
 static void who_is_cut_off_is_replaced(void)
 {
@@ -167,6 +179,7 @@ static void the_script_moves_there_and_back(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(leadership_goes_where_it_is_told),
     UNIT_TEST(leaders_let_go_when_they_are_asked),
+    UNIT_TEST(leaders_let_go_when_asked_early),
     UNIT_TEST(who_is_cut_off_is_replaced),
     UNIT_TEST(the_script_moves_there_and_back),
 };
