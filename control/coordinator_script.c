@@ -86,21 +86,21 @@ static bool configuration_of(void *context, uint32_t log, uint64_t known_epoch,
 
 /* The compare-and-set on (pending epoch, predecessor): a ruling names both, and leaves the state
  * pending once, either to be active or to be replaced by the next one. */
-static bool activate(void *context, uint32_t log, uint64_t epoch)
+static enum cluster_activation activate(void *context, uint32_t log, uint64_t epoch)
 {
     const struct seat *seat = context;
     struct decision *d = decision_of(context);
     struct ruling *r = ruling_at(d, log, epoch);
     uint32_t state = RULING_PENDING;
     if (r == NULL || !member_equal(&seat->cluster.self, &r->configuration.leader))
-        return false;
+        return CLUSTER_REFUSED;
     /* acquire and release: cluster.h, memory order */
     if (!atomic_compare_exchange_strong_explicit(&r->state, &state, RULING_ACTIVE,
                                                  memory_order_acq_rel, memory_order_acquire))
-        return state == RULING_ACTIVE;
+        return state == RULING_ACTIVE ? CLUSTER_ACTIVE : CLUSTER_REFUSED;
     /* release: pairs with is_active */
     atomic_fetch_add_explicit(&d->active, 1, memory_order_release);
-    return true;
+    return CLUSTER_ACTIVE;
 }
 
 static bool hands_over(void *context, uint32_t log, uint64_t epoch)

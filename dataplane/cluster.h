@@ -25,6 +25,12 @@
 
 struct transport;
 
+enum cluster_activation {
+    CLUSTER_REFUSED = 0, /* not the pending epoch, or not this node's to lead: ask no more for it */
+    CLUSTER_ACTIVE = 1,
+    CLUSTER_ASKED = 2, /* not known yet: ask again when the version moved */
+};
+
 struct node_cluster {
     struct member self;
     uint32_t node_count;         /* self included */
@@ -36,10 +42,8 @@ struct node_cluster {
      * not, or there is none (the node has no part in the shard). */
     bool (*configuration)(void *context, uint32_t log, uint64_t known_epoch,
                           struct configuration *copy);
-    /* The leader of a pending epoch has recovered the shard, and asks that it be active.  True: it
-     * is.  False: the epoch is not the pending one, or not this node's to lead; do not ask again
-     * for it. */
-    bool (*activate)(void *context, uint32_t log, uint64_t epoch);
+    /* The leader of a pending epoch has recovered the shard, and asks that it be active. */
+    enum cluster_activation (*activate)(void *context, uint32_t log, uint64_t epoch);
     /* Whether another leader will follow that of this epoch, which is to let go of its rights now:
      * replica_hand_over. */
     bool (*hands_over)(void *context, uint32_t log, uint64_t epoch);

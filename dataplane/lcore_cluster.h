@@ -17,7 +17,8 @@
 /* One shard of the lcore. */
 struct lcore_replica {
     struct replica replica;
-    uint64_t epoch_asked;      /* activation was granted or refused; 0: not asked */
+    uint64_t epoch_asked;      /* whose activation was asked for; 0: none */
+    bool waits_for_answer;     /* neither granted nor refused yet */
     uint64_t epoch_granted;    /* granted, and not yet told the replica */
     uint64_t epoch_letting_go; /* a hand-over was asked for; 0: none is under way */
     uint64_t generation_shown; /* on the board */

@@ -129,15 +129,23 @@ static void datagrams_send(struct lcore_cluster *c, const struct transport_datag
     }
 }
 
+/* Why the grant is not told here: the replica may be in the middle of a step. */
 static void activation_ask(struct lcore_cluster *c, struct lcore_replica *r)
+{
+    uint32_t log = r->replica.shard->log.number;
+    enum cluster_activation answer = c->node->activate(c->node->context, log, r->epoch_asked);
+    r->waits_for_answer = answer == CLUSTER_ASKED;
+    if (answer == CLUSTER_ACTIVE)
+        r->epoch_granted = r->epoch_asked;
+}
+
+static void activation_begin(struct lcore_cluster *c, struct lcore_replica *r)
 {
     uint64_t epoch = c->update.activate;
     if (epoch == 0 || r->epoch_asked == epoch)
         return;
     r->epoch_asked = epoch;
-    /* Why not told here: the replica is in the middle of a step. */
-    if (c->node->activate(c->node->context, r->replica.shard->log.number, epoch))
-        r->epoch_granted = epoch;
+    activation_ask(c, r);
 }
 
 /* What a step wanted: shown first, then sent. */
@@ -148,7 +156,7 @@ static void update_send(struct lcore_cluster *c, struct lcore_replica *r)
     for (uint32_t i = 0; i < c->update.out_count; i++)
         datagram_make(c, &r->replica, i, &datagrams[i]);
     datagrams_send(c, datagrams, c->update.out_count);
-    activation_ask(c, r);
+    activation_begin(c, r);
     if (UNLIKELY(r->replica.role == REPLICA_STOPPED) && !r->stop_counted) {
         r->stop_counted = true;
         counter_add(c->lcore->counters, COUNTER_STOPPED, 1);
@@ -190,6 +198,10 @@ static void decision_take(struct lcore_cluster *c, struct lcore_replica *r)
     if (n->configuration(n->context, log, replica->configuration.epoch, &newer)) {
         replica_configure(replica, &newer, c->lcore->now, &c->update);
         update_send(c, r);
+    }
+    if (r->waits_for_answer) {
+        activation_ask(c, r);
+        group_wake(&c->group, replica);
     }
     hand_over_take(c, r);
 }

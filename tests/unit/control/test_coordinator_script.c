@@ -61,7 +61,7 @@ static struct configuration configuration_at(uint32_t node, uint32_t log)
 static bool activate_at(uint32_t node, uint32_t log, uint64_t epoch)
 {
     const struct node_cluster *c = nodes[node].cluster;
-    return c->activate(c->context, log, epoch);
+    return c->activate(c->context, log, epoch) == CLUSTER_ACTIVE;
 }
 
 static bool hands_over_at(uint32_t node, uint32_t log, uint64_t epoch)
