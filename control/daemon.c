@@ -29,9 +29,11 @@ struct daemon {
     uv_loop_t loop;
     uv_async_t wake;
     uv_timer_t period;
+    uv_poll_t watch; /* of the descriptor that a hook names */
     uv_signal_t terminate, interrupt;
     uint32_t handles_open;
-    bool has_loop, has_joined, is_running;
+    bool has_loop, has_begun, is_running, is_draining;
+    uint64_t drain_until_ns, lsn_origin;
     uint32_t node_count;
     struct place places[LIMIT_PROCESS_NODES];
 };
@@ -44,6 +46,8 @@ struct node *daemon_node(struct daemon *d, uint32_t number)
 
 /* ---- the loop ---- */
 
+static void end(struct daemon *d);
+
 static void look_after(struct daemon *d)
 {
     for (uint32_t i = 0; i < d->node_count; i++) {
@@ -52,6 +56,20 @@ static void look_after(struct daemon *d)
             server_detach_faulty(d->places[i].server);
         keeper_step(&d->places[i].keeper);
     }
+    if (d->is_running && d->hooks.step != NULL)
+        d->hooks.step(d->hooks.context);
+    if (!d->is_draining)
+        return;
+    bool is_late = clock_boottime_ns() >= d->drain_until_ns;
+    if (d->hooks.drain(d->hooks.context) || is_late)
+        end(d);
+}
+
+static void on_readable(uv_poll_t *handle, int status, int events)
+{
+    (void)events;
+    if (status == 0)
+        look_after(handle->data);
 }
 
 static void on_wake(uv_async_t *handle)
@@ -91,6 +109,8 @@ static void handles_close(struct daemon *d)
     handle_close((uv_handle_t *)&d->period);
     handle_close((uv_handle_t *)&d->terminate);
     handle_close((uv_handle_t *)&d->interrupt);
+    if (d->handles_open > 4)
+        handle_close((uv_handle_t *)&d->watch);
 }
 
 static void signals_hold(int how)
@@ -120,15 +140,26 @@ static void lcores_stop(struct daemon *d)
 
 /* Why lcores first: what agents were promised is answered or not at all; then nobody uses memory
  * that goes away. */
-static void on_signal(uv_signal_t *handle, int number)
+static void end(struct daemon *d)
 {
-    struct daemon *d = handle->data;
-    log_event(LOG_INFO, "stopping", LOG_NUMBER("signal", number));
+    d->is_draining = false;
     signals_hold(SIG_BLOCK);
     lcores_stop(d);
     for (uint32_t i = 0; i < d->node_count; i++)
         server_stop(d->places[i].server);
     handles_close(d);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *d = handle->data;
+    log_event(LOG_INFO, "stopping", LOG_NUMBER("signal", number));
+    if (d->hooks.drain == NULL || d->is_draining || d->hooks.drain(d->hooks.context)) {
+        end(d);
+        return;
+    }
+    d->is_draining = true;
+    d->drain_until_ns = clock_boottime_ns() + DAEMON_DRAIN_NS;
 }
 
 /* Why the init results are dropped: only the async one can fail, and on_handle_closed must find all
@@ -149,9 +180,23 @@ static int handles_open(struct daemon *d)
     error = uv_signal_start(&d->terminate, on_signal, SIGTERM);
     if (error == 0)
         error = uv_signal_start(&d->interrupt, on_signal, SIGINT);
+    uint32_t period = d->hooks.period_ms != 0 ? d->hooks.period_ms : KEEPER_PERIOD_MS;
     if (error == 0)
-        error = uv_timer_start(&d->period, on_period, KEEPER_PERIOD_MS, KEEPER_PERIOD_MS);
+        error = uv_timer_start(&d->period, on_period, period, period);
     return error;
+}
+
+static int watch_open(struct daemon *d)
+{
+    int fd = d->hooks.fd != NULL ? d->hooks.fd(d->hooks.context) : -1;
+    if (fd < 0)
+        return 0;
+    int error = uv_poll_init(&d->loop, &d->watch, fd);
+    if (error != 0)
+        return error;
+    d->watch.data = d;
+    d->handles_open++;
+    return uv_poll_start(&d->watch, UV_READABLE, on_readable);
 }
 
 /* ---- what a process has once ---- */
@@ -262,7 +307,7 @@ static int node_make(struct daemon *d, struct place *p)
     p->is_open = true;
     p->node.wake_control = wake_control;
     p->node.wake_context = d;
-    error = keeper_open(&p->keeper, &p->node, &p->listener);
+    error = keeper_open(&p->keeper, &p->node, &p->listener, d->lsn_origin);
     if (error != 0)
         return failed_at(p, "state_file", error);
     for (uint32_t i = 0; i < p->config.space_count; i++) {
@@ -305,7 +350,16 @@ static int join(struct daemon *d)
     if (d->hooks.join == NULL)
         return 0;
     int error = d->hooks.join(d->hooks.context, nodes, nodes_of(d, nodes));
-    d->has_joined = error == 0;
+    d->has_begun = d->has_begun || error == 0;
+    return error;
+}
+
+static int begin(struct daemon *d)
+{
+    if (d->hooks.begin == NULL)
+        return 0;
+    int error = d->hooks.begin(d->hooks.context, d->places[0].listener.start, &d->lsn_origin);
+    d->has_begun = error == 0;
     return error;
 }
 
@@ -334,6 +388,11 @@ static int start(struct daemon *d)
     int error = sockets_open(d);
     if (error == 0)
         error = starts_align(d);
+    if (error == 0) {
+        error = begin(d);
+        if (error != 0)
+            return failed("begin", error);
+    }
     for (uint32_t i = 0; i < d->node_count && error == 0; i++)
         error = node_make(d, &d->places[i]);
     if (error != 0)
@@ -352,7 +411,10 @@ static int start(struct daemon *d)
         return error;
     error = join(d);
     if (error != 0)
-        return failed("join", error);
+        return error == -ECANCELED ? error : failed("join", error);
+    error = watch_open(d);
+    if (error != 0)
+        return failed("watch", error);
     error = lcores_start(d);
     return error != 0 ? error : servers_open(d);
 }
@@ -418,7 +480,7 @@ void daemon_stop(struct daemon *d)
 {
     lcores_stop(d);
     loop_close(d);
-    if (d->has_joined && d->hooks.leave != NULL)
+    if (d->has_begun && d->hooks.leave != NULL)
         d->hooks.leave(d->hooks.context);
     for (uint32_t i = 0; i < d->node_count; i++)
         if (d->places[i].is_open)

@@ -17,12 +17,28 @@
 #include "control/config.h"
 #include "control/server.h"
 
+/* How long leadership may take to go elsewhere once the daemon is to end. */
+#define DAEMON_DRAIN_NS (5 * NS_PER_S)
+
 /* What a program adds; each may be NULL. */
 struct daemon_hooks {
-    /* Before the lcores start: make the nodes a cluster.  0, or -errno: the start fails. */
+    /* The start number is known, and no memory is made yet.  *lsn_origin: where logs begin, 0: where the
+     * daemon likes.  0, or -errno: the start fails. */
+    int (*begin)(void *context, uint64_t start, uint64_t *lsn_origin);
+    /* Before the lcores start: make the nodes a cluster.  0, or -errno: the start fails; -ECANCELED: it was
+     * asked to end meanwhile. */
     int (*join)(void *context, struct node *const *nodes, uint32_t node_count);
-    /* After they stopped, if join was well: take it back. */
+    /* After they stopped, if begin or join was well: take it back. */
     void (*leave)(void *context);
+    /* While it serves: lcores woke control, fd (-1: none) is readable, or period_ms (0: KEEPER_PERIOD_MS)
+     * are over.  fd counts from after join. */
+    void (*step)(void *context);
+    int (*fd)(void *context);
+    uint32_t period_ms;
+    /* It is to end: called with every step until it is true, at most for DAEMON_DRAIN_NS; a second signal
+     * ends at once. */
+    bool (*drain)(void *context);
+    const struct server_admin *admin; /* what servers ask for administrators; outlives the daemon */
     /* All of it serves. */
     void (*ready)(void *context);
     void *context;

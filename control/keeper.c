@@ -2,11 +2,12 @@
 
 #include "control/logline.h"
 
-int keeper_open(struct keeper *k, struct node *node, struct listener *listener)
+int keeper_open(struct keeper *k, struct node *node, struct listener *listener, uint64_t lsn_origin)
 {
     *k = (struct keeper){.node = node, .listener = listener};
-    node->lsn_start = max_u64(node->lsn_start, listener->lsn_ceiling);
-    uint64_t ceiling = node->lsn_start + NODE_LSN_GRANT;
+    node->lsn_start =
+        lsn_origin != 0 ? lsn_origin : max_u64(node->lsn_start, listener->lsn_ceiling);
+    uint64_t ceiling = max_u64(node->lsn_start + NODE_LSN_GRANT, listener->lsn_ceiling);
     int error = listener_grant(listener, ceiling);
     /* relaxed: no lcore runs yet */
     atomic_store_explicit(&node->lsn_ceiling, ceiling, memory_order_relaxed);
@@ -44,9 +45,12 @@ static void ceiling_raise(struct keeper *k)
     struct node *n = k->node;
     /* relaxed: control alone writes it */
     uint64_t ceiling = atomic_load_explicit(&n->lsn_ceiling, memory_order_relaxed);
-    if (lsn_highest(n) + NODE_LSN_GRANT / 2 < ceiling)
+    uint64_t highest = lsn_highest(n);
+    if (highest + NODE_LSN_GRANT / 2 < ceiling)
         return;
-    int error = listener_grant(k->listener, ceiling + NODE_LSN_GRANT / 2);
+    /* Why the larger: a follower's log may have grown past it, to be led from here later. */
+    ceiling = max_u64(ceiling, highest) + NODE_LSN_GRANT / 2;
+    int error = listener_grant(k->listener, ceiling);
     if (error != 0) {
         if (!k->ceiling_failed)
             log_event(LOG_ERROR, "lsn_grant_failed", LOG_ERRNO(error),
@@ -56,7 +60,7 @@ static void ceiling_raise(struct keeper *k)
     }
     k->ceiling_failed = false;
     /* relaxed: nothing hangs on it but the number */
-    atomic_store_explicit(&n->lsn_ceiling, ceiling + NODE_LSN_GRANT / 2, memory_order_relaxed);
+    atomic_store_explicit(&n->lsn_ceiling, ceiling, memory_order_relaxed);
 }
 
 void keeper_step(struct keeper *k)

@@ -17,9 +17,10 @@ struct keeper {
 };
 
 /* Before the lcores start and after node_open, before node_space_add: put the logs of this start
- * above all that earlier ones were granted, and store the first grant.  Returns 0 or -errno of the
- * store. */
-MUST_USE int keeper_open(struct keeper *k, struct node *node, struct listener *listener);
+ * above all that earlier ones were granted, or where those of the cluster began (lsn_origin, 0: the node
+ * is alone), and store the first grant.  Returns 0 or -errno of the store. */
+MUST_USE int keeper_open(struct keeper *k, struct node *node, struct listener *listener,
+                         uint64_t lsn_origin);
 
 /* Make the chunks that were asked for; raise the ceiling when a log has used half of the grant. */
 void keeper_step(struct keeper *k);

@@ -15,12 +15,12 @@ static void logs_begin_above_what_was_granted(void)
     fixture_open(f);
     uint64_t by_time = f->node.lsn_start;
     CU_ASSERT_EQUAL(by_time, f->node.start << NODE_LSN_PER_START_SHIFT);
-    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener), 0);
+    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener, 0), 0);
     CU_ASSERT_EQUAL(f->node.lsn_start, by_time);
     CU_ASSERT_EQUAL(f->node.lsn_ceiling, by_time + NODE_LSN_GRANT);
     CU_ASSERT_EQUAL(f->listener.lsn_ceiling, by_time + NODE_LSN_GRANT);
     /* The next start in the same instant, clock set back or not. */
-    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener), 0);
+    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener, 0), 0);
     CU_ASSERT_EQUAL(f->node.lsn_start, by_time + NODE_LSN_GRANT);
     CU_ASSERT_EQUAL(f->node.lsn_ceiling, by_time + 2 * NODE_LSN_GRANT);
     fixture_close(f);
@@ -30,7 +30,7 @@ static void the_ceiling_is_stored_before_it_is_granted(void)
 {
     struct keeper k;
     fixture_open(f);
-    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener), 0);
+    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener, 0), 0);
     uint64_t first = f->node.lsn_ceiling;
     keeper_step(&k);
     CU_ASSERT_EQUAL(f->node.lsn_ceiling, first);
@@ -55,7 +55,7 @@ static void chunks_that_were_asked_for_are_made(void)
 {
     struct keeper k;
     fixture_open(f);
-    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener), 0);
+    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener, 0), 0);
     struct node_space *s = f->node.spaces[2];
     uint32_t count = s->header->chunk_count;
     s->chunks_wanted = count + 1;

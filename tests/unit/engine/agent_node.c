@@ -89,7 +89,7 @@ static void make_node(struct agent_node *n, const struct agent_node_options *o)
         space.sessions_max = o->sessions_max;
     CU_ASSERT_EQUAL_FATAL(listener_open(&n->listener, n->path, 0600), 0);
     CU_ASSERT_EQUAL_FATAL(node_open(&n->node, &config, n->listener.start), 0);
-    CU_ASSERT_EQUAL_FATAL(keeper_open(&n->keeper, &n->node, &n->listener), 0);
+    CU_ASSERT_EQUAL_FATAL(keeper_open(&n->keeper, &n->node, &n->listener, 0), 0);
     CU_ASSERT_EQUAL_FATAL(node_space_add(&n->node, &space), 0);
 }
 
