@@ -24,6 +24,7 @@ build_packages=(
 )
 test_packages=(
     g++                                      # the public header compiles as C++
+    python3                                  # the Python module and its example
     clang clang-format clang-tidy libclang-rt-dev
     shellcheck git
 )
