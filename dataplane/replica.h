@@ -170,8 +170,10 @@ struct replica {
      * does not. */
     struct replica_peer peers[LIMIT_PEERS];
     /* log writes */
-    uint64_t ticks_recalled;                      /* last RECALL; 0: none since the last RETURN */
-    uint32_t recalls;                             /* in vain */
+    /* last RECALL of all that are wanted back; 0: none for the oldest of them */
+    uint64_t ticks_recalled;
+    uint32_t recalls;                             /* in vain, of that one */
+    uint64_t grant_recalled;                      /* number of the newest that was recalled */
     struct replica_grant held[LIMIT_GRANTS_HELD]; /* as the leader, of whatever epoch */
     struct replica_sealed sealed[LIMIT_VOTERS];   /* by slot in configuration.voters_before */
 };

@@ -59,29 +59,8 @@ static bool is_wanted_back(const struct replica *r, const struct grant *g)
     return g->number != 0 && (!land_grant_is_open(r->shard, g) || g->holder.epoch != r->promised);
 }
 
-bool replica_grant_waits(const struct replica *r)
-{
-    for (unsigned i = 0; i < LIMIT_GRANTS; i++)
-        if (is_wanted_back(r, &r->shard->grants.out[i]))
-            return true;
-    return false;
-}
-
-static void recall(struct replica *r, struct replica_update *u)
-{
-    for (unsigned i = 0; i < LIMIT_GRANTS; i++) {
-        const struct grant *g = &r->shard->grants.out[i];
-        if (!is_wanted_back(r, g))
-            continue;
-        struct message *m = replica_say(r, u, g->holder.node, MESSAGE_RECALL);
-        if (m == NULL)
-            return;
-        m->lsn = g->number;
-    }
-}
-
-/* Whose grants are wanted back most: the oldest one's. */
-static uint32_t slowest(const struct replica *r)
+/* The grant that is wanted back most: the oldest one.  NULL: none is. */
+static const struct grant *oldest_wanted(const struct replica *r)
 {
     const struct grant *oldest = NULL;
     for (unsigned i = 0; i < LIMIT_GRANTS; i++) {
@@ -89,8 +68,34 @@ static uint32_t slowest(const struct replica *r)
         if (is_wanted_back(r, g) && (oldest == NULL || g->number < oldest->number))
             oldest = g;
     }
-    ASSERT(oldest != NULL);
-    return oldest->holder.node;
+    return oldest;
+}
+
+/* 0: none is. */
+static uint64_t number_wanted(const struct replica *r)
+{
+    const struct grant *oldest = oldest_wanted(r);
+    return oldest != NULL ? oldest->number : 0;
+}
+
+bool replica_grant_waits(const struct replica *r)
+{
+    return oldest_wanted(r) != NULL;
+}
+
+/* Those with a number above the one given. */
+static void recall(struct replica *r, uint64_t above, struct replica_update *u)
+{
+    for (unsigned i = 0; i < LIMIT_GRANTS; i++) {
+        const struct grant *g = &r->shard->grants.out[i];
+        if (!is_wanted_back(r, g) || g->number <= above)
+            continue;
+        struct message *m = replica_say(r, u, g->holder.node, MESSAGE_RECALL);
+        if (m == NULL)
+            return;
+        m->lsn = g->number;
+        r->grant_recalled = max_u64(r->grant_recalled, g->number);
+    }
 }
 
 static bool is_short(const struct replica *r)
@@ -100,26 +105,33 @@ static bool is_short(const struct replica *r)
 
 void replica_grant_tick(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    if (!r->times.log_write || !replica_grant_waits(r))
+    const struct grant *oldest = oldest_wanted(r);
+    if (!r->times.log_write || oldest == NULL)
         return;
     uint64_t shift = min_u64(r->recalls, REPLICA_RETRY_SHIFT_MAX);
-    if (r->ticks_recalled != 0 && now - r->ticks_recalled < r->times.retry << shift)
+    if (r->ticks_recalled != 0 && now - r->ticks_recalled < r->times.retry << shift) {
+        recall(r, r->grant_recalled, u); /* whose holder was not asked in vain yet */
         return;
+    }
     if (r->recalls >= (is_short(r) ? RECALLS_SHORT : RECALLS_MAX)) {
         u->disconnect = true;
-        u->disconnect_node = slowest(r);
+        u->disconnect_node = oldest->holder.node;
         r->recalls = 0;
         r->counts[REPLICA_COUNT_DISCONNECTS]++;
         return;
     }
     r->ticks_recalled = now;
     r->recalls++;
-    recall(r, u);
+    recall(r, 0, u);
 }
 
-static void returned(struct replica *r, uint32_t count)
+/* Some came back, or went with their connection; number: of the oldest that was wanted, 0: none was.
+ * Why recalls in vain go on for that one: who returns its grants would hide another that does not. */
+static void returned(struct replica *r, uint32_t count, uint64_t number)
 {
     r->counts[REPLICA_COUNT_RETURNED] += count;
+    if (number_wanted(r) == number)
+        return;
     r->ticks_recalled = 0;
     r->recalls = 0;
 }
@@ -130,9 +142,8 @@ int replica_on_return(struct replica *r, const struct message *m)
         return -ESTALE; /* numbers begin anew at every start */
     if (m->lsn > r->shard->grants.number)
         return -EPROTO;
-    uint32_t count = grant_return(&r->shard->grants, m->from.node, m->from.incarnation, m->lsn);
-    if (count != 0)
-        returned(r, count);
+    uint64_t number = number_wanted(r);
+    returned(r, grant_return(&r->shard->grants, m->from.node, m->from.incarnation, m->lsn), number);
     return 0;
 }
 
@@ -255,9 +266,8 @@ int replica_on_recall(struct replica *r, const struct message *m, struct replica
 
 void replica_grant_void(struct replica *r, uint32_t node)
 {
-    uint32_t count = grant_void(&r->shard->grants, node);
-    if (count != 0)
-        returned(r, count);
+    uint64_t number = number_wanted(r);
+    returned(r, grant_void(&r->shard->grants, node), number);
     /* Why not forgotten: what was posted may still land there, until that node has torn its end down. */
     for (unsigned i = 0; i < LIMIT_GRANTS_HELD; i++)
         if (r->held[i].peer.incarnation != 0 && r->held[i].peer.node == node)

@@ -113,12 +113,13 @@ static int epoch_open(struct replica *r)
                     : shard_epoch_begin(r->shard, r->promised, r->clock_ns);
 }
 
-/* What the sealed majority knew to be committed is; more commits only in an active epoch. */
+/* What the sealed majority knew to be committed is; more commits only in an active epoch.  Why not so of
+ * the survivors of a lost one: who gave its state up knows of commits that no survivor's log holds. */
 static uint64_t sealed_committed(const struct replica *r)
 {
     uint64_t lsn_committed = r->shard->lsn_committed;
     for (uint32_t i = 0; i < r->configuration.voter_before_count; i++)
-        if (r->sealed[i].here)
+        if (r->sealed[i].here && (!r->configuration.lossy || i == r->best))
             lsn_committed = max_u64(lsn_committed, r->sealed[i].lsn_committed);
     return lsn_committed;
 }
@@ -188,16 +189,12 @@ static void fetch_more(struct replica *r, uint64_t now, struct replica_update *u
 }
 
 /* Make what was received part of our log.  What is known to be committed is shown as it comes, so that
- * there is room for what waits behind it. */
+ * there is room for what waits behind it.  Why once is enough: a message brings fewer records than may wait,
+ * and what stays uncommitted did wait where it comes from. */
 static int take_in(struct replica *r)
 {
-    uint64_t lsn_before;
-    int error;
-    do {
-        lsn_before = r->shard->log.lsn_whole;
-        error = land_check(r->shard);
-        replica_show(r, sealed_committed(r));
-    } while (r->shard->log.lsn_whole != lsn_before);
+    int error = land_check(r->shard);
+    replica_show(r, sealed_committed(r));
     return error;
 }
 

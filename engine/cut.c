@@ -54,6 +54,7 @@ void pending_undo(struct shard *s, uint64_t lsn)
         }
         if (p->session_slot != SESSION_NONE)
             undo_session(s, p);
+        s->reads_waiting -= pending_is_reading(p);
         p->lsn_wait = lsn;
         p->record_kind = 0;
         p->offset = SHARD_NO_OFFSET;
@@ -65,6 +66,19 @@ void pending_undo(struct shard *s, uint64_t lsn)
            pending_at(s, s->pending_tail - 1)->origin.operation == 0 &&
            pending_at(s, s->pending_tail - 1)->record_kind == 0)
         s->pending_tail--;
+}
+
+void pending_release_reads(struct shard *s)
+{
+    /* Why not the applied ones: they are answered before anything is reclaimed. */
+    for (uint32_t i = s->pending_applied; s->reads_waiting != 0 && i != s->pending_tail; i++) {
+        struct shard_pending *p = pending_at(s, i);
+        if (!pending_is_reading(p))
+            continue;
+        p->offset = SHARD_NO_OFFSET;
+        p->status = RING_RETRY;
+        s->reads_waiting--;
+    }
 }
 
 /* ---- the segment that the cut falls into ---- */
@@ -213,6 +227,7 @@ int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
         return -EINVAL;
     bool inside = (lsn & ((UINT64_C(1) << s->geometry.segment_shift) - 1)) != 0;
     pending_undo(s, lsn);
+    pending_release_reads(s);
     bool stays = inside && stays_in_place(s, lsn);
     if (stays)
         s->landing.cut_frame = frame_of(s, lsn) + 1;

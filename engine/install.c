@@ -162,6 +162,7 @@ int install_begin(struct shard *s, uint64_t id)
     struct install *in = &s->install;
     if (in->beside == INSTALL_BUILDING || (in->beside == INSTALL_SHOWN && s->lsn_visible != 0))
         return -EBUSY;
+    pending_release_reads(s);
     if (in->beside != INSTALL_NONE || in->retired_count != 0 || s->index.growing ||
         s->index.growth_stamp >
             atomic_load_explicit(&s->board->reclaim_count, memory_order_relaxed))

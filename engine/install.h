@@ -76,7 +76,8 @@ struct install {
     struct log log; /* Why last: it ends with the epoch table */
 };
 
-/* Begin to take the snapshot of this id.  Returns 0, or
+/* Begin to take the snapshot of this id.  Reads by the ring that wait, and those that are asked while it
+ * comes and memory is short, are answered "try again".  Returns 0, or
  *   -EAGAIN  the index grows, or frames of an install before have not retired: later
  *   -EBUSY   another snapshot is being built (install_abort), or was taken and is not shown yet (feed
  *            its log, or give up what is shown: install_discard). */

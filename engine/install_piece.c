@@ -29,6 +29,7 @@ static int room_for(struct shard *s, uint64_t frames)
         return 0;
     }
     in->frames_wanted = wanted;
+    pending_release_reads(s);
     bool comes = available + s->reclaim.count + in->retired_count >= wanted;
     return comes || in->segments_dirty != 0 ? -EAGAIN : -ENOSPC;
 }

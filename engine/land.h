@@ -76,7 +76,8 @@ bool land_missing(const struct shard *s, uint64_t lsn_wanted, struct land_range 
 
 /* Cut the log at lsn, a transaction end at or above the commit LSN: take back every record above
  * it, drop what was received beyond.  No byte is rewritten in place: what stays of the segment that
- * the cut falls into is copied to a fresh one, and the old one is retired.  now as in
+ * the cut falls into is copied to a fresh one, and the old one is retired.  Who waits for what is taken
+ * back, and every read that waits, is answered "try again" when lsn is committed.  now as in
  * shard_maintain.  Returns 0 or -EAGAIN (no segment free now: call again). */
 struct reclaim_now;
 MUST_USE int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now);

@@ -41,6 +41,17 @@ static inline struct shard_pending *pending_add(struct shard *s, const struct sh
     return p;
 }
 
+/* A read that names the record it met.  What is retired is not reclaimed while one waits: reads_waiting
+ * counts them. */
+static inline bool pending_is_reading(const struct shard_pending *p)
+{
+    return p->origin.operation == RING_GET && p->offset != SHARD_NO_OFFSET;
+}
+
+/* Memory is to come from what is retired, and without it the commit that reads wait for may never come:
+ * they let go of what they met and are answered "try again". */
+void pending_release_reads(struct shard *s);
+
 /* Take back what entries above lsn did, newest first.  Those that somebody waits for stay, to be
  * answered "try again" when lsn is committed. */
 void pending_undo(struct shard *s, uint64_t lsn);

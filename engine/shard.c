@@ -154,7 +154,6 @@ int shard_read(struct shard *s, const struct shard_read *r)
     if (error != 0)
         return error;
     struct shard_pending *p = pending_add(s, &r->origin);
-    s->reads_waiting++;
     if (PLANTED(ANSWER_UNCOMMITTED))
         p->lsn_wait = 0;
     p->status = RING_NOT_FOUND;
@@ -165,6 +164,7 @@ int shard_read(struct shard *s, const struct shard_read *r)
         if (head->kind == RECORD_DATA) {
             p->offset = offset;
             p->status = RING_OK;
+            s->reads_waiting++;
         }
     }
     counter_add(s->counters, COUNTER_READS_BY_RING, 1);
@@ -378,7 +378,7 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
         if (s->pending_applied == s->pending_head)
             s->pending_applied++;
         s->pending_head++;
-        s->reads_waiting -= p->origin.operation == RING_GET;
+        s->reads_waiting -= pending_is_reading(p);
         if (p->origin.operation == 0)
             continue;
         bool is_read = p->origin.operation == RING_GET && p->offset != SHARD_NO_OFFSET;
@@ -443,7 +443,7 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
     s->starved = false;
     /* Why: a read that waits for its commit names the record that it met, which the cleaner may have
      * moved meanwhile.  New reads cannot hold this up for long: without memory no write comes that they
-     * would wait for. */
+     * would wait for.  Where the commit itself may wait for memory, they let go: pending_release_reads. */
     if (s->reclaim.count != 0 && s->reads_waiting == 0)
         (void)reclaim_step(&s->reclaim, now);
     return more || cleaning || s->reclaim.count != 0;

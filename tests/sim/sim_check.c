@@ -76,6 +76,20 @@ static void installed_skip(struct sim_replica *at, uint64_t shown)
     at->amid = false; /* a segment holds whole transactions */
 }
 
+/* Whether what was committed in an epoch at an LSN is in a log: between the end of an epoch and the start
+ * of the next, which may be lossy, nothing lies. */
+static bool log_holds(const struct log *l, const struct sim_record *known)
+{
+    uint64_t lsn_end = l->lsn_whole;
+    for (uint32_t i = l->epoch_count; i-- > 0;) {
+        const struct log_epoch *e = &l->epochs[i];
+        if (e->epoch == known->epoch)
+            return known->lsn >= e->lsn_start && known->lsn < lsn_end;
+        lsn_end = e->lsn_end_before;
+    }
+    return false;
+}
+
 /* A lossy epoch begins: what is not in its leader's log is given up (and, where a log from before an
  * earlier lossy epoch is all there is, what was given up then is back). */
 static void lossy_learn(struct sim *s, uint32_t node, uint32_t k)
@@ -91,11 +105,8 @@ static void lossy_learn(struct sim *s, uint32_t node, uint32_t k)
     if (e->lsn_start < r->configuration.lsn_floor || e->lsn_start <= shard->lsn_told)
         sim_broken(s, "S18", "a lossy epoch begins at %llu, told of was %llu",
                    (unsigned long long)e->lsn_start, (unsigned long long)shard->lsn_told);
-    for (uint32_t i = 0; i < shard->record_count; i++) {
-        struct sim_record *known = &shard->records[i];
-        known->lost =
-            known->lsn >= e->lsn_end_before || log_epoch_at(l, known->lsn) != known->epoch;
-    }
+    for (uint32_t i = 0; i < shard->record_count; i++)
+        shard->records[i].lost = !log_holds(l, &shard->records[i]);
     shard->lsn_lossy = e->lsn_start;
     shard->epoch_lossy = r->promised;
     shard->time_lossy = s->time;

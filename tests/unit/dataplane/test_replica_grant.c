@@ -245,6 +245,167 @@ static void who_does_not_return_a_grant_is_disconnected(void)
     cluster_close(&c);
 }
 
+/* A segment of the log full, with as few keys as fit the memory; everybody cleans. */
+static void fill_segment(struct cluster *c, uint32_t leader)
+{
+    uint64_t end = cluster_log_end(c, leader) + SEGMENT;
+    for (uint64_t key = 100; cluster_log_end(c, leader) < end; key++) {
+        cluster_put(c, leader, key, VALUE_BYTES);
+        for (uint32_t i = 0; i < c->node_count; i++)
+            (void)fixture_maintain(&c->nodes[i].shard);
+    }
+}
+
+/* The leader of today returns grant after grant; the one of yesterday none, and is not forgotten for it.
+ * Nor does the leader wait for it: what is newly wanted back is asked for at once. */
+static void who_returns_its_grants_hides_nobody_who_does_not(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.cut_off[0][1] = c.cut_off[1][0] = true;
+    c.time += 2 * CLUSTER_LEASE;
+    c.quiet = true;
+    cluster_pend(&c, 2, 2, 6);
+    cluster_activate(&c);
+    cluster_grant(&c, UINT64_C(1) << 30);
+    cluster_cut_off(&c, 0, true);
+    uint32_t segments = 0;
+    while (cluster_count(&c, 1, REPLICA_COUNT_DISCONNECTS) == 0 && segments < 200) {
+        fill_segment(&c, 2);
+        cluster_wait(&c, CLUSTER_HEARTBEAT);
+        segments++;
+    }
+    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_DISCONNECTS), 1);
+    CU_ASSERT(cluster_count(&c, 1, REPLICA_COUNT_RETURNED) > segments);
+    for (uint32_t i = 0; i < LIMIT_GRANTS; i++)
+        CU_ASSERT(grants_of(&c, 1)->out[i].number == 0 ||
+                  grants_of(&c, 1)->out[i].holder.node == 2);
+    cluster_close(&c);
+}
+
+/* Recalls in vain are counted for one grant at a time: a network that loses some is no reason to tear
+ * a connection down. */
+static void a_recall_that_is_lost_now_and_then_disconnects_nobody(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    cluster_grant(&c, UINT64_C(1) << 30);
+    cluster_cut_off(&c, 2, true);
+    for (uint32_t segments = 0; segments < 20; segments++) {
+        c.lost[1][0] = MESSAGE_RECALL;
+        fill_segment(&c, 0);
+        cluster_wait(&c, 2 * CLUSTER_RETRY);
+    }
+    CU_ASSERT(cluster_count(&c, 1, REPLICA_COUNT_RETURNED) >= 20);
+    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_DISCONNECTS), 0);
+    cluster_close(&c);
+}
+
+static const struct replica_grant *held(const struct cluster *c, uint64_t number)
+{
+    const struct replica_grant *all = c->nodes[0].replica.held;
+    for (uint32_t i = 0; i < LIMIT_GRANTS_HELD; i++)
+        if (all[i].peer.node == 1 && all[i].number == number)
+            return &all[i];
+    return NULL;
+}
+
+/* 1 grants other memory for the same segment: that is where its log goes on.  Once it has missed too much
+ * there, nothing is written any more, least of all to what it granted before. */
+static void the_newest_grant_of_a_segment_is_used_until_too_much_is_missed(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    cluster_cut_off(&c, 2, true);
+    struct message grant = {
+        .kind = MESSAGE_GRANT,
+        .log = CLUSTER_LOG,
+        .epoch = 1,
+        .from = c.nodes[1].replica.self,
+        .lsn = c.origin,
+        .number = 7,
+        .token = held(&c, 1)->token,
+    };
+    CU_ASSERT_EQUAL(cluster_tell(&c, 0, &grant), 0);
+    c.writes_late = true;
+    for (uint32_t missed = 0; missed < 8; missed++) {
+        cluster_put(&c, 0, 9, 8);
+        CU_ASSERT_EQUAL(held(&c, 7)->writes, missed + 1);
+        CU_ASSERT_EQUAL(held(&c, 1)->writes, 0);
+        CU_ASSERT_EQUAL(held(&c, 7)->missed, missed + 1); /* its NAK came: nothing has landed */
+    }
+    cluster_put(&c, 0, 9, 8);
+    CU_ASSERT(held(&c, 7)->writes == 8 && held(&c, 1)->writes == 0);
+    cluster_writes_land(&c);
+    CU_ASSERT_PTR_NULL(held(&c, 7)); /* over, and no write is under way */
+    cluster_close(&c);
+}
+
+/* It is returned when the write that is under way is over; none follows that one. */
+static void a_grant_that_was_recalled_is_not_used_again(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    c.writes_late = true;
+    cluster_put(&c, 0, 9, 8);
+    CU_ASSERT_EQUAL_FATAL(held(&c, 1)->writes, 1);
+    const struct message recall = {
+        .kind = MESSAGE_RECALL,
+        .log = CLUSTER_LOG,
+        .epoch = 1,
+        .from = c.nodes[1].replica.self,
+        .lsn = 1,
+    };
+    CU_ASSERT_EQUAL(cluster_tell(&c, 0, &recall), 0);
+    cluster_put(&c, 0, 9, 8);
+    CU_ASSERT_EQUAL(held(&c, 1)->writes, 1);
+    cluster_writes_land(&c);
+    CU_ASSERT_PTR_NULL(held(&c, 1));
+    CU_ASSERT_PTR_NOT_NULL(held(&c, 2));
+    cluster_close(&c);
+}
+
+/* Where the bytes of a node's log at this LSN lie, somebody may write. */
+static bool is_granted_at(const struct cluster *c, uint32_t node, uint64_t lsn)
+{
+    const struct shard *s = c->nodes[node].shard.shard;
+    uint64_t available;
+    const uint8_t *bytes = log_bytes_at(&s->log, lsn, &available);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
+    return bytes != NULL && grant_is_out(&s->grants, (uint32_t)((uint64_t)(bytes - s->arena) >>
+                                                                s->log.segment_shift));
+}
+
+/* Nobody survived, and the leader of the lossy epoch followed the lost one, which may still write where
+ * that log ended.  It goes on behind a gap, but what fills the segment up is its own: the cleaner walks it. */
+static void a_lossy_epoch_without_survivors_begins_in_memory_of_its_own(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    CU_ASSERT_TRUE(is_granted_at(&c, 2, c.origin));
+    cluster_cut_off(&c, 2, true); /* nobody returns it anything */
+    c.time += 2 * CLUSTER_LEASE;
+    cluster_pend(&c, 2, 0, 3); /* it is no voter any more */
+    cluster_activate(&c);
+    CU_ASSERT_TRUE(replica_leads(&c.nodes[0].replica));
+    c.nodes[0].replica.self.incarnation += 10;
+    c.nodes[1].replica.self.incarnation += 10;
+    c.time += 3 * CLUSTER_LEASE;
+    cluster_pend_lossy(&c, &(struct cluster_lossy){3, 2, 4, 400000});
+    CU_ASSERT_EQUAL(c.configuration.voter_before_count, 0);
+    c.time += 2 * CLUSTER_LEASE;
+    cluster_pass(&c, 2);
+    CU_ASSERT_EQUAL(c.nodes[2].replica.role, REPLICA_BRINGING);
+    CU_ASSERT_EQUAL(grants_out(&c, 2), 2);
+    CU_ASSERT_FALSE(is_granted_at(&c, 2, c.origin));
+    CU_ASSERT_FALSE(is_granted_at(&c, 2, c.nodes[2].shard.shard->log.epochs[1].lsn_start));
+    cluster_close(&c);
+}
+
 static void what_no_holder_of_a_grant_says_changes_nothing(void)
 {
     static struct cluster c;
@@ -292,6 +453,11 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_grant_is_not_returned_before_its_writes_are_over),
     UNIT_TEST(a_late_write_of_an_older_epoch_meets_quarantined_memory),
     UNIT_TEST(who_does_not_return_a_grant_is_disconnected),
+    UNIT_TEST(who_returns_its_grants_hides_nobody_who_does_not),
+    UNIT_TEST(a_recall_that_is_lost_now_and_then_disconnects_nobody),
+    UNIT_TEST(the_newest_grant_of_a_segment_is_used_until_too_much_is_missed),
+    UNIT_TEST(a_grant_that_was_recalled_is_not_used_again),
+    UNIT_TEST(a_lossy_epoch_without_survivors_begins_in_memory_of_its_own),
     UNIT_TEST(what_no_holder_of_a_grant_says_changes_nothing),
 };
 UNIT_MAIN("replica_grant", tests)

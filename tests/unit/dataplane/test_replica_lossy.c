@@ -328,6 +328,61 @@ static void who_was_lost_answers_no_seal(void)
     cluster_close(&c);
 }
 
+/* 4 gave its state up and knows of a commit in epoch 2; 3 was away, and has a tail of epoch 1 at the same
+ * LSNs.  Who completes its log from 3's shows nothing of that tail before the lossy epoch has begun. */
+static void what_a_survivor_without_a_log_says_is_no_commit(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &five);
+    c.quiet = true;
+    cluster_cut_off(&c, 0, true);
+    c.cut_off[0][3] = false;
+    for (uint64_t key = 100; key < 110; key++)
+        cluster_put(&c, 0, key, 100);
+    cluster_cut_off(&c, 0, true);
+    cluster_cut_off(&c, 3, true);
+    c.time += 3 * CLUSTER_LEASE;
+    cluster_pend(&c, 2, 1, 0x1f);
+    cluster_activate(&c);
+    cluster_cut_off(&c, 0, false);
+    cluster_cut_off(&c, 3, true);
+    for (uint64_t key = 200; key < 204; key++)
+        cluster_put(&c, 1, key, 100);
+    cluster_run(&c, CLUSTER_LEASE);
+    CU_ASSERT(cluster_committed(&c, 4) > 800 && cluster_committed(&c, 4) < 1968);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), cluster_committed(&c, 2)); /* a majority without 4 */
+    CU_ASSERT(cluster_log_end(&c, 3) == 1968 && cluster_committed(&c, 3) == 208);
+    install_discard(c.nodes[4].shard.shard);
+    cluster_cut_off(&c, 3, false);
+    lose(&c, 0x7);
+    c.quiet = true;
+    c.time += 3 * CLUSTER_LEASE;
+    cluster_pend_lossy(&c, &(struct cluster_lossy){3, 2, 0x1f, 400000});
+    CU_ASSERT_EQUAL(c.nodes[2].replica.role, REPLICA_SEALING);
+    c.time += 2 * CLUSTER_LEASE;
+    c.cut_off[2][3] = true; /* what it fetches comes in two parts */
+    cluster_pass(&c, 2);
+    CU_ASSERT_EQUAL(c.nodes[2].replica.role, REPLICA_FETCHING);
+    uint64_t available;
+    struct message m = {
+        .kind = MESSAGE_APPEND,
+        .log = CLUSTER_LOG,
+        .epoch = 3,
+        .from = c.nodes[3].replica.self,
+        .lsn = c.origin,
+        .length = 1088,
+    };
+    m.bytes = log_bytes_at(&c.nodes[3].shard.shard->log, m.lsn, &available);
+    CU_ASSERT_EQUAL(cluster_tell(&c, 2, &m), 0);
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 2), 1088);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), 208);
+    c.cut_off[2][3] = false;
+    cluster_wait(&c, CLUSTER_RETRY);
+    CU_ASSERT_EQUAL(c.nodes[2].replica.role, REPLICA_BRINGING);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), cluster_log_end(&c, 2));
+    cluster_close(&c);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(who_knows_nothing_of_a_lossy_epoch_has_nothing_in_common),
     UNIT_TEST(who_knows_the_same_lossy_epochs_has_a_prefix),
@@ -337,5 +392,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(without_survivors_it_begins_empty),
     UNIT_TEST(a_lossy_epoch_that_is_lost_is_followed_by_another),
     UNIT_TEST(who_was_lost_answers_no_seal),
+    UNIT_TEST(what_a_survivor_without_a_log_says_is_no_commit),
 };
 UNIT_MAIN("replica_lossy", tests)
