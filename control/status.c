@@ -1,5 +1,7 @@
 #include "control/status.h"
 
+#include "dataplane/cluster.h"
+#include "dataplane/transport.h"
 #include "engine/agent/dunlin.h"
 
 #include <jansson.h>
@@ -30,6 +32,13 @@ static const char *const counter_names[] = {
     [COUNTER_PEER_PROTOCOL] = "peer_protocol_errors",
     [COUNTER_ACTIVATIONS] = "activations",
     [COUNTER_STOPPED] = "shards_stopped",
+    [COUNTER_STALLS] = "stalls",
+    [COUNTER_STALL_LONGEST_NS] = "stall_longest_ns",
+    [COUNTER_FORWARDED] = "forwarded",
+    [COUNTER_FORWARDED_ANSWERED] = "forwarded_answered",
+    [COUNTER_FORWARDED_RETRIED] = "forwarded_retried",
+    [COUNTER_FORWARDS_LATE] = "forwards_late",
+    [COUNTER_FORWARDS_EXECUTED] = "forwards_executed",
 };
 _Static_assert(sizeof(counter_names) / sizeof(counter_names[0]) == COUNTER_COUNT,
                "a counter without a name");
@@ -112,10 +121,12 @@ static json_t *counters_json(struct build *b, uint32_t first, uint32_t last)
     const struct layout_node *shared = b->source->node->shared;
     json_t *o = json_object();
     for (uint32_t c = 0; c < COUNTER_COUNT; c++) {
-        uint64_t sum = 0;
-        for (uint32_t i = first; i <= last; i++)
-            sum += READ(shared->counters[i].value[c]);
-        set_number(b, o, counter_names[c], sum);
+        uint64_t all = 0;
+        for (uint32_t i = first; i <= last; i++) {
+            uint64_t value = READ(shared->counters[i].value[c]);
+            all = c == COUNTER_STALL_LONGEST_NS ? max_u64(all, value) : all + value;
+        }
+        set_number(b, o, counter_names[c], all);
     }
     return o;
 }
@@ -124,6 +135,16 @@ static json_t *counters_json(struct build *b, uint32_t first, uint32_t last)
 static uint64_t ticks_ms(const struct node *n, uint64_t from, uint64_t to)
 {
     return to > from ? ms(clock_ticks_to_ns(to - from, n->ticks_per_s)) : 0;
+}
+
+/* What the transport of a lcore counted, as last published. */
+static json_t *transport_json(struct build *b, const struct transport *t)
+{
+    json_t *o = json_object();
+    const char *name;
+    for (uint32_t i = 0; (name = transport_count_name(t, i)) != NULL; i++)
+        set_number(b, o, name, transport_counted(t, i));
+    return o;
 }
 
 static json_t *lcore_json(struct build *b, uint32_t i)
@@ -141,6 +162,8 @@ static json_t *lcore_json(struct build *b, uint32_t i)
         ticks_ms(n, now,
                  READ(n->shared->leases[(size_t)i * LIMIT_LEASE_CELLS_PER_LCORE].ticks_deadline)));
     set(b, o, "counters", counters_json(b, i, i));
+    if (n->cluster != NULL && n->cluster->transports[i] != NULL)
+        set(b, o, "transport", transport_json(b, n->cluster->transports[i]));
     return o;
 }
 
@@ -298,6 +321,8 @@ char *status_json(const struct status_source *source)
     set(b, o, "counters", counters_json(b, 0, source->node->config.lcore_count - 1));
     set(b, o, "agents", agents_json(b));
     set(b, o, "server", server_json(b));
+    if (source->cluster_json != NULL)
+        set(b, o, "cluster", json_loads(source->cluster_json, 0, NULL));
     set(b, o, "spaces", spaces_json(b));
     char *text = b->failed ? NULL : json_dumps(o, JSON_COMPACT);
     json_decref(o);

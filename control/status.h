@@ -6,11 +6,14 @@
  *   version; node {name, id, pid}; start; uptime_ms
  *   clock {kind: "tsc"|"boottime", ticks_per_s}
  *   lease {duration_ms, heartbeat_ms, view_ms, virtual}
- *   lcores [{lcore, cpu (-1: not pinned), sleeping, silent_ms, lease_left_ms, counters {...}}]
- *   counters {...}: sums over the lcores; names are those of status_counter_name
+ *   lcores [{lcore, cpu (-1: not pinned), sleeping, silent_ms, lease_left_ms, counters {...},
+ *            transport {...}: what the body counts, in a cluster}]
+ *   counters {...}: sums over the lcores, of stall_longest_ns the longest; names are those of
+ *            status_counter_name
  *   agents {attached, limit, attachments, faults, list [{slot, uid, pid, attached_ms}]}
  *   server {connections, limit, accepted, refused_connections, refused_requests, closed_slow,
  *           throttled}
+ *   cluster {...}: what struct server_admin says; absent when the node is alone
  *   spaces [{name, id, consistency, durability, shards, keys, live_bytes, quota_bytes, arena_bytes,
  *            chunks, chunks_max, value_bytes_max, epoch, log_bytes, uncommitted_bytes,
  * lsn_committed, segments {free, tail, base, index, retiring}}] log_bytes were written to the
@@ -40,6 +43,7 @@ struct status_source {
     struct status_server server;
     const struct status_agent *agents;
     uint32_t agent_count;
+    const char *cluster_json; /* an object; NULL: the node is alone */
 };
 
 /* The text, ending with 0, owned by the caller (free); NULL: no memory. */

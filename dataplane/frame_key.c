@@ -1,10 +1,12 @@
 #include "dataplane/frame_key.h"
 
+#include <intel-ipsec-mb.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,8 +17,8 @@
 static const uint8_t salt_of_keys[] = "dunlin frame key 1";
 
 struct frame_key {
-    EVP_CIPHER *cipher;
-    EVP_CIPHER_CTX *context;
+    struct gcm_key_data expanded; /* aligned */
+    const IMB_MGR *cipher;
     bool is_set;
 };
 
@@ -94,20 +96,34 @@ static int derive(const struct frame_key_source *source, uint8_t *key)
     return frame_hkdf(&secret, &salt, &all, key, KEY_BYTES);
 }
 
-/* ---- contexts ---- */
+/* ---- ciphers ---- */
+
+/* The implementation for this processor: functions, chosen once, that keep nothing between calls. */
+static IMB_MGR *cipher;
+static pthread_once_t cipher_once = PTHREAD_ONCE_INIT;
+
+static void cipher_choose(void)
+{
+    IMB_MGR *chosen = alloc_mb_mgr(0);
+    if (chosen == NULL)
+        return;
+    init_mb_mgr_auto(chosen, NULL);
+    if (imb_get_errno(chosen) == 0)
+        cipher = chosen;
+    else
+        free_mb_mgr(chosen);
+}
 
 int frame_key_open(struct frame_key **key)
 {
-    struct frame_key *k = calloc(1, sizeof *k);
+    if (pthread_once(&cipher_once, cipher_choose) != 0 || cipher == NULL)
+        return -ENOMEM;
+    struct frame_key *k =
+        aligned_alloc(alignof(struct frame_key), align_up(sizeof *k, alignof(struct frame_key)));
     if (k == NULL)
         return -ENOMEM;
-    /* Why fetched: a cipher by name alone is looked up anew at each start. */
-    k->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    k->context = EVP_CIPHER_CTX_new();
-    if (k->cipher == NULL || k->context == NULL) {
-        frame_key_close(k);
-        return -ENOMEM;
-    }
+    k->cipher = cipher;
+    k->is_set = false;
     *key = k;
     return 0;
 }
@@ -116,8 +132,7 @@ void frame_key_close(struct frame_key *key)
 {
     if (key == NULL)
         return;
-    EVP_CIPHER_CTX_free(key->context); /* clears the key */
-    EVP_CIPHER_free(key->cipher);
+    OPENSSL_cleanse(&key->expanded, sizeof key->expanded);
     free(key);
 }
 
@@ -126,8 +141,8 @@ int frame_key_set(struct frame_key *key, const struct frame_key_source *source)
     uint8_t bytes[KEY_BYTES];
     key->is_set = false;
     int error = derive(source, bytes);
-    if (error == 0 && EVP_CipherInit_ex(key->context, key->cipher, NULL, bytes, NULL, 1) != 1)
-        error = -ENOMEM;
+    if (error == 0)
+        IMB_AES256_GCM_PRE(key->cipher, bytes, &key->expanded);
     OPENSSL_cleanse(bytes, sizeof bytes);
     key->is_set = error == 0;
     return error;
@@ -136,51 +151,85 @@ int frame_key_set(struct frame_key *key, const struct frame_key_source *source)
 /* ---- frames ---- */
 
 /* The initialization vector: nonce, then for a HELLO what its start adds (frame_key.h). */
-static bool begin(struct frame_key *key, const struct frame_header *h, int encrypt)
+static void vector_set(const struct frame_header *h, uint8_t iv[IV_BYTES])
 {
-    uint8_t iv[IV_BYTES];
     uint32_t salt = (h->flags & FRAME_HELLO) != 0 ? (uint32_t)h->start : 0;
     for (uint32_t i = 0; i < 8; i++)
         iv[i] = (uint8_t)(h->nonce >> (8 * i));
     for (uint32_t i = 0; i < 4; i++)
         iv[8 + i] = (uint8_t)(salt >> (8 * i));
-    return key->is_set && EVP_CipherInit_ex(key->context, NULL, NULL, NULL, iv, encrypt) == 1;
 }
 
-/* Header and payload into the tag; the payload through the cipher if it is to be encrypted. */
-static bool pass(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
-                 const uint8_t *payload, uint32_t length)
+/* The tag of header and payload, both in the clear: of 48 bytes that end where the payload begins.  Why
+ * they have to be brought there: all that is authentic only has to lie in one piece, for a call that
+ * takes a fourth of the time of one that goes on from part to part. */
+static void authenticate(const struct frame_key *key, const uint8_t iv[IV_BYTES],
+                         const uint8_t *joined, uint32_t length, uint8_t tag[FRAME_TAG_BYTES])
 {
-    int done;
-    uint8_t *out = (h->flags & FRAME_ENCRYPTED) != 0 ? frame + FRAME_HEADER_BYTES : NULL;
-    return EVP_CipherUpdate(key->context, NULL, &done, frame, FRAME_TAG_AT) == 1 &&
-           (length == 0 || EVP_CipherUpdate(key->context, out, &done, payload, (int)length) == 1);
+    struct gcm_context_data context;
+    IMB_AES256_GCM_ENC(key->cipher, &key->expanded, &context, NULL, NULL, 0, iv, joined,
+                       (uint64_t)FRAME_TAG_AT + length, tag, FRAME_TAG_BYTES);
+}
+
+static void seal_authentic(const struct frame_key *key, const uint8_t iv[IV_BYTES], uint8_t *frame,
+                           uint32_t length)
+{
+    uint8_t tag[FRAME_TAG_BYTES];
+    uint8_t *joined = frame + FRAME_TAG_BYTES;
+    memmove(joined, frame, FRAME_TAG_AT);
+    authenticate(key, iv, joined, length, tag);
+    memmove(frame, joined, FRAME_TAG_AT);
+    memcpy(frame + FRAME_TAG_AT, tag, sizeof tag);
+}
+
+/* The tag that the frame ought to have; leaves the frame as it was. */
+static void open_authentic(const struct frame_key *key, const uint8_t iv[IV_BYTES], uint8_t *frame,
+                           uint32_t length, uint8_t tag[FRAME_TAG_BYTES])
+{
+    uint8_t header[FRAME_HEADER_BYTES];
+    memcpy(header, frame, sizeof header);
+    memcpy(frame + FRAME_TAG_BYTES, header, FRAME_TAG_AT);
+    authenticate(key, iv, frame + FRAME_TAG_BYTES, length, tag);
+    memcpy(frame, header, sizeof header);
 }
 
 bool frame_seal(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
                 const uint8_t *payload, uint32_t length)
 {
-    int done;
+    uint8_t iv[IV_BYTES];
     uint8_t *there = frame + FRAME_HEADER_BYTES;
     frame_header_encode(h, frame);
-    if (payload != NULL && (h->flags & FRAME_ENCRYPTED) == 0) {
-        memcpy(there, payload, length);
-        payload = NULL;
+    vector_set(h, iv);
+    if (!key->is_set)
+        return false;
+    if ((h->flags & FRAME_ENCRYPTED) == 0) {
+        if (payload != NULL)
+            memcpy(there, payload, length);
+        seal_authentic(key, iv, frame, length);
+        return true;
     }
-    return begin(key, h, 1) && pass(key, h, frame, payload != NULL ? payload : there, length) &&
-           EVP_CipherFinal_ex(key->context, there, &done) == 1 &&
-           EVP_CIPHER_CTX_ctrl(key->context, EVP_CTRL_AEAD_GET_TAG, FRAME_TAG_BYTES,
-                               frame + FRAME_TAG_AT) == 1;
+    struct gcm_context_data context;
+    IMB_AES256_GCM_ENC(key->cipher, &key->expanded, &context, there,
+                       payload != NULL ? payload : there, length, iv, frame, FRAME_TAG_AT,
+                       frame + FRAME_TAG_AT, FRAME_TAG_BYTES);
+    return true;
 }
 
 bool frame_open(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
                 uint32_t length)
 {
-    int done;
+    uint8_t iv[IV_BYTES], tag[FRAME_TAG_BYTES];
     uint8_t *there = frame + FRAME_HEADER_BYTES;
-    return begin(key, h, 0) &&
-           EVP_CIPHER_CTX_ctrl(key->context, EVP_CTRL_AEAD_SET_TAG, FRAME_TAG_BYTES,
-                               frame + FRAME_TAG_AT) == 1 &&
-           pass(key, h, frame, there, length) &&
-           EVP_CipherFinal_ex(key->context, there, &done) == 1;
+    vector_set(h, iv);
+    if (!key->is_set)
+        return false;
+    if ((h->flags & FRAME_ENCRYPTED) == 0) {
+        open_authentic(key, iv, frame, length, tag);
+    } else {
+        struct gcm_context_data context;
+        IMB_AES256_GCM_DEC(key->cipher, &key->expanded, &context, there, there, length, iv, frame,
+                           FRAME_TAG_AT, tag, FRAME_TAG_BYTES);
+    }
+    /* Why not memcmp: how long it takes would tell how much of a forged tag is right. */
+    return CRYPTO_memcmp(tag, frame + FRAME_TAG_AT, FRAME_TAG_BYTES) == 0;
 }

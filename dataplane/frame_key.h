@@ -1,8 +1,9 @@
 /* frame_key - keys of frames: where they come from, and sealing and opening with them.
  *
- * Edge: calls libcrypto.  A key belongs to the lcore that seals or opens with it.  Its context is made
- * at set-up; another key may be put into it; per frame only the nonce changes and nothing is
- * allocated.
+ * Edge: keys are derived by libcrypto; frames are sealed and opened by libipsec-mb, which DPDK uses
+ * for the same.  Why not libcrypto for both: a frame of 1,400 bytes takes it 540 ns and this 120, an
+ * empty one 200 and 40.  A key belongs to the lcore that seals or opens with it.  It is made at set-up,
+ * and another one may be put in its place; per frame only the nonce changes and nothing is allocated.
  *
  * Keys come out of the cluster's secret by HKDF-SHA256, one for each direction:
  *
@@ -65,7 +66,7 @@ MUST_USE int frame_key_set(struct frame_key *key, const struct frame_key_source 
 
 /* Seal one frame into frame: FRAME_HEADER_BYTES, then length bytes of payload, which come from payload
  * (encrypted or copied on the way) or are there already (NULL).  h->nonce must be new for this key,
- * from 1 to FRAME_NONCE_MAX: the caller counts.  False: libcrypto failed; nothing of it may be sent. */
+ * from 1 to FRAME_NONCE_MAX: the caller counts.  False: the key is not set; nothing of it may be sent. */
 MUST_USE bool frame_seal(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
                          const uint8_t *payload, uint32_t length);
 

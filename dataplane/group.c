@@ -82,6 +82,8 @@ void group_begin(struct group *g, uint64_t now)
     g->now = now;
     if (now >= g->rest_until)
         g->ready_count = g->busy_count;
+    for (uint32_t i = 0; i < g->pair_count; i++)
+        g->pairs[i].bytes_fed = 0;
     holders_lapse(g, now);
     rights_renew(g, now);
 }
@@ -266,10 +268,18 @@ void group_rest(struct group *g)
         g->rest_until = g->now + g->times.retry / RESTS_PER_RETRY;
 }
 
-bool group_is_quiet(const struct group *g)
+uint64_t group_wait(const struct group *g, uint64_t now)
+{
+    uint64_t wait = g->busy_count != 0 ? 0 : UINT64_MAX;
+    for (uint32_t i = 0; i < g->pair_count; i++)
+        wait = min_u64(wait, pair_pulse_wait(&g->pairs[i], now, g->times.heartbeat));
+    return wait;
+}
+
+bool group_is_short(const struct group *g)
 {
     for (uint32_t i = 0; i < g->pair_count; i++)
-        if (g->pairs[i].listed != 0 || g->pairs[i].number_echoed < g->pairs[i].number)
-            return false;
-    return g->busy_count == 0;
+        if (group_feed_left(&g->pairs[i]) == 0)
+            return true;
+    return false;
 }

@@ -119,8 +119,24 @@ void group_rest(struct group *g);
 /* Next frame to send, to node *to.  False: no more. */
 MUST_USE bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late);
 
-/* Whether any pair has something to say by itself later: the node must not sleep for longer than a
- * heartbeat. */
-bool group_is_quiet(const struct group *g);
+/* Ticks from now until a replica or a pair has something to say by itself.  0: a replica may have at any
+ * time; UINT64_MAX: none will. */
+uint64_t group_wait(const struct group *g, uint64_t now);
+
+static inline bool group_is_quiet(const struct group *g)
+{
+    return group_wait(g, g->now) == UINT64_MAX;
+}
+
+/* Bytes of logs that a peer is fed in one pass at most, all its shards together: one that comes back,
+ * however far behind, takes no longer of a pass than that. */
+#define GROUP_FEED_BYTES (1u << 17)
+/* What it may still be fed in this one, and that it was. */
+static inline uint64_t group_feed_left(const struct pair *p)
+{
+    return p->bytes_fed < GROUP_FEED_BYTES ? GROUP_FEED_BYTES - p->bytes_fed : 0;
+}
+/* Whether a peer was fed all that: there may be more for it, so that the node must not sleep. */
+bool group_is_short(const struct group *g);
 
 #endif

@@ -6,6 +6,7 @@
  *   poll_doorbell.c which rings are looked at, and sleeping when none has anything
  *   poll_upkeep.c   leases, ages, housekeeping of shards, grace periods
  *   poll_cluster.c  replication, where the node is one of several (lcore_cluster.h)
+ *   poll_forward.c  requests that another node leads (lcore_forward.h)
  *
  * Run to completion, shared nothing: everything here belongs to the thread, but for the fields that
  * name another writer.  The clock is read twice per pass (DESIGN section 5, clocks): now, after the
@@ -71,6 +72,7 @@ struct lcore {
     uint64_t sweep_interval;       /* until the next time; at most ticks.sweep */
     uint64_t ticks_busy;           /* last pass with work */
     uint64_t ticks_cooled;         /* when quiet rings were last let go */
+    uint64_t ticks_passed;         /* now of the last pass, or when a sleep ended; 0: neither yet */
     struct lcore_cluster *cluster; /* NULL: the node is alone */
     struct reclaim_now reclaim;    /* what housekeeping and cuts know of this pass */
     struct pin_question question;  /* its context */
@@ -98,6 +100,7 @@ struct lcore {
     struct lcore *team[LIMIT_PROCESS_NODES];
     uint32_t team_count;
     int team_fd; /* epoll descriptor over those of the team; -1: there is but one */
+    int stop_fd; /* eventfd in its sleep_fd: ends its sleep when it is to stop */
     pthread_t thread;
     _Atomic bool stop; /* written by control */
     bool running;
@@ -120,6 +123,21 @@ static inline void lcore_mark_dirty(struct lcore *l, struct shard *s)
 
 /* An agent wrote what no honest one writes: have control detach it. */
 void lcore_fault(struct lcore *l, struct agent *a, enum agent_fault fault);
+
+/* An operation that was judged, of an agent here or of one that is attached to another node. */
+struct lcore_operation {
+    struct shard *shard;
+    struct shard_origin origin;
+    const uint8_t *key; /* stable */
+    const void *value;  /* may change under us: read once */
+    uint64_t hash, session, sequence, expected_lsn;
+    uint32_t value_length, session_slot, uid;
+    uint16_t key_length, flags; /* RING_FLAG_* */
+};
+
+/* Carry it out; the shard may be written here, or, for a GET, answered.  l->clock_ns is recent.  As
+ * shard_write: 0, an enum ring_status to answer now, or -EAGAIN. */
+MUST_USE int poll_execute(struct lcore *l, const struct lcore_operation *o);
 
 /* Take up to a batch of requests from the hot rings and carry them out.  Returns how many. */
 uint32_t poll_requests(struct lcore *l);

@@ -1,4 +1,4 @@
-#include "dataplane/lcore_cluster.h"
+#include "dataplane/lcore_forward.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -6,6 +6,7 @@
 /* An ask this often per lease, and what goes unanswered is said again this often. */
 #define HEARTBEATS_PER_LEASE 5u
 #define RETRIES_PER_LEASE 12u
+#define PUBLISH_NS (100 * NS_PER_MS)
 
 static struct replica *find(void *context, uint32_t log)
 {
@@ -89,7 +90,8 @@ static int group_open(struct lcore_cluster *c, const struct replica_times *times
 static int replicas_open(struct lcore_cluster *c, const struct replica_times *times)
 {
     struct lcore *l = c->lcore;
-    c->version = cluster_version(c->node);
+    /* Why not the one that there is: the first pass asks for it, and can send what follows from it. */
+    c->version = cluster_version(c->node) - 1;
     for (uint32_t i = 0; i < l->shard_count; i++) {
         struct lcore_replica *r = &c->replicas[i];
         uint32_t log = l->shards[i]->log.number;
@@ -99,9 +101,6 @@ static int replicas_open(struct lcore_cluster *c, const struct replica_times *ti
         replica_init(&r->replica, l->shards[i], &c->node->self, times);
         r->replica.group = &c->group;
         l->shards[i]->lsn_kept = 0; /* nobody has confirmed anything yet */
-        /* What it wants done comes with its first tick. */
-        replica_configure(&r->replica, &known, l->now, &c->update);
-        replica_update_reset(&c->update);
     }
     return 0;
 }
@@ -131,6 +130,7 @@ int lcore_cluster_open(struct lcore *l)
     c->lcore = l;
     c->node = node;
     c->transport = node->transports[l->number];
+    c->publish_interval = clock_ns_to_ticks(PUBLISH_NS, l->node->ticks_per_s);
     const struct replica_times times = {
         .lease = l->ticks.lease,
         .heartbeat = l->ticks.lease / HEARTBEATS_PER_LEASE,
@@ -144,6 +144,8 @@ int lcore_cluster_open(struct lcore *l)
         error = replicas_open(c, &times);
     if (error == 0)
         error = wake_add(c);
+    if (error == 0)
+        error = lcore_forward_open(c);
     if (error != 0)
         lcore_cluster_close(l);
     return error;
@@ -156,6 +158,7 @@ void lcore_cluster_close(struct lcore *l)
         return;
     for (uint32_t i = 0; i < sizeof c->memory / sizeof c->memory[0]; i++)
         free(c->memory[i]);
+    lcore_forward_close(c->forward);
     free(c);
     l->cluster = NULL;
 }

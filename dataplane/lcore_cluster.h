@@ -26,16 +26,22 @@ struct lcore_replica {
     bool stop_counted;
 };
 
+struct lcore_forward;
+
 struct lcore_cluster {
     struct lcore *lcore;
     const struct node_cluster *node;
     uint64_t version; /* of the coordinator's decisions, as last looked at */
     struct transport *transport;
+    uint64_t ticks_published; /* when its counters last were */
+    uint64_t publish_interval;
     struct group group;
+    uint32_t turn;                  /* replica that decides first, among those that are ready */
     struct lcore_replica *replicas; /* as lcore.shards */
     struct lcore_replica **by_log;  /* by space and shard: space_first[space] + shard */
     uint32_t space_first[LIMIT_SPACES + 1];
     struct holds holds[LIMIT_SPACES + 1]; /* by space: frames that the transport reads */
+    struct lcore_forward *forward;        /* holds[0]: its buffers that the transport reads */
     struct lease_cell cells_shown[LIMIT_LEASE_CELLS_PER_LCORE];
     struct replica_update update;
     void *memory[5]; /* what close frees */
@@ -76,5 +82,7 @@ bool poll_cluster_sleep(struct lcore *l, int *ms);
 void poll_cluster_awake(struct lcore *l);
 /* Whether a transport still reads a frame of a space. */
 bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame);
+/* Now and then, what the transport counted to where status finds it (transport_counted). */
+void poll_cluster_publish(struct lcore *l);
 
 #endif

@@ -58,7 +58,15 @@ bool pair_pulse_due(const struct pair *p, uint64_t now, uint64_t heartbeat)
     uint64_t nameable = max_u64(p->number_echoed + 1, p->number_first) + PAIR_ITEMS - 1;
     if (p->number_sent < min_u64(p->number, nameable))
         return true;
-    return (p->listed != 0 || p->number_echoed < p->number) && now - p->ticks_pulse >= heartbeat;
+    return pair_pulse_wait(p, now, heartbeat) == 0;
+}
+
+uint64_t pair_pulse_wait(const struct pair *p, uint64_t now, uint64_t heartbeat)
+{
+    if (p->listed == 0 && p->number_echoed >= p->number)
+        return UINT64_MAX;
+    uint64_t since = now - p->ticks_pulse;
+    return since < heartbeat ? heartbeat - since : 0;
 }
 
 void pair_pulse(struct pair *p, struct pair_frame *f, uint64_t now, uint64_t now_late,

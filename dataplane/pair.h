@@ -76,6 +76,7 @@ struct pair {
     struct member peer; /* incarnation 0: not heard of */
     uint64_t ticks_heard;
     uint64_t connection; /* how often the one for log writes was torn down: group_disconnected */
+    uint64_t bytes_fed;  /* in this pass: group.h */
     /* leader's side */
     struct pair_change *journal; /* changes number_first .. number */
     uint32_t capacity;
@@ -116,6 +117,8 @@ MUST_USE uint64_t pair_change(struct pair *p, const struct pair_change *change);
 void pair_restart(struct pair *p);
 /* Whether a PULSE should leave. */
 bool pair_pulse_due(const struct pair *p, uint64_t now, uint64_t heartbeat);
+/* Ticks until one is due if nothing changes; UINT64_MAX: none will be. */
+uint64_t pair_pulse_wait(const struct pair *p, uint64_t now, uint64_t heartbeat);
 /* The PULSE to send.  now: the ask; duration: of the grant, 0: none. */
 void pair_pulse(struct pair *p, struct pair_frame *f, uint64_t now, uint64_t now_late,
                 uint64_t duration);

@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 bool poll_pass(struct lcore *l)
@@ -92,6 +93,24 @@ static struct lcore_ticks ticks_of(const struct node *n)
     };
 }
 
+static int stop_fd_open(struct lcore *l)
+{
+    /* Above the slots of agents, as node.h says. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = LIMIT_AGENTS + 2};
+    l->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->stop_fd < 0)
+        return -errno;
+    int error = epoll_ctl(l->node->sleep_fds[l->number], EPOLL_CTL_ADD, l->stop_fd, &event);
+    return error == 0 ? 0 : -errno;
+}
+
+static void stop_fd_close(struct lcore *l)
+{
+    if (l->stop_fd >= 0)
+        (void)close(l->stop_fd); /* and out of the epoll with it */
+    l->stop_fd = -1;
+}
+
 int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
 {
     uint32_t shards = own_shards(n, number, NULL);
@@ -119,11 +138,15 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .team = {l},
         .team_count = 1,
         .team_fd = -1,
+        .stop_fd = -1,
     };
     l->sweep_interval = l->ticks.sweep;
     (void)own_shards(n, number, l->shards);
-    int error = lcore_cluster_open(l);
+    int error = stop_fd_open(l);
+    if (error == 0)
+        error = lcore_cluster_open(l);
     if (error != 0) {
+        stop_fd_close(l);
         free(list);
         free(l);
         return error;
@@ -141,6 +164,7 @@ void lcore_close(struct lcore *l)
     lcore_cluster_close(l);
     if (l->team_fd >= 0)
         (void)close(l->team_fd);
+    stop_fd_close(l);
     free(l->shards);
     free(l);
 }
@@ -212,14 +236,21 @@ int nodes_lcores_start(struct node *const *nodes, uint32_t count)
     return error;
 }
 
+static void stop_tell(struct lcore *l)
+{
+    const uint64_t one = 1;
+    /* release: all that control did before is seen by the last pass */
+    atomic_store_explicit(&l->stop, true, memory_order_release);
+    (void)!write(l->stop_fd, &one, sizeof one); /* one that cannot be written rings already */
+}
+
 /* Why all are stopped before one is closed: a thread passes over the lcores of all nodes. */
 void nodes_lcores_stop(struct node *const *nodes, uint32_t count)
 {
     for (uint32_t n = 0; n < count; n++)
         for (uint32_t i = 0; i < nodes[n]->config.lcore_count; i++)
             if (nodes[n]->lcores[i] != NULL)
-                /* release: all that control did before is seen by the last pass */
-                atomic_store_explicit(&nodes[n]->lcores[i]->stop, true, memory_order_release);
+                stop_tell(nodes[n]->lcores[i]);
     for (uint32_t n = 0; n < count; n++)
         for (uint32_t i = 0; i < nodes[n]->config.lcore_count; i++)
             if (nodes[n]->lcores[i] != NULL && nodes[n]->lcores[i]->running)

@@ -1,4 +1,4 @@
-#include "dataplane/lcore_cluster.h"
+#include "dataplane/lcore_forward.h"
 
 #include <linux/futex.h>
 #include <string.h>
@@ -66,9 +66,6 @@ static const void *place_value(const struct agent *a, const struct shard_answer 
 
 static void answer_send(struct lcore *l, const struct shard *s, const struct shard_answer *answer)
 {
-    struct agent *a = lcore_agent(l, answer->origin.agent);
-    if (a == NULL || a->generation != answer->origin.generation)
-        return; /* it is gone; who comes back under its session is answered from the results */
     struct ring_completion c = {
         .head.operation = answer->origin.operation,
         .tag = answer->origin.tag,
@@ -79,11 +76,17 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
         .session_slot = answer->session_slot,
         .sequence = answer->sequence,
     };
-    const void *value = NULL;
-    if (answer->judged && !poll_cluster_may_answer(l, s, l->now_late))
+    bool leaves = !answer->judged || poll_cluster_may_answer(l, s, l->now_late);
+    if (!leaves)
         c.status = RING_RETRY;
-    else if (answer->record != NULL)
-        value = place_value(a, answer, &c);
+    if (poll_forward_is_origin(&answer->origin)) {
+        poll_forward_answer(l, s, answer, &c);
+        return;
+    }
+    struct agent *a = lcore_agent(l, answer->origin.agent);
+    if (a == NULL || a->generation != answer->origin.generation)
+        return; /* it is gone; who comes back under its session is answered from the results */
+    const void *value = leaves && answer->record != NULL ? place_value(a, answer, &c) : NULL;
     a->rings[l->number].owed -= answer->origin.owed;
     poll_complete(l, a, &c, value);
 }
@@ -113,6 +116,7 @@ void poll_answers(struct lcore *l)
         }
     }
     l->dirty_count = 0;
+    poll_forward_flush(l);
 }
 
 void poll_wakes(struct lcore *l)

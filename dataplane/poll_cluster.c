@@ -1,4 +1,4 @@
-#include "dataplane/lcore_cluster.h"
+#include "dataplane/lcore_forward.h"
 
 #include "engine/plant.h"
 
@@ -229,7 +229,10 @@ static void received(struct lcore_cluster *c, const struct transport_received *d
     struct pair_frame f;
     int error = -EPROTO;
     bool is_whole = d->bytes == NULL && message_decode(&m, d->head, d->head_length) == 0;
-    if (is_whole || message_decode_parts(&m, d->head, d->head_length, d->bytes, d->length) == 0) {
+    if (forward_is(d->head, d->head_length)) {
+        error = poll_forward_received(l, d);
+    } else if (is_whole ||
+               message_decode_parts(&m, d->head, d->head_length, d->bytes, d->length) == 0) {
         struct lcore_replica *r = lcore_replica_of(c, m.log);
         if (r != NULL && m.from.node == d->from) {
             error = replica_receive(enter(c, r), &m, l->now, &c->update);
@@ -287,6 +290,12 @@ static void completed(struct lcore_cluster *c)
     } while (count == COMPLETE_BURST);
 }
 
+/* By what it says of itself: a hint. */
+static bool is_pair_frame(const struct transport_received *d)
+{
+    return d->head_length != 0 && (d->head[0] == PAIR_PULSE || d->head[0] == PAIR_ECHO);
+}
+
 void poll_cluster_receive(struct lcore *l)
 {
     struct lcore_cluster *c = l->cluster;
@@ -301,8 +310,15 @@ void poll_cluster_receive(struct lcore *l)
     poll_reclaim(l);
     if (count > 1 && l->shard_count > 1)
         burst_prefetch(c, burst, count);
-    for (uint32_t i = 0; i < count; i++)
+    const uint64_t ticks_busy = l->ticks_busy;
+    bool is_busy = false;
+    for (uint32_t i = 0; i < count; i++) {
         received(c, &burst[i]);
+        is_busy |= !is_pair_frame(&burst[i]);
+    }
+    /* Why not for heartbeats: an idle node would poll on for a while after each of them. */
+    if (!is_busy)
+        l->ticks_busy = ticks_busy;
     transport_release(c->transport);
     decisions_take(c);
 }
@@ -343,8 +359,11 @@ void poll_cluster_decide(struct lcore *l)
         return;
     for (uint32_t i = 0; i < l->dirty_count; i++)
         group_wake(&c->group, &lcore_replica_of(c, l->dirty[i]->log.number)->replica);
+    /* Why in turn: who comes first may leave nothing of what a peer may be fed in a pass. */
+    const uint32_t first_count = c->group.ready_count;
     for (uint32_t i = 0; i < c->group.ready_count; i++) {
-        struct lcore_replica *r = lcore_replica_of(c, c->group.busy[i]->shard->log.number);
+        uint32_t at = i < first_count ? (c->turn + i) % first_count : i;
+        struct lcore_replica *r = lcore_replica_of(c, c->group.busy[at]->shard->log.number);
         struct replica *replica = enter(c, r);
         activation_tell(c, r);
         bool more;
@@ -355,6 +374,7 @@ void poll_cluster_decide(struct lcore *l)
         } while (more);
         hand_over_tell(c, r);
     }
+    c->turn += group_is_short(&c->group);
 }
 
 void poll_cluster_flush(struct lcore *l)
@@ -391,19 +411,31 @@ bool poll_cluster_may_answer(const struct lcore *l, const struct shard *s, uint6
     return replica_may_answer(&lcore_replica_of(l->cluster, s->log.number)->replica, at);
 }
 
+/* Nanoseconds until something is due that nobody wakes us for. */
+static uint64_t due_in_ns(const struct lcore *l)
+{
+    const struct lcore_cluster *c = l->cluster;
+    uint64_t ticks = group_wait(&c->group, l->now);
+    uint64_t wait =
+        ticks == UINT64_MAX ? UINT64_MAX : clock_ticks_to_ns(ticks, l->node->ticks_per_s);
+    uint64_t deadline = transport_deadline(c->transport);
+    if (deadline == UINT64_MAX)
+        return wait;
+    uint64_t now = clock_boottime_ns();
+    return min_u64(wait, deadline > now ? deadline - now : 0);
+}
+
 bool poll_cluster_sleep(struct lcore *l, int *ms)
 {
     struct lcore_cluster *c = l->cluster;
     if (c == NULL)
         return true;
-    uint64_t rate = l->node->ticks_per_s;
-    if (c->group.busy_count != 0)
-        *ms = 1;
-    else if (!group_is_quiet(&c->group)) {
-        uint64_t ns = clock_ticks_to_ns(c->group.times.heartbeat, rate) / 2;
-        *ms = (int)min_u64((uint64_t)*ms, max_u64(ns / NS_PER_MS, 1));
-    }
-    return transport_sleep(c->transport);
+    /* Why first: what the pass sent leaves now, and is due no more. */
+    if (group_is_short(&c->group) || !transport_sleep(c->transport))
+        return false;
+    /* Why a millisecond longer rather than shorter: whoever wakes too soon wakes twice. */
+    *ms = (int)min_u64((uint64_t)*ms, due_in_ns(l) / NS_PER_MS + 1);
+    return true;
 }
 
 void poll_cluster_awake(struct lcore *l)
@@ -415,4 +447,13 @@ void poll_cluster_awake(struct lcore *l)
 bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame)
 {
     return l->cluster != NULL && hold_is_held(&l->cluster->holds[space], frame);
+}
+
+void poll_cluster_publish(struct lcore *l)
+{
+    struct lcore_cluster *c = l->cluster;
+    if (c == NULL || l->now - c->ticks_published < c->publish_interval)
+        return;
+    c->ticks_published = l->now;
+    transport_publish(c->transport);
 }

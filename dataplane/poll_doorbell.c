@@ -162,7 +162,7 @@ static bool sleep_begin(struct lcore *l, int *ms)
     return !doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire);
 }
 
-static void sleep_now(const struct lcore *l, int ms)
+static void sleep_now(struct lcore *l, int ms)
 {
     struct epoll_event events[16];
     counter_add(l->counters, COUNTER_SLEEPS, 1);
@@ -173,6 +173,9 @@ static void sleep_now(const struct lcore *l, int ms)
     for (uint32_t i = 0; l->team_fd >= 0 && i < l->team_count; i++)
         (void)epoll_wait(l->team[i]->node->sleep_fds[l->number], events, 16, 0);
     qsbr_online();
+    /* Why: it was no pass that took so long. */
+    for (uint32_t i = 0; i < l->team_count; i++)
+        l->team[i]->ticks_passed = clock_ticks(l->node->clock_kind);
 }
 
 static bool is_stuck(const struct lcore *l)

@@ -1,4 +1,4 @@
-#include "dataplane/lcore_cluster.h"
+#include "dataplane/lcore_forward.h"
 #include "dataplane/request.h"
 
 #include <string.h>
@@ -119,56 +119,75 @@ static struct shard_origin origin_of(const struct lcore *l, const struct lcore_r
     };
 }
 
-static int execute_write(struct lcore *l, const struct lcore_request *q)
+static int execute_write(struct lcore *l, const struct lcore_operation *o)
 {
-    const struct ring_request *r = &q->copy;
-    bool bulk = (r->head.flags & RING_FLAG_BULK) != 0;
     struct shard_write w = {
-        .origin = origin_of(l, q),
-        .hash = q->hash,
-        .key = q->key,
-        .value = bulk ? q->agent->bulk + r->bulk_offset : q->payload + align_up(r->key_length, 8),
-        .value_length = r->value_length,
-        .key_length = r->key_length,
-        .compare = (r->head.flags & RING_FLAG_COMPARE) != 0,
-        .expected_lsn = r->expected_lsn,
-        .session_slot = r->session_slot,
-        .uid = q->agent->uid,
-        .session = r->session,
-        .sequence = r->sequence,
+        .origin = o->origin,
+        .hash = o->hash,
+        .key = o->key,
+        .value = o->value,
+        .value_length = o->value_length,
+        .key_length = o->key_length,
+        .compare = (o->flags & RING_FLAG_COMPARE) != 0,
+        .expected_lsn = o->expected_lsn,
+        .session_slot = o->session_slot,
+        .uid = o->uid,
+        .session = o->session,
+        .sequence = o->sequence,
         .clock_ns = l->clock_ns,
     };
     /* Agents write in sessions only: without one nothing would be applied exactly once. */
-    return r->session_slot == SESSION_NONE ? RING_FATE_UNKNOWN : shard_write(q->shard, &w);
+    return o->session_slot == SESSION_NONE ? RING_FATE_UNKNOWN : shard_write(o->shard, &w);
+}
+
+int poll_execute(struct lcore *l, const struct lcore_operation *o)
+{
+    switch (o->origin.operation) {
+    case RING_SESSION_OPEN:
+        if ((o->flags & RING_FLAG_EXISTING) != 0 &&
+            session_find(&o->shard->sessions, o->key) == SESSION_NONE)
+            return RING_FATE_UNKNOWN;
+        return shard_session_open(o->shard, &o->origin, o->key, o->uid, l->clock_ns);
+    case RING_SESSION_CLOSE:
+        return shard_session_close(o->shard, &o->origin, o->key, o->uid, l->clock_ns);
+    case RING_GET: {
+        struct shard_read read = {
+            .origin = o->origin,
+            .hash = o->hash,
+            .key = o->key,
+            .key_length = o->key_length,
+        };
+        return shard_read(o->shard, &read);
+    }
+    default:
+        return execute_write(l, o);
+    }
 }
 
 static int execute(struct lcore *l, const struct lcore_request *q)
 {
-    struct shard_origin origin = origin_of(l, q);
-    bool is_read = q->copy.head.operation == RING_GET;
-    if (!poll_cluster_may_write(l, q->shard) &&
-        !(is_read && poll_cluster_may_answer(l, q->shard, l->now)))
-        return RING_RETRY; /* another node leads it, for now */
-    switch (q->copy.head.operation) {
-    case RING_SESSION_OPEN:
-        if ((q->copy.head.flags & RING_FLAG_EXISTING) != 0 &&
-            session_find(&q->shard->sessions, q->key) == SESSION_NONE)
-            return RING_FATE_UNKNOWN;
-        return shard_session_open(q->shard, &origin, q->key, q->agent->uid, l->clock_ns);
-    case RING_SESSION_CLOSE:
-        return shard_session_close(q->shard, &origin, q->key, q->agent->uid, l->clock_ns);
-    case RING_GET: {
-        struct shard_read read = {
-            .origin = origin,
-            .hash = q->hash,
-            .key = q->key,
-            .key_length = q->copy.key_length,
-        };
-        return shard_read(q->shard, &read);
-    }
-    default:
-        return execute_write(l, q);
-    }
+    const struct ring_request *r = &q->copy;
+    bool is_read = r->head.operation == RING_GET;
+    bool bulk = (r->head.flags & RING_FLAG_BULK) != 0;
+    const struct lcore_operation o = {
+        .shard = q->shard,
+        .origin = origin_of(l, q),
+        .key = q->key,
+        .value = bulk ? q->agent->bulk + r->bulk_offset : q->payload + align_up(r->key_length, 8),
+        .hash = q->hash,
+        .session = r->session,
+        .sequence = r->sequence,
+        .expected_lsn = r->expected_lsn,
+        .value_length = r->value_length,
+        .session_slot = r->session_slot,
+        .uid = q->agent->uid,
+        .key_length = r->key_length,
+        .flags = r->head.flags,
+    };
+    if (poll_cluster_may_write(l, q->shard) ||
+        (is_read && poll_cluster_may_answer(l, q->shard, l->now)))
+        return poll_execute(l, &o);
+    return poll_forward_ask(l, q, &o.origin);
 }
 
 static void refuse(struct lcore *l, const struct lcore_request *q, uint32_t status)
@@ -217,8 +236,10 @@ static void execute_at(struct lcore *l, uint32_t i)
         return;
     }
     ASSERT(result >= 0);
-    /* Why now: another leader may have followed since this pass began, and written. */
-    if (result > 0 && !poll_cluster_may_answer(l, q->shard, clock_ticks(l->node->clock_kind)))
+    /* Why now: another leader may have followed since this pass began, and written.  What is too large
+     * is so for every leader. */
+    if (result > 0 && result != RING_TOO_LARGE &&
+        !poll_cluster_may_answer(l, q->shard, clock_ticks(l->node->clock_kind)))
         result = RING_RETRY;
     if (result > 0)
         refuse(l, q, (uint32_t)result);

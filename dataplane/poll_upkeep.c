@@ -4,6 +4,7 @@
 #define SWEEP_SESSIONS 64u
 /* Stores to lines that agents read are spared until they are worth it. */
 #define RENEW_SHARE 16u
+#define STALLS_PER_LEASE 4u
 
 static void generation_change(struct lcore *l)
 {
@@ -150,8 +151,27 @@ static void sweep_sessions(struct lcore *l)
         lcore_mark_dirty(l, s);
 }
 
+/* A pass took so long that leases are in danger: counted, and the longest one kept.  Why from clock
+ * to clock: whoever held the processor meanwhile is part of it, but a sleep is not. */
+static void stall_count(struct lcore *l)
+{
+    uint64_t ticks = l->now - l->ticks_passed;
+    bool stalled = l->ticks_passed != 0 && ticks > l->ticks.lease / STALLS_PER_LEASE;
+    l->ticks_passed = l->now;
+    if (LIKELY(!stalled))
+        return;
+    _Atomic uint64_t *longest = &l->counters->value[COUNTER_STALL_LONGEST_NS];
+    uint64_t ns = clock_ticks_to_ns(ticks, l->node->ticks_per_s);
+    counter_add(l->counters, COUNTER_STALLS, 1);
+    /* relaxed: one writer, and readers want no more than a recent number */
+    if (ns > atomic_load_explicit(longest, memory_order_relaxed))
+        atomic_store_explicit(longest, ns, memory_order_relaxed);
+}
+
 void poll_upkeep(struct lcore *l)
 {
+    stall_count(l);
+    poll_cluster_publish(l);
     if (l->active_count != 0)
         maintain_active(l);
     sweep_sessions(l);

@@ -102,13 +102,38 @@ static void resend(struct replica *r, uint32_t slot, uint64_t now)
     r->counts[REPLICA_COUNT_RESENDS]++;
 }
 
+/* End of the transaction that begins at lsn, a transaction's end or an epoch's. */
+static COLD uint64_t transaction_end(const struct log *l, uint64_t lsn)
+{
+    struct record header = {.flags = 0};
+    while (lsn < l->lsn_whole && (header.flags & RECORD_FLAG_TRANSACTION_END) == 0) {
+        uint64_t available;
+        const uint8_t *bytes = log_bytes_at(l, lsn, &available);
+        if (bytes == NULL)
+            return lsn;
+        header.flags = 0; /* a pad has none */
+        lsn += record_step(bytes, &header);
+    }
+    return lsn;
+}
+
+/* Why a whole transaction in any case: an acknowledgement rises by no less. */
+static bool window_is_open(const struct replica *r, uint64_t lsn_next, uint64_t match)
+{
+    return LIKELY(lsn_next - match < WINDOW_BYTES) ||
+           lsn_next < transaction_end(&r->shard->log, match);
+}
+
 static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
     struct replica_peer *peer = &r->peers[slot];
     uint64_t match = r->commit.lsn_match[slot];
     resend(r, slot, now);
-    while (peer->lsn_next < r->shard->log.lsn_whole && peer->lsn_next - match < WINDOW_BYTES) {
+    struct pair *pair = r->group != NULL ? group_pair(r->group, peer->id.node) : NULL;
+    while (peer->lsn_next < r->shard->log.lsn_whole && window_is_open(r, peer->lsn_next, match)) {
         uint64_t available;
+        if (pair != NULL && group_feed_left(pair) == 0)
+            return; /* more in the next pass */
         const uint8_t *bytes = log_bytes_at(&r->shard->log, peer->lsn_next, &available);
         if (bytes == NULL) {
             peer->joined = false; /* it fell behind what is kept */
@@ -122,6 +147,8 @@ static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_
         available = min_u64(available, r->shard->log.lsn_whole - peer->lsn_next);
         m->length = (uint32_t)min_u64(available, APPEND_BYTES);
         peer->lsn_next += m->length;
+        if (pair != NULL)
+            pair->bytes_fed += m->length;
         replica_grant_use(r, slot, m);
     }
 }
@@ -183,12 +210,18 @@ static void feed_all(struct replica *r, uint64_t now, struct replica_update *u)
         feed_peer(r, i, now, u);
 }
 
-/* Whether a peer whose log ends at this cut can be fed. */
+/* Whether a peer whose log ends at this cut can be fed.  Why not whenever the bytes are there, which they
+ * may be for long while nobody needs the memory: one that is further behind than it would be counted for
+ * is told so with the first of them, and asks to join again. */
 static bool is_kept(const struct replica *r, uint64_t cut)
 {
+    const struct shard *s = r->shard;
     uint64_t available;
-    return cut != 0 && (cut == r->shard->log.lsn_whole ||
-                        log_bytes_at(&r->shard->log, cut, &available) != NULL);
+    if (cut == 0 || cut == s->log.lsn_whole)
+        return cut != 0;
+    bool counts = s->log.lsn_whole - cut <= UINT64_C(1) << s->geometry.segment_shift ||
+                  cut >= min_u64(lsn_kept_least(r), s->lsn_committed);
+    return counts && log_bytes_at(&s->log, cut, &available) != NULL;
 }
 
 int replica_on_join(struct replica *r, const struct message *m, uint64_t now,

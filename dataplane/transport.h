@@ -28,6 +28,9 @@
  * ready.  The owner has wake_fd in its epoll set, edge-triggered, and never reads it.  Set the flag,
  * fence, look again; the other side publishes, fence, looks at the flag: no wake is lost.
  *
+ * Counting: a body counts in plain words of its own.  The endpoint's thread copies them, now and then
+ * (transport_publish), to where every other thread may read them under the names that the body gives.
+ *
  * Source: Kalia, Kaminsky, Andersen, "Datacenter RPCs can be General and Fast" (NSDI 2019), 4, for
  * ownership of message buffers until the transport lets go. */
 #ifndef DUNLIN_DATAPLANE_TRANSPORT_H
@@ -37,6 +40,7 @@
 #include "engine/grant.h"
 
 #define TRANSPORT_HEAD_MAX 4096u /* bytes of a datagram that send copies */
+#define TRANSPORT_COUNTS_MAX 64u
 
 /* One message for one peer; the caller's, read during send only. */
 struct transport_datagram {
@@ -84,6 +88,9 @@ struct transport_ops {
     void (*disconnect)(struct transport *t, uint32_t node); /* NULL where log_write is */
     bool (*sleep)(struct transport *t);
     void (*awake)(struct transport *t);
+    uint64_t (*deadline)(const struct transport *t);       /* or NULL: never */
+    void (*count)(struct transport *t, uint64_t *counted); /* or NULL: nothing */
+    const char *const *count_names; /* of counted, up to TRANSPORT_COUNTS_MAX, then NULL */
 };
 
 /* What every body begins with.  Made by the body's set-up; place is set before the endpoint's
@@ -95,6 +102,7 @@ struct transport {
     int wake_fd;         /* -1: this body cannot wake anybody; poll it */
     transport_place *place;
     void *place_context;
+    _Atomic uint64_t counted[TRANSPORT_COUNTS_MAX]; /* as of the last transport_publish */
 };
 
 /* Send a burst.  Returns how many were taken, always the first ones.  The next one was refused: its
@@ -168,6 +176,38 @@ MUST_USE static inline bool transport_sleep(struct transport *t)
 static inline void transport_awake(struct transport *t)
 {
     t->ops->awake(t);
+}
+
+/* Nanoseconds of CLOCK_BOOTTIME: when the body wants transport_receive to be called even if nothing
+ * arrives; up to a millisecond later will do.  UINT64_MAX: never. */
+static inline uint64_t transport_deadline(const struct transport *t)
+{
+    return t->ops->deadline != NULL ? t->ops->deadline(t) : UINT64_MAX;
+}
+
+/* Copy what the body counted to where others read it; the endpoint's thread. */
+static inline void transport_publish(struct transport *t)
+{
+    uint64_t counted[TRANSPORT_COUNTS_MAX];
+    if (t->ops->count == NULL)
+        return;
+    t->ops->count(t, counted);
+    for (uint32_t i = 0; i < TRANSPORT_COUNTS_MAX && t->ops->count_names[i] != NULL; i++)
+        /* relaxed: a number for people, nothing is concluded from its order */
+        atomic_store_explicit(&t->counted[i], counted[i], memory_order_relaxed);
+}
+
+/* Name of the ith number that the body counts, NULL behind the last one; any thread. */
+static inline const char *transport_count_name(const struct transport *t, uint32_t i)
+{
+    return t->ops->count != NULL && i < TRANSPORT_COUNTS_MAX ? t->ops->count_names[i] : NULL;
+}
+
+/* The number as last published; any thread, for an i that has a name. */
+static inline uint64_t transport_counted(const struct transport *t, uint32_t i)
+{
+    /* relaxed: as in transport_publish */
+    return atomic_load_explicit(&t->counted[i], memory_order_relaxed);
 }
 
 #endif

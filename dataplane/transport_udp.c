@@ -43,6 +43,9 @@ static const struct transport_ops udp_ops = {
     .complete = transport_udp_complete,
     .sleep = transport_udp_sleep,
     .awake = udp_awake,
+    .deadline = transport_udp_deadline,
+    .count = transport_udp_count_all,
+    .count_names = transport_udp_count_names,
 };
 
 uint64_t transport_udp_now(const struct transport_udp_endpoint *e)
@@ -198,7 +201,7 @@ static void endpoint_init(struct transport_udp_endpoint *e)
                                     .version_highest = c->version_highest};
     uint32_t longest =
         c->frame_bytes == TRANSPORT_UDP_FRAME_PATH ? FRAME_BYTES_MAX : c->frame_bytes;
-    e->slot_bytes = (uint32_t)align_up(longest, CACHE_LINE);
+    e->slot_bytes = (uint32_t)align_up(longest, 8);
 }
 
 int transport_udp_open(struct transport **t, const struct transport_udp_config *config)
@@ -235,7 +238,7 @@ static void peer_free(struct transport_udp_peer *p)
 {
     transport_udp_pair_close(p);
     (void)munmap(p->memory, p->memory_bytes);
-    free(p->lengths);
+    free(p->queue);
     free(p);
 }
 
@@ -308,18 +311,19 @@ static int path_bytes(const struct sockaddr_storage *address, uint32_t *bytes)
 static int peer_memory(struct transport_udp_endpoint *e, struct transport_udp_peer *p)
 {
     const struct transport_udp_config *c = &e->config;
-    uint64_t frames = (uint64_t)c->queue_frames * e->slot_bytes;
-    p->memory_bytes = frames + fragments_bytes(c->places, content_max(c));
-    p->lengths = calloc(c->queue_frames, sizeof p->lengths[0]);
-    if (p->lengths == NULL)
+    /* Why one more: room that is left at the end is too short for a frame. */
+    p->frames_bytes = align_up(((uint64_t)c->queue_frames + 1) * e->slot_bytes, CACHE_LINE);
+    p->memory_bytes = p->frames_bytes + fragments_bytes(c->places, content_max(c));
+    p->queue = calloc(c->queue_frames, sizeof p->queue[0]);
+    if (p->queue == NULL)
         return -ENOMEM;
     p->memory = memory_map(p->memory_bytes);
     if (p->memory == NULL) {
-        free(p->lengths);
+        free(p->queue);
         return -ENOMEM;
     }
     p->frames = p->memory;
-    fragments_init(&p->fragments, p->memory + frames, c->places, content_max(c));
+    fragments_init(&p->fragments, p->memory + p->frames_bytes, c->places, content_max(c));
     p->fragments.timeout = c->timeout_ns;
     return 0;
 }
@@ -342,7 +346,7 @@ static int peer_open(struct transport_udp_endpoint *e, struct transport_udp_peer
     error = transport_udp_pair_open(e, p);
     if (error != 0) {
         (void)munmap(p->memory, p->memory_bytes);
-        free(p->lengths);
+        free(p->queue);
     }
     return error;
 }

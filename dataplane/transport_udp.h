@@ -4,6 +4,7 @@
  *   transport_udp_pair.c     HELLOs, keys and what comes and goes with a start of the peer
  *   transport_udp_send.c     hot path: seal, queue, pace, send
  *   transport_udp_receive.c  hot path: receive, open, put together, sleep
+ *   transport_udp_count.c    names of what it counts
  *
  * One endpoint per lcore with one socket and port of its own; everything of it belongs to the lcore's
  * thread, set-up too.  Each UDP datagram is one frame (frame.h), sealed with a key of the pair of
@@ -22,7 +23,8 @@
  * there, and is handed out from there; only datagrams of several frames are put together elsewhere.
  *
  * Sleeping: wake_fd is the socket, which wakes an edge-triggered epoll set at each arrival by itself.
- * sleep says true only after the kernel said that there was nothing, and nothing waits to be sent.
+ * sleep says true only after the kernel said that there was nothing; frames that wait for the pace are
+ * sent at the deadline.
  *
  * Source: RFC 8899 for the choice of a size that the path carries; Linux UDP_SEGMENT and UDP_GRO,
  * Willem de Bruijn, "Optimizing UDP for content delivery" (Linux Plumbers 2018). */
@@ -129,6 +131,10 @@ void transport_udp_count(const struct transport *t, struct transport_udp_counter
 bool transport_udp_is_up(const struct transport *t, uint32_t node, uint8_t *version,
                          uint64_t *features);
 
+/* The start of that node which datagrams go to and come from, as of the last transport_publish; 0: there is
+ * none now.  Any thread. */
+uint64_t transport_udp_start_shown(const struct transport *t, uint32_t node);
+
 /* When the endpoint wants receive to be called even if nothing comes: HELLOs and frames that are
  * due.  Time of the endpoint's clock, UINT64_MAX: never. */
 uint64_t transport_udp_deadline(const struct transport *t);
@@ -143,6 +149,11 @@ uint64_t transport_udp_deadline(const struct transport *t);
 #define TRANSPORT_UDP_HOLDS 4096u /* completions that wait; a power of two */
 #define TRANSPORT_UDP_WHOLE 64u   /* datagrams of several frames between two releases */
 #define TRANSPORT_UDP_TICK_NS NS_PER_MS
+
+/* A sealed frame that waits, in the peer's memory. */
+struct transport_udp_frame {
+    uint32_t at, length;
+};
 
 struct transport_udp_peer {
     uint32_t node;
@@ -159,8 +170,9 @@ struct transport_udp_peer {
     struct pacing pacing;
     /* Queue of sealed frames: [head, tail), of which those below sending are in the batch. */
     uint32_t head, sending, tail;
-    uint8_t *frames;
-    uint16_t *lengths;
+    struct transport_udp_frame *queue;
+    uint8_t *frames; /* packed one behind the other, in a circle */
+    uint64_t frames_bytes;
     struct fragments fragments;
     uint8_t *memory; /* of frames and fragments */
     uint64_t memory_bytes;
@@ -169,7 +181,7 @@ struct transport_udp_peer {
 /* A message of a batch. */
 struct transport_udp_message {
     struct transport_udp_peer *peer;
-    uint32_t frames, bytes;
+    uint32_t frames, bytes, segment; /* segment: length of all frames but the last */
 };
 
 struct transport_udp_control {
@@ -187,10 +199,11 @@ struct transport_udp_endpoint {
     struct transport_udp_config config; /* defaults filled in; addresses of secrets void */
     struct transport_udp_secret secrets[FRAME_SECRETS_MAX];
     struct transport_udp_counters counters;
-    bool offload; /* the kernel can cut what we send */
-    uint32_t slot_bytes;
+    bool offload;        /* the kernel can cut what we send */
+    uint32_t slot_bytes; /* of the longest frame, a multiple of 8 */
     uint64_t tick_at;
     uint32_t nodes[LIMIT_NODES]; /* ids of the peers */
+    _Atomic uint64_t starts_shown[LIMIT_NODES];
     struct transport_udp_peer *peers[LIMIT_NODES];
     uint32_t peer_count;
     uint32_t found; /* index found last */
@@ -207,8 +220,9 @@ struct transport_udp_endpoint {
      * filled wait.  Counts that only grow. */
     uint64_t released, current, filled;
     uint32_t at;
-    bool drained; /* by the last call into the kernel */
-    bool opened;  /* the frame at `at` is, and waits for a place; header and peer are */
+    bool drained;  /* by the last call into the kernel */
+    uint32_t came; /* buffers that it filled */
+    bool opened;   /* the frame at `at` is, and waits for a place; header and peer are */
     struct frame_header header;
     struct transport_udp_peer *from;
     uint32_t kernel_dropped; /* as the kernel counts */
@@ -256,6 +270,9 @@ uint32_t transport_udp_receive(struct transport *t, struct transport_received *r
                                uint32_t count);
 void transport_udp_release(struct transport *t);
 bool transport_udp_sleep(struct transport *t);
+/* The counters, in the order of their struct, and their names; transport.h. */
+void transport_udp_count_all(struct transport *t, uint64_t *counted);
+extern const char *const transport_udp_count_names[];
 /* Buffers ready to be received into. */
 void transport_udp_receive_init(struct transport_udp_endpoint *e);
 

@@ -55,8 +55,9 @@ static void buffer_filled(struct transport_udp_endpoint *e, uint32_t i)
     e->segments[i] = segment;
 }
 
-/* One call for what there is, into the buffers that are free.  False: nothing came.  drained: there
- * was no more than that. */
+/* One call for what there is, into the buffers that are free: twice as many as came last time, and one.
+ * Why not always all: one that is asked for and is not there costs a look in vain, which a single
+ * answer would wait for.  False: nothing came.  drained: there was no more, or no second look is due. */
 static bool fill(struct transport_udp_endpoint *e)
 {
     uint32_t first = index_of(e->filled);
@@ -64,9 +65,11 @@ static bool fill(struct transport_udp_endpoint *e)
     uint32_t room = (uint32_t)min_u64(free_count, TRANSPORT_UDP_BUFFERS - first);
     if (room == 0)
         return false;
-    int got = recvmmsg(e->transport.wake_fd, e->in + first, room, MSG_DONTWAIT, NULL);
+    uint32_t wanted = (uint32_t)min_u64(room, (uint64_t)e->came * 2 + 1);
+    int got = recvmmsg(e->transport.wake_fd, e->in + first, wanted, MSG_DONTWAIT, NULL);
     e->counters.calls_received++;
-    e->drained = got < (int)room;
+    e->came = got > 0 ? (uint32_t)got : 0;
+    e->drained = got < (int)wanted || wanted == 1;
     if (got <= 0) {
         e->counters.receive_errors += got < 0 && errno != EAGAIN && errno != EINTR;
         return false;
@@ -223,7 +226,10 @@ bool transport_udp_sleep(struct transport *t)
 {
     struct transport_udp_endpoint *e = transport_udp_endpoint_of(t);
     transport_udp_flush(e);
+    /* Why a millisecond: nobody who sleeps wakes sooner, and the pace would not be kept. */
+    if (e->queued != 0 && transport_udp_deadline(t) < transport_udp_now(e) + NS_PER_MS)
+        return false;
     /* Why the last one: what arrives behind it finds the socket empty, which is what wakes. */
-    return e->queued == 0 && e->holds_head == e->holds_tail && !at_hand(e) && !fill(e) &&
+    return e->holds_head == e->holds_tail && !at_hand(e) && !fill(e) &&
            e->filled - e->released != TRANSPORT_UDP_BUFFERS;
 }

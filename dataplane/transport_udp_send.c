@@ -8,16 +8,22 @@
 #define UDP_SEGMENT 103
 #endif
 
-static uint8_t *slot_at(const struct transport_udp_endpoint *e, const struct transport_udp_peer *p,
-                        uint32_t position)
+static struct transport_udp_frame *frame_at(const struct transport_udp_endpoint *e,
+                                            const struct transport_udp_peer *p, uint32_t position)
 {
-    return p->frames + (uint64_t)(position & (e->config.queue_frames - 1)) * e->slot_bytes;
+    return &p->queue[position & (e->config.queue_frames - 1)];
 }
 
-static uint16_t *length_at(const struct transport_udp_endpoint *e,
-                           const struct transport_udp_peer *p, uint32_t position)
+/* Where the next frame begins: behind the last one, or at the begin of the memory.  Why packed: frames
+ * that lie one behind the other are one piece for the kernel, and short ones few cache lines.  Room for
+ * the longest frame is there for sure when the queue is not full: the memory has one more. */
+static uint32_t room_at(const struct transport_udp_endpoint *e, const struct transport_udp_peer *p)
 {
-    return &p->lengths[position & (e->config.queue_frames - 1)];
+    if (p->tail == p->head)
+        return 0;
+    const struct transport_udp_frame *last = frame_at(e, p, p->tail - 1);
+    uint32_t end = last->at + last->length;
+    return end + e->slot_bytes <= p->frames_bytes ? end : 0;
 }
 
 /* ---- sealing ---- */
@@ -41,30 +47,43 @@ static void gather(const struct transport_datagram *d, uint32_t offset, uint8_t 
         memcpy(to + (from - offset), d->bytes + (from - bytes_at), until - from);
 }
 
-/* One fragment into the next slot. */
+/* Bring what is sealed next into the cache while this is sealed.  Why by hand: a log is far away, and
+ * the processor looks ahead neither past a page nor past what depends on it. */
+static void prefetch(const uint8_t *bytes, uint32_t length)
+{
+    for (uint32_t at = 0; at < length; at += CACHE_LINE)
+        __builtin_prefetch(bytes + at);
+}
+
+/* One fragment to the end of the queue. */
 static bool seal(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
                  const struct transport_datagram *d, struct frame_header *h)
 {
     uint32_t bytes_at = (uint32_t)align_up(d->head_length, 8);
     uint32_t offset = (uint32_t)h->index * p->piece;
     uint32_t length = frame_payload(bytes_at + d->length, p->piece, h->index);
-    uint8_t *frame = slot_at(e, p, p->tail);
+    uint32_t at = room_at(e, p);
+    uint8_t *frame = p->frames + at;
     const uint8_t *in_place = NULL;
     /* Why not always: gathering costs a copy, and most fragments of a long datagram need none. */
-    if (offset >= bytes_at && offset + length <= bytes_at + d->length)
+    if (length != 0 && offset >= bytes_at && offset + length <= bytes_at + d->length) {
         in_place = d->bytes + (offset - bytes_at);
-    else
+        prefetch(in_place + length,
+                 (uint32_t)min_u64(p->piece, bytes_at + d->length - offset - length));
+    } else {
         gather(d, offset, frame + FRAME_HEADER_BYTES, length);
+    }
     h->nonce = ++p->nonce; /* used up even if it fails */
     if (!frame_seal(p->out, h, frame, in_place, length))
         return false;
-    *length_at(e, p, p->tail) = (uint16_t)(FRAME_HEADER_BYTES + length);
+    *frame_at(e, p, p->tail) =
+        (struct transport_udp_frame){.at = at, .length = FRAME_HEADER_BYTES + length};
     p->tail++;
     e->queued++;
     return true;
 }
 
-/* All fragments of a datagram; there is room for them.  If libcrypto fails, those that were sealed
+/* All fragments of a datagram; there is room for them.  If the key is not set, those that were sealed
  * leave as they are: the datagram is lost on the way. */
 static void seal_all(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
                      const struct transport_datagram *d, uint32_t fragments)
@@ -141,10 +160,14 @@ uint32_t transport_udp_send(struct transport *t, const struct transport_datagram
 {
     struct transport_udp_endpoint *e = transport_udp_endpoint_of(t);
     uint32_t taken = 0;
-    while (taken < count && take(e, &datagrams[taken]))
-        taken++;
-    if (e->queued >= TRANSPORT_UDP_FLUSH_FRAMES)
+    uint32_t left = 0; /* frames that could not leave: they are no reason to try again */
+    for (; taken < count && take(e, &datagrams[taken]); taken++) {
+        if (e->queued < left + TRANSPORT_UDP_FLUSH_FRAMES)
+            continue;
+        /* Why not behind the burst: what was sealed last is in the cache, and the peer begins sooner. */
         transport_udp_flush(e);
+        left = e->queued;
+    }
     return taken;
 }
 
@@ -173,36 +196,52 @@ static void control_set(struct transport_udp_endpoint *e, uint32_t m, uint16_t s
 }
 
 /* The next frames of a peer that fit one message: as long as the first, and at last a shorter one. */
+static struct transport_udp_message message_gather(struct transport_udp_endpoint *e,
+                                                   struct transport_udp_peer *p,
+                                                   struct iovec *parts, uint32_t *part_count)
+{
+    struct transport_udp_message message = {.peer = p};
+    uint32_t frames_max = p->offload ? TRANSPORT_UDP_SEGMENTS : 1;
+    uint32_t segment = p->sending != p->tail ? frame_at(e, p, p->sending)->length : 0;
+    uint32_t last = segment;
+    const uint8_t *end = NULL;
+    *part_count = 0;
+    while (message.frames < frames_max && p->sending != p->tail && pacing_may_send(&p->pacing)) {
+        const struct transport_udp_frame *f = frame_at(e, p, p->sending);
+        if (last != segment || f->length > segment ||
+            message.bytes + f->length > TRANSPORT_UDP_MESSAGE_BYTES)
+            break;
+        if (p->frames + f->at == end)
+            parts[*part_count - 1].iov_len += f->length;
+        else
+            parts[(*part_count)++] =
+                (struct iovec){.iov_base = p->frames + f->at, .iov_len = f->length};
+        end = p->frames + f->at + f->length;
+        p->sending++;
+        pacing_sent(&p->pacing, f->length);
+        message.frames++;
+        message.bytes += f->length;
+        last = f->length;
+    }
+    message.segment = segment;
+    return message;
+}
+
 static bool message_build(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
                           uint32_t m)
 {
-    uint32_t frames = 0;
-    uint32_t bytes = 0;
-    uint32_t frames_max = p->offload ? TRANSPORT_UDP_SEGMENTS : 1;
-    uint16_t segment = p->sending != p->tail ? *length_at(e, p, p->sending) : 0;
-    uint16_t last = segment;
-    while (frames < frames_max && p->sending != p->tail && pacing_may_send(&p->pacing)) {
-        uint16_t length = *length_at(e, p, p->sending);
-        if (last != segment || length > segment || bytes + length > TRANSPORT_UDP_MESSAGE_BYTES)
-            break;
-        e->out_parts[m][frames++] =
-            (struct iovec){.iov_base = slot_at(e, p, p->sending), .iov_len = length};
-        p->sending++;
-        pacing_sent(&p->pacing, length);
-        bytes += length;
-        last = length;
-    }
-    if (frames == 0)
+    uint32_t part_count;
+    e->messages[m] = message_gather(e, p, e->out_parts[m], &part_count);
+    if (e->messages[m].frames == 0)
         return false;
-    e->messages[m] = (struct transport_udp_message){.peer = p, .frames = frames, .bytes = bytes};
     e->out[m].msg_hdr = (struct msghdr){
         .msg_name = &p->address,
         .msg_namelen = p->address_length,
         .msg_iov = e->out_parts[m],
-        .msg_iovlen = frames,
+        .msg_iovlen = part_count,
     };
-    if (frames > 1)
-        control_set(e, m, segment);
+    if (e->messages[m].frames > 1)
+        control_set(e, m, (uint16_t)e->messages[m].segment);
     return true;
 }
 
@@ -225,7 +264,7 @@ static void message_done(struct transport_udp_endpoint *e, uint32_t m)
     struct transport_udp_peer *p = e->messages[m].peer;
     p->head += e->messages[m].frames;
     e->queued -= e->messages[m].frames;
-    /* Why: a queue that is empty begins at slots that are still in the cache. */
+    /* Why: a queue that is empty begins at memory that is still in the cache. */
     if (p->head == p->tail)
         p->head = p->sending = p->tail = 0;
 }
@@ -261,12 +300,21 @@ static bool message_failed(struct transport_udp_endpoint *e, uint32_t m, uint32_
     return true;
 }
 
+/* As sendmmsg.  Why another call for one: that one alone costs less. */
+static int messages_send(struct transport_udp_endpoint *e, uint32_t m, uint32_t count)
+{
+    int fd = e->transport.wake_fd;
+    if (count - m > 1)
+        return sendmmsg(fd, e->out + m, count - m, MSG_DONTWAIT);
+    return sendmsg(fd, &e->out[m].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
+}
+
 /* Returns how many messages were seen to; the rest is back in the queues. */
 static uint32_t batch_send(struct transport_udp_endpoint *e, uint32_t count)
 {
     uint32_t m = 0;
     while (m < count) {
-        int sent = sendmmsg(e->transport.wake_fd, e->out + m, count - m, MSG_DONTWAIT);
+        int sent = messages_send(e, m, count);
         e->counters.calls_sent++;
         if (sent < 0 && errno == EINTR)
             continue;

@@ -76,6 +76,13 @@ enum counter {
     COUNTER_PEER_PROTOCOL, /* messages of peers that no correct peer sends */
     COUNTER_ACTIVATIONS,   /* epochs of shards that began to be led here */
     COUNTER_STOPPED,       /* shards that met what must not be: their replica here stopped */
+    COUNTER_STALLS, /* passes of the poll loop that took longer than a quarter of the lease */
+    COUNTER_STALL_LONGEST_NS,
+    COUNTER_FORWARDED,          /* operations sent to the node that leads their shard */
+    COUNTER_FORWARDED_ANSWERED, /* of them */
+    COUNTER_FORWARDED_RETRIED,  /* of them, given up: the agent is told to ask again */
+    COUNTER_FORWARDS_LATE,      /* answers for what was given up */
+    COUNTER_FORWARDS_EXECUTED,  /* operations of agents of other nodes */
     COUNTER_COUNT
 };
 

@@ -52,6 +52,10 @@
 #define LIMIT_AGENT_OPERATIONS 1024u      /* a handle has unanswered or uncollected */
 #define LIMIT_AGENT_COPY_BYTES (1u << 18) /* least room for copies of unanswered writes */
 #define LIMIT_BATCH 64u                   /* messages an lcore takes from a ring in one go */
-#define LIMIT_GET_BATCH 64u               /* keys of one batched get */
+#define LIMIT_FORWARDS 4096u              /* operations of an lcore that wait for other leaders */
+#define LIMIT_FORWARD_BUFFERS 64u /* their values under way from an lcore: one datagram each */
+#define LIMIT_FORWARD_PARTS 4u    /* of a value longer than a datagram, on the way at a time */
+#define LIMIT_FORWARD_PUTS 8u     /* such values that a leader puts together at a time */
+#define LIMIT_GET_BATCH 64u       /* keys of one batched get */
 
 #endif

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that this project needs and that are missing; the only script that does.
 #
-#   tests/install.sh [build|test]...
+#   tests/install.sh [build|test|bench]...
 #
 #   build  compiler, meson and libraries: what bench/demo.sh needs
 #   test   clang and its tools: what tests/run.sh needs beyond that
+#   bench  what dunlin-bench holds itself against beyond that; without it those rows say "skipped"
 #
-# Without an argument: both. Works as root or through sudo; does nothing, and asks the network
+# Without an argument: all. Works as root or through sudo; does nothing, and asks the network
 # nothing, when all is there. Exit 0 when all is there, 1 when it cannot be had, 2 on bad usage.
 set -eu
 export LC_ALL=C
@@ -14,7 +15,7 @@ export LC_ALL=C
 build_packages=(
     gcc libc6-dev meson ninja-build pkg-config
     liburcu-dev libxxhash-dev libisal-dev    # engine
-    libssl-dev                               # frames between servers
+    libssl-dev libipsec-mb-dev               # frames between servers
     libuv1-dev libjansson-dev                # control plane
     libcyaml-dev libyaml-dev                 # configuration
     zlib1g-dev                               # compressed recordings
@@ -28,15 +29,18 @@ test_packages=(
     clang clang-format clang-tidy libclang-rt-dev
     shellcheck git
 )
+bench_packages=(
+)
 
 wanted=()
-[ $# -gt 0 ] || set -- build test
+[ $# -gt 0 ] || set -- build test bench
 for group in "$@"; do
     case "$group" in
     build) wanted+=("${build_packages[@]}") ;;
     test) wanted+=("${test_packages[@]}") ;;
+    bench) wanted+=("${bench_packages[@]}") ;;
     *)
-        echo "install.sh: unknown group '$group'; groups: build test" >&2
+        echo "install.sh: unknown group '$group'; groups: build test bench" >&2
         exit 2
         ;;
     esac

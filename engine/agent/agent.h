@@ -83,9 +83,10 @@ struct attachment {
 
 enum operation_state {
     OPERATION_FREE = 0,
-    OPERATION_QUEUED, /* waits for its session or for room in the ring */
-    OPERATION_SENT,   /* in a request ring of the present attachment, or answered soon */
-    OPERATION_DONE,   /* result is there */
+    OPERATION_QUEUED,   /* waits for its session or for room in the ring */
+    OPERATION_SENT,     /* in a request ring of the present attachment, or answered soon */
+    OPERATION_ANSWERED, /* of a session: result is there, one before it is not answered */
+    OPERATION_DONE,     /* result is there */
 };
 
 struct operation {
@@ -363,5 +364,10 @@ static ALWAYS_INLINE uint64_t get_epoch(const struct read_point *p)
  * Returns 0, -ESTALE; linearizable: -EAGAIN go by the ring. */
 MUST_USE int agent_get_judge(struct dunlin_space *space, const struct read_point *p,
                              struct dunlin_read *read);
+
+/* ---- handle.c ---- */
+
+/* Attached by now, or -ENOTCONN when the waiter's time is up. */
+MUST_USE int agent_handle_attached(struct dunlin *d, const struct waiter *w);
 
 #endif

@@ -142,6 +142,14 @@ static bool retry_waits(struct dunlin *d, struct agent_session *s)
     return true;
 }
 
+/* The first from o on that is not answered. */
+static struct operation *unanswered(struct operation *o)
+{
+    while (o != NULL && o->state == OPERATION_ANSWERED)
+        o = o->next;
+    return o;
+}
+
 void agent_session_pump(struct dunlin *d, struct agent_session *s)
 {
     struct attachment *a = d->now;
@@ -157,7 +165,7 @@ void agent_session_pump(struct dunlin *d, struct agent_session *s)
     }
     if (s->state == SESSION_OPEN && s->rewind == REWIND_NONE)
         while (s->unsent != NULL && (error = send_write(a, s, s->unsent)) == 0) {
-            s->unsent = s->unsent->next;
+            s->unsent = unanswered(s->unsent->next);
             told = true;
         }
     if (told)
@@ -232,7 +240,7 @@ static void unlink_operation(struct agent_session *s, struct operation *o)
     if (s->last == o)
         s->last = previous;
     if (s->unsent == o)
-        s->unsent = o->next;
+        s->unsent = unanswered(o->next);
     o->next = NULL;
     s->count--;
 }
@@ -241,6 +249,19 @@ static void finish(struct dunlin *d, struct agent_session *s, struct operation *
 {
     unlink_operation(s, o);
     agent_operation_finish(d, o, result);
+}
+
+/* Why held: an answer may have been lost on its way between nodes while a later one got through; callers
+ * see them in the order of their writes.  One that nobody waits for any more holds up none. */
+static void finish_answered(struct dunlin *d, struct agent_session *s)
+{
+    struct operation *o = s->first;
+    while (o != NULL && (o->state == OPERATION_ANSWERED || o->abandoned)) {
+        struct operation *next = o->next;
+        if (o->state == OPERATION_ANSWERED)
+            finish(d, s, o, o->result);
+        o = next;
+    }
 }
 
 void agent_session_withdraw(struct dunlin *d, struct operation *o)
@@ -258,7 +279,7 @@ static void fail_resent(struct dunlin *d, struct agent_session *s)
     struct operation *o = s->first;
     while (o != NULL) {
         struct operation *next = o->next;
-        if (o->resent) {
+        if (o->resent && o->state != OPERATION_ANSWERED) {
             s->rewind = REWIND_SESSION;
             finish(d, s, o, -EOWNERDEAD);
         }
@@ -272,22 +293,23 @@ static void restart(struct dunlin *d, struct agent_session *s)
     ASSERT(s->sent == 0);
     if (s->rewind == REWIND_AGAIN) {
         s->rewind = REWIND_NONE;
-        s->unsent = s->first;
+        s->unsent = unanswered(s->first);
         retry_later(d, s);
         return;
     }
     fail_resent(d, s);
+    finish_answered(d, s);
     if (s->rewind == REWIND_SESSION)
         s->state = SESSION_CLOSED;
     s->rewind = REWIND_NONE;
-    s->unsent = s->first;
+    s->unsent = unanswered(s->first);
     if (s->state == SESSION_CLOSED) {
         if (s->first == NULL)
             return;
         name_anew(s);
     }
     s->sequence_next = s->sequence_consumed + 1;
-    for (struct operation *o = s->first; o != NULL; o = o->next)
+    for (struct operation *o = s->unsent; o != NULL; o = unanswered(o->next))
         give_name(d, s, o);
     agent_session_pump(d, s);
 }
@@ -372,7 +394,8 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
     case RING_CONDITION:
         s->sequence_consumed = max_u64(s->sequence_consumed, sequence);
         retry_end(s);
-        finish(d, s, o, agent_status_error(c->status));
+        o->state = OPERATION_ANSWERED;
+        o->result = agent_status_error(c->status);
         break;
     default:
         /* Refused before it got into the log: its number is free again, and those behind it in the
@@ -381,14 +404,23 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
         finish(d, s, o, o->resent ? -EOWNERDEAD : agent_status_error(c->status));
         break;
     }
+    finish_answered(d, s);
     if (s->rewind != REWIND_NONE && s->sent == 0)
         restart(d, s);
+}
+
+/* What is left of a session is answered, or of unknown fate, or was never sent. */
+static int result_of(const struct operation *o, int unsent_error)
+{
+    if (o->state == OPERATION_ANSWERED)
+        return o->result;
+    return o->sent ? -EOWNERDEAD : unsent_error;
 }
 
 static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error)
 {
     while (s->first != NULL)
-        finish(d, s, s->first, s->first->sent ? -EOWNERDEAD : unsent_error);
+        finish(d, s, s->first, result_of(s->first, unsent_error));
     s->unsent = NULL;
     s->sent = 0;
     s->rewind = REWIND_NONE;
@@ -467,8 +499,8 @@ static void resume(struct dunlin *d, struct agent_session *s, bool same_daemon)
     s->rewind = REWIND_NONE;
     s->sent = 0;
     retry_end(s);
-    s->unsent = s->first;
-    for (struct operation *o = s->first; o != NULL; o = o->next) {
+    s->unsent = unanswered(s->first);
+    for (struct operation *o = s->unsent; o != NULL; o = unanswered(o->next)) {
         o->state = OPERATION_QUEUED;
         o->resent = o->sent;
         o->lcore = lcore_of(s);

@@ -8,8 +8,9 @@
 
 #define CLOCK_BASE UINT64_C(1000000) /* node 0's clock at the beginning; node 1's is twice that */
 
+#define QUOTA_BYTES (UINT64_C(2) << 20)
+
 static const struct fixture_config small = {
-    .quota_bytes = UINT64_C(2) << 20,
     .shard_count = 1,
     .sessions_max = 4,
     .follower = true,
@@ -330,7 +331,9 @@ static void node_open(struct cluster *c, uint32_t node, uint64_t incarnation)
 {
     struct cluster_node *n = &c->nodes[node];
     struct member self = {.node = node, .incarnation = incarnation};
-    fixture_open(&n->shard, &small);
+    struct fixture_config config = small;
+    config.quota_bytes = c->quota_bytes;
+    fixture_open(&n->shard, &config);
     replica_init(&n->replica, n->shard.shard, &self, &c->times);
     n->replica.reclaim = &n->shard.now;
     n->replica.group = &n->group;
@@ -356,6 +359,7 @@ void cluster_open(struct cluster *c, const struct cluster_config *config)
 {
     memset(c, 0, sizeof *c);
     c->node_count = config->node_count;
+    c->quota_bytes = config->quota_bytes != 0 ? config->quota_bytes : QUOTA_BYTES;
     c->times = (struct replica_times){
         .lease = CLUSTER_LEASE,
         .heartbeat = CLUSTER_HEARTBEAT,

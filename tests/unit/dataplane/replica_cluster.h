@@ -25,6 +25,7 @@ struct cluster_config {
     bool read_leases;
     bool strangers; /* no pair has exchanged a frame yet */
     bool log_write;
+    uint64_t quota_bytes; /* 0: two MiB, in segments of 64 KiB */
 };
 
 /* An epoch that gives up what a lost majority had; its survivors are the voters before that have not
@@ -77,6 +78,7 @@ struct cluster {
     struct replica_times times;
     struct configuration configuration; /* newest, of the control plane */
     uint64_t time;
+    uint64_t quota_bytes;
     uint64_t origin;                                    /* LSN */
     bool cut_off[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* [from][to]: what is sent is lost */
     bool delayed[CLUSTER_NODES_MAX][CLUSTER_NODES_MAX]; /* what arrives waits in late */

@@ -3,6 +3,7 @@
 #include "tests/unit/unit.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 
 #define PAYLOAD 24u
@@ -161,6 +162,73 @@ static void a_hello_is_sealed_to_known_bytes(void)
     close_keys();
 }
 
+/* ---- every length, by libcrypto ---- */
+
+#define LENGTH_MAX 8888u
+
+/* The key of source(), as frame_key.h says that it is derived. */
+static void pair_key(uint8_t key[32])
+{
+    static const uint8_t salt[] = "dunlin frame key 1";
+    uint8_t info[69] = {0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 5, 0, 3};
+    info[11] = 7; /* from: node, whether there are start and challenge, start */
+    info[15] = 1;
+    info[16] = 100;
+    memcpy(info + 24, challenge_a, 16);
+    info[40] = 9;
+    info[44] = 1;
+    info[45] = 200;
+    memcpy(info + 53, challenge_b, 16);
+    const struct frame_octets secrets = {secret, sizeof secret}, salts = {salt, sizeof salt - 1},
+                              infos = {info, sizeof info};
+    CU_ASSERT_EQUAL_FATAL(frame_hkdf(&secrets, &salts, &infos, key, 32), 0);
+}
+
+/* What the frame of h is to be: all but its tag as it stands, payload in place of what was sealed. */
+static void seal_slowly(EVP_CIPHER_CTX *c, const struct frame_header *h, uint8_t *sealed,
+                        uint32_t length)
+{
+    int done;
+    uint8_t iv[12] = {0}, final[16];
+    uint8_t *to = (h->flags & FRAME_ENCRYPTED) != 0 ? sealed + FRAME_HEADER_BYTES : NULL;
+    memcpy(iv, &h->nonce, 8);
+    frame_header_encode(h, sealed);
+    CU_ASSERT_EQUAL(EVP_EncryptInit_ex(c, NULL, NULL, NULL, iv), 1);
+    CU_ASSERT_EQUAL(EVP_EncryptUpdate(c, NULL, &done, sealed, FRAME_TAG_AT), 1);
+    if (length != 0)
+        CU_ASSERT_EQUAL(EVP_EncryptUpdate(c, to, &done, sealed + FRAME_HEADER_BYTES, (int)length),
+                        1);
+    CU_ASSERT_EQUAL(EVP_EncryptFinal_ex(c, final, &done), 1);
+    CU_ASSERT_EQUAL(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, sealed + FRAME_TAG_AT), 1);
+}
+
+static void frames_of_every_length_are_what_libcrypto_seals(void)
+{
+    static uint8_t content[LENGTH_MAX], sealed[FRAME_HEADER_BYTES + LENGTH_MAX],
+        wanted[FRAME_HEADER_BYTES + LENGTH_MAX];
+    uint8_t key[32];
+    open_keys();
+    pair_key(key);
+    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    CU_ASSERT_EQUAL_FATAL(EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, NULL), 1);
+    for (uint32_t i = 0; i < LENGTH_MAX; i++)
+        content[i] = (uint8_t)(i * 29 + i / 256);
+    for (uint32_t length = 0; length <= LENGTH_MAX; length += length < 1500 ? 1 : 97) {
+        struct frame_header h = header;
+        h.nonce = length * 3 + 1;
+        h.flags = length % 2 != 0 ? FRAME_ENCRYPTED : 0;
+        for (uint32_t turn = 0; turn < 2; turn++, h.flags ^= FRAME_ENCRYPTED) {
+            CU_ASSERT_TRUE(frame_seal(out, &h, sealed, content, length));
+            memcpy(wanted + FRAME_HEADER_BYTES, content, length);
+            seal_slowly(c, &h, wanted, length);
+            CU_ASSERT_EQUAL(memcmp(sealed, wanted, FRAME_HEADER_BYTES + length), 0);
+        }
+    }
+    EVP_CIPHER_CTX_free(c);
+    close_keys();
+}
+
 /* ---- opening ---- */
 
 static bool opens(const uint8_t *sealed, uint64_t length)
@@ -297,6 +365,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(hkdf_gives_the_answers_of_its_rfc),
     UNIT_TEST(a_frame_is_sealed_to_known_bytes),
     UNIT_TEST(a_hello_is_sealed_to_known_bytes),
+    UNIT_TEST(frames_of_every_length_are_what_libcrypto_seals),
     UNIT_TEST(what_was_sealed_opens_and_nothing_else),
     UNIT_TEST(payloads_of_every_length_pass),
     UNIT_TEST(each_part_of_the_source_makes_another_key),

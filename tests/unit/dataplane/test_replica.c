@@ -307,6 +307,25 @@ static void a_large_record_travels_in_pieces(void)
     cluster_close(&c);
 }
 
+/* What is out and not acknowledged is bounded, but never to less than a transaction. */
+static void a_record_longer_than_the_window_commits(void)
+{
+    static const struct cluster_config large = {.node_count = 3,
+                                                .quota_bytes = UINT64_C(256) << 20};
+    static struct cluster c;
+    cluster_lead(&c, &large);
+    c.quiet = true;
+    cluster_put(&c, 0, 11, 8);
+    cluster_put(&c, 0, 12, LIMIT_VALUE_BYTES);
+    cluster_put(&c, 0, 13, 8);
+    cluster_run(&c, 4 * CLUSTER_LEASE);
+    CU_ASSERT(cluster_committed(&c, 0) > LIMIT_VALUE_BYTES);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 0), cluster_log_end(&c, 0));
+    CU_ASSERT(cluster_same_log(&c, 0, 1));
+    CU_ASSERT(cluster_same_log(&c, 0, 2));
+    cluster_close(&c);
+}
+
 /* ---- what is refused ---- */
 
 static void a_message_of_an_older_epoch_is_stale(void)
@@ -422,6 +441,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_first_write_after_silence_is_sent_once),
     UNIT_TEST(damaged_bytes_count_for_nothing),
     UNIT_TEST(a_large_record_travels_in_pieces),
+    UNIT_TEST(a_record_longer_than_the_window_commits),
     UNIT_TEST(a_message_of_an_older_epoch_is_stale),
     UNIT_TEST(nobody_but_the_leader_of_an_epoch_speaks_for_it),
     UNIT_TEST(an_answer_under_another_incarnation_is_not_counted),

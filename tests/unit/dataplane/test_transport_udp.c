@@ -234,11 +234,13 @@ static void a_full_queue_refuses(void)
     count(a);
     CU_ASSERT_EQUAL(counters.queue_full, 2);
     for (uint32_t i = 0; i < 20; i++) {
-        CU_ASSERT_FALSE(transport_sleep(a)); /* something wants to leave */
         CU_ASSERT_EQUAL(receive(a, 8), 0);
         transport_release(a);
+        CU_ASSERT_TRUE(transport_sleep(a)); /* nothing may leave before the deadline */
     }
     CU_ASSERT(transport_udp_deadline(a) > now && transport_udp_deadline(a) != UINT64_MAX);
+    now = transport_udp_deadline(a) - NS_PER_MS + 1;
+    CU_ASSERT_FALSE(transport_sleep(a)); /* too soon to sleep until then */
     now += 1000 * NS_PER_S;
     CU_ASSERT_TRUE(send_one(a, 3, "full", 8));
     CU_ASSERT_FALSE(send_one(a, 3, "long", 5000)); /* all of its fragments, or none */
@@ -279,6 +281,31 @@ static void frames_leave_at_the_pace(void)
     flush(a);
     count(a);
     CU_ASSERT_EQUAL(counters.frames_sent, 40);
+    close_both();
+}
+
+/* Frames of all lengths through a queue that is never empty, many times round its memory. */
+static void a_queue_goes_round(void)
+{
+    configure();
+    config_a.rate = 1000 * 1000;
+    config_a.burst = 4000;
+    config_a.queue_frames = 32;
+    open_up();
+    uint32_t sent = 0, came = 0;
+    for (uint32_t pass = 0; pass < 2000; pass++) {
+        uint32_t length = sent * 56 % 4001;
+        if (send_one(a, 3, "round", length))
+            sent++;
+        now += NS_PER_MS;
+        flush(a);
+        CU_ASSERT(pass < 32 || transport_udp_endpoint_of(a)->queued != 0);
+        uint32_t got = receive(b, 256);
+        for (uint32_t i = 0; i < got; i++, came++)
+            CU_ASSERT_TRUE(is(&in[i], "round", came * 56 % 4001));
+        transport_release(b);
+    }
+    CU_ASSERT(came > 500);
     close_both();
 }
 
@@ -545,6 +572,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_full_queue_refuses),
     UNIT_TEST(a_long_datagram_is_refused_whole),
     UNIT_TEST(frames_leave_at_the_pace),
+    UNIT_TEST(a_queue_goes_round),
     UNIT_TEST(completions_are_bounded),
     UNIT_TEST(a_key_without_nonces_refuses),
     UNIT_TEST(all_received_stays_until_the_release),

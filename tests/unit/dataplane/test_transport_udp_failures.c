@@ -17,6 +17,8 @@ static bool fails(void)
 
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
 /* What mmap is called where file offsets have 64 bits. */
 void *__real_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset);
 void *__wrap_mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset);
@@ -26,10 +28,17 @@ ssize_t __real_getrandom(void *to, size_t length, unsigned flags);
 ssize_t __wrap_getrandom(void *to, size_t length, unsigned flags);
 int __real_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
 int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
+ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
     return fails() ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return fails() ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 /* Why six parameters: they are the system's.  NOLINTNEXTLINE(readability-function-size) */
@@ -65,18 +74,31 @@ static unsigned send_most;   /* messages that a call takes; 0: all */
 static uint32_t send_many;   /* messages of several frames that were handed over */
 static bool send_many_fails; /* with send_error, for ever */
 
-int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+/* Whether the call is to fail, by errno. */
+static bool send_fails(const struct msghdr *message)
 {
-    bool many = messages[0].msg_hdr.msg_iovlen > 1;
+    bool many = message->msg_controllen != 0; /* what the kernel is to cut */
     if (send_error != 0 && (many || !send_many_fails)) {
         errno = send_error;
         send_error = send_many_fails ? send_error : 0;
-        return -1;
+        return true;
     }
     send_many += many;
+    return false;
+}
+
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    if (send_fails(&messages[0].msg_hdr))
+        return -1;
     if (send_most != 0 && count > send_most)
         count = send_most;
     return __real_sendmmsg(fd, messages, count, flags);
+}
+
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return send_fails(message) ? -1 : __real_sendmsg(fd, message, flags);
 }
 
 /* ---- set-up ---- */
@@ -105,7 +127,7 @@ static void each_failure_of_opening_leaves_nothing(void)
         CU_ASSERT(error == -ENOMEM || error == -EMFILE || error == -EAGAIN);
         CU_ASSERT_EQUAL(transport_udp_remove(a, 3), -ENOENT);
     }
-    /* Peer, route's socket, lengths, memory, 2 x random, 4 keys. */
+    /* Peer, route's socket, queue, memory, 2 x random, 4 keys. */
     CU_ASSERT_EQUAL(fail_at, 11);
     fail_at = 0;
     transport_udp_close(a);

@@ -304,11 +304,39 @@ static void a_restart_takes_over_what_waits(void)
     fake_free(f);
 }
 
+/* The answer to the second of five was lost between nodes, those behind it were not. */
+static void completions_keep_the_order_of_writes(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    struct dunlin_completion c[5];
+    CU_ASSERT_EQUAL(put(s, "k", "first"), 0);
+    fake_lock(f);
+    f->refuse_status = RING_RETRY;
+    f->refuse_after = 1;
+    f->refuse_count = 1;
+    f->refuse_cut = f->refuse_stays = true;
+    fake_unlock(f);
+    for (uint64_t i = 0; i < 5; i++)
+        CU_ASSERT_EQUAL(submit(s, "k", i), 0);
+    CU_ASSERT_EQUAL_FATAL(poll_all(d, c, 5), 5);
+    for (uint64_t i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(c[i].context, i);
+        CU_ASSERT_EQUAL(c[i].result, 0);
+        CU_ASSERT(i == 0 || c[i].version.lsn > c[i - 1].version.lsn);
+    }
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 6);
+    dunlin_close(d);
+    fake_free(f);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(refused_then_accepted),
     UNIT_TEST(cut_then_answered_as_the_duplicate_it_is),
     UNIT_TEST(a_pipeline_keeps_its_order),
     UNIT_TEST(a_gap_says_nothing_of_what_was_cut),
+    UNIT_TEST(completions_keep_the_order_of_writes),
     UNIT_TEST(sessions_and_reads_wait_for_the_leader),
     UNIT_TEST(what_was_never_appended_ends_unavailable),
     UNIT_TEST(what_was_cut_ends_unknown),

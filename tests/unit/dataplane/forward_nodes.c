@@ -1,0 +1,323 @@
+#include "tests/unit/dataplane/forward_nodes.h"
+
+#include "dataplane/transport_mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEEP (sizeof((struct forward_link *)0)->store / sizeof(struct transport_received))
+
+/* ---- links ---- */
+
+static struct forward_link *link_of(struct transport *t)
+{
+    return (struct forward_link *)(void *)t;
+}
+
+static uint32_t link_send(struct transport *t, const struct transport_datagram *datagrams,
+                          uint32_t count)
+{
+    const struct forward_link *l = link_of(t);
+    if (l->refuses && forward_is(datagrams[0].head, datagrams[0].head_length))
+        return 0;
+    return transport_send(l->inner, datagrams, count);
+}
+
+static uint8_t *copy_of(const uint8_t *bytes, uint32_t length)
+{
+    uint8_t *copy = malloc(length + 8);
+    ASSERT(copy != NULL);
+    memcpy(copy, bytes, length);
+    return copy;
+}
+
+static void keep(struct forward_link *l, const struct transport_received *d)
+{
+    ASSERT(l->kept < KEEP);
+    struct transport_received *to = &l->store[l->kept++];
+    *to = *d;
+    to->head = copy_of(d->head, d->head_length);
+    to->bytes = d->bytes != NULL ? copy_of(d->bytes, d->length) : NULL;
+}
+
+static enum link_fault fault_of(struct forward_link *l, const struct transport_received *d)
+{
+    if (l->only && !forward_is(d->head, d->head_length))
+        return LINK_LOSE;
+    if (l->fault == LINK_WHOLE || !forward_is(d->head, d->head_length) ||
+        (l->kind != 0 && d->head[0] != l->kind))
+        return LINK_WHOLE;
+    if (l->fault != LINK_RANDOM)
+        return l->fault;
+    l->random = l->random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    uint32_t dice = (uint32_t)(l->random >> 33) % 16;
+    bool may_keep = l->kept + 1 < KEEP;
+    return dice == 0              ? LINK_LOSE
+           : dice < 3             ? LINK_DOUBLE
+           : dice < 5 && may_keep ? LINK_KEEP
+                                  : LINK_WHOLE;
+}
+
+static uint32_t link_receive(struct transport *t, struct transport_received *received,
+                             uint32_t count)
+{
+    struct forward_link *l = link_of(t);
+    struct transport_received burst[16];
+    uint32_t got = transport_receive(l->inner, burst, count < 32 ? count / 2 : 16);
+    uint32_t out = 0;
+    for (uint32_t i = 0; i < got; i++) {
+        enum link_fault fault = fault_of(l, &burst[i]);
+        l->disturbed += fault != LINK_WHOLE;
+        if (fault == LINK_KEEP)
+            keep(l, &burst[i]);
+        for (uint32_t n = fault == LINK_WHOLE ? 1 : fault == LINK_DOUBLE ? 2 : 0; n != 0; n--)
+            received[out++] = burst[i];
+    }
+    if (l->fault == LINK_RANDOM && got != 0)
+        forward_link_deliver(l);
+    for (; l->ready != 0 && out < count; l->ready--, l->kept--) {
+        l->lent[l->lent_count++] = l->store[0];
+        received[out++] = l->store[0];
+        memmove(l->store, l->store + 1, (KEEP - 1) * sizeof(l->store[0]));
+    }
+    return out;
+}
+
+static void copies_free(struct transport_received *copies, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        free((void *)(uintptr_t)copies[i].head);
+        free((void *)(uintptr_t)copies[i].bytes);
+    }
+}
+
+static void link_release(struct transport *t)
+{
+    struct forward_link *l = link_of(t);
+    copies_free(l->lent, l->lent_count);
+    l->lent_count = 0;
+    transport_release(l->inner);
+}
+
+static uint32_t link_complete(struct transport *t, uint64_t *holds, uint32_t count)
+{
+    return transport_complete(link_of(t)->inner, holds, count);
+}
+
+static bool link_sleep(struct transport *t)
+{
+    return transport_sleep(link_of(t)->inner);
+}
+
+static void link_awake(struct transport *t)
+{
+    transport_awake(link_of(t)->inner);
+}
+
+static const struct transport_ops link_ops = {
+    .send = link_send,
+    .receive = link_receive,
+    .release = link_release,
+    .complete = link_complete,
+    .sleep = link_sleep,
+    .awake = link_awake,
+};
+
+void forward_link_deliver(struct forward_link *l)
+{
+    l->ready = l->kept;
+}
+
+/* ---- the coordinator ---- */
+
+static bool configuration_of(void *context, uint32_t log, uint64_t known_epoch,
+                             struct configuration *copy)
+{
+    const struct forward_nodes *n = context;
+    (void)log;
+    if (n->configuration.epoch <= known_epoch)
+        return false;
+    *copy = n->configuration;
+    return true;
+}
+
+static enum cluster_activation activate(void *context, uint32_t log, uint64_t epoch)
+{
+    struct forward_nodes *n = context;
+    (void)log;
+    if (epoch != n->configuration.epoch)
+        return CLUSTER_REFUSED;
+    n->configuration.active = true;
+    return CLUSTER_ACTIVE;
+}
+
+static bool hands_over(void *context, uint32_t log, uint64_t epoch)
+{
+    (void)context, (void)log, (void)epoch;
+    return false;
+}
+
+static void handed_over(void *context, uint32_t log, uint64_t epoch)
+{
+    (void)context, (void)log, (void)epoch;
+}
+
+/* ---- the nodes ---- */
+
+static void node_make(struct forward_nodes *n, uint32_t i, bool read_leases)
+{
+    struct node *node = &n->nodes[i].node;
+    struct node_config c = {.id = i + 1,
+                            .lcore_count = 1,
+                            .lcore_cpus = {-1},
+                            .lease_ns = 20 * NS_PER_MS,
+                            .heartbeat_ns = 100 * NS_PER_MS,
+                            .view_ns = NS_PER_S,
+                            .lease_virtual = !read_leases,
+                            .replicated = true};
+    struct space_config s;
+    (void)snprintf(c.name, sizeof(c.name), "roost%u", i + 1);
+    ASSERT(node_open(node, &c, FORWARD_START) == 0);
+    space_config_default(&s);
+    s.id = RING_AGENT_SPACE;
+    (void)snprintf(s.name, sizeof(s.name), "reeds");
+    s.shard_count = 1;
+    s.quota_bytes = UINT64_C(64) << 20;
+    s.sessions_max = 8;
+    s.read.everyone = true;
+    s.write.uid_count = 1;
+    s.write.uids[0] = 1000;
+    ASSERT(node_space_add(node, &s) == 0);
+}
+
+static void cluster_make(struct forward_nodes *n, uint32_t i)
+{
+    struct node_cluster *c = &n->clusters[i];
+    struct forward_link *l = &n->links[i];
+    *c = (struct node_cluster){
+        .self = n->configuration.voters[i],
+        .node_count = FORWARD_NODES,
+        .nodes = {1, 2, 3},
+        .version = &n->version,
+        .configuration = configuration_of,
+        .activate = activate,
+        .hands_over = hands_over,
+        .handed_over = handed_over,
+        .context = n,
+    };
+    l->inner = transport_mem_endpoint(n->hub, i + 1, 0);
+    l->transport = *l->inner;
+    l->transport.ops = &link_ops;
+    l->random = i + 1;
+    c->transports[0] = &l->transport;
+    n->nodes[i].node.cluster = c;
+}
+
+void forward_nodes_open(struct forward_nodes *n, bool read_leases)
+{
+    static bool registered;
+    static const uint32_t ids[FORWARD_NODES] = {1, 2, 3};
+    const struct transport_mem_config config = {
+        .nodes = ids, .node_count = FORWARD_NODES, .lcore_count = 1};
+    if (!registered) {
+        qsbr_thread_register();
+        qsbr_offline();
+        registered = true;
+    }
+    memset(n, 0, sizeof *n);
+    ASSERT(transport_mem_open(&n->hub, &config) == 0);
+    n->configuration = (struct configuration){.epoch = FORWARD_START, .voter_count = 3};
+    for (uint32_t i = 0; i < FORWARD_NODES; i++)
+        n->configuration.voters[i] = (struct member){.node = i + 1, .incarnation = FORWARD_START};
+    n->configuration.leader = n->configuration.voters[0];
+    for (uint32_t i = 0; i < FORWARD_NODES; i++) {
+        node_make(n, i, read_leases);
+        cluster_make(n, i);
+    }
+    for (uint32_t i = 0; i < FORWARD_NODES; i++)
+        ASSERT(lcore_open(&n->nodes[i].node, 0, &n->nodes[i].lcore) == 0);
+    for (unsigned i = 0; i < 100000 && !forward_nodes_leads(n, 0); i++)
+        forward_nodes_pass(n);
+    ASSERT(forward_nodes_leads(n, 0));
+}
+
+void forward_nodes_close(struct forward_nodes *n)
+{
+    for (uint32_t i = 0; i < FORWARD_NODES; i++)
+        for (uint32_t slot = 0; slot < LIMIT_AGENTS; slot++) {
+            struct agent *a = lcore_agent(n->nodes[i].lcore, slot);
+            if (a != NULL)
+                node_agent_detach(&n->nodes[i].node, a);
+        }
+    for (uint32_t i = 0; i < FORWARD_NODES; i++) {
+        lcore_close(n->nodes[i].lcore);
+        copies_free(n->links[i].store, n->links[i].kept);
+    }
+    transport_mem_close(n->hub);
+    for (uint32_t i = 0; i < FORWARD_NODES; i++)
+        node_close(&n->nodes[i].node);
+}
+
+/* Control gives chunks as they are wanted. */
+void forward_nodes_pass(struct forward_nodes *n)
+{
+    for (uint32_t i = 0; i < FORWARD_NODES; i++) {
+        struct ring_node *r = &n->nodes[i];
+        ring_node_passes(r, 1);
+        (void)!node_chunks_grow(&r->node, r->node.spaces[RING_AGENT_SPACE]);
+    }
+}
+
+void forward_nodes_lead(struct forward_nodes *n, uint32_t leader)
+{
+    struct configuration *c = &n->configuration;
+    if (c->active) {
+        c->epoch_before = c->epoch;
+        c->voter_before_count = c->voter_count;
+        memcpy(c->voters_before, c->voters, sizeof c->voters_before);
+    }
+    c->active = false;
+    c->epoch++;
+    c->leader = c->voters[leader];
+    atomic_fetch_add_explicit(&n->version, 1, memory_order_release);
+    for (unsigned i = 0; i < 100000 && !forward_nodes_leads(n, leader); i++) {
+        forward_nodes_pass(n);
+        (void)usleep(100);
+    }
+    ASSERT(forward_nodes_leads(n, leader));
+}
+
+bool forward_nodes_leads(const struct forward_nodes *n, uint32_t node)
+{
+    const struct lcore_cluster *c = n->nodes[node].lcore->cluster;
+    return n->configuration.active && replica_leads(&c->replicas[0].replica) &&
+           c->replicas[0].replica.may_read;
+}
+
+void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_agent *a,
+                          uint32_t uid)
+{
+    const struct ring_file wanted = {
+        .request_bytes = 1u << 18, .completion_bytes = 1u << 18, .bulk_bytes = 1u << 21};
+    struct agent *agent;
+    ASSERT(node_agent_attach(&n->nodes[node].node, uid, 0, &wanted, &agent) == 0);
+    ring_agent_join(a, agent, 0);
+}
+
+uint64_t forward_counted(const struct forward_nodes *n, uint32_t node, enum counter counter)
+{
+    return atomic_load_explicit(&n->nodes[node].node.shared->counters[0].value[counter],
+                                memory_order_relaxed);
+}
+
+struct shard *forward_shard(const struct forward_nodes *n, uint32_t node)
+{
+    return n->nodes[node].node.spaces[RING_AGENT_SPACE]->shards[0];
+}
+
+uint32_t forward_waiting(const struct forward_nodes *n, uint32_t node)
+{
+    return n->nodes[node].lcore->cluster->forward->table.open_count;
+}

@@ -1,0 +1,64 @@
+/* forward_nodes - three nodes of one cluster in the test's own thread, over transport_mem, with agents
+ * whose rings the test drives, links that the test disturbs, and a leader that it names. */
+#ifndef DUNLIN_TESTS_UNIT_DATAPLANE_FORWARD_NODES_H
+#define DUNLIN_TESTS_UNIT_DATAPLANE_FORWARD_NODES_H
+
+#include "dataplane/lcore_forward.h"
+#include "tests/unit/dataplane/ring_agent.h"
+
+#define FORWARD_NODES 3u
+#define FORWARD_START UINT64_C(1000)
+
+enum link_fault {
+    LINK_WHOLE,
+    LINK_LOSE,
+    LINK_DOUBLE,
+    LINK_KEEP,   /* until link_deliver */
+    LINK_RANDOM, /* one of the above; what is kept is delivered behind the next ones */
+};
+
+/* What arrives at a node: the ops of a transport over another one.  Only datagrams of forward.h are
+ * disturbed. */
+struct forward_link {
+    struct transport transport; /* first: the ops get it */
+    struct transport *inner;
+    enum link_fault fault;
+    uint8_t kind;         /* enum forward_kind that is disturbed; 0: both */
+    bool refuses;         /* takes none from this node */
+    bool only;            /* all but datagrams of forward.h are lost */
+    uint64_t random;      /* state, LINK_RANDOM */
+    uint32_t disturbed;   /* so often */
+    uint32_t kept, ready; /* kept datagrams; the first ready of them are delivered next */
+    uint32_t lent_count;  /* until the next release */
+    struct transport_received store[64], lent[64];
+};
+
+struct forward_nodes {
+    struct ring_node nodes[FORWARD_NODES];
+    struct node_cluster clusters[FORWARD_NODES];
+    struct forward_link links[FORWARD_NODES]; /* by who receives */
+    struct transport_mem_hub *hub;
+    struct configuration configuration; /* of every shard */
+    _Atomic uint64_t version;
+};
+
+/* One shard, led by node 0; read_leases: followers may answer reads.  Aborts when it fails. */
+void forward_nodes_open(struct forward_nodes *n, bool read_leases);
+void forward_nodes_close(struct forward_nodes *n);
+/* One pass of each. */
+void forward_nodes_pass(struct forward_nodes *n);
+/* Let another node lead, and wait until it does. */
+void forward_nodes_lead(struct forward_nodes *n, uint32_t leader);
+bool forward_nodes_leads(const struct forward_nodes *n, uint32_t node);
+
+void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_agent *a,
+                          uint32_t uid);
+uint64_t forward_counted(const struct forward_nodes *n, uint32_t node, enum counter counter);
+struct shard *forward_shard(const struct forward_nodes *n, uint32_t node);
+/* Places that wait at a node. */
+uint32_t forward_waiting(const struct forward_nodes *n, uint32_t node);
+
+/* All that a link kept arrives with the next receive. */
+void forward_link_deliver(struct forward_link *l);
+
+#endif
