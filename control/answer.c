@@ -89,6 +89,20 @@ static int answer_chunk(const struct connection *c, const struct attach_request 
 
 /* ---- status ---- */
 
+/* Takes the text; NULL: there was no memory for it. */
+static int text_take(struct server_text *t, char *text)
+{
+    free(t->text);
+    *t = (struct server_text){.text = text, .made_ns = clock_boottime_ns()};
+    return text != NULL ? 0 : -ENOMEM;
+}
+
+static int nodes_make(struct server *s)
+{
+    const struct server_admin *admin = s->admin;
+    return admin == NULL ? -EOPNOTSUPP : text_take(&s->nodes, admin->nodes_json(admin->context));
+}
+
 static int status_make(struct server *s)
 {
     struct status_agent agents[SERVER_CONNECTIONS];
@@ -108,10 +122,11 @@ static int status_make(struct server *s)
             };
     }
     server_counts(s, &source.server);
-    free(s->status_text);
-    s->status_text = status_json(&source);
-    s->status_made_ns = clock_boottime_ns();
-    return s->status_text != NULL ? 0 : -ENOMEM;
+    int error = nodes_make(s);
+    if (error != 0 && error != -EOPNOTSUPP)
+        return error;
+    source.cluster_json = error == 0 ? s->nodes.text : NULL;
+    return text_take(&s->status, status_json(&source));
 }
 
 /* Why a file of its own for each asker: they would share its position and could disturb each other.
@@ -136,20 +151,61 @@ static int text_file(const char *text, size_t length)
     return error;
 }
 
-static int answer_status(const struct connection *c, struct answer *a)
+/* A text of the server, made now unless a stranger asks and the last one will do. */
+static int answer_text(const struct connection *c, struct server_text *t,
+                       int (*make)(struct server *s), struct answer *a)
 {
-    struct server *s = c->server;
-    bool fresh = s->status_text != NULL && !server_trusts(s, c->uid) &&
-                 clock_boottime_ns() - s->status_made_ns < SERVER_STATUS_AGE_NS;
-    int error = fresh ? 0 : status_make(s);
+    bool fresh = t->text != NULL && !server_trusts(c->server, c->uid) &&
+                 clock_boottime_ns() - t->made_ns < SERVER_STATUS_AGE_NS;
+    int error = fresh ? 0 : make(c->server);
     if (error != 0)
         return error;
-    size_t length = strlen(s->status_text);
-    int fd = text_file(s->status_text, length);
+    size_t length = strlen(t->text);
+    int fd = text_file(t->text, length);
     if (fd < 0)
         return fd;
     add_own_fd(a, fd);
     a->message.bytes = length;
+    return 0;
+}
+
+/* ---- moves ---- */
+
+/* The logs that a request is about. */
+static int logs_of(const struct node *n, const struct attach_request *r, uint32_t *first,
+                   uint32_t *last)
+{
+    *first = 0;
+    *last = UINT32_MAX;
+    if (r->space[0] == 0)
+        return 0;
+    const struct node_space *s = node_space_find(n, r->space);
+    if (s == NULL || (r->shard != ATTACH_SHARDS_ALL && r->shard >= s->config.shard_count))
+        return -ENOENT;
+    bool all = r->shard == ATTACH_SHARDS_ALL;
+    *first = s->boards[all ? 0 : r->shard].log;
+    *last = s->boards[all ? s->config.shard_count - 1 : r->shard].log;
+    return 0;
+}
+
+static int answer_move(const struct connection *c, const struct attach_request *r, struct answer *a)
+{
+    struct server *s = c->server;
+    uint32_t first, last;
+    if (!server_trusts(s, c->uid))
+        return -EACCES;
+    if (s->admin == NULL)
+        return -EOPNOTSUPP;
+    int error = logs_of(s->node, r, &first, &last);
+    if (error != 0)
+        return error;
+    int64_t moved = s->admin->move(s->admin->context, first, last, r->node);
+    if (moved < 0)
+        return (int)moved;
+    log_event(LOG_INFO, "move_asked", LOG_NUMBER("to", r->node),
+              LOG_NUMBER("shards", (uint64_t)moved), LOG_NUMBER("uid", c->uid),
+              LOG_NUMBER("pid", c->pid), LOG_TEXT("node", s->node->config.name));
+    a->message.shard_count = (uint32_t)moved;
     return 0;
 }
 
@@ -165,7 +221,11 @@ static int answer_kind(struct connection *c, const struct attach_request *r, str
     case ATTACH_CHUNK:
         return answer_chunk(c, r, a);
     case ATTACH_STATUS:
-        return answer_status(c, a);
+        return answer_text(c, &c->server->status, status_make, a);
+    case ATTACH_NODES:
+        return answer_text(c, &c->server->nodes, nodes_make, a);
+    case ATTACH_MOVE:
+        return answer_move(c, r, a);
     default: /* CLOCK: every answer has it */
         return 0;
     }

@@ -14,18 +14,32 @@ static bool hello_is_valid(const struct attach_request *r)
            ring_size_is_valid(r->completion_bytes) && r->bulk_bytes <= LIMIT_BULK_BYTES_MAX;
 }
 
+static bool space_ends(const struct attach_request *r)
+{
+    return memchr(r->space, 0, sizeof(r->space)) != NULL;
+}
+
+static bool move_is_valid(const struct attach_request *r)
+{
+    return r->node != 0 && space_ends(r) &&
+           (r->shard == ATTACH_SHARDS_ALL || (r->space[0] != 0 && r->shard < LIMIT_SHARDS));
+}
+
 static bool is_valid(const struct attach_request *r, bool attached)
 {
     switch (r->kind) {
     case ATTACH_HELLO:
         return !attached && hello_is_valid(r);
     case ATTACH_SPACE:
-        return attached && r->space[0] != 0 && memchr(r->space, 0, sizeof(r->space)) != NULL;
+        return attached && r->space[0] != 0 && space_ends(r);
     case ATTACH_CHUNK:
         return attached && r->space_id >= 1 && r->space_id <= LIMIT_SPACES &&
                r->chunk < LIMIT_CHUNKS;
+    case ATTACH_MOVE:
+        return move_is_valid(r);
     case ATTACH_STATUS:
     case ATTACH_CLOCK:
+    case ATTACH_NODES:
         return true;
     default:
         return false;

@@ -8,7 +8,7 @@
 #include "engine/base.h"
 
 /* What a connection may ask depends on whether it said HELLO: SPACE and CHUNK come after it, HELLO
- * comes once; STATUS and CLOCK at any time.
+ * comes once; STATUS, CLOCK, MOVE and NODES at any time.
  * Returns 0 and *request, a copy in which every field that its kind uses is within its limits, or
  *   -EPROTO  any other length, kind, order, size, name or fingerprint: refuse and close.  *request
  *            then has the kind as far as the bytes name one, else 0. */

@@ -7,6 +7,8 @@
 
 #include "control/cli_text.h"
 
+#include <jansson.h>
+
 enum cli_exit {
     CLI_DONE = 0,
     CLI_NOT_FOUND = 1, /* or the condition did not hold */
@@ -21,12 +23,12 @@ enum cli_exit {
 
 struct cli {
     const char *command;
-    const char *operands[CLI_OPERANDS_MAX];
+    const char *operands[CLI_OPERANDS_MAX]; /* NULL: not given */
     int operand_count;
     const char *socket;  /* NULL: DUNLIN_SOCKET, else the default */
     uint64_t timeout_ms; /* 0: the library's default */
     bool json;
-    bool linearizable, local;
+    bool linearizable, local, no_wait;
     bool has_max_age, has_if_version, has_retry;
     uint64_t max_age_ms;
     struct dunlin_version if_version;
@@ -38,6 +40,27 @@ int cli_put(const struct cli *c);
 int cli_get(const struct cli *c);
 int cli_delete(const struct cli *c);
 int cli_status(const struct cli *c);
+int cli_nodes(const struct cli *c);
+int cli_move(const struct cli *c);
+int cli_key(const struct cli *c);
+
+/* ---- cli_attach.c ---- */
+
+/* Path of the daemon's socket, as given or by default. */
+const char *cli_socket(const struct cli *c);
+
+/* Attach to it.  Returns CLI_DONE and *handle, for dunlin_close; else it failed by a message. */
+MUST_USE int cli_attach(const struct cli *c, struct dunlin **handle);
+
+/* What an error of libdunlin means that means the same for every command: message and exit code. */
+int cli_fail_by(const struct cli *c, int error);
+
+/* All of stdout is written: exit_code; or the message and exit code that it is not. */
+int cli_flushed(int exit_code);
+/* An object as one line on stdout; it is freed.  NULL: out of memory. */
+int cli_print_json(json_t *object, int exit_code);
+
+/* ---- cli_options.c ---- */
 
 /* Fills c from the arguments.  Returns 0, or -1 with *exit_code when there is nothing more to do.
  */

@@ -11,77 +11,22 @@
 
 /* ---- attaching ---- */
 
-static const char *socket_name(const struct cli *c)
-{
-    const char *name = c->socket != NULL ? c->socket : getenv("DUNLIN_SOCKET");
-    return name != NULL && name[0] != 0 ? name : DUNLIN_SOCKET_DEFAULT;
-}
-
-/* Errors that mean the same for every command. */
-static int fail(const struct cli *c, int error)
-{
-    const char *space = c->operand_count > 0 ? c->operands[0] : "";
-    const char *socket = socket_name(c);
-    switch (error) {
-    case -ENOTCONN:
-        return cli_fail(CLI_UNAVAILABLE,
-                        "%s: no answer from a daemon at %s; see that dunlind runs there, then try "
-                        "again",
-                        c->command, socket);
-    case -EPROTO:
-        return cli_fail(CLI_UNAVAILABLE,
-                        "%s: the daemon at %s speaks another version; update it or dunlin",
-                        c->command, socket);
-    case -EACCES:
-        return cli_fail(CLI_REFUSED,
-                        "%s %s: access refused to this user; ask for it in the access list of the "
-                        "space, or in the permissions of %s",
-                        c->command, space, socket);
-    case -EDQUOT:
-        return cli_fail(CLI_REFUSED,
-                        "%s %s: the space is full; delete something or raise its quota", c->command,
-                        space);
-    case -EUSERS:
-        return cli_fail(CLI_REFUSED,
-                        "%s: no place for one more agent or session; try again later, or raise "
-                        "the limit",
-                        c->command);
-    case -EMSGSIZE:
-        return cli_fail(CLI_USAGE, "%s: key or value is too long for space %s", c->command, space);
-    case -EINVAL:
-        return cli_fail(CLI_USAGE,
-                        "%s: bad argument (an empty key, a name too long, or a --retry of "
-                        "another key)",
-                        c->command);
-    default:
-        return cli_fail(CLI_UNAVAILABLE, "%s: %s", c->command, strerror(-error));
-    }
-}
-
-/* As fail, of a key, once attached. */
+/* As cli_fail_by, of a key, once attached. */
 static int fail_at_key(const struct cli *c, const struct dunlin *handle, int error)
 {
     struct dunlin_info info;
     dunlin_info(handle, &info);
     if (error != -ENOTCONN || info.ended_not_led == 0)
-        return fail(c, error);
+        return cli_fail_by(c, error);
     return cli_fail(CLI_UNAVAILABLE,
                     "%s %s %s: shard not led by this node (%u); try again later, or at the node "
                     "that leads it",
                     c->command, c->operands[0], c->operands[1], info.node_id);
 }
 
-static int attach(const struct cli *c, struct dunlin **handle)
-{
-    const struct dunlin_options options = {.socket = c->socket,
-                                           .timeout_ns = c->timeout_ms * NS_PER_MS};
-    int error = dunlin_open(&options, handle);
-    return error != 0 ? fail(c, error) : CLI_DONE;
-}
-
 static int attach_space(const struct cli *c, struct dunlin **handle, struct dunlin_space **space)
 {
-    int exit_code = attach(c, handle);
+    int exit_code = cli_attach(c, handle);
     if (exit_code != CLI_DONE)
         return exit_code;
     int error = dunlin_space(*handle, c->operands[0], space);
@@ -92,27 +37,9 @@ static int attach_space(const struct cli *c, struct dunlin **handle, struct dunl
                              "%s: there is no space '%s'; dunlin status lists those there are",
                              c->command, c->operands[0]);
     else
-        exit_code = fail(c, error);
+        exit_code = cli_fail_by(c, error);
     dunlin_close(*handle);
     return exit_code;
-}
-
-/* Everything is printed, or the exit code says that it is not. */
-static int flushed(int exit_code)
-{
-    if (fflush(stdout) == 0 && ferror(stdout) == 0)
-        return exit_code;
-    return cli_fail(CLI_UNAVAILABLE, "cannot write to standard output: %s", strerror(errno));
-}
-
-static int print_json(json_t *object, int exit_code)
-{
-    if (object == NULL)
-        return cli_fail(CLI_UNAVAILABLE, "out of memory");
-    (void)json_dumpf(object, stdout, JSON_COMPACT | JSON_ENSURE_ASCII);
-    (void)fputc('\n', stdout);
-    json_decref(object);
-    return flushed(exit_code);
 }
 
 /* ---- put, del ---- */
@@ -143,9 +70,9 @@ static int print_version(const struct cli *c, struct dunlin_version version)
     char text[CLI_VERSION_BYTES];
     cli_version_print(text, version);
     if (c->json)
-        return print_json(json_pack("{s:s}", "version", text), CLI_DONE);
+        return cli_print_json(json_pack("{s:s}", "version", text), CLI_DONE);
     (void)printf("%s\n", text);
-    return flushed(CLI_DONE);
+    return cli_flushed(CLI_DONE);
 }
 
 static int condition_failed(const struct cli *c, struct dunlin_version found)
@@ -173,9 +100,9 @@ static int fate_unknown(const struct cli *c, const struct dunlin *handle)
                         c->command);
     cli_write_id_print(text, &id);
     (void)printf(c->json ? "{\"retry\":\"%s\"}\n" : "%s\n", text);
-    return flushed(cli_fail(CLI_FATE_UNKNOWN,
-                            "%s %s %s: nobody knows if it was applied; repeat it with --retry %s",
-                            c->command, c->operands[0], c->operands[1], text));
+    return cli_flushed(cli_fail(
+        CLI_FATE_UNKNOWN, "%s %s %s: nobody knows if it was applied; repeat it with --retry %s",
+        c->command, c->operands[0], c->operands[1], text));
 }
 
 static int report_write(const struct cli *c, const struct dunlin *handle, int error,
@@ -267,7 +194,7 @@ static int print_value(const char *value, size_t length, int exit_code)
     /* Why only for people: a file gets the value's bytes and no other. */
     if (isatty(STDOUT_FILENO))
         (void)fputc('\n', stdout);
-    return flushed(exit_code);
+    return cli_flushed(exit_code);
 }
 
 static int print_value_json(const struct dunlin *handle, const char *value,
@@ -292,7 +219,7 @@ static int print_value_json(const struct dunlin *handle, const char *value,
         json_decref(o);
         o = NULL;
     }
-    return print_json(o, exit_code);
+    return cli_print_json(o, exit_code);
 }
 
 static int report_read(const struct cli *c, const struct dunlin *handle, int error,
@@ -306,7 +233,7 @@ static int report_read(const struct cli *c, const struct dunlin *handle, int err
         exit_code = cli_fail(CLI_STALE,
                              "get %s %s: older than --max-age allows; the daemon at %s is "
                              "slow or gone",
-                             c->operands[0], c->operands[1], socket_name(c));
+                             c->operands[0], c->operands[1], cli_socket(c));
     else if (error != 0)
         return fail_at_key(c, handle, error);
     if (read->version.lsn == 0)
@@ -335,75 +262,5 @@ int cli_get(const struct cli *c)
         dunlin_close(handle);
     }
     free(value);
-    return exit_code;
-}
-
-/* ---- status ---- */
-
-static json_int_t number_at(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "?";
-}
-
-static void print_spaces(const json_t *spaces)
-{
-    size_t i;
-    json_t *s;
-    (void)printf("%-20s %-10s %7s %12s %14s %14s\n", "space", "keeps", "shards", "keys",
-                 "live bytes", "quota bytes");
-    json_array_foreach(spaces, i, s)(void) printf(
-        "%-20s %-10s %7" PRId64 " %12" PRId64 " %14" PRId64 " %14" PRId64 "\n", text_at(s, "name"),
-        text_at(s, "consistency"), (int64_t)number_at(s, "shards"), (int64_t)number_at(s, "keys"),
-        (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "quota_bytes"));
-}
-
-static int print_status(const struct cli *c, const char *text)
-{
-    json_error_t fault;
-    json_t *status = json_loads(text, 0, &fault);
-    if (status == NULL)
-        return fail(c, -EPROTO);
-    const json_t *node = json_object_get(status, "node");
-    const json_t *agents = json_object_get(status, "agents");
-    (void)printf("node %s (%" PRId64 "), dunlin %s, up %" PRId64 " s, start %" PRId64 "\n",
-                 text_at(node, "name"), (int64_t)number_at(node, "id"), text_at(status, "version"),
-                 (int64_t)number_at(status, "uptime_ms") / 1000,
-                 (int64_t)number_at(status, "start"));
-    (void)printf("agents %" PRId64 " of %" PRId64 ", operations %" PRId64 "\n",
-                 (int64_t)number_at(agents, "attached"), (int64_t)number_at(agents, "limit"),
-                 (int64_t)number_at(json_object_get(status, "counters"), "operations"));
-    print_spaces(json_object_get(status, "spaces"));
-    json_decref(status);
-    return flushed(CLI_DONE);
-}
-
-#define STATUS_BYTES (4u << 20)
-
-int cli_status(const struct cli *c)
-{
-    struct dunlin *handle;
-    char *text = malloc(STATUS_BYTES);
-    if (text == NULL)
-        return cli_fail(CLI_UNAVAILABLE, "out of memory");
-    int exit_code = attach(c, &handle);
-    if (exit_code == CLI_DONE) {
-        int64_t length = dunlin_status_json(handle, text, STATUS_BYTES);
-        if (length < 0) {
-            exit_code = fail(c, (int)length);
-        } else if (c->json) {
-            (void)printf("%s\n", text);
-            exit_code = flushed(CLI_DONE);
-        } else {
-            exit_code = print_status(c, text);
-        }
-        dunlin_close(handle);
-    }
-    free(text);
     return exit_code;
 }

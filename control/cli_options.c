@@ -17,6 +17,11 @@ static const char help_text[] =
     "  del SPACE KEY            delete, and print the version; --if-version and --retry as for "
     "put\n"
     "  status                   what the daemon says of itself\n"
+    "  nodes                    the servers of its cluster\n"
+    "  move NODE [SPACE [SHARD]]  have a node lead all shards, those of a space, or one, and wait\n"
+    "                           until it does, --timeout or 10 s at most\n"
+    "      --no-wait            only ask for it\n"
+    "  key                      print a fresh line for the key_file of a cluster\n"
     "\n"
     "The daemon's socket is PATH, else $DUNLIN_SOCKET, else " DUNLIN_SOCKET_DEFAULT ".\n"
     "After -- everything is an operand.\n"
@@ -48,6 +53,7 @@ enum option {
     OPTION_LINEARIZABLE,
     OPTION_LOCAL,
     OPTION_MAX_AGE,
+    OPTION_NO_WAIT,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_LATER,
@@ -66,46 +72,47 @@ static const struct {
     enum option option;
     bool takes_value;
 } options[] = {
-    {"--socket", OPTION_SOCKET, true}, {"--timeout", OPTION_TIMEOUT, true},
-    {"--json", OPTION_JSON, false},    {"--if-version", OPTION_IF_VERSION, true},
-    {"--retry", OPTION_RETRY, true},   {"--linearizable", OPTION_LINEARIZABLE, false},
-    {"--local", OPTION_LOCAL, false},  {"--max-age", OPTION_MAX_AGE, true},
-    {"--help", OPTION_HELP, false},    {"--version", OPTION_VERSION, false},
-    {"--at", OPTION_LATER, true},
+    {"--socket", OPTION_SOCKET, true},    {"--timeout", OPTION_TIMEOUT, true},
+    {"--json", OPTION_JSON, false},       {"--if-version", OPTION_IF_VERSION, true},
+    {"--retry", OPTION_RETRY, true},      {"--linearizable", OPTION_LINEARIZABLE, false},
+    {"--local", OPTION_LOCAL, false},     {"--max-age", OPTION_MAX_AGE, true},
+    {"--no-wait", OPTION_NO_WAIT, false}, {"--help", OPTION_HELP, false},
+    {"--version", OPTION_VERSION, false}, {"--at", OPTION_LATER, true},
 };
 
 static const struct {
     const char *name;
     const char *operands; /* NULL: a later version has it */
-    int operand_count;
+    int operands_min, operands_max;
     uint32_t options;
 } commands[] = {
-    {"put", "SPACE KEY VALUE", 3, OF_WRITES},
-    {"get", "SPACE KEY", 2, OF_READS},
-    {"del", "SPACE KEY", 2, OF_WRITES},
-    {"status", "no operands", 0, EVERYWHERE},
-    {"scan", NULL, 0, 0},
-    {"watch", NULL, 0, 0},
-    {"txn", NULL, 0, 0},
-    {"add", NULL, 0, 0},
-    {"rem", NULL, 0, 0},
-    {"members", NULL, 0, 0},
-    {"incr", NULL, 0, 0},
-    {"append", NULL, 0, 0},
-    {"read", NULL, 0, 0},
-    {"ack", NULL, 0, 0},
-    {"lease", NULL, 0, 0},
-    {"nodes", NULL, 0, 0},
-    {"shards", NULL, 0, 0},
-    {"spaces", NULL, 0, 0},
-    {"space", NULL, 0, 0},
-    {"node", NULL, 0, 0},
-    {"move", NULL, 0, 0},
-    {"snapshot", NULL, 0, 0},
-    {"restore", NULL, 0, 0},
-    {"recover", NULL, 0, 0},
-    {"top", NULL, 0, 0},
-    {"doctor", NULL, 0, 0},
+    {"put", "SPACE KEY VALUE", 3, 3, OF_WRITES},
+    {"get", "SPACE KEY", 2, 2, OF_READS},
+    {"del", "SPACE KEY", 2, 2, OF_WRITES},
+    {"status", "no operands", 0, 0, EVERYWHERE},
+    {"nodes", "no operands", 0, 0, EVERYWHERE},
+    {"move", "NODE [SPACE [SHARD]]", 1, 3, EVERYWHERE | BIT(OPTION_NO_WAIT)},
+    {"key", "no operands", 0, 0, BIT(OPTION_HELP)},
+    {"scan", NULL, 0, 0, 0},
+    {"watch", NULL, 0, 0, 0},
+    {"txn", NULL, 0, 0, 0},
+    {"add", NULL, 0, 0, 0},
+    {"rem", NULL, 0, 0, 0},
+    {"members", NULL, 0, 0, 0},
+    {"incr", NULL, 0, 0, 0},
+    {"append", NULL, 0, 0, 0},
+    {"read", NULL, 0, 0, 0},
+    {"ack", NULL, 0, 0, 0},
+    {"lease", NULL, 0, 0, 0},
+    {"shards", NULL, 0, 0, 0},
+    {"spaces", NULL, 0, 0, 0},
+    {"space", NULL, 0, 0, 0},
+    {"node", NULL, 0, 0, 0},
+    {"snapshot", NULL, 0, 0, 0},
+    {"restore", NULL, 0, 0, 0},
+    {"recover", NULL, 0, 0, 0},
+    {"top", NULL, 0, 0, 0},
+    {"doctor", NULL, 0, 0, 0},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -159,6 +166,9 @@ static int apply(struct cli *c, enum option option, const char *name, const char
         return 0;
     case OPTION_LOCAL:
         c->local = true;
+        return 0;
+    case OPTION_NO_WAIT:
+        c->no_wait = true;
         return 0;
     case OPTION_MAX_AGE:
         c->has_max_age = true;
@@ -240,7 +250,8 @@ static int check_command(const struct parse *p)
             continue;
         if (commands[i].operands == NULL)
             return cli_fail(CLI_USAGE, "%s: not in this version", c->command);
-        if (c->operand_count != commands[i].operand_count)
+        if (c->operand_count < commands[i].operands_min ||
+            c->operand_count > commands[i].operands_max)
             return cli_fail(CLI_USAGE, "%s takes %s; see dunlin --help", c->command,
                             commands[i].operands);
         return check_options(p, commands[i].options);

@@ -1,5 +1,6 @@
 #include "control/config.h"
 
+#include "control/config_address.h"
 #include "control/config_check.h"
 #include "control/config_events.h"
 #include "control/config_table.h"
@@ -75,10 +76,18 @@ static cyaml_schema_value_t schema_value(struct schema *s, const struct config_k
         break;
     case CONFIG_SECTION:
         v.type = CYAML_MAPPING;
+        v.flags = k->optional ? CYAML_FLAG_OPTIONAL : CYAML_FLAG_DEFAULT;
         v.data_size = root_bytes;
         v.mapping.fields = schema_fields(s, k->keys, root_bytes);
         break;
-    case CONFIG_SPACES:
+    case CONFIG_ADDRESS: /* its bytes one by one */
+        v.type = CYAML_SEQUENCE_FIXED;
+        v.sequence.entry =
+            schema_entry(s, (cyaml_schema_value_t){.type = CYAML_UINT, .data_size = k->bytes});
+        v.sequence.min = CONFIG_ADDRESS_BYTES;
+        v.sequence.max = CONFIG_ADDRESS_BYTES;
+        break;
+    case CONFIG_ENTRIES:
         v.type = CYAML_SEQUENCE;
         v.sequence.entry = schema_entry(
             s, (cyaml_schema_value_t){.type = CYAML_MAPPING,
@@ -155,13 +164,14 @@ static int fill(const char *name, const struct config_text *canonical, struct co
     return 0;
 }
 
-/* What follows from other keys: CPUs that are not named, a count that is not given. */
+/* What follows from other keys: CPUs that are not named, a count that is not given, a cluster. */
 static void complete(struct config *c)
 {
     if (c->node.lcore_count == 0)
         c->node.lcore_count = c->cpu_count != 0 ? c->cpu_count : 1;
     for (uint32_t i = c->cpu_count; i < LIMIT_LCORES; i++)
         c->node.lcore_cpus[i] = -1;
+    c->node.replicated = c->cluster.node_count != 0;
 }
 
 /* What to read and where to put it. */

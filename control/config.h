@@ -13,21 +13,44 @@
  * Any bytes at all are good input: they give a configuration or faults.  Called before the daemon
  * starts its threads; nothing here is kept between calls.
  *
- * Keys (control/dunlind.example.yaml explains each): a value with a unit must name it (64MiB,
- * 50ms), a count has none.  Access lists are fail-safe: a space that does not say who may read or
- * write it is open to root and to the daemon's own uid only. */
+ * Keys (control/dunlind.example.yaml and, for a cluster, dunlind.cluster.yaml explain each): a
+ * value with a unit must name it (64MiB, 50ms), a count has none.  Access lists are fail-safe: a
+ * space that does not say who may read or write it is open to root and to the daemon's own uid
+ * only. */
 #ifndef DUNLIN_CONTROL_CONFIG_H
 #define DUNLIN_CONTROL_CONFIG_H
 
 #include "dataplane/node.h"
 
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/un.h>
 
 #define CONFIG_FILE_BYTES_MAX (1u << 20)
 #define CONFIG_DEPTH_MAX 8u    /* lists and mappings inside each other */
 #define CONFIG_FAULTS_MAX 100u /* reported of one file; then one more line says that it stopped */
 #define CONFIG_SOCKET_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path) /* with final 0 */
+
+#define CONFIG_PATH_BYTES 256u
+
+/* A server of the cluster, and where the lcores of its node receive: lcore i at port + i. */
+struct config_node {
+    uint32_t id;
+    struct sockaddr_storage address;
+};
+
+/* Absent (all zero): the node is alone.  Else node.replicated is set, node.id is among nodes, their
+ * addresses are of one family, and no port of any lcore is another's. */
+struct config_cluster {
+    char name[LIMIT_NAME_BYTES];
+    char coordinator_path[CONFIG_PATH_BYTES]; /* coordinator_file.h */
+    char key_path[CONFIG_PATH_BYTES];         /* the secret that all nodes share */
+    bool encrypt;                             /* else tags only */
+    uint32_t frame_bytes;                     /* UDP payload */
+    uint64_t rate;                            /* to each peer, bytes per second; 0: no limit */
+    uint32_t node_count;
+    struct config_node nodes[LIMIT_VOTERS]; /* this one, too */
+};
 
 struct config {
     struct node_config node;
@@ -36,6 +59,7 @@ struct config {
     uint32_t socket_mode;
     uint32_t space_count;
     struct space_config spaces[LIMIT_SPACES];
+    struct config_cluster cluster;
 };
 
 /* Read a file.  Each fault is a line on errors.  Returns 0, or with *out untouched

@@ -1,5 +1,6 @@
 #include "control/config_check.h"
 
+#include "control/config_cluster.h"
 #include "control/config_events.h"
 #include "control/config_table.h"
 
@@ -12,9 +13,10 @@
 struct value {
     bool given, good;
     size_t key_line;
-    struct events_place place;   /* of the value; of the mapping if the key is absent */
-    uint64_t number;             /* good numbers only; the fallback of an absent key */
-    char text[LIMIT_NAME_BYTES]; /* good names only */
+    struct events_place place;       /* of the value; of the mapping if the key is absent */
+    uint64_t number;                 /* good numbers only; the fallback of an absent key */
+    char text[LIMIT_NAME_BYTES];     /* good names only */
+    struct sockaddr_storage address; /* good addresses only */
 };
 
 struct space_seen {
@@ -28,6 +30,7 @@ struct check {
     struct config_text *out;
     uint32_t spaces_seen;
     struct space_seen spaces[LIMIT_SPACES];
+    struct config_cluster_seen cluster;
 };
 
 /* Text past the end is dropped: what is then left is no YAML, so it cannot pass for a whole one. */
@@ -90,7 +93,7 @@ static int refuse_value(struct check *c, const struct config_key *key)
 /* Why quotes only for text: "1" is a string in YAML, and a number in quotes is a mistake. */
 static int scalar_judge(const struct config_key *key, const yaml_event_t *e, uint64_t *number)
 {
-    bool text = key->kind == CONFIG_NAME || key->kind == CONFIG_PATH;
+    bool text = key->kind == CONFIG_NAME || key->kind == CONFIG_PATH || key->kind == CONFIG_ADDRESS;
     if (e->type != YAML_SCALAR_EVENT || is_nothing(e) || (!text && !is_plain(e)))
         return -EINVAL;
     return config_scalar(key, (const char *)e->data.scalar.value, e->data.scalar.length, number);
@@ -111,6 +114,18 @@ static void write_scalar(struct check *c, const struct config_key *key, const ch
     }
 }
 
+/* Its bytes: the canonical form has numbers where the struct has. */
+static void write_address(struct check *c, const char *text, struct value *v)
+{
+    uint8_t bytes[CONFIG_ADDRESS_BYTES];
+    ASSERT(config_address_parse(text, strlen(text), &v->address) == 0);
+    memcpy(bytes, &v->address, sizeof(bytes));
+    emit(c, "[");
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        emit(c, "%u, ", bytes[i]);
+    emit(c, "]");
+}
+
 static int check_scalar(struct check *c, const struct config_key *key, struct value *v)
 {
     char expected[EVENTS_EXPECTED_BYTES], quoted[EVENTS_QUOTE_BYTES];
@@ -125,6 +140,10 @@ static int check_scalar(struct check *c, const struct config_key *key, struct va
         return 0;
     }
     v->good = true;
+    if (key->kind == CONFIG_ADDRESS) {
+        write_address(c, text, v);
+        return 0;
+    }
     if (key->kind == CONFIG_NAME)
         (void)snprintf(v->text, sizeof(v->text), "%s", text);
     write_scalar(c, key, text, v->number);
@@ -296,6 +315,8 @@ static int check_keys(struct check *c, const struct config_key *keys, const char
         if (values[i].given)
             continue;
         values[i].place = start;
+        if (keys[i].optional)
+            continue;
         if (!keys[i].required) {
             write_fallback(c, &keys[i], &values[i]);
             continue;
@@ -320,6 +341,10 @@ static void rule_lcores(struct check *c, const struct value *values)
                      "%" PRIu64 " cpus for a count of %" PRIu64
                      "; expected one for each, or no count",
                      cpus->number, count->number);
+    if (cpus->given && cpus->good)
+        c->cluster.lcore_count = (uint32_t)cpus->number;
+    if (count->given && count->good)
+        c->cluster.lcore_count = (uint32_t)count->number;
 }
 
 /* The policy as far as the geometry depends on it; false if a part of it is not good. */
@@ -402,7 +427,20 @@ static void rule_unique(struct check *c, const struct value *v)
         memcpy(seen->name, name->text, sizeof(seen->name));
 }
 
-static int check_spaces(struct check *c, const struct config_key *key, struct value *v)
+static void remember_node(struct check *c, const struct value *v)
+{
+    const struct value *id = &v[CONFIG_MEMBER_ID], *address = &v[CONFIG_MEMBER_ADDRESS];
+    const struct config_cluster_node seen = {
+        .id = id->good ? id->number : 0,
+        .has_address = address->good,
+        .address = address->address,
+        .id_place = id->place,
+        .address_place = address->place,
+    };
+    config_cluster_node_seen(&c->cluster, &seen);
+}
+
+static int check_entries(struct check *c, const struct config_key *key, struct value *v)
 {
     char expected[EVENTS_EXPECTED_BYTES];
     uint32_t entries = 0;
@@ -417,9 +455,13 @@ static int check_spaces(struct check *c, const struct config_key *key, struct va
             config_entry_expected(key, expected, sizeof(expected));
             rc = refuse(c, key->name, expected);
         } else {
-            rc = check_keys(c, key->keys, "a space", values);
-            rule_geometry(c, values);
-            rule_unique(c, values);
+            rc = check_keys(c, key->keys, key->entry, values);
+            if (key->keys == config_space) {
+                rule_geometry(c, values);
+                rule_unique(c, values);
+            } else {
+                remember_node(c, values);
+            }
         }
         if (rc != 0)
             return rc;
@@ -429,6 +471,8 @@ static int check_spaces(struct check *c, const struct config_key *key, struct va
         return rc;
     emit(c, "]");
     config_expected(key, expected, sizeof(expected));
+    if (key->keys == config_member)
+        c->cluster.place = v->place;
     if (entries < key->entries_min || entries > key->entries_max)
         events_fault(&c->in, v->place, "%u entries in %s; expected %s", entries, key->name,
                      expected);
@@ -443,6 +487,8 @@ static int check_section(struct check *c, const struct config_key *key)
     int rc = check_keys(c, key->keys, key->name, values);
     if (rc == 0 && key->keys == config_lcores)
         rule_lcores(c, values);
+    if (rc == 0 && key->keys == config_node_keys && values[CONFIG_NODE_ID].good)
+        c->cluster.own_id = values[CONFIG_NODE_ID].number;
     return rc;
 }
 
@@ -453,8 +499,8 @@ static int check_value(struct check *c, const struct config_key *key, struct val
     switch (key->kind) {
     case CONFIG_SECTION:
         return check_section(c, key);
-    case CONFIG_SPACES:
-        return check_spaces(c, key, v);
+    case CONFIG_ENTRIES:
+        return check_entries(c, key, v);
     case CONFIG_CPUS:
         return check_list(c, key, v);
     case CONFIG_ACCESS:
@@ -483,6 +529,8 @@ static int check_stream(struct check *c)
         rc = c->in.event.type == YAML_MAPPING_START_EVENT
                  ? check_keys(c, config_root, "the file", values)
                  : refuse(c, "the file", "a mapping of keys");
+    if (rc == 0)
+        config_cluster_rules(&c->in, &c->cluster);
     for (int i = 0; rc == 0 && i < 2; i++) /* ends of the document and of the stream */
         rc = events_step(&c->in);
     if (rc == 0 && c->in.event.type != YAML_STREAM_END_EVENT) {
@@ -499,6 +547,7 @@ int config_check(const char *name, const uint8_t *bytes, size_t size, FILE *erro
     int rc = c == NULL ? -ENOMEM : events_open(&c->in, bytes, size);
     if (rc == 0) {
         c->out = canonical;
+        c->cluster.lcore_count = 1;
         rc = check_stream(c);
         events_close(&c->in);
         events_report(&c->in, name, errors);

@@ -17,7 +17,8 @@ struct config_text {
 
 /* Check bytes against config_table.h.  Each fault is a line on errors, in the form config.h tells;
  * name stands for FILE.  In canonical: the configuration as flow-style YAML with every key of the
- * table present, numbers in base units; of use only if 0 is returned.
+ * table present but for an optional section that the file leaves out, numbers in base units; of use
+ * only if 0 is returned.
  * Returns 0, -EINVAL (faults, reported) or -ENOMEM (reported). */
 MUST_USE int config_check(const char *name, const uint8_t *bytes, size_t size, FILE *errors,
                           struct config_text *canonical);

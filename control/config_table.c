@@ -1,5 +1,8 @@
 #include "control/config_table.h"
 
+#include "control/config_address.h"
+#include "dataplane/frame.h"
+#include "dataplane/pacing.h"
 #include "engine/agent/dunlin.h"
 
 #include <string.h>
@@ -9,6 +12,7 @@
 #define MEMBER(type, member) .offset = offsetof(type, member), .bytes = sizeof(((type *)0)->member)
 #define IN_CONFIG(member) MEMBER(struct config, member)
 #define IN_SPACE(member) MEMBER(struct space_config, member)
+#define IN_MEMBER(member) MEMBER(struct config_node, member)
 #define NAME_LIMITS .min = 1, .max = LIMIT_NAME_BYTES - 1
 #define CPUS_MAX 8192u
 #define KIB (UINT64_C(1) << 10)
@@ -32,15 +36,18 @@ static const struct config_word durability_words[] = {
     {.text = "sync", .value = SPACE_DURABILITY_SYNC, .later = true},
     {.text = NULL}};
 
-static const struct config_key node_keys[] = {
-    {.name = "name", .kind = CONFIG_NAME, .required = true, NAME_LIMITS, IN_CONFIG(node.name)},
-    {.name = "id",
-     .kind = CONFIG_COUNT,
-     .required = true,
-     .min = 1,
-     .max = UINT32_MAX,
-     IN_CONFIG(node.id)},
-    {.name = NULL}};
+const struct config_key config_node_keys[] = {[CONFIG_NODE_NAME] = {.name = "name",
+                                                                    .kind = CONFIG_NAME,
+                                                                    .required = true,
+                                                                    NAME_LIMITS,
+                                                                    IN_CONFIG(node.name)},
+                                              [CONFIG_NODE_ID] = {.name = "id",
+                                                                  .kind = CONFIG_COUNT,
+                                                                  .required = true,
+                                                                  .min = 1,
+                                                                  .max = UINT32_MAX,
+                                                                  IN_CONFIG(node.id)},
+                                              {.name = NULL}};
 
 static const struct config_key socket_keys[] = {{.name = "path",
                                                  .kind = CONFIG_PATH,
@@ -162,8 +169,64 @@ const struct config_key config_space[] = {
                             IN_SPACE(write)},
     {.name = NULL}};
 
+const struct config_key config_member[] = {
+    [CONFIG_MEMBER_ID] = {.name = "id",
+                          .kind = CONFIG_COUNT,
+                          .required = true,
+                          .min = 1,
+                          .max = UINT32_MAX,
+                          IN_MEMBER(id)},
+    [CONFIG_MEMBER_ADDRESS] = {.name = "address",
+                               .kind = CONFIG_ADDRESS,
+                               .required = true,
+                               .offset = offsetof(struct config_node, address),
+                               .bytes = sizeof(uint8_t)},
+    {.name = NULL}};
+
+const struct config_key config_cluster_keys[] = {
+    {.name = "name", .kind = CONFIG_NAME, .required = true, NAME_LIMITS, IN_CONFIG(cluster.name)},
+    {.name = "coordinator",
+     .kind = CONFIG_PATH,
+     .required = true,
+     .min = 2,
+     .max = CONFIG_PATH_BYTES - 1,
+     IN_CONFIG(cluster.coordinator_path)},
+    {.name = "key_file",
+     .kind = CONFIG_PATH,
+     .required = true,
+     .min = 2,
+     .max = CONFIG_PATH_BYTES - 1,
+     IN_CONFIG(cluster.key_path)},
+    {.name = "encrypt",
+     .kind = CONFIG_BOOL,
+     .fallback = "true",
+     .max = 1,
+     IN_CONFIG(cluster.encrypt)},
+    {.name = "frame",
+     .kind = CONFIG_SIZE,
+     .fallback = "1400B",
+     .min = FRAME_BYTES_MIN,
+     .max = FRAME_BYTES_MAX,
+     IN_CONFIG(cluster.frame_bytes)},
+    {.name = "rate",
+     .kind = CONFIG_SIZE,
+     .fallback = "0B",
+     .max = PACING_RATE_MAX,
+     IN_CONFIG(cluster.rate)},
+    {.name = "nodes",
+     .kind = CONFIG_ENTRIES,
+     .required = true,
+     .keys = config_member,
+     .entry = "a node of the cluster",
+     .entries_min = 2,
+     .entries_max = LIMIT_VOTERS,
+     .offset = offsetof(struct config, cluster.nodes),
+     .count_offset = offsetof(struct config, cluster.node_count),
+     .bytes = sizeof(struct config_node)},
+    {.name = NULL}};
+
 const struct config_key config_root[] = {
-    {.name = "node", .kind = CONFIG_SECTION, .required = true, .keys = node_keys},
+    {.name = "node", .kind = CONFIG_SECTION, .required = true, .keys = config_node_keys},
     {.name = "socket", .kind = CONFIG_SECTION, .keys = socket_keys},
     {.name = "lcores", .kind = CONFIG_SECTION, .keys = config_lcores},
     {.name = "times", .kind = CONFIG_SECTION, .keys = times_keys},
@@ -172,10 +235,12 @@ const struct config_key config_root[] = {
      .fallback = "real",
      .words = clock_words,
      IN_CONFIG(node.lease_virtual)},
+    {.name = "cluster", .kind = CONFIG_SECTION, .optional = true, .keys = config_cluster_keys},
     {.name = "spaces",
-     .kind = CONFIG_SPACES,
+     .kind = CONFIG_ENTRIES,
      .required = true,
      .keys = config_space,
+     .entry = "a space",
      .entries_min = 1,
      .entries_max = LIMIT_SPACES,
      .offset = offsetof(struct config, spaces),
@@ -292,9 +357,12 @@ static int path_check(const char *text, size_t size)
 
 int config_scalar(const struct config_key *key, const char *text, size_t size, uint64_t *number)
 {
+    struct sockaddr_storage address;
     int rc;
     *number = 0;
     switch (key->kind) {
+    case CONFIG_ADDRESS:
+        return config_address_parse(text, size, &address);
     case CONFIG_NAME:
     case CONFIG_PATH:
         rc = key->kind == CONFIG_NAME ? name_check(text, size) : path_check(text, size);
@@ -355,7 +423,7 @@ void config_entry_expected(const struct config_key *key, char *text, size_t size
         range_expected(key, "a numeric user id", text, size);
         break;
     default:
-        (void)snprintf(text, size, "the keys of a space");
+        (void)snprintf(text, size, "the keys of %s", key->entry);
         break;
     }
 }
@@ -401,8 +469,14 @@ void config_expected(const struct config_key *key, char *text, size_t size)
     case CONFIG_SECTION:
         (void)snprintf(text, size, "a mapping of keys");
         break;
-    case CONFIG_SPACES:
-        (void)snprintf(text, size, "a list of %u to %u spaces", key->entries_min, key->entries_max);
+    case CONFIG_ENTRIES:
+        (void)snprintf(text, size, "a list of %u to %u %s", key->entries_min, key->entries_max,
+                       key->name);
+        break;
+    case CONFIG_ADDRESS:
+        (void)snprintf(text, size,
+                       "the numeric address and port of one node, like 10.0.0.1:7700 or "
+                       "\"[fd00::1]:7700\"");
         break;
     }
 }

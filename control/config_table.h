@@ -21,7 +21,8 @@ enum config_kind {
     CONFIG_CPUS,     /* list of different CPUs that this process may use */
     CONFIG_ACCESS,   /* any, or a list of different uids */
     CONFIG_SECTION,  /* keys of its own */
-    CONFIG_SPACES,   /* list of mappings with keys of their own */
+    CONFIG_ENTRIES,  /* list of mappings with keys of their own */
+    CONFIG_ADDRESS,  /* config_address.h */
 };
 
 struct config_word {
@@ -34,16 +35,20 @@ struct config_key {
     const char *name; /* NULL ends the table */
     enum config_kind kind;
     bool required;
+    bool optional;        /* a section that is left out as a whole: none of its keys has a value */
     const char *fallback; /* scalars: the value of an absent key, as it would be written */
     uint64_t min, max;    /* number, or an entry of a list; bytes of text */
     uint32_t entries_min, entries_max;
     const struct config_word *words;
     const struct config_key *keys;
-    size_t offset, count_offset; /* in struct config, or in struct space_config */
+    const char *entry;           /* CONFIG_ENTRIES: what one of them is called */
+    size_t offset, count_offset; /* in struct config, space_config or config_node */
     uint32_t bytes;              /* of the member there, or of one entry of a list */
 };
 
 /* Numbers of the keys that are checked together: their places in the tables below. */
+enum { CONFIG_NODE_NAME, CONFIG_NODE_ID };
+enum { CONFIG_MEMBER_ID, CONFIG_MEMBER_ADDRESS };
 enum { CONFIG_LCORES_COUNT, CONFIG_LCORES_CPUS, CONFIG_LCORES_SPIN };
 enum {
     CONFIG_SPACE_NAME,
@@ -62,6 +67,9 @@ enum {
 };
 
 extern const struct config_key config_root[];
+extern const struct config_key config_node_keys[];
+extern const struct config_key config_cluster_keys[];
+extern const struct config_key config_member[]; /* of cluster.nodes */
 extern const struct config_key config_lcores[];
 extern const struct config_key config_space[];
 

@@ -28,6 +28,12 @@ struct visitor {
     uint64_t bucket;
 };
 
+/* JSON as it was made last; NULL: never. */
+struct server_text {
+    char *text;
+    uint64_t made_ns;
+};
+
 struct server {
     struct node *node;
     uv_loop_t *loop;
@@ -43,8 +49,8 @@ struct server {
     int accept_error; /* that the log knows of */
     uint64_t started_boottime_ns;
     struct status_server counts;
-    char *status_text;
-    uint64_t status_made_ns;
+    const struct server_admin *admin; /* NULL: alone */
+    struct server_text status, nodes;
     struct visitor visitors[SERVER_VISITORS];
     struct connection *connections[SERVER_CONNECTIONS];
 };

@@ -379,6 +379,8 @@ static int servers_open(struct daemon *d)
             server_open(&p->server, &d->loop, &p->node, p->listener.fd, (uint32_t)geteuid());
         if (error != 0)
             return failed_at(p, "server", error);
+        if (d->hooks.admin != NULL)
+            server_set_admin(p->server, d->hooks.admin);
     }
     return 0;
 }

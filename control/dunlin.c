@@ -1,4 +1,5 @@
-/* dunlin - the command line of a node's daemon: put, get, del, status.  COMMANDS of the README. */
+/* dunlin - the command line of a node's daemon: put, get, del, status, nodes, move, key.
+ * COMMANDS of the README. */
 #include "control/cli.h"
 
 #include <string.h>
@@ -9,10 +10,8 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(const struct cli *c);
     } commands[] = {
-        {"put", cli_put},
-        {"get", cli_get},
-        {"del", cli_delete},
-        {"status", cli_status},
+        {"put", cli_put},     {"get", cli_get},   {"del", cli_delete}, {"status", cli_status},
+        {"nodes", cli_nodes}, {"move", cli_move}, {"key", cli_key},
     };
     struct cli c;
     int exit_code;

@@ -8,6 +8,8 @@
  *
  * Exit: 0 stopped as asked, or the file is good · 1 could not start: the log says why · 2 usage, or
  * the file has faults. */
+#include "control/cluster_node.h"
+#include "control/coordinator_file.h"
 #include "control/daemon.h"
 #include "control/dev.h"
 #include "control/dev_moves.h"
@@ -184,15 +186,82 @@ static void ready(void *context)
     (void)fflush(stdout);
 }
 
-static int serve(const struct config *config)
+/* ---- a node of a cluster ---- */
+
+static int begin(void *context, uint64_t start, uint64_t *lsn_origin)
 {
-    const struct daemon_hooks hooks = {.ready = ready};
+    return cluster_node_begin(context, start, lsn_origin);
+}
+
+static int join(void *context, struct node *const *nodes, uint32_t node_count)
+{
+    ASSERT(node_count == 1);
+    return cluster_node_join(context, nodes[0]);
+}
+
+static void leave(void *context)
+{
+    cluster_node_leave(context);
+}
+
+static void step(void *context)
+{
+    cluster_node_step(context);
+}
+
+static int fd(void *context)
+{
+    return cluster_node_fd(context);
+}
+
+static bool drain(void *context)
+{
+    return cluster_node_drain(context);
+}
+
+/* ---- the run ---- */
+
+static int serve(const struct config *config, const struct daemon_hooks *hooks)
+{
     struct daemon *daemon;
-    if (daemon_start(&daemon, config, 1, &hooks) != 0)
-        return EXIT_FAILURE;
+    int error = daemon_start(&daemon, config, 1, hooks);
+    if (error != 0)
+        return error == -ECANCELED ? EXIT_SUCCESS : EXIT_FAILURE;
     daemon_serve(daemon);
     daemon_stop(daemon);
     return EXIT_SUCCESS;
+}
+
+static int serve_alone(const struct config *config)
+{
+    return serve(config, &(struct daemon_hooks){.ready = ready});
+}
+
+static int serve_cluster(const struct config *config)
+{
+    struct cluster_node *cluster;
+    if (cluster_node_open(&cluster, config, stderr) != 0)
+        return EXIT_USAGE;
+    const struct daemon_hooks hooks = {
+        .begin = begin,
+        .join = join,
+        .leave = leave,
+        .ready = ready,
+        .step = step,
+        .fd = fd,
+        .period_ms = (uint32_t)(COORDINATOR_LOOK_NS / NS_PER_MS),
+        .drain = drain,
+        .admin = cluster_node_admin(cluster),
+        .context = cluster,
+    };
+    int code = serve(config, &hooks);
+    cluster_node_close(cluster);
+    return code;
+}
+
+static int serve_one(const struct config *config)
+{
+    return config->cluster.name[0] != '\0' ? serve_cluster(config) : serve_alone(config);
 }
 
 int main(int argc, char **argv)
@@ -209,7 +278,7 @@ int main(int argc, char **argv)
     if (plant_from_environment() != 0)
         return EXIT_USAGE;
     daemon_prepare();
-    code = arguments.is_dev ? dev_run(&arguments.dev) : serve(&config);
+    code = arguments.is_dev ? dev_run(&arguments.dev) : serve_one(&config);
     qsbr_thread_unregister();
     return code;
 }

@@ -186,6 +186,11 @@ int server_open(struct server **server, uv_loop_t *loop, struct node *node, int 
     return 0;
 }
 
+void server_set_admin(struct server *s, const struct server_admin *admin)
+{
+    s->admin = admin;
+}
+
 void server_detach_faulty(struct server *s)
 {
     for (uint32_t i = s->connection_count; i-- > 0;) {
@@ -212,7 +217,8 @@ void server_stop(struct server *s)
 void server_free(struct server *s)
 {
     ASSERT(s->handles_open == 0);
-    free(s->status_text);
+    free(s->status.text);
+    free(s->nodes.text);
     free(s);
 }
 

@@ -4,6 +4,9 @@
  * when the peer dies, breaks the protocol, does not read its answers, or damages its memory.  What
  * peers ask is judged by attach_validate.h; who they are is SO_PEERCRED of the connection.
  *
+ * Only root and the daemon's own uid may move leaders.  What it is like in the cluster is told to
+ * everybody who can connect, as the status is.
+ *
  * Bounded, so that no peer hurts another:
  *   connections      SERVER_CONNECTIONS in all; one uid that is neither root nor the daemon's own
  *                    holds at most SERVER_CONNECTIONS_PER_UID; one that has not said HELLO
@@ -11,7 +14,7 @@
  *                    than 200 times a second, in the long run, waits his turn
  *   requests         SERVER_REQUESTS_PER_TURN per connection and loop iteration, and a token bucket
  *                    each; who is faster is not read for a while
- *   status           text for strangers is at most SERVER_STATUS_AGE_NS old, not made for each
+ *   status, nodes    text for strangers is at most SERVER_STATUS_AGE_NS old, not made for each
  *   answers          never waited for: a peer whose socket is full is closed
  *   descriptors      when they run out, nobody is accepted for SERVER_PAUSE_NS
  *
@@ -35,11 +38,27 @@
 
 struct server;
 
+/* What only the cluster's side of a daemon can answer.  Called on the control thread; neither may
+ * block for longer than a file takes. */
+struct server_admin {
+    /* Lead the logs first_log .. last_log, both included, by that node.  Returns how many shards
+     * are to move, or -ENOENT no such node or shard, -EAGAIN a shard has no leader yet, another
+     * -errno. */
+    int64_t (*move)(void *context, uint32_t first_log, uint32_t last_log, uint32_t node);
+    /* The cluster as one JSON object, the caller's to free; NULL: no memory. */
+    char *(*nodes_json)(void *context);
+    void *context;
+};
+
 /* Serve node on a nonblocking listening SOCK_SEQPACKET descriptor, which stays the caller's.
  * own_uid: the daemon's.  node and loop outlive the server.  Returns 0, -ENOMEM, or -errno of
  * libuv. */
 MUST_USE int server_open(struct server **server, uv_loop_t *loop, struct node *node, int listen_fd,
                          uint32_t own_uid);
+
+/* From now on the node is one of a cluster, which admin speaks for; it outlives the server.
+ * Without, or with NULL, the node is alone. */
+void server_set_admin(struct server *s, const struct server_admin *admin);
 
 /* Detach every agent that an lcore or the guard found at fault.  Call when lcores woke control. */
 void server_detach_faulty(struct server *s);

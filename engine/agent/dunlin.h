@@ -32,6 +32,7 @@
  *   -EMSGSIZE    key or value above the limit of the space.
  *   -ENOBUFS     the buffer is too small; length says how much is needed.
  *   -EAGAIN      asynchronous calls: ring or window is full.  Call dunlin_poll, then again.
+ *   -EOPNOTSUPP  asked of a cluster, and the daemon's node is alone.
  *   -EPROTO      daemon and library disagree (version, or the ring was damaged): update one.
  *   -EINVAL      a null pointer, an empty key, a bad argument: mend the program.
  *   -ENOMEM, other  the system's own answer at open and attach.
@@ -99,7 +100,9 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_space(struct dunlin *handle, const char *n
 
 enum dunlin_mode {
     DUNLIN_LINEARIZABLE = 0, /* reflects every write completed before the call began */
-    DUNLIN_LOCAL = 1         /* what this machine has, with its age */
+    /* What this machine has, with its age.  Where it has nothing to show (it takes over a snapshot) the
+     * leader answers, with age 0; so an answer that says an age may be older than one before it. */
+    DUNLIN_LOCAL = 1
 };
 
 struct dunlin_read {
@@ -175,7 +178,7 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_delete_if(struct dunlin_space *space, cons
                                                 struct dunlin_version *version);
 
 /* Asynchronous writes: submit many, poll for their completions.  Per shard they are applied in the
- * order submitted.  At most 64 per shard and session are in flight. */
+ * order submitted, and completed in that order.  At most 64 per shard and session are in flight. */
 enum dunlin_operation { DUNLIN_PUT = 1, DUNLIN_DELETE = 2 };
 struct dunlin_write {
     enum dunlin_operation operation;
@@ -242,6 +245,30 @@ DUNLIN_API void dunlin_info(const struct dunlin *handle, struct dunlin_info *inf
  * -ENOBUFS, -ENOTCONN. */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_status_json(struct dunlin *handle, char *buffer,
                                                       size_t capacity);
+
+/* ---- the cluster ---- */
+
+/* Ask the daemon for its cluster as JSON text, as dunlin_status_json: its name, this node's id, how
+ * many shards there are, are moving, are without an active leader (pending) or lost for good, and
+ * the nodes with their addresses and how many shards each leads.  Returns the length, or
+ * -EOPNOTSUPP (the node is alone), -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_nodes_json(struct dunlin *handle, char *buffer,
+                                                     size_t capacity);
+
+#define DUNLIN_SHARDS_ALL UINT32_MAX
+
+/* Have a node lead shards: all there are (space NULL or empty, shard DUNLIN_SHARDS_ALL), those of a
+ * space, or one of them.  Writes and reads go on meanwhile.  Returns how many are to move, 0 if it
+ * leads them all or is to; they have moved when "moving" of dunlin_nodes_json is 0.  Or
+ *   -EACCES      you are neither root nor the daemon's user
+ *   -EOPNOTSUPP  the node is alone
+ *   -ENOENT      no such node, space or shard
+ *   -EAGAIN      a shard has no leader yet: the cluster begins; try again
+ *   -EINVAL      node 0, a name too long, a shard without its space
+ *   -ENOTCONN    unavailable; asking twice does no harm
+ *   -EPROTO      an older daemon; other: the coordinator's own, see the daemon's log. */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_move(struct dunlin *handle, uint32_t node,
+                                               const char *space, uint32_t shard);
 
 /* One round trip through lcore's ring; says nothing about writes that were sent before. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_ping(struct dunlin *handle, uint32_t lcore);

@@ -139,39 +139,12 @@ void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
     }
 }
 
-/* Attached by now, or -ENOTCONN when the time is up. */
-static int attached_by(struct dunlin *d, const struct waiter *w)
+int agent_handle_attached(struct dunlin *d, const struct waiter *w)
 {
     while (!agent_attach_look(d))
         if (!agent_wait_pause(d, w, WAIT_ANY_LCORE))
             return -ENOTCONN;
     return 0;
-}
-
-int64_t dunlin_status_json(struct dunlin *handle, char *buffer, size_t capacity)
-{
-    const struct attach_request request = {.kind = ATTACH_STATUS};
-    struct attach_answer answer;
-    uint8_t *at = NULL;
-    int fd = -1;
-    if (handle == NULL || (buffer == NULL && capacity != 0))
-        return -EINVAL;
-    struct waiter w = agent_wait_begin(handle, handle->options.timeout_ns);
-    int error = attached_by(handle, &w);
-    if (error == 0)
-        error = agent_attach_error(
-            handle, agent_link_exchange(handle->now, &request, &answer, &fd, w.deadline_ns));
-    if (error != 0)
-        return error;
-    error = memory_map(&at, fd, max_u64(answer.bytes, 1), MEMORY_READ_ONLY, false, NULL);
-    if (error != 0)
-        return error;
-    if (answer.bytes < capacity) {
-        memcpy(buffer, at, answer.bytes);
-        buffer[answer.bytes] = 0;
-    }
-    (void)munmap(at, max_u64(answer.bytes, 1));
-    return answer.bytes < capacity ? (int64_t)answer.bytes : -ENOBUFS;
 }
 
 int dunlin_ping(struct dunlin *handle, uint32_t lcore)
@@ -180,7 +153,7 @@ int dunlin_ping(struct dunlin *handle, uint32_t lcore)
     if (handle == NULL)
         return -EINVAL;
     struct waiter w = agent_wait_begin(handle, handle->options.timeout_ns);
-    int error = agent_attached(handle) ? 0 : attached_by(handle, &w);
+    int error = agent_attached(handle) ? 0 : agent_handle_attached(handle, &w);
     if (error != 0)
         return error;
     if (lcore >= handle->now->lcore_count)

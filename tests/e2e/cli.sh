@@ -128,6 +128,9 @@ expect 3 d --timeout 200 get one key --local
 expect 3 d --timeout 200 del one key
 expect 3 d --timeout 200 status
 complains "$socket"
+expect 3 d --timeout 200 nodes
+expect 3 d --timeout 200 move 1
+complains "$socket"
 : >"$scratch/file"
 expect 3 "$dunlin" --timeout 200 --socket "$scratch/file" status
 expect 2 "$dunlin" --timeout 200 --socket "$scratch/$(bytes 200)" status
@@ -137,11 +140,11 @@ expect 2 "$dunlin" --timeout 200 --socket "$scratch/$(bytes 200)" status
 daemon_start
 expect 1 "$dunlind" --config "$config" # the same node twice
 expect 0 "$dunlin" --help
-for command in put get del status; do
+for command in put get del status nodes move key; do
     says "^ *$command "
 done
-for command in scan watch txn add rem members incr append read ack lease nodes shards spaces space node \
-    move snapshot restore top doctor; do
+for command in scan watch txn add rem members incr append read ack lease shards spaces space node \
+    snapshot restore top doctor; do
     expect 2 d "$command" one key
     complains 'not in this version'
     expect 0 "$dunlin" --help
@@ -168,6 +171,15 @@ expect 2 d put one key value --if-version latest
 expect 2 d put one key value --if-version -1
 expect 2 d put one key value --retry me
 expect 2 d --timeout 0 status
+expect 2 d move
+expect 2 d move 0
+expect 2 d move two
+expect 2 d move 1 ''
+expect 2 d move 1 one 1024
+expect 2 d move 1 one 0 more
+expect 2 d nodes 1
+expect 2 d nodes --no-wait
+expect 2 "$dunlin" key 1
 
 # ---- put, get, del -------------------------------------------------------------------------------------
 
@@ -330,6 +342,10 @@ if [ "$(id -u)" -eq 0 ]; then
     expect 5 stranger get closed key
     expect 5 stranger put closed key value
     expect 0 stranger status
+    expect 3 stranger nodes
+    complains 'is alone'
+    expect 5 stranger move 1
+    complains 'root and the user of the daemon'
     chmod 0600 "$socket"
     expect 5 stranger get one text
     complains "$socket"
@@ -346,6 +362,24 @@ for name in version node start uptime_ms clock lease lcores counters agents serv
     says "\"$name\":"
 done
 expect 2 d status more
+
+# ---- the cluster, which this node has not ----------------------------------------------------------------------
+
+for line in 'nodes' 'nodes --json' 'move 1' 'move 1 one' 'move 1 one 0 --no-wait'; do
+    # shellcheck disable=SC2086
+    expect 3 d $line
+    complains 'is alone'
+    prints ''
+done
+d --json status | grep -q '"cluster"' && fault "status of a node alone has a cluster"
+expect 0 "$dunlin" key
+says '^[1-9][0-9]* [0-9a-f]{64}$'
+key=$(cat "$out")
+expect 0 "$dunlin" key
+checks=$((checks + 1))
+[ "$(cat "$out")" != "$key" ] || fault "the same key twice"
+checks=$((checks + 1))
+"$dunlin" key >/dev/full 2>"$err" && fault "a full disk went unnoticed by dunlin key"
 
 # ---- fate unknown ---------------------------------------------------------------------------------------------
 

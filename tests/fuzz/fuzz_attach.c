@@ -29,8 +29,12 @@ static void check_accepted(const struct attach_request *r, bool attached)
         ASSERT(attached && r->space_id >= 1 && r->space_id <= LIMIT_SPACES);
         ASSERT(r->chunk < LIMIT_CHUNKS);
         break;
+    case ATTACH_MOVE:
+        ASSERT(r->node != 0 && strnlen(r->space, sizeof(r->space)) < sizeof(r->space));
+        ASSERT(r->shard == ATTACH_SHARDS_ALL || (r->space[0] != 0 && r->shard < LIMIT_SHARDS));
+        break;
     default:
-        ASSERT(r->kind == ATTACH_STATUS || r->kind == ATTACH_CLOCK);
+        ASSERT(r->kind == ATTACH_STATUS || r->kind == ATTACH_CLOCK || r->kind == ATTACH_NODES);
     }
 }
 

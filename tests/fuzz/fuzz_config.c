@@ -1,6 +1,9 @@
 /* Any bytes as a configuration: a struct within its limits and not a word, or faults in their form,
  * one a line.  Above all never -EPROTO: libcyaml takes what the check accepted. */
 #include "control/config.h"
+#include "control/config_address.h"
+#include "dataplane/frame.h"
+#include "dataplane/pacing.h"
 #include "engine/base.h"
 
 #include <stdlib.h>
@@ -20,6 +23,38 @@ static void require_space(const struct space_config *s)
     ASSERT(!s->write.everyone || s->write.uid_count == 0);
 }
 
+static void require_cluster(const struct config *c)
+{
+    const struct config_cluster *k = &c->cluster;
+    bool is_member = false;
+    ASSERT(c->node.replicated == (k->node_count != 0));
+    ASSERT((k->name[0] != '\0') == c->node.replicated);
+    if (k->node_count == 0)
+        return;
+    ASSERT(memchr(k->name, '\0', sizeof(k->name)) != NULL);
+    ASSERT(memchr(k->coordinator_path, '\0', sizeof(k->coordinator_path)) != NULL);
+    ASSERT(memchr(k->key_path, '\0', sizeof(k->key_path)) != NULL);
+    ASSERT(k->coordinator_path[0] == '/' && k->key_path[0] == '/');
+    ASSERT(k->frame_bytes >= FRAME_BYTES_MIN && k->frame_bytes <= FRAME_BYTES_MAX);
+    ASSERT(k->rate <= PACING_RATE_MAX);
+    ASSERT(k->node_count >= 2 && k->node_count <= LIMIT_VOTERS);
+    for (uint32_t i = 0; i < k->node_count; i++) {
+        const struct sockaddr_storage *a = &k->nodes[i].address;
+        uint32_t port = config_address_port(a);
+        is_member = is_member || k->nodes[i].id == c->node.id;
+        ASSERT(a->ss_family == AF_INET || a->ss_family == AF_INET6);
+        ASSERT(port >= 1 && port + c->node.lcore_count - 1 <= UINT16_MAX);
+        for (uint32_t j = 0; j < i; j++) {
+            const struct sockaddr_storage *b = &k->nodes[j].address;
+            uint32_t other = config_address_port(b);
+            ASSERT(k->nodes[i].id != k->nodes[j].id && a->ss_family == b->ss_family);
+            ASSERT(!config_address_same_host(a, b) || port >= other + c->node.lcore_count ||
+                   other >= port + c->node.lcore_count);
+        }
+    }
+    ASSERT(is_member);
+}
+
 static void require_config(const struct config *c)
 {
     ASSERT(memchr(c->node.name, '\0', sizeof(c->node.name)) != NULL && c->node.name[0] != '\0');
@@ -28,6 +63,7 @@ static void require_config(const struct config *c)
     ASSERT(c->node.id != 0);
     ASSERT(c->node.lcore_count >= 1 && c->node.lcore_count <= LIMIT_LCORES);
     ASSERT(c->cpu_count == 0 || c->cpu_count == c->node.lcore_count);
+    require_cluster(c);
     ASSERT(c->space_count >= 1 && c->space_count <= LIMIT_SPACES);
     for (uint32_t i = 0; i < c->space_count; i++) {
         require_space(&c->spaces[i]);

@@ -3,11 +3,22 @@
 #include "engine/agent/dunlin.h"
 #include "tests/unit/control/config_said.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- good files ---- */
+
+static void expect_ipv4(const struct config_node *n, uint32_t id, const char *host, uint16_t port)
+{
+    const struct sockaddr_in *a = (const void *)&n->address;
+    CU_ASSERT_EQUAL(n->id, id);
+    CU_ASSERT_EQUAL(a->sin_family, AF_INET);
+    CU_ASSERT_EQUAL(ntohs(a->sin_port), port);
+    CU_ASSERT_EQUAL(a->sin_addr.s_addr, inet_addr(host));
+}
 
 static void example_is_good(void)
 {
@@ -47,30 +58,123 @@ static bool example_line(const char *example, const char *key, bool nested, char
     return false;
 }
 
+static char example_alone[1 << 16], example_cluster[1 << 16];
+
 static void example_explains(const char *example, const struct config_key *keys)
 {
     char line[256];
     for (const struct config_key *k = keys; k->name != NULL; k++) {
-        bool found = example_line(example, k->name, keys != config_root, line);
+        const char *where = k->keys == config_cluster_keys ? example_cluster : example;
+        bool found = example_line(where, k->name, keys != config_root, line);
         if (!found)
             (void)fprintf(stderr, "\nthe example does not explain %s\n", k->name);
         CU_ASSERT(found);
-        if (k->kind == CONFIG_SECTION || k->kind == CONFIG_SPACES)
-            example_explains(example, k->keys);
+        if (k->kind == CONFIG_SECTION || k->kind == CONFIG_ENTRIES)
+            example_explains(where, k->keys);
         else if (found && k->fallback != NULL && k != &config_lcores[CONFIG_LCORES_COUNT])
             CU_ASSERT_PTR_NOT_NULL(strstr(line, k->fallback));
     }
 }
 
+static void example_read(const char *path, char text[1 << 16])
+{
+    FILE *f = fopen(path, "r");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+    size_t size = fread(text, 1, (1 << 16) - 1, f);
+    (void)fclose(f);
+    CU_ASSERT(size > 0 && size < (1 << 16) - 1);
+    text[size] = '\0';
+}
+
 static void example_explains_every_key(void)
 {
-    static char example[1 << 16];
-    FILE *f = fopen(CONFIG_EXAMPLE, "r");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(f);
-    size_t size = fread(example, 1, sizeof(example) - 1, f);
-    (void)fclose(f);
-    CU_ASSERT(size > 0 && size < sizeof(example) - 1);
-    example_explains(example, config_root);
+    example_read(CONFIG_EXAMPLE, example_alone);
+    example_read(CONFIG_EXAMPLE_CLUSTER, example_cluster);
+    example_explains(example_alone, config_root);
+}
+
+static void example_of_a_cluster_is_good(void)
+{
+    static struct config c;
+    struct said s = load(CONFIG_EXAMPLE_CLUSTER, &c);
+    if (s.rc != 0)
+        (void)fprintf(stderr, "\n%s", s.text);
+    CU_ASSERT_EQUAL_FATAL(s.rc, 0);
+    said_free(&s);
+    CU_ASSERT(c.node.replicated);
+    CU_ASSERT_STRING_EQUAL(c.cluster.name, "flock");
+    CU_ASSERT_STRING_EQUAL(c.cluster.coordinator_path, "/var/lib/dunlin/flock.json");
+    CU_ASSERT_STRING_EQUAL(c.cluster.key_path, "/etc/dunlin/flock.key");
+    CU_ASSERT(c.cluster.encrypt);
+    CU_ASSERT_EQUAL(c.cluster.frame_bytes, 1400);
+    CU_ASSERT_EQUAL(c.cluster.rate, 0);
+    CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 3);
+    expect_ipv4(&c.cluster.nodes[2], 3, "10.0.0.3", 7700);
+}
+
+static void cluster_is_absent_unless_given(void)
+{
+    static struct config c;
+    static const struct config_cluster none;
+    good(MINIMAL, &c);
+    CU_ASSERT(!c.node.replicated);
+    CU_ASSERT_EQUAL(memcmp(&c.cluster, &none, sizeof(none)), 0);
+    good(CLUSTER("{id: 2, address: 127.0.0.1:1}", ""), &c);
+    CU_ASSERT(c.node.replicated);
+    CU_ASSERT(c.cluster.encrypt);
+    CU_ASSERT_EQUAL(c.cluster.frame_bytes, 1400);
+    CU_ASSERT_EQUAL(c.cluster.rate, 0);
+    CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 2);
+    expect_ipv4(&c.cluster.nodes[0], 1, "10.0.0.1", 7700);
+    expect_ipv4(&c.cluster.nodes[1], 2, "127.0.0.1", 1);
+}
+
+static void every_key_of_a_cluster_arrives(void)
+{
+    static struct config c;
+    struct in6_addr host;
+    good("node: {name: n, id: 4294967295}\nspaces: [{name: s, id: 1}]\nlcores: {count: 16}\n"
+         "cluster:\n  nodes:\n"
+         "  - {id: 7, address: \"[2001:db8::7]:65520\"}\n"
+         "  - {id: 4294967295, address: '[::1]:1'}\n"
+         "  - {address: \"[2001:db8::7]:65504\", id: 1}\n"
+         "  rate: 1TiB\n  frame: 8952B\n  encrypt: false\n"
+         "  key_file: '/k \"y\"'\n  coordinator: /c/d\n  name: A.b-c_9\n",
+         &c);
+    CU_ASSERT_STRING_EQUAL(c.cluster.name, "A.b-c_9");
+    CU_ASSERT_STRING_EQUAL(c.cluster.coordinator_path, "/c/d");
+    CU_ASSERT_STRING_EQUAL(c.cluster.key_path, "/k \"y\"");
+    CU_ASSERT(!c.cluster.encrypt);
+    CU_ASSERT_EQUAL(c.cluster.frame_bytes, 8952);
+    CU_ASSERT_EQUAL(c.cluster.rate, UINT64_C(1) << 40);
+    CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 3);
+    CU_ASSERT_EQUAL(c.cluster.nodes[1].id, UINT32_MAX);
+    const struct sockaddr_in6 *a = (const void *)&c.cluster.nodes[0].address;
+    CU_ASSERT_EQUAL(inet_pton(AF_INET6, "2001:db8::7", &host), 1);
+    CU_ASSERT_EQUAL(a->sin6_family, AF_INET6);
+    CU_ASSERT_EQUAL(ntohs(a->sin6_port), 65520);
+    CU_ASSERT_EQUAL(memcmp(&a->sin6_addr, &host, sizeof(host)), 0);
+    CU_ASSERT_EQUAL(a->sin6_scope_id, 0);
+}
+
+/* Spaces alone are wanted: whose node it is does not matter then. */
+static void spaces_of_a_cluster_can_be_read_alone(void)
+{
+    static struct config c;
+    char path[] = "/tmp/dunlin-config-spaces-XXXXXX", *text = NULL;
+    size_t size = 0;
+    int fd = mkstemp(path);
+    CU_ASSERT_FATAL(fd >= 0);
+    const char *file = strchr(CLUSTER("{id: 2, address: 127.0.0.1:1}", ""), '\n') + 1;
+    CU_ASSERT_EQUAL(write(fd, file, strlen(file)), (ssize_t)strlen(file));
+    FILE *errors = open_memstream(&text, &size);
+    CU_ASSERT_EQUAL(config_load_spaces(path, &c, errors), 0);
+    (void)fclose(errors);
+    CU_ASSERT_STRING_EQUAL(text, "");
+    CU_ASSERT_EQUAL(c.space_count, 1);
+    free(text);
+    CU_ASSERT_EQUAL(unlink(path), 0);
+    (void)close(fd);
 }
 
 static void absent_keys_have_their_defaults(void)
@@ -338,6 +442,10 @@ static void a_strange_file_name_stays_one_line(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(example_is_good),
     UNIT_TEST(example_explains_every_key),
+    UNIT_TEST(example_of_a_cluster_is_good),
+    UNIT_TEST(cluster_is_absent_unless_given),
+    UNIT_TEST(every_key_of_a_cluster_arrives),
+    UNIT_TEST(spaces_of_a_cluster_can_be_read_alone),
     UNIT_TEST(absent_keys_have_their_defaults),
     UNIT_TEST(access_is_closed_unless_opened),
     UNIT_TEST(every_key_arrives),

@@ -7,7 +7,13 @@
 #define SPACE_KEYS                                                                                 \
     "name, id, consistency, durability, shards, quota, partition_prefix, value_max, sessions, "    \
     "session_ttl, read, write"
-#define ROOT_KEYS "node, socket, lcores, times, lease, spaces"
+#define ROOT_KEYS "node, socket, lcores, times, lease, cluster, spaces"
+#define CLUSTER_KEYS "name, coordinator, key_file, encrypt, frame, rate, nodes"
+#define PATH_EXPECTED "expected an absolute path of a file, printable ASCII, at most 255 bytes"
+#define ADDRESS_EXPECTED                                                                           \
+    "expected the numeric address and port of one node, like 10.0.0.1:7700 or "                    \
+    "\"[fd00::1]:7700\""
+#define ID_EXPECTED "expected a whole number from 1 to 4294967295"
 
 static const struct bad {
     const char *text, *faults;
@@ -150,6 +156,57 @@ static const struct bad {
      "t.yaml:5:11: space name 's' again, first in line 3; expected another\n"
      "t.yaml:6:9: space id 1 again, first in line 4; expected another\n"
      "t.yaml:8:11: space name 's' again, first in line 3; expected another\n"},
+    /* cluster */
+    {NODE("cluster:\n"), "t.yaml:3:9: nothing for cluster; expected a mapping of keys\n"},
+    {NODE("cluster: {}\n"),
+     "t.yaml:3:10: no key 'name' in cluster; " NAME_EXPECTED "\n"
+     "t.yaml:3:10: no key 'coordinator' in cluster; " PATH_EXPECTED "\n"
+     "t.yaml:3:10: no key 'key_file' in cluster; " PATH_EXPECTED "\n"
+     "t.yaml:3:10: no key 'nodes' in cluster; expected a list of 2 to 7 nodes\n"},
+    {NODE("cluster: {name: 1, coordinator: c, key_file: /k/, encrypt: yes, frame: 511B, rate: 2TiB,"
+          "\n  nodes: [], port: 1}\n"),
+     "t.yaml:3:17: '1' for name; " NAME_EXPECTED "\n"
+     "t.yaml:3:33: 'c' for coordinator; " PATH_EXPECTED "\n"
+     "t.yaml:3:46: '/k/' for key_file; " PATH_EXPECTED "\n"
+     "t.yaml:3:60: 'yes' for encrypt; expected true or false\n"
+     "t.yaml:3:72: '511B' for frame; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
+     "512B to 8952B\n"
+     "t.yaml:3:84: '2TiB' for rate; expected a size with its unit (B, KiB, MiB, GiB, TiB) from 0B "
+     "to 1TiB\n"
+     "t.yaml:4:10: 0 entries in nodes; expected a list of 2 to 7 nodes\n"
+     "t.yaml:4:10: no node 1 in nodes, which is the id of this node; expected it among them\n"
+     "t.yaml:4:14: unknown key 'port' in cluster; expected " CLUSTER_KEYS "\n"},
+    {CLUSTER("{}\n  - 7\n  - {id: 0, address: 10.0.0.2, name: x}", "  frame: 8953B\n"),
+     "t.yaml:9:5: no key 'id' in a node of the cluster; " ID_EXPECTED "\n"
+     "t.yaml:9:5: no key 'address' in a node of the cluster; " ADDRESS_EXPECTED "\n"
+     "t.yaml:10:5: '7' for nodes; expected the keys of a node of the cluster\n"
+     "t.yaml:11:10: '0' for id; " ID_EXPECTED "\n"
+     "t.yaml:11:22: '10.0.0.2' for address; " ADDRESS_EXPECTED "\n"
+     "t.yaml:11:32: unknown key 'name' in a node of the cluster; expected id, address\n"
+     "t.yaml:12:10: '8953B' for frame; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
+     "512B to 8952B\n"},
+    {CLUSTER("{id: 2, address: [fd00::1]}", ""),
+     "t.yaml:9:22: a list for address; " ADDRESS_EXPECTED "\n"},
+    {CLUSTER("{id: 1, address: 10.0.0.2:7700}", ""),
+     "t.yaml:9:10: node id 1 again, first in line 8; expected another\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.1:7700}\n  - {id: 3, address: 10.0.0.1:7701}", ""),
+     "t.yaml:9:22: port 7700 of the host in line 8, whose 1 lcores receive from port 7700 on; "
+     "expected other ports, or another host\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.1:7701}\n  - {id: 3, address: 10.0.0.1:7698}",
+             "lcores: {count: 2}\n"),
+     "t.yaml:9:22: port 7701 of the host in line 8, whose 2 lcores receive from port 7700 on; "
+     "expected other ports, or another host\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:65535}\n  - {id: 3, address: 10.0.0.2:65520}",
+             "lcores: {count: 16}\n"),
+     "t.yaml:9:22: port 65535 with 16 lcores, which receive at ports of their own from there on; "
+     "expected at most port 65520\n"
+     "t.yaml:10:22: port 65520 of the host in line 9, whose 16 lcores receive from port 65535 on; "
+     "expected other ports, or another host\n"},
+    {CLUSTER("{id: 2, address: \"[fd00::1]:7700\"}", ""),
+     "t.yaml:9:22: an IPv6 address, other than the one in line 8; expected all IPv4 or all IPv6\n"},
+    {"node: {name: n, id: 5}\nspaces: [{name: s, id: 1}]\ncluster: {name: c, coordinator: /c, "
+     "key_file: /k,\n  nodes: [{id: 1, address: 10.0.0.1:1}, {id: 2, address: 10.0.0.2:1}]}\n",
+     "t.yaml:4:10: no node 5 in nodes, which is the id of this node; expected it among them\n"},
     /* well-formed YAML that is not for us */
     {"node: &n {name: n, id: 1}\nspaces: [{name: s, id: 1}]\nsocket: *n\n",
      "t.yaml:1:7: anchor 'n'; expected the value itself: no anchors or aliases here\n"
@@ -179,6 +236,69 @@ static void bad_files_are_told_every_fault(void)
 {
     for (size_t i = 0; i < sizeof(bad_files) / sizeof(bad_files[0]); i++)
         expect(bad_files[i].text, strlen(bad_files[i].text), -EINVAL, bad_files[i].faults);
+}
+
+/* Each alone is the address of node 2; a name and a wrong number look alike, and get the same
+ * answer. */
+static void addresses_that_are_none_are_refused(void)
+{
+    static const char *const none[] = {
+        "10.0.0.1",
+        "10.0.0.1:",
+        "10.0.0.1:0",
+        "10.0.0.1:07700",
+        "10.0.0.1:65536",
+        "10.0.0.1:4294974996",
+        "10.0.0.1:+1",
+        "10.0.0.1:77x",
+        "10.0.0.1 :77",
+        "10.0.0.256:77",
+        "10.0.1:77",
+        "010.0.0.1:77",
+        "localhost:77",
+        ":77",
+        "0.0.0.0:77",
+        "224.0.0.1:77",
+        "255.255.255.255:77",
+        "[fd00::1]",
+        "[fd00::1]77",
+        "[fd00::1:77",
+        "fd00::1:77",
+        "[]:77",
+        "[:77",
+        "[10.0.0.1]:77",
+        "[::]:77",
+        "[ff02::1]:77",
+        "[fe80::1]:77",
+        "[fe80::1%lo]:77",
+        "[::ffff:10.0.0.1]:77",
+        "[0000:0000:0000:0000:0000:0000:0000:0000:0000:0001]:77",
+    };
+    char text[512], fault[512];
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        (void)snprintf(text, sizeof(text), CLUSTER("{id: 2, address: \"%s\"}", ""), none[i]);
+        (void)snprintf(fault, sizeof(fault),
+                       "t.yaml:9:22: '%.48s%s' in quotes for address; " ADDRESS_EXPECTED "\n",
+                       none[i], strlen(none[i]) > 48 ? "..." : "");
+        expect(text, strlen(text), -EINVAL, fault);
+    }
+}
+
+/* Seven nodes fit; the eighth is a fault of number alone. */
+static void nodes_are_bounded(void)
+{
+    static struct config c;
+    char text[1024];
+    size_t used =
+        (size_t)snprintf(text, sizeof(text), CLUSTER("{id: 2, address: 10.0.0.2:7700}", ""));
+    for (int i = 3; i <= 7; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used,
+                                 "  - {id: %d, address: 10.0.0.%d:7700}\n", i, i);
+    good(text, &c);
+    CU_ASSERT_EQUAL(c.cluster.node_count, 7);
+    (void)snprintf(text + used, sizeof(text) - used, "  - {id: 8, address: 10.0.0.8:7700}\n");
+    expect(text, strlen(text), -EINVAL,
+           "t.yaml:8:3: 8 entries in nodes; expected a list of 2 to 7 nodes\n");
 }
 
 static void cpus_that_cannot_be_used_are_refused(void)
@@ -334,23 +454,22 @@ static void repeated_bytes_end_soon(void)
     free(text);
 }
 
-static char *example_read(size_t *size)
+static char *example_read(const char *path, size_t *size)
 {
     char *text = malloc(1 << 16);
-    FILE *f = fopen(CONFIG_EXAMPLE, "r");
+    FILE *f = fopen(path, "r");
     CU_ASSERT_FATAL(text != NULL && f != NULL);
     *size = fread(text, 1, 1 << 16, f);
     (void)fclose(f);
     return text;
 }
 
-/* A good file cut anywhere, and with any byte replaced: a configuration or well-formed faults. */
-static void damage_gives_faults(void)
+static void damage(const char *path)
 {
     static const char replacements[] = {'\0', '\n', ':', '{', '-', '"', '0', '\xff'};
     static struct config c;
     size_t size, refused = 0;
-    char *text = example_read(&size);
+    char *text = example_read(path, &size);
     for (size_t i = 0; i < size; i++) {
         struct said s = parse(text, i, &c);
         CU_ASSERT((s.rc == 0 || s.rc == -EINVAL) && well_formed(&s));
@@ -367,8 +486,17 @@ static void damage_gives_faults(void)
     free(text);
 }
 
+/* A good file cut anywhere, and with any byte replaced: a configuration or well-formed faults. */
+static void damage_gives_faults(void)
+{
+    damage(CONFIG_EXAMPLE);
+    damage(CONFIG_EXAMPLE_CLUSTER);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(bad_files_are_told_every_fault),
+    UNIT_TEST(addresses_that_are_none_are_refused),
+    UNIT_TEST(nodes_are_bounded),
     UNIT_TEST(a_refused_file_changes_nothing),
     UNIT_TEST(cpus_that_cannot_be_used_are_refused),
     UNIT_TEST(the_quota_named_is_accepted),

@@ -79,7 +79,7 @@ static void any_bytes_hurt_nobody_else(void)
         for (size_t i = 0; i < sizeof(bytes); i++)
             bytes[i] = (uint8_t)next_random(&state);
         if (round % 2 != 0) { /* nearly right */
-            like.kind = (uint32_t)(next_random(&state) % 7);
+            like.kind = (uint32_t)(next_random(&state) % 9);
             memcpy(bytes, &like, sizeof(like));
             bytes[next_random(&state) % sizeof(like)] = (uint8_t)next_random(&state);
             length = sizeof(like);

@@ -1,0 +1,323 @@
+#include "control/cli.h"
+#include "control/cluster_key.h"
+#include "engine/clock.h"
+#include "engine/limits.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TEXT_BYTES (4u << 20)
+#define MOVE_WAIT_MS UINT64_C(10000)
+#define MOVE_LOOK_NS (20 * NS_PER_MS)
+
+/* A JSON text of the daemon. */
+typedef int64_t text_source(struct dunlin *handle, char *buffer, size_t capacity);
+
+/* To be freed; NULL: *error says why. */
+static char *text_get(struct dunlin *handle, text_source *source, int *error)
+{
+    char *text = malloc(TEXT_BYTES);
+    int64_t length = text != NULL ? source(handle, text, TEXT_BYTES) : -ENOMEM;
+    *error = length < 0 ? (int)length : 0;
+    if (*error == 0)
+        return text;
+    free(text);
+    return NULL;
+}
+
+/* The same, read. */
+static json_t *object_get(struct dunlin *handle, text_source *source, int *error)
+{
+    char *text = text_get(handle, source, error);
+    json_t *o = text != NULL ? json_loads(text, 0, NULL) : NULL;
+    if (*error == 0 && o == NULL)
+        *error = -EPROTO;
+    free(text);
+    return o;
+}
+
+/* ---- status ---- */
+
+static json_int_t number_at(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
+}
+
+static const char *text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "?";
+}
+
+static void print_spaces(const json_t *spaces)
+{
+    size_t i;
+    json_t *s;
+    (void)printf("%-20s %-10s %7s %12s %14s %14s\n", "space", "keeps", "shards", "keys",
+                 "live bytes", "quota bytes");
+    json_array_foreach(spaces, i, s)(void) printf(
+        "%-20s %-10s %7" PRId64 " %12" PRId64 " %14" PRId64 " %14" PRId64 "\n", text_at(s, "name"),
+        text_at(s, "consistency"), (int64_t)number_at(s, "shards"), (int64_t)number_at(s, "keys"),
+        (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "quota_bytes"));
+}
+
+static void print_cluster(const json_t *cluster)
+{
+    (void)printf("cluster %s, this is node %" PRId64 "; shards %" PRId64 ", pending %" PRId64
+                 ", moving %" PRId64 ", lost %" PRId64 "\n",
+                 text_at(cluster, "cluster"), (int64_t)number_at(cluster, "node"),
+                 (int64_t)number_at(cluster, "shards"), (int64_t)number_at(cluster, "pending"),
+                 (int64_t)number_at(cluster, "moving"), (int64_t)number_at(cluster, "lost"));
+}
+
+static int print_status(const json_t *status)
+{
+    const json_t *node = json_object_get(status, "node");
+    const json_t *agents = json_object_get(status, "agents");
+    (void)printf("node %s (%" PRId64 "), dunlin %s, up %" PRId64 " s, start %" PRId64 "\n",
+                 text_at(node, "name"), (int64_t)number_at(node, "id"), text_at(status, "version"),
+                 (int64_t)number_at(status, "uptime_ms") / 1000,
+                 (int64_t)number_at(status, "start"));
+    (void)printf("agents %" PRId64 " of %" PRId64 ", operations %" PRId64 "\n",
+                 (int64_t)number_at(agents, "attached"), (int64_t)number_at(agents, "limit"),
+                 (int64_t)number_at(json_object_get(status, "counters"), "operations"));
+    if (json_object_get(status, "cluster") != NULL)
+        print_cluster(json_object_get(status, "cluster"));
+    print_spaces(json_object_get(status, "spaces"));
+    return cli_flushed(CLI_DONE);
+}
+
+static int print_text(char *text)
+{
+    (void)printf("%s\n", text);
+    free(text);
+    return cli_flushed(CLI_DONE);
+}
+
+static int print_object(json_t *o, int (*print)(const json_t *o))
+{
+    int exit_code = print(o);
+    json_decref(o);
+    return exit_code;
+}
+
+/* What a text says: as it is, or for people.  fail: what its errors mean. */
+static int show(const struct cli *c, text_source *source, int (*print)(const json_t *o),
+                int (*fail)(const struct cli *c, int error))
+{
+    struct dunlin *handle;
+    int exit_code = cli_attach(c, &handle);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    int error;
+    char *text = c->json ? text_get(handle, source, &error) : NULL;
+    json_t *o = c->json ? NULL : object_get(handle, source, &error);
+    if (error != 0)
+        exit_code = fail(c, error);
+    else
+        exit_code = c->json ? print_text(text) : print_object(o, print);
+    dunlin_close(handle);
+    return exit_code;
+}
+
+int cli_status(const struct cli *c)
+{
+    return show(c, dunlin_status_json, print_status, cli_fail_by);
+}
+
+/* ---- nodes ---- */
+
+static int fail_of_cluster(const struct cli *c, int error)
+{
+    if (error == -EOPNOTSUPP)
+        return cli_fail(CLI_UNAVAILABLE,
+                        "%s: the node of the daemon at %s is alone; a section cluster in its "
+                        "configuration makes it one of several",
+                        c->command, cli_socket(c));
+    return cli_fail_by(c, error);
+}
+
+/* A number, or "-" where the daemon does not tell it. */
+static const char *number_text(const json_t *object, const char *name, char text[24])
+{
+    const json_t *number = json_object_get(object, name);
+    (void)snprintf(text, 24, "-");
+    if (json_is_integer(number))
+        (void)snprintf(text, 24, "%" PRId64, (int64_t)json_integer_value(number));
+    return text;
+}
+
+static const char *yes_or_no(const json_t *object, const char *name)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-";
+}
+
+static int print_nodes(const json_t *cluster)
+{
+    const json_t *nodes = json_object_get(cluster, "nodes");
+    char id[24], start[24], leads[24], lag[24];
+    size_t i;
+    json_t *n;
+    print_cluster(cluster);
+    (void)printf("%10s %-24s %-4s %20s %6s %12s\n", "node", "address", "up", "start", "leads",
+                 "lag");
+    json_array_foreach(nodes, i, n)(void)
+        printf("%10s %-24s %-4s %20s %6s %12s\n", number_text(n, "id", id), text_at(n, "address"),
+               yes_or_no(n, "up"), number_text(n, "start", start), number_text(n, "leads", leads),
+               number_text(n, "lag", lag));
+    return cli_flushed(CLI_DONE);
+}
+
+int cli_nodes(const struct cli *c)
+{
+    return show(c, dunlin_nodes_json, print_nodes, fail_of_cluster);
+}
+
+/* ---- move ---- */
+
+struct move {
+    uint32_t node, shard;
+    const char *space; /* "": all */
+};
+
+/* Returns CLI_DONE or CLI_USAGE with its message. */
+static int take_move(const struct cli *c, struct move *m)
+{
+    uint64_t node, shard = DUNLIN_SHARDS_ALL;
+    if (cli_number_parse(c->operands[0], UINT32_MAX, &node) != 0 || node == 0)
+        return cli_fail(CLI_USAGE, "move: '%s' is no id of a node; give one of dunlin nodes",
+                        c->operands[0]);
+    /* Why not an empty name: a script whose variable is empty would move everything. */
+    if (c->operands[1] != NULL &&
+        (c->operands[1][0] == '\0' || strlen(c->operands[1]) >= LIMIT_NAME_BYTES))
+        return cli_fail(CLI_USAGE, "move: '%s' is no name of a space; give one of dunlin status",
+                        c->operands[1]);
+    if (c->operands[2] != NULL && cli_number_parse(c->operands[2], LIMIT_SHARDS - 1, &shard) != 0)
+        return cli_fail(CLI_USAGE, "move: '%s' is no number of a shard; they count from 0",
+                        c->operands[2]);
+    *m = (struct move){.node = (uint32_t)node,
+                       .shard = (uint32_t)shard,
+                       .space = c->operands[1] != NULL ? c->operands[1] : ""};
+    return CLI_DONE;
+}
+
+static bool has_node(const json_t *cluster, uint32_t node)
+{
+    size_t i;
+    const json_t *n;
+    const json_t *nodes = json_object_get(cluster, "nodes");
+    json_array_foreach(nodes, i, n) if (number_at(n, "id") == node) return true;
+    return false;
+}
+
+/* Which one there is not, the daemon does not say. */
+static int fail_not_found(struct dunlin *handle, const struct move *m)
+{
+    int error;
+    json_t *cluster = object_get(handle, dunlin_nodes_json, &error);
+    bool known = error != 0 || has_node(cluster, m->node);
+    json_decref(cluster);
+    if (!known)
+        return cli_fail(CLI_USAGE, "move: there is no node %u; dunlin nodes lists those there are",
+                        m->node);
+    if (m->shard == DUNLIN_SHARDS_ALL)
+        return cli_fail(CLI_NOT_FOUND,
+                        "move: there is no space '%s'; dunlin status lists those there are",
+                        m->space);
+    return cli_fail(CLI_NOT_FOUND,
+                    "move: there is no space '%s' with a shard %u; dunlin status lists the spaces, "
+                    "whose shards count from 0",
+                    m->space, m->shard);
+}
+
+static int fail_move(const struct cli *c, struct dunlin *handle, const struct move *m, int error)
+{
+    switch (error) {
+    case -ENOENT:
+        return fail_not_found(handle, m);
+    case -EACCES:
+        return cli_fail(CLI_REFUSED,
+                        "move: access refused to this user; root and the user of the daemon may");
+    case -EAGAIN:
+        return cli_fail(CLI_UNAVAILABLE,
+                        "move: a shard has no leader yet; see dunlin nodes, and try again");
+    default:
+        return fail_of_cluster(c, error);
+    }
+}
+
+/* Until no shard moves any more. */
+static int wait_moved(const struct cli *c, struct dunlin *handle)
+{
+    uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : MOVE_WAIT_MS;
+    uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
+    for (;;) {
+        int error;
+        json_t *cluster = object_get(handle, dunlin_nodes_json, &error);
+        json_int_t moving = number_at(cluster, "moving");
+        json_decref(cluster);
+        if (error != 0)
+            return fail_of_cluster(c, error);
+        if (moving == 0)
+            return CLI_DONE;
+        if (clock_boottime_ns() >= until)
+            return cli_fail(CLI_UNAVAILABLE,
+                            "move: %" PRId64 " shards are still moving; it goes on by itself, see "
+                            "dunlin nodes",
+                            (int64_t)moving);
+        const struct timespec pause = {.tv_nsec = MOVE_LOOK_NS};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+static int print_move(const struct cli *c, const struct move *m, int64_t shards)
+{
+    if (c->json)
+        return cli_print_json(
+            json_pack("{s:I, s:I}", "shards", (json_int_t)shards, "node", (json_int_t)m->node),
+            CLI_DONE);
+    (void)printf("%" PRId64 " shards move to node %u\n", shards, m->node);
+    return cli_flushed(CLI_DONE);
+}
+
+int cli_move(const struct cli *c)
+{
+    struct move m = {.node = 0};
+    struct dunlin *handle;
+    int exit_code = take_move(c, &m);
+    if (exit_code == CLI_DONE)
+        exit_code = cli_attach(c, &handle);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    int64_t shards = dunlin_move(handle, m.node, m.space, m.shard);
+    exit_code = shards < 0 ? fail_move(c, handle, &m, (int)shards) : print_move(c, &m, shards);
+    if (exit_code == CLI_DONE && !c->no_wait)
+        exit_code = wait_moved(c, handle);
+    dunlin_close(handle);
+    return exit_code;
+}
+
+/* ---- key ---- */
+
+/* Why write and not stdio: its buffer would keep the secret. */
+int cli_key(const struct cli *c)
+{
+    char line[CLUSTER_KEY_LINE_BYTES];
+    int error = cluster_key_line(line);
+    if (error != 0)
+        return cli_fail(CLI_UNAVAILABLE, "%s: no random numbers: %s", c->command, strerror(-error));
+    size_t length = strlen(line);
+    ssize_t written = write(STDOUT_FILENO, line, length);
+    int reason = written < 0 ? errno : ENOSPC;
+    explicit_bzero(line, sizeof(line));
+    if (written == (ssize_t)length)
+        return CLI_DONE;
+    return cli_fail(CLI_UNAVAILABLE, "cannot write to standard output: %s", strerror(reason));
+}

@@ -1,0 +1,46 @@
+/* cluster_node - what makes the node of a daemon one of several servers: its keys, its coordinator, a UDP
+ * endpoint for each of its lcores.
+ *
+ *   open    keys from their file
+ *   begin   the start is registered with the coordinator, which says where logs begin
+ *   join    the other nodes registered, too; the node gets its cluster and its transports
+ *   step    decisions of the coordinator, requests of the lcores: when control was woken, when
+ *           cluster_node_fd is readable, and every COORDINATOR_LOOK_NS
+ *   drain   the daemon is to end: leadership goes to others first
+ *
+ * Control thread. */
+#ifndef DUNLIN_CONTROL_CLUSTER_NODE_H
+#define DUNLIN_CONTROL_CLUSTER_NODE_H
+
+#include "control/config.h"
+#include "control/server.h"
+#include "dataplane/node.h"
+
+struct cluster_node;
+
+/* config has a cluster, and outlives this.  Faults of the key file are lines on errors.  Returns 0, -ENOMEM,
+ * or as cluster_key_load. */
+MUST_USE int cluster_node_open(struct cluster_node **c, const struct config *config, FILE *errors);
+
+/* As coordinator_file_open. */
+MUST_USE int cluster_node_begin(struct cluster_node *c, uint64_t start, uint64_t *lsn_origin);
+
+/* Waits for the other nodes when the cluster is new.  Returns 0, -ECANCELED (a signal that ends the daemon
+ * came meanwhile), or as coordinator_file_join and transport_udp_open; the log says which step. */
+MUST_USE int cluster_node_join(struct cluster_node *c, struct node *node);
+
+void cluster_node_step(struct cluster_node *c);
+int cluster_node_fd(const struct cluster_node *c);
+
+/* Call it with every step until it is true: no shard is led here any more, or nobody is there to lead
+ * them. */
+MUST_USE bool cluster_node_drain(struct cluster_node *c);
+
+/* What `dunlin move` and `dunlin nodes` ask; good as long as the cluster_node. */
+const struct server_admin *cluster_node_admin(const struct cluster_node *c);
+
+/* After the lcores stopped and before node_close.  c may be NULL. */
+void cluster_node_leave(struct cluster_node *c);
+void cluster_node_close(struct cluster_node *c);
+
+#endif

@@ -1,0 +1,35 @@
+/* config_cluster - the nodes of a configuration's cluster as they are met, and what they must keep
+ * among themselves and with the rest of the file.
+ *
+ * Pure but for the faults, which go to the list of config_events.h.  Internal to config. */
+#ifndef DUNLIN_CONTROL_CONFIG_CLUSTER_H
+#define DUNLIN_CONTROL_CONFIG_CLUSTER_H
+
+#include "control/config_address.h"
+#include "control/config_events.h"
+
+struct config_cluster_node {
+    uint64_t id; /* 0: its own fault was told */
+    bool has_address;
+    struct sockaddr_storage address;
+    struct events_place id_place, address_place;
+};
+
+/* Zeroed at first but for lcore_count, which is then 1. */
+struct config_cluster_seen {
+    uint64_t own_id; /* 0: not known, because its own fault was told or the file has none */
+    uint32_t lcore_count;
+    struct events_place place; /* of the list; line 0: the file has none */
+    uint32_t count;
+    struct config_cluster_node nodes[LIMIT_VOTERS];
+};
+
+/* Nodes past the most that there may be are forgotten: their number is a fault already. */
+void config_cluster_node_seen(struct config_cluster_seen *seen,
+                              const struct config_cluster_node *node);
+
+/* At the end of the file: ids are different, this node is among them, addresses are of one family,
+ * the ports of all lcores exist, and no two nodes share one. */
+void config_cluster_rules(struct events *in, const struct config_cluster_seen *seen);
+
+#endif

@@ -1,0 +1,103 @@
+#include "control/ruling.h"
+
+#include <string.h>
+
+void ruling_first(struct configuration *first, uint64_t epoch, const struct member *voters,
+                  uint32_t voter_count)
+{
+    ASSERT(voter_count != 0 && voter_count <= LIMIT_VOTERS);
+    *first =
+        (struct configuration){.epoch = epoch, .voter_count = voter_count, .leader = voters[0]};
+    memcpy(first->voters, voters, voter_count * sizeof voters[0]);
+    ASSERT(configuration_is_valid(first));
+}
+
+/* All but leader and voters. */
+static void succeed(struct configuration *next, const struct configuration *newest)
+{
+    *next = *newest;
+    next->epoch++;
+    next->active = false;
+    if (!newest->active)
+        return;
+    /* Why: what is lossy is so once; the epoch after it has a predecessor like any other. */
+    next->lossy = false;
+    next->lsn_floor = 0;
+    next->epoch_before = newest->epoch;
+    next->voter_before_count = newest->voter_count;
+    memcpy(next->voters_before, newest->voters, sizeof next->voters_before);
+}
+
+void ruling_follow(struct configuration *next, const struct configuration *newest,
+                   const struct member *leader)
+{
+    succeed(next, newest);
+    next->leader = *leader;
+    ASSERT(configuration_is_valid(next));
+}
+
+/* ---- a voter's new incarnation ---- */
+
+static uint32_t position_of(const struct configuration *c, uint32_t node)
+{
+    uint32_t i = 0;
+    while (i < c->voter_count && c->voters[i].node != node)
+        i++;
+    return i;
+}
+
+static bool was_before(const struct configuration *c, const struct member *m)
+{
+    return member_find(c->voters_before, c->voter_before_count, m) >= 0;
+}
+
+/* Position of who leads instead of the voter at this one, which has lost its memory: itself if nobody
+ * can. */
+static uint32_t successor_of(const struct configuration *next, uint32_t position,
+                             const uint64_t *since, uint32_t turn)
+{
+    uint32_t able[LIMIT_VOTERS];
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < next->voter_count; i++) {
+        uint32_t at = (position + i) % next->voter_count;
+        if (!was_before(next, &next->voters[at]))
+            continue;
+        if (count != 0 && since[at] > since[able[0]])
+            continue;
+        if (count != 0 && since[at] < since[able[0]])
+            count = 0;
+        able[count++] = at;
+    }
+    return count != 0 ? able[turn % count] : position;
+}
+
+void ruling_restart(struct configuration *next, const struct configuration *newest,
+                    const struct member *born, const uint64_t *since, uint32_t turn)
+{
+    uint32_t position = position_of(newest, born->node);
+    ASSERT(position < newest->voter_count);
+    succeed(next, newest);
+    next->voters[position] = *born;
+    if (next->leader.node == born->node)
+        next->leader = next->voters[successor_of(next, position, since, turn)];
+    ASSERT(configuration_is_valid(next));
+}
+
+/* ---- questions ---- */
+
+bool ruling_may_lead(const struct configuration *newest, const struct member *voter)
+{
+    if (member_find(newest->voters, newest->voter_count, voter) < 0)
+        return false;
+    return newest->active || newest->epoch_before == 0 || was_before(newest, voter);
+}
+
+bool ruling_is_lost(const struct configuration *newest)
+{
+    uint32_t left = 0;
+    if (newest->active || newest->epoch_before == 0)
+        return false;
+    for (uint32_t i = 0; i < newest->voter_before_count; i++)
+        left += member_find(newest->voters, newest->voter_count, &newest->voters_before[i]) >= 0;
+    return left < majority_of(newest->voter_before_count);
+}

@@ -1,0 +1,63 @@
+#include "engine/agent/agent.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+/* One request to control and its answer, attaching first if need be.  fd: as agent_link_exchange.
+ * */
+static int exchange(struct dunlin *d, const struct attach_request *request,
+                    struct attach_answer *answer, int *fd)
+{
+    struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
+    int error = agent_handle_attached(d, &w);
+    if (error != 0)
+        return error;
+    return agent_attach_error(d, agent_link_exchange(d->now, request, answer, fd, w.deadline_ns));
+}
+
+/* A text that control makes, ended with 0.  Returns its length or -errno. */
+static int64_t text_ask(struct dunlin *d, uint32_t kind, char *buffer, size_t capacity)
+{
+    const struct attach_request request = {.kind = kind};
+    struct attach_answer answer;
+    uint8_t *at = NULL;
+    int fd = -1;
+    if (d == NULL || (buffer == NULL && capacity != 0))
+        return -EINVAL;
+    int error = exchange(d, &request, &answer, &fd);
+    if (error != 0)
+        return error;
+    error = memory_map(&at, fd, max_u64(answer.bytes, 1), MEMORY_READ_ONLY, false, NULL);
+    if (error != 0)
+        return error;
+    if (answer.bytes < capacity) {
+        memcpy(buffer, at, answer.bytes);
+        buffer[answer.bytes] = 0;
+    }
+    (void)munmap(at, max_u64(answer.bytes, 1));
+    return answer.bytes < capacity ? (int64_t)answer.bytes : -ENOBUFS;
+}
+
+int64_t dunlin_status_json(struct dunlin *handle, char *buffer, size_t capacity)
+{
+    return text_ask(handle, ATTACH_STATUS, buffer, capacity);
+}
+
+int64_t dunlin_nodes_json(struct dunlin *handle, char *buffer, size_t capacity)
+{
+    return text_ask(handle, ATTACH_NODES, buffer, capacity);
+}
+
+int64_t dunlin_move(struct dunlin *handle, uint32_t node, const char *space, uint32_t shard)
+{
+    struct attach_request request = {.kind = ATTACH_MOVE, .node = node, .shard = shard};
+    struct attach_answer answer;
+    size_t length = space != NULL ? strlen(space) : 0;
+    if (handle == NULL || node == 0 || length >= LIMIT_NAME_BYTES ||
+        (shard != DUNLIN_SHARDS_ALL && (length == 0 || shard >= LIMIT_SHARDS)))
+        return -EINVAL;
+    if (length != 0)
+        memcpy(request.space, space, length);
+    int error = exchange(handle, &request, &answer, NULL);
+    return error != 0 ? error : (int64_t)answer.shard_count;
+}

@@ -1,0 +1,235 @@
+/* `dunlin nodes` and `dunlin move` against a server whose cluster is scripted: what they print,
+ * when they end, and by which exit code. */
+#include "control/server.h"
+
+#include "tests/unit/control/server_peer.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct fixture fixture;
+static struct fixture *const f = &fixture;
+
+#define NODES                                                                                      \
+    "\"nodes\":[{\"id\":1,\"address\":\"10.0.0.1:7700\",\"self\":true,\"up\":true,"                \
+    "\"start\":1795249235478,\"leads\":24,\"lag\":0},"                                             \
+    "{\"id\":2,\"address\":\"[fd00::2]:7700\",\"self\":false,\"leads\":0}]"
+#define HEAD "{\"cluster\":\"flock\",\"node\":1,\"shards\":24,\"pending\":1,\"lost\":2,\"moving\":"
+
+/* The cluster's side: as many looks as `moving_looks` see a shard that moves. */
+struct cluster {
+    int64_t answer;
+    uint32_t moves, node, looks, moving_looks;
+    char text[512];
+};
+static struct cluster cluster;
+
+static int64_t move(void *context, uint32_t first_log, uint32_t last_log, uint32_t node)
+{
+    struct cluster *c = context;
+    (void)first_log;
+    (void)last_log;
+    c->moves++;
+    c->node = node;
+    return c->answer;
+}
+
+static char *nodes_json(void *context)
+{
+    struct cluster *c = context;
+    bool moving = c->looks++ < c->moving_looks;
+    (void)snprintf(c->text, sizeof(c->text), HEAD "%d," NODES "}", moving ? 7 : 0);
+    return strdup(c->text);
+}
+
+static const struct server_admin admin = {
+    .move = move, .nodes_json = nodes_json, .context = &cluster};
+
+/* ---- the command as a child ---- */
+
+struct command {
+    pid_t pid;
+    int out, status;
+    bool ended;
+    char text[4096]; /* stdout and stderr */
+};
+
+static bool command_ended(void *context)
+{
+    struct command *c = context;
+    if (!c->ended)
+        c->ended = waitpid(c->pid, &c->status, WNOHANG) == c->pid;
+    return c->ended;
+}
+
+/* Run it with a NULL-terminated list of arguments; returns its exit code. */
+static int dunlin(struct command *c, const char *const *arguments)
+{
+    const char *argv[16] = {"dunlin", "--socket", f->path};
+    int ends[2];
+    for (size_t i = 0; arguments[i] != NULL; i++)
+        argv[3 + i] = arguments[i];
+    CU_ASSERT_EQUAL_FATAL(pipe(ends), 0);
+    (void)fflush(stdout);
+    *c = (struct command){.pid = fork()};
+    if (c->pid == 0) {
+        (void)dup2(ends[1], STDOUT_FILENO);
+        (void)dup2(ends[1], STDERR_FILENO);
+        (void)close(ends[0]);
+        (void)execv(DUNLIN_PROGRAM, (char *const *)(uintptr_t)argv);
+        _exit(99);
+    }
+    (void)close(ends[1]);
+    CU_ASSERT_FATAL(fixture_wait(f, command_ended, c));
+    ssize_t length = read(ends[0], c->text, sizeof(c->text) - 1);
+    CU_ASSERT(length >= 0);
+    (void)close(ends[0]);
+    return WIFEXITED(c->status) ? WEXITSTATUS(c->status) : 128;
+}
+#define DUNLIN(c, ...) dunlin((c), (const char *const[]){__VA_ARGS__, NULL})
+
+static void cluster_open(void)
+{
+    cluster = (struct cluster){.answer = 3};
+    fixture_open(f);
+    server_set_admin(f->server, &admin);
+}
+
+static void expect_text(const struct command *c, const char *part)
+{
+    if (strstr(c->text, part) == NULL)
+        (void)fprintf(stderr, "\n--- wanted %s\n--- got %s", part, c->text);
+    CU_ASSERT_PTR_NOT_NULL(strstr(c->text, part));
+}
+
+/* ---- tests ---- */
+
+static void nodes_are_a_table(void)
+{
+    struct command c;
+    cluster_open();
+    CU_ASSERT_EQUAL(DUNLIN(&c, "nodes"), 0);
+    CU_ASSERT_STRING_EQUAL(
+        c.text,
+        "cluster flock, this is node 1; shards 24, pending 1, moving 0, lost 2\n"
+        "      node address                  up                  start  leads          lag\n"
+        "         1 10.0.0.1:7700            yes         1795249235478     24            0\n"
+        "         2 [fd00::2]:7700           -                       -      0            -\n");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "nodes", "--json"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, HEAD "0," NODES "}\n");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "status", "--json"), 0);
+    expect_text(&c, "\"cluster\":" HEAD "0,");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "status"), 0);
+    expect_text(&c, "\ncluster flock, this is node 1; shards 24, pending 1, moving 0, lost 2\n");
+    fixture_close(f);
+}
+
+static void a_move_waits_until_nothing_moves(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.moving_looks = 3;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "3 shards move to node 2\n");
+    CU_ASSERT_EQUAL(cluster.moves, 1);
+    CU_ASSERT_EQUAL(cluster.node, 2);
+    CU_ASSERT_EQUAL(cluster.looks, 4);
+    fixture_close(f);
+}
+
+static void a_move_need_not_wait(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.moving_looks = UINT32_MAX;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "--no-wait", "2"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "3 shards move to node 2\n");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "--json", "move", "2", "--no-wait"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "{\"shards\":3,\"node\":2}\n");
+    CU_ASSERT_EQUAL(cluster.looks, 0);
+    fixture_close(f);
+}
+
+static void a_move_that_never_ends_is_told(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.moving_looks = UINT32_MAX;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "--timeout", "2000"), 3);
+    expect_text(&c, "3 shards move to node 2\n");
+    expect_text(&c, "7 shards are still moving");
+    CU_ASSERT(cluster.looks >= 1);
+    fixture_close(f);
+}
+
+static void errors_have_their_exit_code(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.answer = -ENOENT;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "9"), 2);
+    expect_text(&c, "no node 9");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "nowhere"), 1);
+    expect_text(&c, "no space 'nowhere'");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1023"), 1);
+    expect_text(&c, "shard 1023");
+    cluster.answer = -EAGAIN;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
+    expect_text(&c, "no leader yet");
+    cluster.answer = -ENOSPC;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
+    expect_text(&c, "No space left");
+    fixture_close(f);
+}
+
+static void bad_operands_ask_nobody(void)
+{
+    static const char *const bad[][4] = {
+        {"move"},
+        {"move", "0"},
+        {"move", "-1"},
+        {"move", "two"},
+        {"move", "4294967296"},
+        {"move", "2", ""},
+        {"move", "2", "a-name-that-is-longer-than-any-can"},
+        {"move", "2", "open", "1024"},
+        {"move", "2", "open", "x"},
+        {"nodes", "1"},
+        {"nodes", "--no-wait"},
+        {"key", "1"},
+    };
+    struct command c;
+    cluster_open();
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        const char *arguments[5] = {bad[i][0], bad[i][1], bad[i][2], bad[i][3], NULL};
+        CU_ASSERT_EQUAL(dunlin(&c, arguments), 2);
+        expect_text(&c, "dunlin: ");
+    }
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1", "more"), 2);
+    CU_ASSERT_EQUAL(cluster.moves + cluster.looks, 0);
+    CU_ASSERT_EQUAL(counts_of(f).accepted, 0);
+    fixture_close(f);
+}
+
+static void a_node_alone_says_so(void)
+{
+    struct command c;
+    fixture_open(f);
+    CU_ASSERT_EQUAL(DUNLIN(&c, "nodes"), 3);
+    expect_text(&c, "is alone");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "nodes", "--json"), 3);
+    expect_text(&c, "is alone");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "1"), 3);
+    expect_text(&c, "is alone");
+    fixture_close(f);
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(nodes_are_a_table),           UNIT_TEST(a_move_waits_until_nothing_moves),
+    UNIT_TEST(a_move_need_not_wait),        UNIT_TEST(a_move_that_never_ends_is_told),
+    UNIT_TEST(errors_have_their_exit_code), UNIT_TEST(bad_operands_ask_nobody),
+    UNIT_TEST(a_node_alone_says_so),
+};
+UNIT_MAIN("cli_admin", tests)

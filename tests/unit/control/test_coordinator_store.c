@@ -1,0 +1,316 @@
+#include "control/coordinator_store.h"
+
+#include "tests/unit/control/coordinator_fixture.h"
+#include "tests/unit/unit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SHARDS 5u
+
+/* Three nodes, of which the second came back, and shards in all states. */
+static struct coordinator_state *made(void)
+{
+    struct coordinator_state *s = calloc(1, coordinator_state_bytes(SHARDS));
+    CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+    s->cluster = UINT64_MAX;
+    s->spaces = UINT64_C(0x0123456789abcdef);
+    s->origin = INT64_MAX;
+    s->revision = 1;
+    s->node_count = 3;
+    for (uint32_t i = 0; i < 3; i++)
+        s->nodes[i] = (struct coordinator_node){.id = 10 * (i + 1), .start = 1000 + i};
+    s->nodes[2].id = UINT32_MAX;
+    s->shard_count = SHARDS;
+    for (uint32_t i = 0; i < SHARDS; i++)
+        s->shards[i].log = 64u << 16 | (i * 3);
+    coordinator_state_begin(s);
+    for (uint32_t i = 0; i + 1 < SHARDS; i++) {
+        const struct member leader = s->shards[i].configuration.leader;
+        CU_ASSERT_TRUE(coordinator_state_activate(s, s->shards[i].log, 1002, &leader));
+    }
+    CU_ASSERT_EQUAL(coordinator_state_move(s, 64u << 16, 64u << 16 | 3, 20), 2);
+    CU_ASSERT_EQUAL(coordinator_state_register(s, UINT32_MAX, 2000), 1);
+    CU_ASSERT_PTR_NULL_FATAL(coordinator_state_fault(s));
+    return s;
+}
+
+static bool is_equal(const struct coordinator_state *a, const struct coordinator_state *b)
+{
+    return a->shard_count == b->shard_count &&
+           memcmp(a, b, coordinator_state_bytes(a->shard_count)) == 0;
+}
+
+/* ---- bytes ---- */
+
+static void a_state_comes_back_as_it_was(void)
+{
+    struct coordinator_state *s = made(), *back = NULL;
+    struct coordinator_fault fault;
+    char *bytes;
+    size_t length;
+    CU_ASSERT_EQUAL_FATAL(coordinator_print(s, &bytes, &length), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_parse(bytes, length, &back, &fault), 0);
+    CU_ASSERT_TRUE(is_equal(s, back));
+    /* Every prefix is named as what it is: not whole. */
+    for (size_t i = 0; i + 1 < length; i++) { /* the last byte ends the line */
+        struct coordinator_state *none = NULL;
+        CU_ASSERT_EQUAL(coordinator_parse(bytes, i, &none, &fault), -EBADMSG);
+        CU_ASSERT_PTR_NULL(none);
+        CU_ASSERT_NOT_EQUAL(fault.text[0], 0);
+    }
+    free(bytes);
+    free(back);
+    free(s);
+}
+
+/* The file with the first old in it replaced. */
+static void spoiled(const char *old, const char *new, const char *says)
+{
+    struct coordinator_state *s = made(), *back = NULL;
+    struct coordinator_fault fault;
+    char *bytes, *text;
+    size_t length;
+    CU_ASSERT_EQUAL_FATAL(coordinator_print(s, &bytes, &length), 0);
+    char *at = strstr(bytes, old);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(at);
+    CU_ASSERT_TRUE_FATAL(
+        asprintf(&text, "%.*s%s%s", (int)(at - bytes), bytes, new, at + strlen(old)) > 0);
+    CU_ASSERT_EQUAL(coordinator_parse(text, strlen(text), &back, &fault), -EBADMSG);
+    CU_ASSERT_PTR_NULL(back);
+    if (strstr(fault.text, says) == NULL)
+        printf("%s for %s: %s\n", old, new, fault.text);
+    CU_ASSERT_PTR_NOT_NULL(strstr(fault.text, says));
+    free(text);
+    free(bytes);
+    free(s);
+}
+
+static void what_is_wrong_with_bytes_is_named(void)
+{
+    spoiled("dunlin coordinator 1", "dunlin coordinator 2", "format");
+    spoiled("\"revision\"", "\"revisions\"", "revision");
+    spoiled("\"revision\":1", "\"revision\":-1", "revision");
+    spoiled("\"revision\":1", "\"revision\":1.5", "revision");
+    spoiled("\"revision\":1", "\"revision\":99999999999999999999", "line 1 column");
+    spoiled("\"revision\":1", "\"revision\":0", "impossible: revision");
+    spoiled("ffffffffffffffff", "fffffffffffffff", "cluster");
+    spoiled("ffffffffffffffff", "fffffffffffffffF", "cluster");
+    spoiled("0123456789abcdef", "0123456789abcdeg", "spaces");
+    spoiled("{", "[", "line 1");
+    spoiled("\"nodes\":[", "\"nodes\":[7,", "nodes[0]");
+    spoiled("\"start\":1001", "\"start\":\"1001\"", "nodes[1]: start");
+    spoiled("\"start\":1001", "\"start\":2199023255552", "nodes[1]: start");
+    spoiled("\"since\":1", "\"since\":1,\"more\":2", "nodes[2]: names");
+    spoiled("\"id\":20", "\"id\":10", "impossible: id of a node");
+    spoiled("\"id\":20", "\"id\":4294967296", "nodes[1]: id");
+    spoiled("\"active\":false", "\"active\":0", "shards[0]: active");
+    spoiled("\"leader\":[10", "\"leader\":[[10]", "shards[0]: leader");
+    spoiled("\"leader\":[10,", "\"leader\":[10,10,", "shards[0]: leader");
+    spoiled("\"leader\":[10,", "\"leader\":[11,", "impossible: configuration");
+    spoiled("\"voters\":[[10,1000]", "\"voters\":[7,[10,1000]", "shards[0]: voters");
+    spoiled("\"voters\":[[10,1000],", "\"voters\":[", "impossible: ");
+    spoiled("\"voters_before\":[[10", "\"voters_before\":[[10,1],[10", "impossible: ");
+    spoiled("\"voters_before\":[[10,1000]", "\"voters_before\":[1,2,3,4,5,6,7,8,[10,1000]",
+            "shards[0]: voters_before");
+    spoiled("\"move\":20", "\"move\":20,\"move\":20", "duplicate");
+    spoiled("\"move\":20", "\"move\":null", "shards[0]: move");
+    spoiled("\"log\":4194304", "\"log\":4259840", "impossible: log");
+    spoiled("\"log\":4194304", "\"log\":4194307", "impossible: order");
+    spoiled("\"epoch\":1003", "\"epoch\":1002", "impossible: configuration");
+}
+
+/* ---- the file ---- */
+
+static void file_write(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
+    CU_ASSERT(fputs(text, file) >= 0);
+    CU_ASSERT_EQUAL(fclose(file), 0);
+}
+
+static uint64_t revision_read(struct coordinator_store *f)
+{
+    struct coordinator_state *s;
+    struct coordinator_fault fault;
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_read(f, &s, &fault), 0);
+    uint64_t revision = s->revision;
+    free(s);
+    return revision;
+}
+
+static void a_file_is_replaced_as_a_whole(void)
+{
+    struct coordinator_store f, other;
+    struct coordinator_state *s = made(), *back = NULL;
+    struct coordinator_fault fault;
+    fixture_begin();
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&other, fixture_path), 0);
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&f), -ENOENT);
+    CU_ASSERT_EQUAL(coordinator_store_read(&f, &back, &fault), -ENOENT);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_write(&f, s), 0);
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&f), 0); /* by itself */
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&other), 1);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_read(&other, &back, &fault), 0);
+    CU_ASSERT_TRUE(is_equal(s, back));
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&other), 0);
+    coordinator_store_forget(&other);
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&other), 1);
+    /* However fast one version follows another. */
+    for (unsigned i = 0; i < 50; i++) {
+        (void)revision_read(&other);
+        for (unsigned n = 0; n <= i % 3; n++) {
+            s->revision++;
+            CU_ASSERT_EQUAL(coordinator_store_write(&f, s), 0);
+        }
+        CU_ASSERT_EQUAL(coordinator_store_is_replaced(&other), 1);
+    }
+    CU_ASSERT_EQUAL(revision_read(&other), s->revision);
+    /* Somebody edits it in place. */
+    file_write(fixture_path, "{}");
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&other), 1);
+    coordinator_store_close(&other);
+    coordinator_store_close(&f);
+    free(back);
+    free(s);
+    fixture_end();
+}
+
+static void what_a_crash_left_is_in_nobodys_way(void)
+{
+    struct coordinator_store f;
+    struct coordinator_state *s = made();
+    char path_new[128];
+    fixture_begin();
+    (void)snprintf(path_new, sizeof path_new, "%s.new", fixture_path);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_write(&f, s), 0);
+    file_write(path_new, "half of");
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&f), 0);
+    CU_ASSERT_EQUAL(revision_read(&f), 1);
+    s->revision++;
+    CU_ASSERT_EQUAL(coordinator_store_write(&f, s), 0);
+    CU_ASSERT_EQUAL(revision_read(&f), 2);
+    CU_ASSERT_NOT_EQUAL(access(path_new, F_OK), 0);
+    coordinator_store_close(&f);
+    free(s);
+    fixture_end();
+}
+
+static void a_disk_that_is_full_leaves_the_old_file(void)
+{
+    struct coordinator_store f;
+    struct coordinator_state *s = made();
+    struct rlimit before, limit;
+    char path_new[128];
+    fixture_begin();
+    (void)snprintf(path_new, sizeof path_new, "%s.new", fixture_path);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_write(&f, s), 0);
+    s->revision++;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    CU_ASSERT_EQUAL(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 100;
+    CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int error = coordinator_store_write(&f, s);
+    CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &before), 0);
+    CU_ASSERT_EQUAL(error, -EFBIG);
+    CU_ASSERT_NOT_EQUAL(access(path_new, F_OK), 0);
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&f), 0);
+    CU_ASSERT_EQUAL(revision_read(&f), 1);
+    CU_ASSERT_EQUAL(coordinator_store_write(&f, s), 0);
+    CU_ASSERT_EQUAL(revision_read(&f), 2);
+    coordinator_store_close(&f);
+    free(s);
+    fixture_end();
+}
+
+static void paths_that_will_not_do(void)
+{
+    struct coordinator_store f;
+    struct coordinator_state *s = made(), *none = NULL;
+    struct coordinator_fault fault;
+    char path[128], gone[128];
+    fixture_begin();
+    (void)snprintf(path, sizeof path, "%s/no/cluster", fixture_directory);
+    CU_ASSERT_EQUAL(coordinator_store_open(&f, path), -ENOENT);
+    CU_ASSERT_EQUAL(coordinator_store_open(&f, ""), -EINVAL);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
+    /* A link would be replaced instead of what it points to. */
+    CU_ASSERT_EQUAL(symlink("elsewhere", fixture_path), 0);
+    CU_ASSERT_EQUAL(coordinator_store_read(&f, &none, &fault), -ELOOP);
+    CU_ASSERT_EQUAL(coordinator_store_is_replaced(&f), -ELOOP);
+    CU_ASSERT_EQUAL(unlink(fixture_path), 0);
+    CU_ASSERT_EQUAL(mkdir(fixture_path, 0700), 0);
+    CU_ASSERT_EQUAL(coordinator_store_read(&f, &none, &fault), -EBADMSG);
+    CU_ASSERT_NOT_EQUAL(coordinator_store_write(&f, s), 0);
+    CU_ASSERT_EQUAL(rmdir(fixture_path), 0);
+    (void)snprintf(gone, sizeof gone, "%s.gone", fixture_directory);
+    CU_ASSERT_EQUAL(rename(fixture_directory, gone), 0);
+    CU_ASSERT_EQUAL(coordinator_store_write(&f, s), -ENOENT);
+    CU_ASSERT_EQUAL(rename(gone, fixture_directory), 0);
+    CU_ASSERT_EQUAL(coordinator_store_write(&f, s), 0);
+    /* Larger than any of ours. */
+    CU_ASSERT_EQUAL(truncate(fixture_path, (off_t)COORDINATOR_FILE_BYTES_MAX + 1), 0);
+    CU_ASSERT_EQUAL(coordinator_store_read(&f, &none, &fault), -EFBIG);
+    CU_ASSERT_PTR_NULL(none);
+    coordinator_store_close(&f);
+    free(s);
+    fixture_end();
+}
+
+/* ---- the lock ---- */
+
+static void one_process_has_the_lock_until_it_ends(void)
+{
+    struct coordinator_store f;
+    int ready[2];
+    char byte;
+    fixture_begin();
+    CU_ASSERT_EQUAL_FATAL(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        bool has = coordinator_store_open(&f, fixture_path) == 0 &&
+                   coordinator_store_lock(&f, 0) == 0 && write(ready[1], "x", 1) == 1;
+        if (has)
+            (void)pause();
+        _exit(1);
+    }
+    CU_ASSERT_TRUE_FATAL(child > 0);
+    CU_ASSERT_EQUAL(read(ready[0], &byte, 1), 1);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 0), -EAGAIN);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 5), -EAGAIN);
+    CU_ASSERT_EQUAL(kill(child, SIGKILL), 0);
+    CU_ASSERT_EQUAL(waitpid(child, NULL, 0), child);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 0), 0);
+    struct coordinator_store other;
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&other, fixture_path), 0);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&other, 0), -EAGAIN);
+    coordinator_store_unlock(&f);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&other, 0), 0);
+    coordinator_store_close(&other);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 0), 0);
+    coordinator_store_close(&f);
+    (void)close(ready[0]);
+    (void)close(ready[1]);
+    fixture_end();
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(a_state_comes_back_as_it_was),
+    UNIT_TEST(what_is_wrong_with_bytes_is_named),
+    UNIT_TEST(a_file_is_replaced_as_a_whole),
+    UNIT_TEST(what_a_crash_left_is_in_nobodys_way),
+    UNIT_TEST(a_disk_that_is_full_leaves_the_old_file),
+    UNIT_TEST(paths_that_will_not_do),
+    UNIT_TEST(one_process_has_the_lock_until_it_ends),
+};
+UNIT_MAIN("coordinator_store", tests)
