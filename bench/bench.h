@@ -36,6 +36,7 @@ int bench_read(int argc, char **argv);
 int bench_ring(int argc, char **argv);
 int bench_append(int argc, char **argv);
 int bench_replicate(int argc, char **argv);
+int bench_transport(int argc, char **argv);
 int bench_fleet(int argc, char **argv);
 
 #endif

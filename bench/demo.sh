@@ -17,9 +17,14 @@
 #   --agents P        agent processes (20)
 #   --kill N          of them are killed with -9 at random moments, and replaced (5)
 #   --seed N          of the kills and of made-up data (printed)
-#   --nodes N         nodes, 1 to 7 (1): one is dunlind, more are dunlind dev; agents write at the
-#                     first, all are read in place, and must be equal at the end
-#   --moves MS        with more nodes than one: so often the leadership of everything moves from the first
+#   --nodes N         nodes, 1 to 7 (3), each a process; agents attach to all of them in turn, all are
+#                     read in place, and must be equal at the end
+#   --transport udp   between them (the only one in this version)
+#   --chaos SPEC      freeze:A-Bs stops the last node's process from second A to B of the run; move:Ns moves
+#                     all leaderships to the next node every N seconds; several with commas.  Agents then
+#                     stay away from the last node, and no write may fail
+#   --in-process      all nodes in one process (dunlind dev); agents write at the first
+#   --moves MS        with --in-process: so often the leadership of everything moves from the first
 #                     to another and back (4000; 0: never), now handed over, now not, now while one of
 #                     them is cut off for a moment
 #   --plant BUG       run a build with a known bug, which the checks must find; list: says which
@@ -27,7 +32,7 @@
 set -u
 export LC_ALL=C
 
-nodes=1
+nodes=3
 nodes_max=7
 plants=(compare-ignored ack-before-append reuse-before-grace)
 plants_cluster=(commit-without-majority skip-seal holder-not-waited-for)
@@ -45,6 +50,8 @@ kills=5
 agents=20
 plant=
 moves=
+chaos=
+in_process=
 json=
 crowd=yes
 data=()
@@ -58,11 +65,8 @@ while [ $# -gt 0 ]; do
     --no-crowd) crowd= ;;
     --sort) pass+=(--sort) ;;
     --json) json=yes pass+=(--json) ;;
-    --transport | --chaos)
-        echo "demo.sh: $1: not in this version" >&2
-        exit 2
-        ;;
-    --seconds | --data | --agent-column | --speed | --agents | --kill | --seed | --nodes | --moves | --plant)
+    --in-process) in_process=yes ;;
+    --transport | --chaos | --seconds | --data | --agent-column | --speed | --agents | --kill | --seed | --nodes | --moves | --plant)
         [ $# -ge 2 ] || usage "$1 needs a value"
         case "$1" in
         --seconds) seconds=$2 ;;
@@ -72,6 +76,20 @@ while [ $# -gt 0 ]; do
             /*) data+=(--data "$2") ;;
             *) data+=(--data "$origin/$2") ;;
             esac
+            ;;
+        --transport)
+            if [ "$2" = dpdk ] || [ "$2" = rdma ]; then
+                echo "demo.sh: --transport $2: not in this version" >&2
+                exit 2
+            fi
+            [ "$2" = udp ] || usage "--transport takes udp, not '$2'"
+            ;;
+        --chaos)
+            [[ $2 =~ kill-leader|partition|add-node|remove-node ]] &&
+                echo "demo.sh: --chaos $2: not in this version" >&2 && exit 2
+            [[ $2 =~ ^((freeze:[0-9]+-[0-9]+s|move:[0-9]+s)(,|$))+$ ]] ||
+                usage "--chaos takes freeze:A-Bs and move:Ns with commas between, not '$2'"
+            chaos=$2
             ;;
         --agents) agents=$2 ;;
         --kill) kills=$2 ;;
@@ -100,7 +118,7 @@ case " ${plants[*]} ${plants_cluster[*]} " in
 *)
     if [ "$plant" = list ]; then
         printf '%s\n' "${plants[@]}"
-        printf '%s (with --nodes 3)\n' "${plants_cluster[@]}"
+        printf '%s (all nodes in one process)\n' "${plants_cluster[@]}"
         exit 0
     fi
     [ -z "$plant" ] || usage "--plant: no bug '$plant'; there are ${plants[*]} ${plants_cluster[*]}"
@@ -109,12 +127,17 @@ esac
 case " ${plants_cluster[*]} " in
 *" $plant "*)
     [ -z "$plant" ] || [ "$nodes" -ge 3 ] || usage "--plant $plant needs --nodes 3"
-    # Why so often: these bugs show when leaders change.
-    [ -z "$plant" ] || moves=${moves:-600}
+    # Why in one process and so often: these bugs show when leaders change, with and without hand-over, and
+    # while they are cut off.
+    [ -z "$plant" ] || in_process=yes moves=${moves:-600}
     ;;
 esac
+[ -n "$in_process" ] || [ "${moves:-0}" = 0 ] || usage "--moves needs --in-process; else --chaos move:Ns"
 [ "$nodes" -gt 1 ] || [ "${moves:-0}" = 0 ] || usage "--moves needs --nodes 2 or more"
-[ "$nodes" -eq 1 ] || moves=${moves:-4000}
+[ -z "$in_process" ] || [ "$nodes" -eq 1 ] || moves=${moves:-4000}
+moves=${moves:-0}
+[ -z "$chaos" ] || { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
+    usage "--chaos needs nodes that are processes of their own"
 for i in "${!data[@]}"; do
     [ "${data[i]}" = --data ] || [ -r "${data[i]}" ] || usage "cannot read ${data[i]}"
 done
@@ -138,7 +161,7 @@ say() {
 }
 
 dir=
-daemon=
+daemons=()
 fleet=
 installer=
 
@@ -148,6 +171,7 @@ end() {
     local tries=100
     [ -n "$1" ] || return 0
     kill -TERM -- "-$1" 2>/dev/null
+    kill -CONT -- "-$1" 2>/dev/null
     while kill -0 -- "-$1" 2>/dev/null && [ "$tries" -gt 0 ]; do
         sleep 0.1
         tries=$((tries - 1))
@@ -162,7 +186,13 @@ clean_up() {
     trap - EXIT
     end "$installer"
     end "$fleet"
-    end "$daemon"
+    # All at once, so that none hands its leaderships to one that is about to go.
+    for pid in "${daemons[@]}"; do
+        kill -TERM -- "-$pid" 2>/dev/null
+    done
+    for pid in "${daemons[@]}"; do
+        end "$pid"
+    done
     [ -z "$dir" ] || rm -rf "$dir"
 }
 trap clean_up EXIT
@@ -191,7 +221,7 @@ else
     run tests/install.sh build || exit 1
 fi
 say "building build/$flavour"
-run tests/build.sh $flavour control/dunlind bench/dunlin-bench || exit 1
+run tests/build.sh $flavour control/dunlind control/dunlin bench/dunlin-bench || exit 1
 
 # Why little memory and all speed for that bug: it shows when memory is reused while somebody looks at it.
 quota=32MiB
@@ -214,50 +244,104 @@ spaces:
     partition_prefix: 6
 EOF
 
+# start_daemon LOG ARGUMENT...: a session of its own; its pid joins daemons.
+start_daemon() {
+    local log=$1
+    shift
+    DUNLIN_PLANT=$plant setsid -- build/$flavour/control/dunlind "$@" >"$log" 2>&1 </dev/null &
+    daemons+=($!)
+}
+
+# await_ready: until all of them say so.  1: one of them ended, or it took too long.
+await_ready() {
+    local i tries=400
+    for i in "${!daemons[@]}"; do
+        until grep -qx ready "$dir/dunlind$i.log"; do
+            kill -0 "${daemons[i]}" 2>/dev/null && [ $tries -gt 0 ] || return 1
+            tries=$((tries - 1))
+            sleep 0.05
+        done
+    done
+}
+
+# configure NODE PORT: its configuration; node n receives at PORT + n.
+configure() {
+    local n
+    printf 'node: {name: demo-%s, id: %s}\nsocket: {path: %s, mode: 0600}\n' \
+        "$1" "$1" "$dir/node$1.sock"
+    if [ "$nodes" -gt 1 ]; then
+        printf 'cluster:\n  name: demo\n  coordinator: %s\n  key_file: %s\n  nodes:\n' \
+            "$dir/coordinator.json" "$dir/key"
+        for ((n = 1; n <= nodes; n++)); do
+            printf '    - {id: %s, address: "127.0.0.1:%s"}\n' "$n" "$(($2 + n))"
+        done
+    fi
+    cat "$dir/spaces.yaml"
+}
+
+# start_cluster PORT: a process for each node.
+start_cluster() {
+    local n
+    daemons=()
+    rm -f "$dir"/coordinator.json*
+    for ((n = 1; n <= nodes; n++)); do
+        configure "$n" "$1" >"$dir/node$n.yaml"
+        start_daemon "$dir/dunlind$((n - 1)).log" --config "$dir/node$n.yaml"
+    done
+    await_ready
+}
+
+# The ports may be somebody's: a few tries.
+start_somewhere() {
+    local try pid
+    for try in 1 2 3 4; do
+        start_cluster $((10000 + RANDOM % 20000)) && return
+        [ "$try" -lt 4 ] && grep -q EADDRINUSE "$dir"/dunlind*.log || return 1
+        for pid in "${daemons[@]}"; do
+            end "$pid"
+        done
+    done
+}
+
 sockets=()
-if [ "$nodes" -eq 1 ]; then
-    {
-        printf 'node:\n  name: demo-1\n  id: 1\n'
-        printf 'socket:\n  path: %s\n  mode: 0600\n' "$dir/dunlin.sock"
-        cat "$dir/spaces.yaml"
-    } >"$dir/dunlind.yaml"
-    start=(--config "$dir/dunlind.yaml")
-    sockets=(--socket "$dir/dunlin.sock")
-else
+pids=()
+for ((i = 1; i <= nodes; i++)); do
+    sockets+=(--socket "$dir/node$i.sock")
+done
+if [ -n "$in_process" ] && [ "$nodes" -gt 1 ]; then
     start=(dev --nodes "$nodes" --dir "$dir" --spaces "$dir/spaces.yaml")
     [ "$moves" = 0 ] || start+=(--moves "$moves")
-    for ((i = 1; i <= nodes; i++)); do
-        sockets+=(--socket "$dir/node$i.sock")
-    done
-fi
-DUNLIN_PLANT=$plant setsid -- build/$flavour/control/dunlind "${start[@]}" \
-    >"$dir/dunlind.log" 2>&1 </dev/null &
-daemon=$!
-tries=200
-until grep -qx ready "$dir/dunlind.log"; do
-    if ! kill -0 $daemon 2>/dev/null || [ $tries -eq 0 ]; then
-        echo "demo.sh: dunlind does not start; it said:" >&2
-        cat "$dir/dunlind.log" >&2
-        exit 1
-    fi
-    tries=$((tries - 1))
-    sleep 0.05
+    start_daemon "$dir/dunlind0.log" "${start[@]}"
+    await_ready
+else
+    # Why the mask: a key that others may read is refused.
+    [ "$nodes" -eq 1 ] || (umask 077 && build/$flavour/control/dunlin key >"$dir/key") || exit 1
+    start_somewhere
+fi || {
+    echo "demo.sh: dunlind does not start; it said:" >&2
+    cat "$dir"/dunlind*.log >&2
+    exit 1
+}
+for pid in "${daemons[@]}"; do
+    pids+=(--daemon-pid "$pid")
 done
 few=
-[ "$nodes" -eq 1 ] || few="$nodes nodes, "
-[ "$nodes" -eq 1 ] || [ "$moves" = 0 ] || few="${few}leaders move every $moves ms, "
-say "dunlind runs (${few}pid $daemon${plant:+, planted bug: $plant}); $agents agent processes, $kills of them will be killed"
+[ "$nodes" -eq 1 ] || few="$nodes nodes${in_process:+ in one process}, "
+[ "$moves" = 0 ] || few="${few}leaders move every $moves ms, "
+say "dunlind runs (${few}pid ${daemons[*]}${plant:+, planted bug: $plant}); $agents agent processes, $kills of them will be killed"
+[ -z "$chaos" ] || pids+=(--chaos "$chaos" --dunlin "$PWD/build/$flavour/control/dunlin")
 
-setsid -- build/$flavour/bench/dunlin-bench fleet "${sockets[@]}" --daemon-pid $daemon \
+setsid -- build/$flavour/bench/dunlin-bench fleet "${sockets[@]}" "${pids[@]}" \
     --seconds "$seconds" --agents "$agents" --kill "$kills" "${data[@]}" "${pass[@]}" </dev/null &
 fleet=$!
 wait $fleet
 status=$?
 fleet=
 
-if ! kill -0 $daemon 2>/dev/null; then
+for i in "${!daemons[@]}"; do
+    kill -0 "${daemons[i]}" 2>/dev/null && continue
     echo "demo.sh: dunlind died; its last words:" >&2
-    tail -n 20 "$dir/dunlind.log" >&2
+    tail -n 20 "$dir/dunlind$i.log" >&2
     status=1
-fi
+done
 exit $status

@@ -23,11 +23,13 @@ static const struct bench_entry {
     {"append", bench_append, "what a write costs in the engine and through libdunlin, idle cost"},
     {"replicate", bench_replicate,
      "what a write costs three replicas in one thread, against libraft"},
+    {"transport", bench_transport,
+     "frames and tags between two processes, against plain UDP sockets"},
     {"fleet", bench_fleet,
      "recorded fleets replayed into a running daemon, and checked (fleet --help)"},
 };
 
-static const char *const benches_later[] = {"transport", "merge", "failover", "scale"};
+static const char *const benches_later[] = {"merge", "failover", "scale"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -215,7 +215,7 @@ static void watch_daemon(struct fleet_supervisor *s)
         return;
     }
     s->daemon_away = 0;
-    uint64_t start = fleet_start(s->controller.seat.handle);
+    uint64_t start = fleet_start(s->fleet, s->controller.seat.handle);
     if (start != s->start) {
         s->start = start;
         s->restarts++;
@@ -235,6 +235,11 @@ static int tick(struct fleet_supervisor *s, bool stopping)
         kill_due(s, now_ns);
         if (now_ns - s->speed_ns >= SPEED_PERIOD_NS)
             adjust_speed(s, now_ns);
+    }
+    if (!stopping && fleet_is_cluster(s->fleet)) {
+        error = fleet_chaos_step(&s->chaos, s->fleet, &s->nodes, now_ns - s->started_ns);
+        if (error != 0)
+            return error;
     }
     if (now_ns - s->line_ns >= LINE_PERIOD_NS) {
         watch_daemon(s);
@@ -291,9 +296,9 @@ static int start(struct fleet_supervisor *s)
     if ((error = fleet_nodes_open(f, &s->nodes)) != 0)
         return error;
     s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
-    s->start = fleet_start(s->controller.seat.handle);
+    s->start = fleet_start(s->fleet, s->controller.seat.handle);
     s->started_ns = s->speed_ns = s->line_ns = clock_boottime_ns();
-    s->daemon_ns_at_start = fleet_cpu_ns(f->options.daemon_pid);
+    s->daemon_ns_at_start = fleet_daemons_cpu_ns(f);
     s->own_ns_at_start = fleet_cpu_ns(getpid());
     s->achieved = speed < SPEED_FIRST ? speed : SPEED_FIRST;
     fleet_speed_init(&s->speed, speed);
@@ -366,6 +371,8 @@ static int run(struct fleet_supervisor *s)
         s->incomplete = true;
         return drain_journals(s);
     }
+    if (fleet_is_cluster(s->fleet))
+        fleet_chaos_end(&s->chaos, s->fleet, &s->nodes);
     int stopped = stop(s);
     error = error != 0 ? error : stopped;
     s->incomplete = error != 0 || judge(s) != 0;
@@ -548,7 +555,8 @@ static int start_daemon(struct fleet_options *o, struct daemon *d)
     dunlin_close(handle); /* it was only to see that it serves */
     o->sockets[0] = d->socket_path;
     o->socket_count = 1;
-    o->daemon_pid = d->pid;
+    o->daemon_pids[0] = d->pid;
+    o->daemon_pid_count = 1;
     o->telemetry_space = o->sectors_space = DAEMON_SPACE;
     return 0;
 }
@@ -566,7 +574,10 @@ int bench_fleet(int argc, char **argv)
     if (fleet.options.seed == UINT64_MAX)
         fleet.options.seed = clock_realtime_ns() / NS_PER_S;
     int result = BENCH_USAGE;
-    error = prepare(&supervisor);
+    if (fleet.options.chaos != NULL)
+        error = fleet_chaos_parse(fleet.options.chaos, &supervisor.chaos);
+    if (error == 0)
+        error = prepare(&supervisor);
     if (error == -ENOMEM)
         (void)fprintf(stderr, "dunlin-bench fleet: out of memory\n");
     if (error == 0 && fleet.options.socket_count == 0 && getenv("DUNLIN_SOCKET") == NULL) {

@@ -5,7 +5,8 @@
  * (fleet_controller), and judges.  Each agent process (fleet_agent, fleet_command) flies the
  * recorded agents that were dealt to it.  The observer (fleet_observer) reads in place what all
  * others write.
- * Nodes      agents and the controller attach to the first; the observer to all of them, and at the
+ * Nodes      agents attach to the first or, when each is a process of its own, to all in turn; the
+ * controller to the first, the observer to all of them, and at the
  * end every key is compared between the first and each other (fleet_replicas), and each says how
  * often its shards were led anew, and whether one stopped (fleet_nodes).
  * Memory     fleet_shared and one fleet_region per life of a process are shared, the observer's one
@@ -42,7 +43,11 @@ struct fleet_options {
     double speed; /* FLEET_SPEED_AUTO, FLEET_SPEED_UNBOUND, or recorded seconds per second */
     uint32_t agents, kills;
     uint64_t seed;
-    int daemon_pid; /* 0: unknown */
+    int daemon_pids
+        [FLEET_NODES_MAX]; /* in the order of the sockets; or of one that has all nodes */
+    uint32_t daemon_pid_count;
+    const char *chaos;  /* fleet_chaos.h; NULL: none */
+    const char *dunlin; /* the command, for moves */
     bool sort, json, restarts_expected;
 };
 
@@ -95,12 +100,32 @@ struct fleet_seat {
 MUST_USE int fleet_attach(const struct fleet *f, uint32_t node, struct fleet_seat *seat);
 void fleet_detach(struct fleet_seat *seat);
 
+/* Nodes that are processes of their own: what was acknowledged outlives each of them. */
+static inline bool fleet_is_cluster(const struct fleet *f)
+{
+    return f->options.daemon_pid_count > 1;
+}
+
+/* Where an agent process attaches: all of a cluster in turn, but for the last node, which may be frozen,
+ * when there is chaos. */
+static inline uint32_t fleet_node_of(const struct fleet *f, uint32_t process)
+{
+    uint32_t nodes = f->node_count - (f->options.chaos != NULL && f->node_count > 1);
+    return fleet_is_cluster(f) ? process % nodes : 0;
+}
+
 /* The number of the daemon's start that a handle is attached to. */
-static inline uint64_t fleet_start(const struct dunlin *handle)
+static inline uint64_t fleet_start_of_daemon(const struct dunlin *handle)
 {
     struct dunlin_info info;
     dunlin_info(handle, &info);
     return info.start;
+}
+
+/* What changes when all that was acknowledged is lost. */
+static inline uint64_t fleet_start(const struct fleet *f, const struct dunlin *handle)
+{
+    return fleet_is_cluster(f) ? 1 : fleet_start_of_daemon(handle);
 }
 
 /* What stands in a sector: lsn 0: no such key.  Returns 0, -EBADMSG: the value is not whole, or an
@@ -169,8 +194,10 @@ struct fleet_nodes {
     uint64_t activations_before; /* at the first node; the rest is of the last look */
     uint64_t activations; /* there, since then: epochs of shards that began to be led there */
     uint64_t shards;
-    uint64_t stopped; /* shards, over all nodes: each a violation */
-    bool told;        /* of those */
+    uint64_t stopped;                    /* shards, over all nodes: each a violation */
+    uint64_t log_bytes[FLEET_NODES_MAX]; /* committed, as that node knows, of all shards together */
+    uint32_t away_mask;                  /* nodes that cannot answer now, and are not asked */
+    bool told;                           /* of stopped */
 };
 /* Attach to all.  Returns 0 or as fleet_nodes_look; close it in any case. */
 MUST_USE int fleet_nodes_open(const struct fleet *f, struct fleet_nodes *nodes);

@@ -340,7 +340,7 @@ static size_t collect(struct fleet_process *p, uint64_t timeout_ns, bool restart
 {
     struct dunlin_completion done[COMPLETIONS];
     size_t n = dunlin_poll(p->seat.handle, done, COMPLETIONS, timeout_ns);
-    restarted |= fleet_start(p->seat.handle) != p->start;
+    restarted |= fleet_start(p->fleet, p->seat.handle) != p->start;
     for (size_t i = 0; i < n; i++) {
         if (restarted)
             done[i].result = -EOWNERDEAD;
@@ -355,7 +355,7 @@ static void start_again(struct fleet_process *p)
     atomic_store_explicit(&p->region->start, 0, memory_order_release); /* S1 */
     while (dunlin_in_flight(p->seat.handle) > 0)
         (void)collect(p, NS_PER_MS, true);
-    p->start = fleet_start(p->seat.handle);
+    p->start = fleet_start(p->fleet, p->seat.handle);
     fleet_count(p->region, FLEET_RESTARTS, 1);
     for (uint32_t i = 0; i < FLEET_MEMORY; i++)
         p->memory[i].lsn = 0;
@@ -430,7 +430,7 @@ static void pass(struct fleet_process *p)
         (void)collect(p, 0, false);
     else
         nap(p, next_us > now_us ? next_us - now_us : 0, blocked);
-    if (fleet_start(p->seat.handle) != p->start)
+    if (fleet_start(p->fleet, p->seat.handle) != p->start)
         start_again(p);
 }
 
@@ -442,7 +442,7 @@ static void drain(struct fleet_process *p)
         p->now_ns = clock_boottime_ns();
         run_todo(p);
         (void)collect(p, COMMAND_NAP_NS, false);
-        if (fleet_start(p->seat.handle) != p->start)
+        if (fleet_start(p->fleet, p->seat.handle) != p->start)
             start_again(p);
     } while (p->now_ns < until && (p->commands > 0 || dunlin_in_flight(p->seat.handle) > 0));
     for (uint32_t i = 0; i < p->region->slot_count; i++) {
@@ -492,9 +492,9 @@ int fleet_agent_main(const struct fleet *f, struct fleet_region *region)
     p->fleet = f;
     p->region = region;
     p->slots = fleet_region_slots(region);
-    if (fleet_attach(f, 0, &p->seat) != 0 || prepare(p) != 0)
+    if (fleet_attach(f, fleet_node_of(f, region->process), &p->seat) != 0 || prepare(p) != 0)
         return 1;
-    p->start = fleet_start(p->seat.handle);
+    p->start = fleet_start(p->fleet, p->seat.handle);
     atomic_store_explicit(&region->start, p->start, memory_order_release); /* S1 */
     /* relaxed: a flag that is looked at again and again */
     while (atomic_load_explicit(&f->shared->stop, memory_order_relaxed) == 0)

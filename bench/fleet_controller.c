@@ -121,7 +121,7 @@ int fleet_controller_adopt(struct fleet_controller *c, const struct fleet_region
 {
     uint64_t start = word(&dead->start);
     /* Of an older start nothing is left that could be freed. */
-    if (start != fleet_start(c->seat.handle))
+    if (start != fleet_start(c->fleet, c->seat.handle))
         return 0;
     for (uint32_t i = 0; i < dead->slot_count; i++) {
         int error = adopt_slot(c, start, &fleet_region_slots(dead)[i]);
@@ -189,7 +189,7 @@ static int find_final(void *context, uint32_t cell, struct fleet_final *final)
 
 int fleet_controller_judge(struct fleet_controller *c)
 {
-    uint64_t start = fleet_start(c->seat.handle);
+    uint64_t start = fleet_start(c->fleet, c->seat.handle);
     int error = 0;
     for (uint32_t life = 0; error == 0 && life < c->fleet->life_count; life++) {
         const struct fleet_region *r = c->fleet->regions[life];

@@ -2,7 +2,7 @@
 
 int fleet_look_judge(const struct fleet_look *l, const struct fleet_answer *a, uint64_t *expected)
 {
-    uint64_t seen = l->lsn[a->node];
+    uint64_t seen = a->aged ? l->lsn_aged[a->node] : l->lsn[a->node];
     uint64_t least = a->linearizable ? max_u64(l->lsn_acked, l->lsn_floor) : 0;
     *expected = max_u64(seen, least);
     if (a->lsn >= *expected)
@@ -15,7 +15,9 @@ int fleet_look_judge(const struct fleet_look *l, const struct fleet_answer *a, u
 bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_t node_count)
 {
     bool is_new = a->lsn > l->lsn[a->node];
-    l->lsn[a->node] = a->lsn;
+    l->lsn[a->node] = max_u64(l->lsn[a->node], a->lsn);
+    if (a->aged)
+        l->lsn_aged[a->node] = a->lsn;
     if (a->linearizable)
         l->lsn_floor = max_u64(l->lsn_floor, a->lsn);
     for (uint32_t i = 0; i < node_count && is_new; i++)

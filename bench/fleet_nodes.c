@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define STATUS_BYTES (4u << 20)
 
@@ -23,12 +24,13 @@ static int take(const char *text, uint32_t node, struct fleet_nodes *sums)
         return -EPROTO;
     }
     sums->stopped += number_at(counters, "shards_stopped");
-    if (node == 0) {
+    if (node == 0)
         sums->activations = number_at(counters, "activations");
-        json_array_foreach(json_object_get(status, "spaces"), i, space)
-        {
-            sums->shards += number_at(space, "shards");
-        }
+    json_array_foreach(json_object_get(status, "spaces"), i, space)
+    {
+        sums->shards += node == 0 ? number_at(space, "shards") : 0;
+        sums->log_bytes[node] +=
+            number_at(space, "log_bytes") - number_at(space, "uncommitted_bytes");
     }
     json_decref(status);
     return 0;
@@ -40,6 +42,8 @@ int fleet_nodes_look(const struct fleet *f, struct fleet_nodes *nodes)
     char *text = malloc(STATUS_BYTES);
     int error = text != NULL ? 0 : -ENOMEM;
     for (uint32_t node = 0; error == 0 && node < f->node_count; node++) {
+        if ((nodes->away_mask & 1u << node) != 0)
+            continue;
         int64_t length = dunlin_status_json(nodes->handles[node], text, STATUS_BYTES);
         error = length < 0 ? (int)length : take(text, node, &sums);
     }
@@ -48,6 +52,7 @@ int fleet_nodes_look(const struct fleet *f, struct fleet_nodes *nodes)
         return error;
     nodes->shards = sums.shards;
     nodes->stopped = sums.stopped;
+    memcpy(nodes->log_bytes, sums.log_bytes, sizeof(nodes->log_bytes));
     nodes->activations = sums.activations - nodes->activations_before;
     if (sums.stopped != 0 && !nodes->told)
         (void)fprintf(stderr,

@@ -112,10 +112,24 @@ static uint32_t state_of(const struct target *t)
  * that we came to. */
 static bool daemons_stand(const struct observer *o, uint64_t start)
 {
-    for (uint32_t i = 1; i < o->fleet->node_count; i++)
-        if (fleet_start(o->nodes[i].seat.handle) != o->nodes[i].start)
+    for (uint32_t i = fleet_is_cluster(o->fleet) ? 0 : 1; i < o->fleet->node_count; i++)
+        if (fleet_start_of_daemon(o->nodes[i].seat.handle) != o->nodes[i].start)
             return false;
-    return fleet_start(o->nodes[0].seat.handle) == start;
+    return fleet_start(o->fleet, o->nodes[0].seat.handle) == start;
+}
+
+/* A node of a cluster that came back without its memory may show older versions than before, until it has
+ * caught up. */
+static void take_newcomers(struct observer *o)
+{
+    for (uint32_t i = 0; fleet_is_cluster(o->fleet) && i < o->fleet->node_count; i++) {
+        uint64_t start = fleet_start_of_daemon(o->nodes[i].seat.handle);
+        if (start == o->nodes[i].start)
+            continue;
+        o->nodes[i].start = start;
+        for (uint32_t k = 0; k < SEEN; k++)
+            o->seen[k].look.lsn[i] = o->seen[k].look.lsn_aged[i] = 0;
+    }
 }
 
 /* Some agent; flying: one that is told of now.  Order: owners never repeat and the words of a slot
@@ -164,6 +178,7 @@ static void judge(struct observer *o, uint32_t node, struct target *t,
     uint64_t now = clock_boottime_ns(), stamp_ns = 0, number, expected;
     struct outlook *at = &o->nodes[node];
     struct fleet_answer a = {.node = node, .linearizable = entry->read.mode == DUNLIN_LINEARIZABLE};
+    a.aged = !a.linearizable && entry->read.age_ns != 0;
     if (entry->result == 0)
         a.lsn = entry->read.version.lsn;
     else if (entry->result != -ENOENT) {
@@ -208,6 +223,7 @@ static void burst(struct observer *o)
 {
     struct dunlin_get_entry entries[KEYS] = {0};
     uint32_t n = 0;
+    take_newcomers(o);
     for (uint32_t i = 0; i < CHOICES && n < KEYS; i++)
         n += choose(o, &o->targets[n], true);
     if (n == 0)
@@ -318,7 +334,7 @@ static int nodes_open(struct observer *o)
         int error = fleet_attach(o->fleet, i, &at->seat);
         if (error != 0)
             return error;
-        at->start = fleet_start(at->seat.handle);
+        at->start = fleet_start_of_daemon(at->seat.handle);
     }
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "bench/bench.h"
 #include "bench/fleet.h"
+#include "bench/fleet_chaos.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -32,7 +33,16 @@ static const char help[] =
     "  --kill N               kill N of them with SIGKILL at random moments and replace them\n"
     "  --seed N               of kills, of made-up data and of what is looked at (default: the "
     "time)\n"
-    "  --daemon-pid PID       count this process's CPU time too\n"
+    "  --daemon-pid PID       count this process's CPU time too; several times, one for each "
+    "--socket:\n"
+    "                         a cluster of processes, with agents at all nodes\n"
+    "  --chaos SPEC           with a cluster: freeze:A-Bs stops the last node's process from "
+    "second A "
+    "to B,\n"
+    "                         move:Ns moves all leaderships every N seconds to the next node; "
+    "several with\n"
+    "                         commas.  No write may fail meanwhile\n"
+    "  --dunlin PATH          the command dunlin, for move\n"
     "  --daemon-restarts-expected  the daemon is killed from outside meanwhile: check each start "
     "alone\n"
     "  --telemetry-space NAME, --sectors-space NAME   strong spaces (default: telemetry, sectors)\n"
@@ -50,6 +60,8 @@ enum option_code {
     OPTION_KILL,
     OPTION_SEED,
     OPTION_DAEMON_PID,
+    OPTION_CHAOS,
+    OPTION_DUNLIN,
     OPTION_RESTARTS,
     OPTION_TELEMETRY,
     OPTION_SECTORS,
@@ -69,6 +81,8 @@ static const struct option table[] = {
     {"kill", required_argument, NULL, OPTION_KILL},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"daemon-pid", required_argument, NULL, OPTION_DAEMON_PID},
+    {"chaos", required_argument, NULL, OPTION_CHAOS},
+    {"dunlin", required_argument, NULL, OPTION_DUNLIN},
     {"daemon-restarts-expected", no_argument, NULL, OPTION_RESTARTS},
     {"telemetry-space", required_argument, NULL, OPTION_TELEMETRY},
     {"sectors-space", required_argument, NULL, OPTION_SECTORS},
@@ -143,6 +157,12 @@ static int take_text(int code, const char *value, struct fleet_options *o)
         return 0;
     case OPTION_SPEED:
         return parse_speed(value, o);
+    case OPTION_CHAOS:
+        o->chaos = value;
+        return 0;
+    case OPTION_DUNLIN:
+        o->dunlin = value;
+        return 0;
     case OPTION_TELEMETRY:
         o->telemetry_space = value;
         return 0;
@@ -179,7 +199,9 @@ static int take_number(int code, const char *value, struct fleet_options *o)
     case OPTION_DAEMON_PID:
         if (parse_whole(value, 1, INT32_MAX, &n) != 0)
             return usage("--daemon-pid takes a process id, not", value);
-        o->daemon_pid = (int)n;
+        if (o->daemon_pid_count == FLEET_NODES_MAX)
+            return usage("too many --daemon-pid", value);
+        o->daemon_pids[o->daemon_pid_count++] = (int)n;
         return 0;
     default:
         return -ENOSYS; /* not a number */
@@ -225,6 +247,16 @@ int fleet_options_parse(int argc, char **argv, struct fleet_options *options)
         error = take(code, optarg, options);
     if (error == 0 && optind != argc)
         error = usage("unexpected argument", argv[optind]);
+    struct fleet_chaos chaos;
+    if (error == 0 && options->chaos != NULL && fleet_chaos_parse(options->chaos, &chaos) != 0)
+        error = usage("--chaos takes freeze:A-Bs and move:Ns, not", options->chaos);
+    if (error == 0 && options->daemon_pid_count > 1 &&
+        options->daemon_pid_count != options->socket_count)
+        error = usage("--daemon-pid", "one for all nodes, or one for each");
+    if (error == 0 && options->chaos != NULL &&
+        (options->daemon_pid_count < 2 || options->dunlin == NULL))
+        error =
+            usage("--chaos needs nodes that are processes of their own", "--daemon-pid, --dunlin");
     if (error == 0 && options->path_count == 0 && !options->generate_sparse &&
         !options->generate_crowd)
         options->generate_sparse = options->generate_crowd = true;

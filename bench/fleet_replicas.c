@@ -95,7 +95,7 @@ static int compare_node(struct fleet_controller *c, uint32_t node, uint64_t unti
         .other = seat.sectors,
         .entry = {.kind = FLEET_ENTRY_FINDING,
                   .node = (uint8_t)node,
-                  .start = fleet_start(c->seat.handle)},
+                  .start = fleet_start(c->fleet, c->seat.handle)},
     };
     error = compare_sectors(c, &s, until_ns);
     s.first = c->seat.telemetry;

@@ -200,6 +200,24 @@ static void judge_nodes(const struct fleet_supervisor *s, struct figures *g)
         unexercised(g, "no key was compared between the nodes");
 }
 
+/* With chaos no write may fail, and what was frozen comes back. */
+static void judge_chaos(const struct fleet_supervisor *s, struct figures *g)
+{
+    const struct fleet_chaos *c = &s->chaos;
+    uint64_t failed = s->now.counters[FLEET_UNKNOWN] + s->now.counters[FLEET_REFUSED];
+    if (c->event_count == 0)
+        return;
+    if (failed != 0)
+        unexercised(g, "%" PRIu64 " writes failed", failed);
+    if (c->back_ns == UINT64_MAX)
+        unexercised(g, "the frozen node did not come back");
+    if (c->moves_failed != 0)
+        unexercised(g, "%u moves failed", c->moves_failed);
+    for (uint32_t i = 0; i < c->event_count; i++)
+        if (c->events[i].kind == FLEET_CHAOS_FREEZE ? !c->events[i].begun : c->moves == 0)
+            unexercised(g, "not all of the chaos came about");
+}
+
 static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
 {
     const struct fleet_options *o = &s->fleet->options;
@@ -215,6 +233,7 @@ static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
         unexercised(g, "the observer saw no update become visible%s",
                     s->fleet->node_count > 1 ? " at every node" : "");
     judge_nodes(s, g);
+    judge_chaos(s, g);
     if (o->restarts_expected && s->restarts == 0)
         unexercised(g, "the daemon was not restarted");
     if (attached_count(s) < o->agents)
@@ -239,7 +258,7 @@ static void figures_make(const struct fleet_supervisor *s, struct figures *g)
     (void)getrusage(RUSAGE_CHILDREN, &usage); /* cannot fail with these arguments */
     uint64_t children_us = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
                            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-    uint64_t daemon_ns = fleet_cpu_ns(s->fleet->options.daemon_pid);
+    uint64_t daemon_ns = fleet_daemons_cpu_ns(s->fleet);
     double claims = n[FLEET_CLAIMS] == 0 ? 1 : (double)n[FLEET_CLAIMS];
     double updates = n[FLEET_UPDATES] == 0 ? 1 : (double)n[FLEET_UPDATES];
     *g = (struct figures){
@@ -271,6 +290,14 @@ static double percentile_us(const struct histogram *h, double fraction)
     return (double)histogram_percentile(h, fraction) / 1e3;
 }
 
+uint64_t fleet_daemons_cpu_ns(const struct fleet *f)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < f->options.daemon_pid_count; i++)
+        sum += fleet_cpu_ns(f->options.daemon_pids[i]);
+    return sum;
+}
+
 /* There and back, of all shards together. */
 static uint64_t moves(const struct fleet_supervisor *s)
 {
@@ -295,6 +322,18 @@ static void print_nodes(const struct fleet *f)
             observed(f, node, FLEET_READS_IN_PLACE), observed(f, node, FLEET_READS_BY_RING),
             observed(f, node, FLEET_READS_LINEARIZABLE), observed(f, node, FLEET_READS_REFUSED));
     }
+}
+
+static void print_chaos(const struct fleet_supervisor *s)
+{
+    const struct fleet_chaos *c = &s->chaos;
+    (void)printf("chaos                %u moves of all leaderships, %u freezes of the last node",
+                 c->moves, c->freezes);
+    if (c->freezes != 0 && c->back_ns != UINT64_MAX)
+        (void)printf(", which had caught up %.0f ms after it went on", (double)c->back_ns / 1e6);
+    (void)printf("; the longest claim took %.1f ms; %" PRIu64 " failed writes\n",
+                 (double)histogram_max(&s->now.latency) / 1e6,
+                 s->now.counters[FLEET_UNKNOWN] + s->now.counters[FLEET_REFUSED]);
 }
 
 static void print_text(const struct fleet_supervisor *s, const struct figures *g)
@@ -328,7 +367,9 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
                  s->fleet->node_count > 1 ? ", at the farthest replica"
                                           : "; the only replica is this node");
     print_nodes(s->fleet);
-    if (s->fleet->node_count > 1)
+    if (s->chaos.event_count != 0)
+        print_chaos(s);
+    else if (s->fleet->node_count > 1)
         (void)printf("moves                %" PRIu64
                      " of all leaderships to another node and back; "
                      "the longest claim took %.1f ms\n",
@@ -414,6 +455,14 @@ static int print_json(const struct fleet_supervisor *s, const struct figures *g)
     add(&r, "CPU per update", "us", g->cpu_per_update_ns / 1e3,
         g->cpu_daemon_ns > 0 ? "all processes" : "without the daemon");
     add(&r, "speed", "x", g->recorded_s / g->seconds, "of the recording");
+    if (s->chaos.event_count != 0) {
+        add(&r, "chaos moves", "count", s->chaos.moves, "of all leaderships");
+        add(&r, "freezes", "count", s->chaos.freezes, "of the last node");
+        add(&r, "caught up", "ms",
+            s->chaos.back_ns == UINT64_MAX ? -1 : (double)s->chaos.back_ns / 1e6,
+            "after it went on; -1: not");
+        add(&r, "failed writes", "count", (double)(n[FLEET_UNKNOWN] + n[FLEET_REFUSED]), NULL);
+    }
     if (s->fleet->node_count > 1) {
         add(&r, "moves", "count", (double)moves(s), "of all leaderships, to another node and back");
         add(&r, "longest claim", "ms", (double)histogram_max(&s->now.latency) / 1e6, NULL);

@@ -4,6 +4,7 @@
 #define DUNLIN_BENCH_FLEET_SUPERVISOR_H
 
 #include "bench/fleet.h"
+#include "bench/fleet_chaos.h"
 #include "bench/fleet_speed.h"
 
 #include <sys/resource.h>
@@ -32,6 +33,7 @@ struct fleet_supervisor {
     struct fleet_check check;
     struct fleet_controller controller;
     struct fleet_nodes nodes;
+    struct fleet_chaos chaos;
     struct fleet_speed speed;
     struct fleet_child *children; /* per process; the last one is the observer */
     struct fleet_kill *kills;
@@ -63,6 +65,8 @@ uint64_t fleet_latency_above(const struct histogram *h, uint64_t limit);
 
 /* CPU time of a process with all its threads, or 0 if it is not there. */
 uint64_t fleet_cpu_ns(int pid);
+/* The same of all daemons together. */
+uint64_t fleet_daemons_cpu_ns(const struct fleet *f);
 
 /* One line (a terminal: the same line again) of what happens now. */
 void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns);

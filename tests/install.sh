@@ -28,6 +28,7 @@ test_packages=(
     python3                                  # the Python module and its example
     clang clang-format clang-tidy libclang-rt-dev
     shellcheck git
+    iproute2 nftables                        # networks of their own for real processes
 )
 bench_packages=(
 )

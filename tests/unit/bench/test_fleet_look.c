@@ -34,6 +34,23 @@ static void versions_never_fall_at_one_node(void)
     CU_ASSERT_EQUAL(judge(&l, 2, false, 0), 0);
 }
 
+/* The leader answered through a node that had nothing to show; then it has an older state again. */
+static void an_aged_answer_is_held_against_aged_ones(void)
+{
+    struct fleet_look l = {0};
+    struct fleet_answer aged = {.node = 1, .aged = true, .lsn = 10};
+    CU_ASSERT_EQUAL(fleet_look_judge(&l, &aged, &expected), 0);
+    CU_ASSERT_FALSE(fleet_look_take(&l, &aged, NODES));
+    (void)take(&l, 1, false, 20);
+    CU_ASSERT_EQUAL(fleet_look_judge(&l, &aged, &expected), 0);
+    CU_ASSERT_FALSE(fleet_look_take(&l, &aged, NODES));
+    aged.lsn = 9;
+    CU_ASSERT_EQUAL(fleet_look_judge(&l, &aged, &expected), FLEET_FINDING_VERSION_FELL);
+    CU_ASSERT_EQUAL(expected, 10);
+    CU_ASSERT_EQUAL(judge(&l, 1, false, 19), FLEET_FINDING_VERSION_FELL);
+    CU_ASSERT_EQUAL(expected, 20);
+}
+
 static void a_linearizable_read_has_what_was_acknowledged(void)
 {
     const struct fleet_look l = {.lsn_acked = 10};
@@ -106,6 +123,7 @@ static void copies_differ_by_version_or_value(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(versions_never_fall_at_one_node),
+    UNIT_TEST(an_aged_answer_is_held_against_aged_ones),
     UNIT_TEST(a_linearizable_read_has_what_was_acknowledged),
     UNIT_TEST(a_linearizable_read_has_what_one_before_it_returned),
     UNIT_TEST(the_last_node_to_show_a_version_is_the_farthest),

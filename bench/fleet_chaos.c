@@ -1,0 +1,146 @@
+/* See fleet_chaos.h. */
+#include "bench/fleet_chaos.h"
+
+#include "engine/clock.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BACK_LIMIT_NS (20 * NS_PER_S)
+#define LOOK_NS (20 * NS_PER_MS)
+#define COMMAND_LIMIT_NS (10 * NS_PER_S)
+
+/* ---- freeze ---- */
+
+static uint32_t victim(const struct fleet *f)
+{
+    return f->node_count - 1;
+}
+
+static int freeze(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes)
+{
+    if (kill(f->options.daemon_pids[victim(f)], SIGSTOP) != 0)
+        return -errno;
+    nodes->away_mask |= 1u << victim(f);
+    c->is_frozen = true;
+    c->is_behind = false;
+    c->freezes++;
+    return 0;
+}
+
+static int thaw(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes)
+{
+    if (!c->is_frozen)
+        return 0;
+    c->is_frozen = false;
+    /* Why before it goes on: this is what it has missed. */
+    int error = fleet_nodes_look(f, nodes);
+    c->log_bytes = nodes->log_bytes[0];
+    if (kill(f->options.daemon_pids[victim(f)], SIGCONT) != 0)
+        return -errno;
+    c->thawed_ns = clock_boottime_ns();
+    c->is_behind = true;
+    nodes->away_mask &= ~(1u << victim(f));
+    return error;
+}
+
+static void look_behind(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes)
+{
+    if (!c->is_behind || fleet_nodes_look(f, nodes) != 0 ||
+        nodes->log_bytes[victim(f)] < c->log_bytes)
+        return;
+    c->is_behind = false;
+    c->back_ns = max_u64(c->back_ns, clock_boottime_ns() - c->thawed_ns);
+}
+
+/* ---- move ---- */
+
+static void mover_reap(struct fleet_chaos *c)
+{
+    int status;
+    if (c->mover == 0 || waitpid(c->mover, &status, WNOHANG) != c->mover)
+        return;
+    c->mover = 0;
+    bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    c->moves += well;
+    c->moves_failed += !well;
+}
+
+static int move(struct fleet_chaos *c, const struct fleet *f)
+{
+    char node[16];
+    uint32_t healthy = f->node_count - c->is_frozen;
+    c->leader = (c->leader + 1) % healthy;
+    (void)snprintf(node, sizeof(node), "%u", c->leader + 1);
+    pid_t pid = fork();
+    if (pid < 0)
+        return -errno;
+    if (pid == 0) {
+        (void)freopen("/dev/null", "w", stdout);
+        execl(f->options.dunlin, "dunlin", "--socket", f->options.sockets[0], "move", node,
+              (char *)NULL);
+        _exit(127);
+    }
+    c->mover = pid;
+    return 0;
+}
+
+/* ---- the run ---- */
+
+static int event_step(struct fleet_chaos *c, struct fleet_chaos_event *e, const struct fleet *f,
+                      struct fleet_nodes *nodes, uint64_t passed_ns)
+{
+    int error = 0;
+    if (e->kind == FLEET_CHAOS_MOVE) {
+        if (c->mover != 0 || passed_ns < max_u64(c->next_move_ns, e->from_ns))
+            return 0;
+        c->next_move_ns = passed_ns + e->from_ns;
+        return move(c, f);
+    }
+    if (!e->begun && passed_ns >= e->from_ns) {
+        e->begun = true;
+        error = freeze(c, f, nodes);
+    }
+    if (error == 0 && e->begun && !e->ended && passed_ns >= e->until_ns) {
+        e->ended = true;
+        error = thaw(c, f, nodes);
+    }
+    return error;
+}
+
+int fleet_chaos_step(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes,
+                     uint64_t passed_ns)
+{
+    int error = 0;
+    mover_reap(c);
+    for (uint32_t i = 0; error == 0 && i < c->event_count; i++)
+        error = event_step(c, &c->events[i], f, nodes, passed_ns);
+    look_behind(c, f, nodes);
+    return error;
+}
+
+void fleet_chaos_end(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes)
+{
+    struct timespec pause = {.tv_nsec = (long)LOOK_NS};
+    uint64_t until = clock_boottime_ns() + COMMAND_LIMIT_NS;
+    for (; c->mover != 0 && clock_boottime_ns() < until; mover_reap(c))
+        (void)nanosleep(&pause, NULL); /* a signal shortens it: looked again all the same */
+    if (c->mover != 0) {
+        (void)kill(c->mover, SIGKILL);
+        (void)waitpid(c->mover, NULL, 0);
+        c->moves_failed++;
+        c->mover = 0;
+    }
+    if (thaw(c, f, nodes) != 0)
+        c->back_ns = UINT64_MAX;
+    until = clock_boottime_ns() + BACK_LIMIT_NS;
+    for (; c->is_behind && clock_boottime_ns() < until; look_behind(c, f, nodes))
+        (void)nanosleep(&pause, NULL); /* as above */
+    if (c->is_behind)
+        c->back_ns = UINT64_MAX;
+}
