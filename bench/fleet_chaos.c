@@ -71,10 +71,19 @@ static void mover_reap(struct fleet_chaos *c)
     c->moves_failed += !well;
 }
 
+/* Why not only while it is: who is frozen as a leader takes its shards with it until it comes back. */
+static bool is_freezing(const struct fleet_chaos *c)
+{
+    for (uint32_t i = 0; i < c->event_count; i++)
+        if (c->events[i].kind == FLEET_CHAOS_FREEZE)
+            return true;
+    return false;
+}
+
 static int move(struct fleet_chaos *c, const struct fleet *f)
 {
     char node[16];
-    uint32_t healthy = f->node_count - c->is_frozen;
+    uint32_t healthy = f->node_count - is_freezing(c);
     c->leader = (c->leader + 1) % healthy;
     (void)snprintf(node, sizeof(node), "%u", c->leader + 1);
     pid_t pid = fork();

@@ -3,7 +3,8 @@
  *   freeze:A-Bs   the process of the last node is stopped (SIGSTOP) at second A of the run and goes on
  *                 (SIGCONT) at second B; then the time is taken until it has all that the first node had
  *                 at that moment
- *   move:Ns       every N seconds all leaderships go to the next node, by `dunlin move`
+ *   move:Ns       every N seconds all leaderships go to the next node, by `dunlin move`; not to the last one
+ *                 if that is to be frozen
  * Several, with commas between them.  The supervisor's thread.  What is frozen goes on in any case: when the
  * run ends, and when it fails. */
 #ifndef DUNLIN_BENCH_FLEET_CHAOS_H

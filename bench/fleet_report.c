@@ -369,7 +369,7 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
     print_nodes(s->fleet);
     if (s->chaos.event_count != 0)
         print_chaos(s);
-    else if (s->fleet->node_count > 1)
+    else if (s->fleet->node_count > 1 && !fleet_is_cluster(s->fleet))
         (void)printf("moves                %" PRIu64
                      " of all leaderships to another node and back; "
                      "the longest claim took %.1f ms\n",
