@@ -244,6 +244,8 @@ static int transport_make(struct cluster_node *c, uint32_t lcore)
         .secrets = c->secrets,
         .secret_count = c->secret_count,
         .authentic_only = !cluster->encrypt,
+        .version_lowest = FRAME_VERSION_LOWEST,
+        .version_highest = (uint8_t)cluster->wire_version,
         .frame_bytes = cluster->frame_bytes,
         .rate = cluster->rate,
     };

@@ -47,6 +47,7 @@ struct config_cluster {
     char key_path[CONFIG_PATH_BYTES];         /* the secret that all nodes share */
     bool encrypt;                             /* else tags only */
     uint32_t frame_bytes;                     /* UDP payload */
+    uint32_t wire_version;                    /* the newest that is spoken: frame.h */
     uint64_t rate;                            /* to each peer, bytes per second; 0: no limit */
     uint32_t node_count;
     struct config_node nodes[LIMIT_VOTERS]; /* this one, too */

@@ -27,6 +27,7 @@
 /* First byte of the datagram: other values than enum message_kind and enum pair_kind. */
 enum forward_kind { FORWARD_ASK = 48, FORWARD_ANSWER = 49 };
 
+#define FORWARD_WIRE_VERSION 2u /* from this version of the wire on (frame.h) */
 #define FORWARD_HEAD_BYTES 24u
 /* A longer value travels beside the head. */
 #define FORWARD_SMALL_BYTES 1024u

@@ -36,8 +36,11 @@
 #include "engine/base.h"
 
 #define FRAME_MAGIC 0x314e5544u
-#define FRAME_VERSION_LOWEST 1u /* that this program speaks */
-#define FRAME_VERSION_HIGHEST 1u
+/* Of the wire, that this program speaks:
+ *   1  messages of replicas and frames of pairs
+ *   2  operations that go on to leaders, too (forward.h) */
+#define FRAME_VERSION_LOWEST 1u
+#define FRAME_VERSION_HIGHEST 2u
 #define FRAME_VERSION_HELLO 1u /* the layout of a HELLO never changes; it may grow at its end */
 
 #define FRAME_HEADER_BYTES 64u

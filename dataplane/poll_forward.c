@@ -177,14 +177,17 @@ static void give_up(struct lcore_forward *f, uint64_t number, uint64_t epoch)
 
 /* ---- asking ---- */
 
-/* Who leads the shard, as far as is known here, and in which epoch; 0: nobody else. */
+/* Who leads the shard, as far as is known here, and in which epoch; 0: nobody else, or nobody who can be
+ * asked. */
 static uint32_t leader_of(const struct lcore_cluster *c, uint32_t log, uint64_t *epoch)
 {
     const struct replica *r = &lcore_replica_of(c, log)->replica;
     bool decided = r->configuration.epoch >= r->promised;
     uint32_t node = decided ? r->configuration.leader.node : r->leader.node;
     *epoch = decided ? r->configuration.epoch : r->promised;
-    return node != c->node->self.node ? node : 0;
+    if (node == c->node->self.node || transport_version(c->transport, node) < FORWARD_WIRE_VERSION)
+        return 0;
+    return node;
 }
 
 /* Bytes of a GET's answer that its agent has room for. */

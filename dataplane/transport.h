@@ -88,8 +88,9 @@ struct transport_ops {
     void (*disconnect)(struct transport *t, uint32_t node); /* NULL where log_write is */
     bool (*sleep)(struct transport *t);
     void (*awake)(struct transport *t);
-    uint64_t (*deadline)(const struct transport *t);       /* or NULL: never */
-    void (*count)(struct transport *t, uint64_t *counted); /* or NULL: nothing */
+    uint8_t (*version)(const struct transport *t, uint32_t node); /* or NULL: the newest */
+    uint64_t (*deadline)(const struct transport *t);              /* or NULL: never */
+    void (*count)(struct transport *t, uint64_t *counted);        /* or NULL: nothing */
     const char *const *count_names; /* of counted, up to TRANSPORT_COUNTS_MAX, then NULL */
 };
 
@@ -176,6 +177,13 @@ MUST_USE static inline bool transport_sleep(struct transport *t)
 static inline void transport_awake(struct transport *t)
 {
     t->ops->awake(t);
+}
+
+/* Version of the wire (frame.h) agreed with a node; 0: nothing is, what is sent to it is lost; UINT8_MAX: no
+ * other program is there.  The endpoint's thread. */
+static inline uint8_t transport_version(const struct transport *t, uint32_t node)
+{
+    return t->ops->version != NULL ? t->ops->version(t, node) : UINT8_MAX;
 }
 
 /* Nanoseconds of CLOCK_BOOTTIME: when the body wants transport_receive to be called even if nothing

@@ -36,6 +36,12 @@ static void udp_awake(struct transport *t)
     (void)t; /* nothing was set: the socket wakes by itself */
 }
 
+static uint8_t udp_version(const struct transport *t, uint32_t node)
+{
+    uint8_t version = 0;
+    return transport_udp_is_up(t, node, &version, NULL) ? version : 0;
+}
+
 static const struct transport_ops udp_ops = {
     .send = transport_udp_send,
     .receive = transport_udp_receive,
@@ -43,6 +49,7 @@ static const struct transport_ops udp_ops = {
     .complete = transport_udp_complete,
     .sleep = transport_udp_sleep,
     .awake = udp_awake,
+    .version = udp_version,
     .deadline = transport_udp_deadline,
     .count = transport_udp_count_all,
     .count_names = transport_udp_count_names,

@@ -1,6 +1,9 @@
 #include "bench/fleet_chaos.h"
 #include "tests/unit/unit.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static void what_is_asked_for_is_read(void)
 {
     struct fleet_chaos c;
@@ -35,16 +38,29 @@ static void anything_else_is_refused(void)
         "move:3s,move:4s",
         "move:99999999999999999999s",
         "kill-leader:5s",
-        "freeze:1-2s,freeze:3-4s,freeze:5-6s,freeze:7-8s,freeze:9-10s,freeze:11-12s,freeze:13-14s,"
-        "freeze:15-16s,freeze:17-18s",
+        "freeze:0-1s,freeze:1-2s,freeze:2-3s,freeze:3-4s,freeze:4-5s,freeze:5-6s,freeze:6-7s,move:"
+        "1s,x",
     };
     struct fleet_chaos c;
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         CU_ASSERT_EQUAL(fleet_chaos_parse(faults[i], &c), -EINVAL);
 }
 
+static void there_is_an_end_of_events(void)
+{
+    char text[256] = "freeze:0-1s";
+    struct fleet_chaos c;
+    for (uint32_t i = 1; i < FLEET_CHAOS_EVENTS; i++)
+        (void)snprintf(text + strlen(text), sizeof text - strlen(text), ",freeze:%u-%us", i, i + 1);
+    CU_ASSERT_EQUAL(fleet_chaos_parse(text, &c), 0);
+    CU_ASSERT_EQUAL(c.event_count, FLEET_CHAOS_EVENTS);
+    (void)snprintf(text + strlen(text), sizeof text - strlen(text), ",move:1s");
+    CU_ASSERT_EQUAL(fleet_chaos_parse(text, &c), -EINVAL);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(what_is_asked_for_is_read),
     UNIT_TEST(anything_else_is_refused),
+    UNIT_TEST(there_is_an_end_of_events),
 };
 UNIT_MAIN("fleet_chaos", tests)

@@ -1,5 +1,6 @@
 /* The configuration: what a good file gives, what each key's default is, and which files are read
  * at all. */
+#include "dataplane/frame.h"
 #include "engine/agent/dunlin.h"
 #include "tests/unit/control/config_said.h"
 
@@ -124,6 +125,7 @@ static void cluster_is_absent_unless_given(void)
     CU_ASSERT(c.cluster.encrypt);
     CU_ASSERT_EQUAL(c.cluster.frame_bytes, 1400);
     CU_ASSERT_EQUAL(c.cluster.rate, 0);
+    CU_ASSERT_EQUAL(c.cluster.wire_version, FRAME_VERSION_HIGHEST);
     CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 2);
     expect_ipv4(&c.cluster.nodes[0], 1, "10.0.0.1", 7700);
     expect_ipv4(&c.cluster.nodes[1], 2, "127.0.0.1", 1);
@@ -138,7 +140,7 @@ static void every_key_of_a_cluster_arrives(void)
          "  - {id: 7, address: \"[2001:db8::7]:65520\"}\n"
          "  - {id: 4294967295, address: '[::1]:1'}\n"
          "  - {address: \"[2001:db8::7]:65504\", id: 1}\n"
-         "  rate: 1TiB\n  frame: 8952B\n  encrypt: false\n"
+         "  rate: 1TiB\n  wire: 1\n  frame: 8952B\n  encrypt: false\n"
          "  key_file: '/k \"y\"'\n  coordinator: /c/d\n  name: A.b-c_9\n",
          &c);
     CU_ASSERT_STRING_EQUAL(c.cluster.name, "A.b-c_9");
@@ -147,6 +149,7 @@ static void every_key_of_a_cluster_arrives(void)
     CU_ASSERT(!c.cluster.encrypt);
     CU_ASSERT_EQUAL(c.cluster.frame_bytes, 8952);
     CU_ASSERT_EQUAL(c.cluster.rate, UINT64_C(1) << 40);
+    CU_ASSERT_EQUAL(c.cluster.wire_version, 1);
     CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 3);
     CU_ASSERT_EQUAL(c.cluster.nodes[1].id, UINT32_MAX);
     const struct sockaddr_in6 *a = (const void *)&c.cluster.nodes[0].address;
