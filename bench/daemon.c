@@ -58,42 +58,66 @@ static int write_config(const struct daemon *d, const struct daemon_options *o, 
     return fclose(file) == 0 ? 0 : -errno;
 }
 
-static _Noreturn void become(const char *program, const char *config, const char *log, pid_t parent)
+struct start {
+    char program[600];
+    const char *config, *log;
+    bool pinned;
+    uint32_t cpu;
+    pid_t parent;
+};
+
+static _Noreturn void become(const struct start *s)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     machine_unpin();
-    int fd = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (getppid() != parent || fd < 0 || dup2(fd, STDERR_FILENO) < 0 || dup2(fd, STDOUT_FILENO) < 0)
+    int fd = open(s->log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (getppid() != s->parent || fd < 0 || dup2(fd, STDERR_FILENO) < 0 ||
+        dup2(fd, STDOUT_FILENO) < 0 || (s->pinned && machine_pin(s->cpu) < 0))
         _exit(127);
-    (void)execl(program, "dunlind", "--config", config, (char *)NULL);
+    (void)execl(s->program, "dunlind", "--config", s->config, (char *)NULL);
     _exit(127);
+}
+
+static int launch(struct daemon *d, struct start *s)
+{
+    int rc = find_program(s->program, sizeof s->program);
+    if (rc != 0)
+        return rc;
+    s->log = d->log_path;
+    s->parent = getpid();
+    d->pid = fork();
+    if (d->pid == 0)
+        become(s);
+    if (d->pid > 0)
+        return 0;
+    rc = -errno;
+    (void)fprintf(stderr, "dunlin-bench: cannot fork: %s\n", strerror(-rc));
+    return rc;
+}
+
+void daemon_name(struct daemon *d, const char *name)
+{
+    (void)snprintf(d->socket_path, sizeof d->socket_path, "%s/%s.sock", bench_directory(), name);
+    (void)snprintf(d->log_path, sizeof d->log_path, "%s/%s.log", bench_directory(), name);
+}
+
+int daemon_launch(struct daemon *d, const char *config_path, uint32_t cpu)
+{
+    struct start start = {.config = config_path, .pinned = true, .cpu = cpu};
+    return launch(d, &start);
 }
 
 int daemon_start(struct daemon *d, const struct daemon_options *options)
 {
-    char program[600], config[96];
-    (void)snprintf(d->socket_path, sizeof d->socket_path, "%s/%s.sock", bench_directory(),
-                   options->name);
-    (void)snprintf(d->log_path, sizeof d->log_path, "%s/%s.log", bench_directory(), options->name);
+    char config[96];
+    struct start start = {.config = config};
+    daemon_name(d, options->name);
     (void)snprintf(config, sizeof config, "%s/%s.yaml", bench_directory(), options->name);
-    int rc = find_program(program, sizeof program);
-    if (rc != 0)
-        return rc;
-    rc = write_config(d, options, config);
-    if (rc != 0) {
-        (void)fprintf(stderr, "dunlin-bench: cannot write %s: %s\n", config, strerror(-rc));
-        return rc;
-    }
-    pid_t self = getpid();
-    d->pid = fork();
-    if (d->pid == 0)
-        become(program, config, d->log_path, self);
-    if (d->pid < 0) {
-        rc = -errno;
-        (void)fprintf(stderr, "dunlin-bench: cannot fork: %s\n", strerror(-rc));
-        return rc;
-    }
-    return 0;
+    int rc = write_config(d, options, config);
+    if (rc == 0)
+        return launch(d, &start);
+    (void)fprintf(stderr, "dunlin-bench: cannot write %s: %s\n", config, strerror(-rc));
+    return rc;
 }
 
 static void print_log(const struct daemon *d)

@@ -28,6 +28,12 @@ struct daemon {
 
 /* Returns 0, or -errno after a word on stderr; -ENOENT: there is no dunlind beside this program. */
 MUST_USE int daemon_start(struct daemon *d, const struct daemon_options *options);
+
+/* The same in two steps, for one of several nodes: the paths of d by its name, then the daemon on a
+ * configuration that the caller wrote, whose socket is d->socket_path; all of its threads stay on the nth
+ * usable cpu. */
+void daemon_name(struct daemon *d, const char *name);
+MUST_USE int daemon_launch(struct daemon *d, const char *config_path, uint32_t cpu);
 /* Attach, as soon as it serves.  spin_ns as in struct dunlin_options.  Returns 0 and *handle, or
  * -errno after a word on stderr. */
 MUST_USE int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **handle);

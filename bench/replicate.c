@@ -5,6 +5,7 @@
  * show the lumps. */
 #include "bench/bench.h"
 #include "bench/raft_store.h"
+#include "bench/replicate_net.h"
 #include "bench/replicate_rig.h"
 #include "bench/report.h"
 #include "engine/clock.h"
@@ -329,24 +330,76 @@ static int run(struct bench *b)
     return rc;
 }
 
-int bench_replicate(int argc, char **argv)
+static int bench_replicate_mem(const struct bench_options *options)
 {
-    struct bench_options options;
-    if (bench_options_parse(argc, argv, &options) != 0)
-        return BENCH_USAGE;
     struct bench *b = calloc(1, sizeof *b);
     if (b == NULL)
         return BENCH_REFUSED;
-    b->deadline_ns = clock_boottime_ns() + (uint64_t)(options.seconds * 1e9);
+    b->deadline_ns = clock_boottime_ns() + (uint64_t)(options->seconds * 1e9);
     report_init(&b->report, "replicate");
     int rc = machine_pin(0);
     if (rc >= 0)
         rc = run(b);
     if (rc == 0)
-        rc = report_print(&b->report, options.json);
+        rc = report_print(&b->report, options->json);
     if (rc != 0)
         (void)fprintf(stderr, "dunlin-bench replicate: %s\n", strerror(-rc));
     int code = rc != 0 || report_refused(&b->report) ? BENCH_REFUSED : BENCH_OK;
     free(b);
     return code;
+}
+
+/* What is this bench's own among the options. */
+struct own_options {
+    bool over_udp;
+    struct net_cpus cpus; /* count 0: not said */
+};
+
+static int own_option_parse(const char *name, const char *value, struct own_options *own)
+{
+    if (strcmp(name, "--cpus") == 0)
+        return net_cpus_parse(value, &own->cpus);
+    own->over_udp = strcmp(value, "udp") == 0;
+    if (own->over_udp || strcmp(value, "mem") == 0)
+        return 0;
+    (void)fprintf(stderr, "dunlin-bench: --transport %s: mem or udp was expected\n", value);
+    return -EINVAL;
+}
+
+/* Takes them out of the arguments, of which count are left. */
+static int own_options_parse(int *count, char **arguments, struct own_options *own)
+{
+    int left = 1;
+    for (int i = 1; i < *count; i++) {
+        bool is_own =
+            strcmp(arguments[i], "--transport") == 0 || strcmp(arguments[i], "--cpus") == 0;
+        if (!is_own) {
+            arguments[left++] = arguments[i];
+            continue;
+        }
+        if (i + 1 == *count) {
+            (void)fprintf(stderr, "dunlin-bench: %s needs a value\n", arguments[i]);
+            return -EINVAL;
+        }
+        if (own_option_parse(arguments[i], arguments[i + 1], own) != 0)
+            return -EINVAL;
+        i++;
+    }
+    *count = left;
+    if (own->cpus.count != 0 && !own->over_udp) {
+        (void)fprintf(stderr, "dunlin-bench: --cpus needs --transport udp\n");
+        return -EINVAL;
+    }
+    own->cpus.count = own->cpus.count == 0 ? 1 : own->cpus.count; /* all on the first */
+    return 0;
+}
+
+/* --transport mem|udp [--cpus LIST], and what all benches take. */
+int bench_replicate(int argc, char **argv)
+{
+    struct bench_options options;
+    struct own_options own = {.over_udp = false};
+    if (own_options_parse(&argc, argv, &own) != 0 || bench_options_parse(argc, argv, &options) != 0)
+        return BENCH_USAGE;
+    return own.over_udp ? bench_replicate_net(&options, &own.cpus) : bench_replicate_mem(&options);
 }

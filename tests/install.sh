@@ -31,6 +31,7 @@ test_packages=(
     iproute2 nftables                        # networks of their own for real processes
 )
 bench_packages=(
+    redis-tools                              # has the server, but unlike redis-server starts none
 )
 
 wanted=()
