@@ -71,6 +71,7 @@ struct lcore {
     uint64_t ticks_sweep;          /* when every ring was last visited */
     uint64_t sweep_interval;       /* until the next time; at most ticks.sweep */
     uint64_t ticks_busy;           /* last pass with work */
+    uint32_t sleep_number;         /* of the last sleep; not 0 while one lasts */
     uint64_t ticks_cooled;         /* when quiet rings were last let go */
     uint64_t ticks_passed;         /* now of the last pass, or when a sleep ended; 0: neither yet */
     struct lcore_cluster *cluster; /* NULL: the node is alone */

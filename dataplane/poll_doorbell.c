@@ -156,7 +156,8 @@ static bool sleep_begin(struct lcore *l, int *ms)
      * is dead, and nobody tells us when it does; so it is looked at now and then. */
     int longest = l->hot_count != 0 ? SLEEP_ACTIVE_MS : sleep_ms(l);
     *ms = (int)min_u64((uint64_t)*ms, (uint64_t)longest);
-    atomic_store_explicit(&l->shared->sleeping, 1, memory_order_relaxed);
+    l->sleep_number += l->sleep_number == UINT32_MAX ? 2 : 1;
+    atomic_store_explicit(&l->shared->sleeping, l->sleep_number, memory_order_relaxed);
     /* pairs with the agent's fetch_or on its doorbell bit in front of its look at sleeping */
     atomic_thread_fence(memory_order_seq_cst);
     return !doorbell_bits(l) && !atomic_load_explicit(&l->stop, memory_order_acquire);

@@ -37,7 +37,8 @@
 /* Written by its lcore only. */
 struct layout_lcore {
     alignas(CACHE_LINE) _Atomic uint64_t ticks_alive; /* last pass; the age of local reads */
-    _Atomic uint32_t sleeping; /* 1: blocked on its descriptors, ring its eventfd */
+    /* Not 0: blocked on its descriptors, ring its eventfd, once for each value. */
+    _Atomic uint32_t sleeping;
     uint32_t reserved;
 };
 

@@ -53,6 +53,7 @@ struct mapping {                       /* one space */
 struct lane { /* to one lcore and back */
     struct ring request, completion;
     int event_fd;
+    uint32_t rung;       /* the lcore's sleep that the eventfd was last rung for */
     uint32_t unanswered; /* messages sent and not answered; also counted in the attachment */
 };
 

@@ -194,8 +194,12 @@ void agent_wait_bell(struct attachment *a, uint32_t lcore)
     (void)atomic_fetch_or_explicit(&a->doorbell->lcores[lcore].bits[a->agent_slot / 64],
                                    UINT64_C(1) << (a->agent_slot % 64), memory_order_seq_cst);
     atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&a->node->lcores[lcore].sleeping, memory_order_relaxed) == 0)
+    uint32_t sleeping =
+        atomic_load_explicit(&a->node->lcores[lcore].sleeping, memory_order_relaxed);
+    /* Why once: the edge of the first wakes it, and whatever is in front of D3 by then it finds. */
+    if (sleeping == 0 || sleeping == a->lanes[lcore].rung)
         return;
+    a->lanes[lcore].rung = sleeping;
     /* Why the result does not matter: -EAGAIN is a bell that rings already. */
     const uint64_t one = 1;
     (void)!write(a->lanes[lcore].event_fd, &one, sizeof one);

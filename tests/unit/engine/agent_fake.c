@@ -444,6 +444,13 @@ static void clear_event(int fd)
     (void)!read(fd, &count, sizeof count);
 }
 
+/* Before the ring is looked at: who does not see this is seen. */
+static void sleep_anew(struct fake *f, uint32_t lcore)
+{
+    struct layout_node *n = (void *)f->node.base;
+    (void)atomic_fetch_add_explicit(&n->lcores[lcore].sleeping, 1, memory_order_seq_cst);
+}
+
 static void accept_agent(struct fake *f)
 {
     int fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -476,6 +483,7 @@ static void *serve(void *argument)
         for (uint32_t l = 0; l < f->lcore_count && f->file.fd >= 0 && !f->frozen; l++)
             if (fds[3 + l].revents != 0) {
                 clear_event(f->event_fds[l]);
+                sleep_anew(f, l);
                 serve_lane(f, l);
             }
     }
