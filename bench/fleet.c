@@ -274,7 +274,7 @@ static int start(struct fleet_supervisor *s)
         speed = FLEET_SPEED_MAX;
     /* Before any child: one word if there is no daemon, not one of each. */
     for (uint32_t node = 0; node < f->node_count; node++) {
-        if ((error = fleet_attach(f, node, &s->controller.seat)) != 0)
+        if ((error = fleet_attach(f, node, true, &s->controller.seat)) != 0)
             return error;
         fleet_detach(&s->controller.seat);
     }
@@ -290,7 +290,7 @@ static int start(struct fleet_supervisor *s)
             error = -ENOTCONN;
     }
     if (error == 0)
-        error = fleet_attach(f, 0, &s->controller.seat);
+        error = fleet_attach(f, 0, true, &s->controller.seat);
     if (error != 0)
         return error;
     if ((error = fleet_nodes_open(f, &s->nodes)) != 0)

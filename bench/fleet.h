@@ -96,8 +96,10 @@ struct fleet_seat {
     struct dunlin_space *telemetry, *sectors;
 };
 
-/* Attach to the nth node.  Returns 0, or a negative errno after a word on stderr. */
-MUST_USE int fleet_attach(const struct fleet *f, uint32_t node, struct fleet_seat *seat);
+/* Attach to the nth node, to write there, or to read alone, which is given up sooner.  Returns 0, or a
+ * negative errno after a word on stderr. */
+MUST_USE int fleet_attach(const struct fleet *f, uint32_t node, bool writes,
+                          struct fleet_seat *seat);
 void fleet_detach(struct fleet_seat *seat);
 
 /* Nodes that are processes of their own: what was acknowledged outlives each of them. */

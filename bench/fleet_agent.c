@@ -492,7 +492,7 @@ int fleet_agent_main(const struct fleet *f, struct fleet_region *region)
     p->fleet = f;
     p->region = region;
     p->slots = fleet_region_slots(region);
-    if (fleet_attach(f, fleet_node_of(f, region->process), &p->seat) != 0 || prepare(p) != 0)
+    if (fleet_attach(f, fleet_node_of(f, region->process), true, &p->seat) != 0 || prepare(p) != 0)
         return 1;
     p->start = fleet_start(p->fleet, p->seat.handle);
     atomic_store_explicit(&region->start, p->start, memory_order_release); /* S1 */

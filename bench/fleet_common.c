@@ -75,12 +75,12 @@ void fleet_detach(struct fleet_seat *seat)
     *seat = (struct fleet_seat){0};
 }
 
-int fleet_attach(const struct fleet *f, uint32_t node, struct fleet_seat *seat)
+int fleet_attach(const struct fleet *f, uint32_t node, bool writes, struct fleet_seat *seat)
 {
     const char *socket = f->options.sockets[node];
     struct dunlin_options options = {
         .socket = socket,
-        .timeout_ns = node == 0 ? CALL_TIMEOUT_NS : READ_TIMEOUT_NS,
+        .timeout_ns = writes ? CALL_TIMEOUT_NS : READ_TIMEOUT_NS,
         .spin_ns = 1,
         .flags = DUNLIN_OPEN_WAIT,
     };

@@ -331,7 +331,7 @@ static int nodes_open(struct observer *o)
     for (uint32_t i = 0; i < o->fleet->node_count; i++) {
         struct outlook *at = &o->nodes[i];
         at->region = fleet_region_observer(o->fleet, i);
-        int error = fleet_attach(o->fleet, i, &at->seat);
+        int error = fleet_attach(o->fleet, i, i == 0, &at->seat);
         if (error != 0)
             return error;
         at->start = fleet_start_of_daemon(at->seat.handle);

@@ -87,7 +87,7 @@ static int compare_telemetry(struct fleet_controller *c, struct subject *s, uint
 static int compare_node(struct fleet_controller *c, uint32_t node, uint64_t until_ns)
 {
     struct fleet_seat seat;
-    int error = fleet_attach(c->fleet, node, &seat);
+    int error = fleet_attach(c->fleet, node, node == 0, &seat);
     if (error != 0)
         return error;
     struct subject s = {

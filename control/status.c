@@ -265,7 +265,8 @@ static struct space_sums space_sum(const struct node *n, const struct node_space
         sums.keys += READ(board->key_count);
         sums.live_bytes += READ(board->live_bytes);
         sums.log_bytes += end > n->lsn_start ? end - n->lsn_start : 0;
-        sums.uncommitted_bytes += end - committed;
+        /* Nothing is known to be committed at first, at a node that others have yet to tell. */
+        sums.uncommitted_bytes += end - (committed != 0 ? committed : min_u64(n->lsn_start, end));
         sums.lsn_committed = max_u64(sums.lsn_committed, committed);
         sums.epoch = max_u64(sums.epoch, READ(board->epoch));
     }

@@ -56,6 +56,7 @@ struct group {
     struct replica **busy; /* to be ticked; behind ready_count: not before rest_until */
     uint32_t busy_count, ready_count;
     uint64_t rest_until;
+    bool reads_changed; /* a replica's may_read did; the caller shows it before a frame leaves */
     uint64_t stream_count;
     struct snapshot_stream stream;
 };

@@ -84,6 +84,17 @@ static void board_show(struct lcore_cluster *c, struct lcore_replica *r)
     r->follower_shown = follower;
 }
 
+/* What a frame of a peer changed, of whatever shard: a frame that says we know, or a deadline that was
+ * renewed without the shard, must not leave before agents know, too. */
+static void boards_show(struct lcore_cluster *c)
+{
+    if (LIKELY(!c->group.reads_changed))
+        return;
+    c->group.reads_changed = false;
+    for (uint32_t i = 0; i < c->lcore->shard_count; i++)
+        board_show(c, &c->replicas[i]);
+}
+
 /* ---- sending ---- */
 
 static void datagram_make(struct lcore_cluster *c, const struct replica *r, uint32_t i,
@@ -385,6 +396,7 @@ void poll_cluster_flush(struct lcore *l)
     struct pair_frame f;
     uint8_t bytes[PAIR_FRAME_BYTES_MAX];
     struct transport_datagram d = {.head = bytes};
+    boards_show(c);
     cells_show(c);
     while (group_frame(&c->group, &f, &d.to, l->now_late)) {
         d.head_length = (uint32_t)pair_frame_bytes(&f);

@@ -16,6 +16,8 @@ static void may_read_set(struct replica *r, bool may_read)
     r->counts[REPLICA_COUNT_LAPSES] += !may_read;
     r->may_read = may_read;
     r->generation++;
+    if (r->group != NULL)
+        r->group->reads_changed = true;
 }
 
 /* ---- as the leader: the right ---- */

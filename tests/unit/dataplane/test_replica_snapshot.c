@@ -80,6 +80,33 @@ static void who_fell_behind_gets_a_snapshot(void)
     cluster_close(&c);
 }
 
+/* More is missing than a peer is counted for, and all of it is still there, since nobody needed the memory:
+ * fed from there, it would be told with the first bytes that they are kept no more, join again, and so
+ * for ever. */
+static void who_lags_further_than_is_kept_is_not_fed_from_there(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    cluster_cut_off(&c, 2, true);
+    cluster_run(&c, CLUSTER_LEASE + CLUSTER_HEARTBEAT); /* given up as silent */
+    const struct shard *s = c.nodes[0].shard.shard;
+    const uint64_t half = ((uint64_t)frames_total(&s->frames) << s->geometry.segment_shift) / 2;
+    uint64_t available;
+    for (uint32_t i = 0; s->log.lsn_whole - c.origin <= half + 2 * VALUE_BYTES; i++) {
+        cluster_put(&c, 0, i % 2, VALUE_BYTES);
+        (void)!fixture_maintain(&c.nodes[0].shard);
+        (void)!fixture_maintain(&c.nodes[1].shard);
+    }
+    CU_ASSERT_PTR_NOT_NULL(log_bytes_at(&s->log, c.origin, &available));
+    cluster_cut_off(&c, 2, false);
+    for (uint32_t i = 0; i < 8; i++)
+        cluster_wait(&c, CLUSTER_HEARTBEAT);
+    CU_ASSERT_EQUAL(cluster_committed(&c, 2), cluster_committed(&c, 0));
+    CU_ASSERT_EQUAL(cluster_count(&c, 2, REPLICA_COUNT_INSTALLS), 1);
+    cluster_close(&c);
+}
+
 /* Fall behind, lose the first of a kind on its way, and tell what happens from there. */
 static void lose_and_expect(uint32_t from, uint32_t to, uint8_t kind, const char *golden)
 {
@@ -149,6 +176,7 @@ static void a_lost_wish_is_repeated(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(who_fell_behind_gets_a_snapshot),
+    UNIT_TEST(who_lags_further_than_is_kept_is_not_fed_from_there),
     UNIT_TEST(a_lost_piece_is_asked_for_again),
     UNIT_TEST(a_lost_wish_is_repeated),
 };

@@ -31,7 +31,8 @@ static void each_change_has_its_refusal(void)
     wire_open_up();
     changed(0, 0xff, FRAME_OTHER_MAGIC);
     changed(4, 0, FRAME_VERSION_OLDER);
-    changed(4, 2, FRAME_VERSION_NEWER);
+    changed(4, FRAME_VERSION_HIGHEST - 1, FRAME_VERSION_OLDER); /* than the pair's */
+    changed(4, FRAME_VERSION_HIGHEST + 1, FRAME_VERSION_NEWER);
     changed(5, FRAME_ENCRYPTED | 128, FRAME_WRONG_TAG);
     changed(5, 0, FRAME_WRONG_TAG); /* not encrypted, it says */
     changed(6, 5, FRAME_UNKNOWN_KEY);

@@ -1,0 +1,342 @@
+# shellcheck shell=bash disable=SC2154 # those of common.sh
+# cluster - a cluster of real processes, each in a network namespace of its own, with agents at their
+# sockets, which any namespace reaches. To be sourced after common.sh, by a script that needs root.
+#
+#   cluster_make N [SPARE]       a network of N nodes and SPARE without one of ours, a key, and the files
+#                                below; starts nothing
+#   cluster_begin                all nodes started and serving
+#   cluster_up N                 both
+#   cluster_configure n          writes ${configs[n]} anew from the settings below
+#   cluster_start n              starts node n; its process is ${pids[n]}, its log ${logs[n]}
+#   cluster_ready n [SECONDS]    until it serves; 1: it ended, or took too long
+#   cluster_kill n               kill -9, and gone
+#   cluster_stop n [SECONDS]     SIGTERM; its exit status in $stopped, and how long in $took_ms
+#   cluster_move n               leadership of everything to node n, and until it is there
+#
+#   status n NAME                sum of the numbers of this name in its `dunlin status`
+#   start n                      number of its start
+#   committed n                  bytes of its logs that are committed, over all shards
+#   caught_up n BYTES [SECONDS]  until committed n is so much; how long in $took_ms
+#   leads n [AT]                 shards that n leads, as node AT says
+#   pending n, lost n            shards without an active epoch, or lost, as node n says
+#
+#   fleet_start SECONDS LAST [OPTION...]
+#                                a fleet with agents at all nodes but LAST, which is watched all the same
+#   fleet_end [may-fail]         until it is over; judges it: no violation, no failed write (unless they may:
+#                                what a dead leader had not told has no known fate), all exercised
+#   agent_start NAME OPTION...   a cluster_agent (see there)
+#   agent NAME FIELD             what it counted last
+#   agent_end NAME               ends it; judges it: nothing wrong
+#
+#   await SECONDS WHAT COMMAND...  until it succeeds; else a fault
+#   check WHAT COMMAND...        a fault unless it succeeds
+#   scene NAME                   a heading; told NAME=VALUE... prints what was measured in it
+#   scenes SCENE...              functions; runs those that the command line names after BUILD, or all
+#   verdict                      ends the script
+#
+# Settings, before cluster_begin or cluster_configure: quota_telemetry, quota_sectors, cluster_name,
+# key_files[n], lease, and seen[n,m] (where node n believes that m is).
+#
+# Deadlines are long, and only say that something hangs: no result depends on how fast a machine is.
+# shellcheck source=tests/e2e/netns.sh
+. "$(dirname "${BASH_SOURCE[0]}")/netns.sh"
+
+bench=$build/bench/dunlin-bench
+cluster_agent=$programs/cluster_agent
+for program in "$bench" "$cluster_agent"; do
+    [ -x "$program" ] || { echo "$e2e_name: no $program: build first" >&2; exit 2; }
+done
+
+chosen=("${@:2}")
+quota_telemetry=16MiB
+quota_sectors=16MiB
+cluster_name=$e2e_name
+lease=50ms
+nodes=0
+faults=0
+took_ms=0
+stopped=0
+pids=() logs=() configs=() sockets=() key_files=()
+declare -A seen agent_pids
+fleet_pid=
+fleet_seconds=0
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+# ---- what a test says ------------------------------------------------------------------------------
+
+scene() {
+    scene_ms=$(now_ms)
+    echo "== $*"
+}
+
+told() { printf '   %s; %s s\n' "$*" "$((($(now_ms) - scene_ms) / 1000))"; }
+
+fault() {
+    echo "FAIL $*"
+    faults=$((faults + 1))
+}
+
+check() {
+    local what=$1
+    shift
+    "$@" || fault "$what ($*)"
+}
+
+# await SECONDS WHAT COMMAND...: sets took_ms; 1, and a fault, if it never did.
+await() {
+    local seconds=$1 what=$2 begun
+    begun=$(now_ms)
+    shift 2
+    until "$@"; do
+        took_ms=$(($(now_ms) - begun))
+        [ $took_ms -lt $((seconds * 1000)) ] || { fault "$what: not within $seconds s ($*)"; return 1; }
+        sleep 0.02
+    done
+    took_ms=$(($(now_ms) - begun))
+}
+
+# scenes SCENE...: those named on the command line, or all of these.
+scenes() {
+    local name
+    [ ${#chosen[@]} -gt 0 ] || chosen=("$@")
+    for name in "${chosen[@]}"; do
+        [[ " $* " == *" $name "* ]] || { echo "$e2e_name: no scene '$name'; there are: $*" >&2; exit 2; }
+    done
+    for name in "${chosen[@]}"; do
+        "$name"
+    done
+}
+
+verdict() {
+    local n
+    for ((n = 1; n <= nodes; n++)); do
+        if grep -aqE 'assertion failed|Sanitizer|runtime error' "${logs[n]}" 2>/dev/null; then
+            fault "node $n said:"
+            grep -aE -A 5 'assertion failed|Sanitizer|runtime error' "${logs[n]}" | head -n 20
+        fi
+        [ $faults -eq 0 ] || { echo "-- the end of the log of node $n:" && tail -n 12 "${logs[n]}"; }
+    done
+    [ $faults -eq 0 ] && echo "all as it should be" || echo "$faults faults"
+    [ $faults -eq 0 ]
+    exit
+}
+
+# ---- nodes -----------------------------------------------------------------------------------------
+
+cluster_configure() {
+    local n=$1 m
+    {
+        printf 'node: {name: %s-%s, id: %s}\nsocket: {path: %s, mode: 0600}\ntimes: {lease: %s}\n' \
+            "$e2e_name" "$n" "$n" "${sockets[n]}" "$lease"
+        printf 'cluster:\n  name: %s\n  coordinator: %s\n  key_file: %s\n  nodes:\n' \
+            "$cluster_name" "${coordinator:-$scratch/coordinator.json}" "${key_files[n]:-$scratch/key}"
+        for ((m = 1; m <= nodes; m++)); do
+            printf '    - {id: %s, address: "%s"}\n' "$m" "${seen[$n,$m]:-$(net_address "$m"):7700}"
+        done
+        echo "spaces:"
+        space telemetry 1 8 "$quota_telemetry"
+        space sectors 2 8 "$quota_sectors" "partition_prefix: 6"
+    } >"${configs[n]}"
+}
+
+cluster_make() {
+    local n status
+    net_up $(($1 + ${2:-0}))
+    status=$?
+    [ $status -eq 0 ] || exit $status
+    nodes=$1
+    (umask 077 && "$dunlin" key >"$scratch/key") || exit 2
+    for ((n = 1; n <= nodes; n++)); do
+        sockets[n]=$scratch/node$n.sock
+        configs[n]=$scratch/node$n.yaml
+        logs[n]=$scratch/node$n.log
+    done
+}
+
+cluster_start() {
+    : >>"${logs[$1]}"
+    ready_before=$(grep -cx ready "${logs[$1]}")
+    net_start "$1" "$dunlind" --config "${configs[$1]}" >>"${logs[$1]}" 2>&1
+    pids[$1]=$net_pid
+}
+
+is_ready() { [ "$(grep -cx ready "${logs[$1]}")" -gt "$2" ]; }
+has_ended() { ! kill -0 "$1" 2>/dev/null; }
+
+cluster_ready() {
+    local n=$1 before=${ready_before:-0} tries=$((${2:-30} * 50))
+    until is_ready "$n" "$before"; do
+        if has_ended "${pids[n]}" || [ $((tries -= 1)) -le 0 ]; then
+            fault "node $n does not serve"
+            return 1
+        fi
+        sleep 0.02
+    done
+}
+
+cluster_up() {
+    cluster_make "$1"
+    cluster_begin
+}
+
+cluster_begin() {
+    local n
+    for ((n = 1; n <= nodes; n++)); do
+        cluster_configure "$n"
+        cluster_start "$n"
+    done
+    for ((n = 1; n <= nodes; n++)); do
+        ready_before=0
+        cluster_ready "$n" || verdict
+    done
+    for ((n = 1; n <= nodes; n++)); do
+        await 30 "all shards active at node $n" is_active "$n" || verdict
+    done
+}
+
+cluster_kill() {
+    kill -KILL "${pids[$1]}"
+    wait "${pids[$1]}" 2>/dev/null
+}
+
+cluster_stop() {
+    kill -TERM "${pids[$1]}"
+    cluster_stopped "$@"
+}
+
+# cluster_stopped n [SECONDS]: the second half of it, for several at once.
+cluster_stopped() {
+    await "${2:-20}" "node $1 ends by SIGTERM" has_ended "${pids[$1]}" || kill -KILL "${pids[$1]}"
+    wait "${pids[$1]}" 2>/dev/null
+    stopped=$?
+    [ $stopped -eq 0 ] || fault "node $1 ended by $stopped after SIGTERM"
+}
+
+cluster_move() {
+    local at=${2:-$1}
+    "$dunlin" --socket "${sockets[at]}" move "$1" >/dev/null
+}
+
+# ---- what nodes say --------------------------------------------------------------------------------
+
+# start n: number of its start.
+start() {
+    "$dunlin" --socket "${sockets[$1]}" --json status 2>/dev/null |
+        grep -oE '"start": ?[0-9]+' | head -n 1 | grep -oE '[0-9]+$'
+}
+
+# Why not for what is under "counters": those stand there twice, by lcore, and all together.
+status() {
+    "$dunlin" --socket "${sockets[$1]}" --json status 2>/dev/null |
+        grep -oE "\"$2\": ?[0-9]+" | awk -F: '{ sum += $2 } END { printf "%.0f\n", sum }'
+}
+
+# Why never below 0: a node that has just started knows of no commit yet.
+committed() {
+    "$dunlin" --socket "${sockets[$1]}" --json status 2>/dev/null |
+        grep -oE '"(log_bytes|uncommitted_bytes)": ?[0-9]+' |
+        awk -F: '/uncommitted/ { sum -= $2; next } { sum += $2 } END { printf "%.0f\n", (sum > 0 ? sum : 0) }'
+}
+
+has_committed() { [ "$(committed "$1")" -ge "$2" ]; }
+
+caught_up() { await "${3:-30}" "node $1 has caught up" has_committed "$1" "$2"; }
+
+# of n NAME: a number of `dunlin nodes`.
+of() {
+    "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null |
+        grep -oE "\"$2\": [0-9]+" | head -n 1 | grep -oE '[0-9]+$'
+}
+
+pending() { of "$1" pending; }
+lost() { of "$1" lost; }
+is_active() { [ "$(pending "$1")" = 0 ]; }
+
+# leads n [AT]
+leads() {
+    "$dunlin" --socket "${sockets[${2:-$1}]}" --json nodes 2>/dev/null | tr -d ' \n' |
+        grep -oE "\"id\":$1,[^}]*" | grep -oE '"leads":[0-9]+' | grep -oE '[0-9]+$'
+}
+
+leads_all() { [ "$(leads "$1" "${2:-$1}")" = "$(of "${2:-$1}" shards)" ]; }
+
+# ---- agents ----------------------------------------------------------------------------------------
+
+# Why a move near the end: with it the fleet counts failed writes, and leadership still moves then.
+fleet_start() {
+    local seconds=$1 last=$2 n order=() options=()
+    shift 2
+    for ((n = 1; n <= nodes; n++)); do
+        [ "$n" -eq "$last" ] || order+=("$n")
+    done
+    for n in "${order[@]}" "$last"; do
+        options+=(--socket "${sockets[n]}" --daemon-pid "${pids[n]}")
+    done
+    fleet_seconds=$seconds
+    "$bench" fleet "${options[@]}" --seconds "$seconds" --agents 6 --kill 0 --seed 7 --json \
+        --generate crowd --chaos "move:$((seconds - 1))s" --dunlin "$dunlin" "$@" \
+        >"$scratch/fleet.json" 2>"$scratch/fleet.err" </dev/null &
+    fleet_pid=$!
+    children+=("$fleet_pid")
+    await 30 "the fleet flies" fleet_flies
+}
+
+fleet_flies() { has_ended "$fleet_pid" || grep -qs '^ *[0-9.]* .*x ' "$scratch/fleet.err"; }
+
+# fleet NAME: a row of its report.
+fleet() {
+    awk -v name="\"name\": \"$1\"" 'index($0, name) { found = 1 }
+        found && /"median"/ { sub(/.*: /, ""); sub(/,$/, ""); print; exit }' "$scratch/fleet.json"
+}
+
+fleet_end() {
+    local status violations failed note
+    await $((fleet_seconds + 60)) "the fleet ends" has_ended "$fleet_pid" || kill -KILL "$fleet_pid"
+    wait "$fleet_pid"
+    status=$?
+    violations=$(fleet violations)
+    failed=$(fleet "failed writes")
+    echo "   fleet: violations ${violations:-unknown}, failed writes ${failed:-unknown}, longest claim" \
+        "$(fleet "longest claim") ms, $(fleet updates) updates/s"
+    [ $status -eq 0 ] && return
+    note=$(grep -A 9 '"exercised"' "$scratch/fleet.json" | sed -n 's/.*"note": "\(.*\)".*/\1/p')
+    [ "${1:-}" = may-fail ] && [ "$violations" = 0.0 ] && [[ $note =~ ^[0-9]+\ writes\ failed$ ]] && return
+    fault "the fleet ended by $status: $note"
+    grep -v '^ *[0-9.]* .*x \|updates/s' "$scratch/fleet.err" | head -n 20
+}
+
+agent_start() {
+    local name=$1
+    shift
+    "$cluster_agent" "$@" >"$scratch/agent-$name" 2>"$scratch/agent-$name.err" </dev/null &
+    agent_pids[$name]=$!
+    children+=("$!")
+    await 30 "agent $name writes and reads" agent_works "$name"
+}
+
+agent_works() { has_ended "${agent_pids[$1]}" || grep -qs 'end=1$' "$scratch/agent-$1"; }
+
+# Why the last whole line: another may be on its way.
+agent() {
+    grep 'end=1$' "$scratch/agent-$1" | tail -n 1 | tr ' ' '\n' | sed -n "s/^$2=//p"
+}
+
+# agent_grows NAME FIELD FROM [BY]: it counted on.
+agent_grows() { [ "$(agent "$1" "$2")" -ge $(($3 + ${4:-1})) ]; }
+
+# agent_goes_on NAME FIELD [SECONDS]: from now on.
+agent_goes_on() {
+    await "${3:-30}" "agent $1 goes on: $2" agent_grows "$1" "$2" "$(agent "$1" "$2")" 20
+}
+
+agent_end() {
+    local pid=${agent_pids[$1]} status
+    kill -TERM "$pid" 2>/dev/null
+    await 30 "agent $1 ends" has_ended "$pid" || kill -KILL "$pid"
+    wait "$pid"
+    status=$?
+    [ $status -eq 0 ] && return
+    fault "agent $1 ended by $status"
+    head -n 12 "$scratch/agent-$1.err"
+}

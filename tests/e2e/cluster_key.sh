@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Who does not belong to the cluster is not heard, and counted: a node with another key, one of a
+# cluster of another name.
+#
+#   cluster_key.sh BUILD [wrong_key|other_cluster]...
+# shellcheck disable=SC2317 # scenes are called by name
+# shellcheck source=tests/e2e/common.sh
+. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/e2e/cluster.sh
+. "$(dirname "$0")/cluster.sh"
+
+# start_shown n AT: of node n, as `dunlin nodes` at AT says: the last one that it agreed about keys with.
+start_shown() {
+    "$dunlin" --socket "${sockets[$2]}" --json nodes 2>/dev/null | tr -d ' \n' |
+        grep -oE "\"id\":$1,[^}]*" | grep -oE '"start":[0-9]+' | grep -oE '[0-9]+$'
+}
+is_met() { [ "$(start_shown "$1" "$2")" = "$(start "$1")" ]; }
+
+refused() { status "$1" "$2"; }
+rises() { [ "$(refused "$1" "$2")" -gt "$3" ]; }
+
+begin_watch() {
+    agent_start single --writer "${sockets[1]}" --reader "${sockets[2]}"
+    agent_goes_on single w.done
+}
+
+end_watch() {
+    agent_goes_on single w.done
+    agent_goes_on single r0.done
+    told "longest put $(agent single w.longest_ms) ms, $(agent single w.unknown) of unknown fate," \
+        "$(agent single w.refused) refused"
+    check "nobody else is disturbed" [ "$(agent single w.unknown)$(agent single w.refused)" = 00 ]
+    agent_end single
+}
+
+wrong_key() {
+    local n bytes
+    scene "a node with another key"
+    cluster_move 1
+    cluster_stop 3
+    begin_watch
+    (umask 077 && "$dunlin" key >"$scratch/key.other") || exit 2
+    key_files[3]=$scratch/key.other
+    cluster_configure 3
+    cluster_start 3
+    cluster_ready 3
+    for n in 1 2; do
+        await 20 "it is refused at node $n for its key" rises "$n" refused_unknown_key 0
+        check "it is not up for node $n" [ "$(start_shown 3 "$n")" != "$(start 3)" ]
+    done
+    check "a linearizable get there is not available" said_unavailable 3
+    told "unknown key at node 1: $(refused 1 refused_unknown_key) times"
+    end_watch
+    cluster_stop 3
+    unset "key_files[3]"
+    cluster_configure 3
+    cluster_start 3
+    cluster_ready 3
+    await 20 "with the right key it is up" is_met 3 1
+    bytes=$(committed 1)
+    caught_up 3 "$bytes"
+}
+
+said_unavailable() {
+    "$dunlin" --socket "${sockets[$1]}" --timeout 500 get telemetry nothing >/dev/null 2>&1
+    [ $? -eq 3 ]
+}
+
+# other_start n NODE: number n of the other cluster, on node NODE of the network.
+other_start() {
+    local n=$1 at
+    at=$(net_address "$2"):7700
+    sed -e "s|$scratch/node$n|$scratch/other$n|; s|coordinator: .*|coordinator: $scratch/other.json|" \
+        -e "s|name: $cluster_name\$|name: other|; s|{id: $n, address: \"[^\"]*\"}|{id: $n, address: \"$at\"}|" \
+        "${configs[n]}" >"$scratch/other$n.yaml"
+    net_start "$2" "$dunlind" --config "$scratch/other$n.yaml" >"$scratch/other$n.log" 2>&1
+    others+=("$net_pid")
+}
+
+# The other cluster has nodes of its own, so that its coordinator lets it begin; its third node knows the
+# first and the second at the addresses of ours.
+other_cluster() {
+    local n pid bytes began_ms
+    scene "a node of another cluster, with the same key"
+    cluster_move 1
+    cluster_stop 3
+    begin_watch
+    others=()
+    began_ms=$(now_ms) # a start is not below the time in milliseconds at which it was
+    other_start 1 4
+    other_start 2 5
+    other_start 3 3
+    for n in 1 2; do
+        await 30 "it is refused at node $n for its cluster" rises "$n" refused_other_cluster 0
+        check "it is not up for node $n" [ "$(start_shown 3 "$n")" -lt "$began_ms" ]
+    done
+    told "other cluster at node 1: $(refused 1 refused_other_cluster) times"
+    for pid in "${others[@]}"; do
+        kill -KILL "$pid"
+        wait "$pid" 2>/dev/null
+    done
+    sed "s|name: $cluster_name\$|name: other|" "${configs[3]}" >"$scratch/stray.yaml"
+    check "the coordinator's file refuses it, too" refuses_to_start "$scratch/stray.yaml"
+    end_watch
+    cluster_start 3
+    cluster_ready 3
+    bytes=$(committed 1)
+    caught_up 3 "$bytes"
+}
+
+refuses_to_start() {
+    net_run 3 timeout 20 "$dunlind" --config "$1" >"$scratch/stray.log" 2>&1
+    local status=$?
+    [ "$status" -ne 0 ] && [ "$status" -ne 124 ] && grep -q 'event=start_failed' "$scratch/stray.log"
+}
+
+cluster_make 3 2
+cluster_begin
+scenes wrong_key other_cluster
+verdict
