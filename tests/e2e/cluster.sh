@@ -35,7 +35,7 @@
 #   verdict                      ends the script
 #
 # Settings, before cluster_begin or cluster_configure: quota_telemetry, quota_sectors, cluster_name,
-# key_files[n], lease, and seen[n,m] (where node n believes that m is).
+# key_files[n], wires[n] (version), lease, and seen[n,m] (where node n believes that m is).
 #
 # Deadlines are long, and only say that something hangs: no result depends on how fast a machine is.
 # shellcheck source=tests/e2e/netns.sh
@@ -56,7 +56,7 @@ nodes=0
 faults=0
 took_ms=0
 stopped=0
-pids=() logs=() configs=() sockets=() key_files=()
+pids=() logs=() configs=() sockets=() key_files=() wires=()
 declare -A seen agent_pids
 fleet_pid=
 fleet_seconds=0
@@ -129,8 +129,10 @@ cluster_configure() {
     {
         printf 'node: {name: %s-%s, id: %s}\nsocket: {path: %s, mode: 0600}\ntimes: {lease: %s}\n' \
             "$e2e_name" "$n" "$n" "${sockets[n]}" "$lease"
-        printf 'cluster:\n  name: %s\n  coordinator: %s\n  key_file: %s\n  nodes:\n' \
+        printf 'cluster:\n  name: %s\n  coordinator: %s\n  key_file: %s\n' \
             "$cluster_name" "${coordinator:-$scratch/coordinator.json}" "${key_files[n]:-$scratch/key}"
+        [ -z "${wires[n]:-}" ] || echo "  wire: ${wires[n]}"
+        echo "  nodes:"
         for ((m = 1; m <= nodes; m++)); do
             printf '    - {id: %s, address: "%s"}\n' "$m" "${seen[$n,$m]:-$(net_address "$m"):7700}"
         done

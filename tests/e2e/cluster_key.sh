@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Who does not belong to the cluster is not heard, and counted: a node with another key, one of a
-# cluster of another name.
+# cluster of another name.  One that speaks the version of the wire before the newest belongs to it.
 #
-#   cluster_key.sh BUILD [wrong_key|other_cluster]...
+#   cluster_key.sh BUILD [wrong_key|other_cluster|older_wire]...
 # shellcheck disable=SC2317 # scenes are called by name
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
@@ -114,7 +114,40 @@ refuses_to_start() {
     [ "$status" -ne 0 ] && [ "$status" -ne 124 ] && grep -q 'event=start_failed' "$scratch/stray.log"
 }
 
+# put_at n, get_at n [OPTION...]: at node n; the exit status of the command.
+put_at() { "$dunlin" --socket "${sockets[$1]}" --timeout 2000 put telemetry wire x >/dev/null 2>&1; }
+get_at() { [ "$("$dunlin" --socket "${sockets[$1]}" get telemetry wire "${@:2}" 2>/dev/null)" = x ]; }
+
+older_wire() {
+    local bytes
+    scene "a node that speaks the version before"
+    cluster_move 1
+    cluster_stop 3
+    wires[3]=1
+    cluster_configure 3
+    cluster_start 3
+    cluster_ready 3
+    check "a write at node 2 goes on to the leader" put_at 2
+    bytes=$(committed 1)
+    caught_up 3 "$bytes"
+    await 20 "it answers linearizable reads in place" get_at 3
+    check "a write at it is not available" [ "$(put_at 3; echo $?)" = 3 ]
+    cluster_move 3
+    check "as the leader it takes writes" put_at 3
+    check "and others may not ask it" [ "$(put_at 2; echo $?)" = 3 ]
+    cluster_move 1
+    told "it follows and leads"
+    cluster_stop 3
+    unset "wires[3]"
+    cluster_configure 3
+    cluster_start 3
+    cluster_ready 3
+    await 20 "with the newest it may ask" put_at 3
+    bytes=$(committed 1)
+    caught_up 3 "$bytes"
+}
+
 cluster_make 3 2
 cluster_begin
-scenes wrong_key other_cluster
+scenes wrong_key other_cluster older_wire
 verdict
