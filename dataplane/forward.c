@@ -221,10 +221,20 @@ void forward_table_init(struct forward_table *t, struct forward_place *memory)
     *t = (struct forward_table){.places = memory, .head = 1, .tail = 1};
 }
 
+/* The number tail is used up. */
+static void pass_tail(struct forward_table *t)
+{
+    t->tail++;
+    if (t->tail - t->head > LIMIT_FORWARDS)
+        t->head = t->tail - LIMIT_FORWARDS; /* which is every place */
+}
+
 struct forward_place *forward_table_next(struct forward_table *t)
 {
-    if (t->tail - t->head == LIMIT_FORWARDS)
+    if (t->open_count == LIMIT_FORWARDS)
         return NULL;
+    while (t->places[t->tail % LIMIT_FORWARDS].open)
+        pass_tail(t);
     struct forward_place *p = &t->places[t->tail % LIMIT_FORWARDS];
     *p = (struct forward_place){.open = false};
     return p;
@@ -232,25 +242,25 @@ struct forward_place *forward_table_next(struct forward_table *t)
 
 void forward_table_take(struct forward_table *t)
 {
-    ASSERT(t->tail - t->head < LIMIT_FORWARDS);
-    t->places[t->tail % LIMIT_FORWARDS].open = true;
-    t->tail++;
+    struct forward_place *p = &t->places[t->tail % LIMIT_FORWARDS];
+    ASSERT(!p->open);
+    p->number = t->tail;
+    p->open = true;
+    pass_tail(t);
     t->open_count++;
 }
 
 struct forward_place *forward_table_find(const struct forward_table *t, uint64_t number,
                                          uint32_t leader)
 {
-    if (number < t->head || number >= t->tail)
-        return NULL;
     struct forward_place *p = forward_table_at(t, number);
-    return p != NULL && p->leader == leader ? p : NULL;
+    return p != NULL && p->number == number && p->leader == leader ? p : NULL;
 }
 
 void forward_table_end(struct forward_table *t, uint64_t number)
 {
     struct forward_place *p = &t->places[number % LIMIT_FORWARDS];
-    ASSERT(number >= t->head && number < t->tail && p->open);
+    ASSERT(p->number == number && p->open);
     p->open = false;
     t->open_count--;
     while (t->head != t->tail && !t->places[t->head % LIMIT_FORWARDS].open)

@@ -136,6 +136,7 @@ enum forward_order forward_window_take(struct forward_window *w, uint64_t start,
 
 /* An operation that waits for its leader's answer. */
 struct forward_place {
+    uint64_t number;
     struct shard_origin origin;
     uint64_t epoch, ticks; /* ticks: last that something moved */
     uint64_t sequence;
@@ -149,23 +150,25 @@ struct forward_place {
     bool open;
 };
 
-/* A ring by number: [head, tail) are those that may be open. */
+/* A ring by number, from which open places are left out when it comes round to them: one that waits for
+ * long, as for an answer that was lost, keeps nobody else waiting. */
 struct forward_table {
     struct forward_place *places; /* LIMIT_FORWARDS */
-    uint64_t head, tail;
+    uint64_t head, tail;          /* every open place is that of one of [head, tail) */
     uint32_t open_count;
 };
 
 /* memory: LIMIT_FORWARDS places, the caller's, outlives the table. */
 void forward_table_init(struct forward_table *t, struct forward_place *memory);
-/* The place that would be numbered tail, emptied; NULL: the table is full.  It is taken by
+/* The place that would be numbered tail as it is then, emptied; NULL: all are open.  It is taken by
  * forward_table_take, and what is done with it before can be forgotten. */
 struct forward_place *forward_table_next(struct forward_table *t);
 void forward_table_take(struct forward_table *t);
 /* The open place of a number that this leader may answer; NULL: it was given up, or never was. */
 struct forward_place *forward_table_find(const struct forward_table *t, uint64_t number,
                                          uint32_t leader);
-/* The same for a walk from head to tail. */
+/* The open place of a number that is known to be; in a walk from head to tail, the one of an older number
+ * that may be there instead.  NULL: there is none. */
 static inline struct forward_place *forward_table_at(const struct forward_table *t, uint64_t number)
 {
     struct forward_place *p = &t->places[number % LIMIT_FORWARDS];

@@ -206,7 +206,6 @@ static struct forward_ask ask_of(const struct lcore_forward *f, const struct lco
     bool is_get = r->head.operation == RING_GET;
     bool is_put = r->head.operation == RING_PUT;
     return (struct forward_ask){
-        .number = f->table.tail,
         .session = r->session,
         .sequence = r->sequence,
         .expected_lsn = r->expected_lsn,
@@ -282,6 +281,7 @@ int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
     struct forward_place *place = forward_table_next(&f->table);
     const uint8_t *value = origin->bulk ? q->agent->bulk + origin->bulk_offset
                                         : q->payload + align_up(a.key_length, 8);
+    a.number = f->table.tail;
     if (place == NULL || !first_send(f, p, &a, q, value))
         return -EAGAIN;
     *place = (struct forward_place){
@@ -466,7 +466,7 @@ static void places_look(struct lcore_forward *f)
     for (uint64_t i = f->table.head; i < tail; i++) {
         const struct forward_place *place = forward_table_at(&f->table, i);
         if (place != NULL && is_over(f, place))
-            give_up(f, i, place->epoch);
+            give_up(f, place->number, place->epoch);
     }
 }
 

@@ -83,7 +83,7 @@ void poll_forward_answer(struct lcore *l, const struct shard *s, const struct sh
         .session_slot = c->session_slot,
         .value_length = r != NULL ? r->value_length : 0,
     };
-    if (r != NULL && offset > r->value_length)
+    if (r != NULL && offset != 0 && offset >= r->value_length)
         c->status = RING_RETRY; /* another version than the one that it has parts of */
     else if (r != NULL && r->value_length > answer->origin.room)
         c->status = RING_TOO_LARGE;
@@ -143,7 +143,8 @@ static struct forward_put *put_of(struct lcore_forward *f, const struct forward_
     for (uint32_t i = 0; i < LIMIT_FORWARD_PUTS; i++) {
         struct forward_put *put = &f->puts[i];
         if (put->from == p && put->start == p->window.start && put->ask.number == a->number)
-            return put->arrived == a->value_offset && put->ask.value_length == a->value_length
+            return put->arrived == a->value_offset && put->ask.value_length == a->value_length &&
+                           put->ask.log == a->log && put->ask.epoch == a->epoch
                        ? put
                        : NULL;
     }

@@ -168,7 +168,10 @@ int replica_on_piece(struct replica *r, const struct message *m, uint64_t now,
         piece_want(r, u);
         return 0;
     case -EAGAIN:
-        return 0; /* asked for again by the timer */
+        /* Asked for again by the timer.  Why the shift: the leader has it; who asked in vain for long before
+         * it had would give it up at once. */
+        r->retry_shift = 0;
+        return 0;
     default:
         give_up(r);
         return taken == -EPROTO ? -EPROTO : 0;

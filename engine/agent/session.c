@@ -327,7 +327,8 @@ void agent_session_drop(struct dunlin *d, struct operation *o)
     ASSERT(o->state == OPERATION_QUEUED && o->abandoned);
     rewind_to(s, REWIND_SESSION);
     finish(d, s, o, -EOWNERDEAD);
-    if (s->sent == 0)
+    /* Why not while it opens: the answer to that would be taken for the next session's. */
+    if (s->sent == 0 && s->state != SESSION_OPENING)
         restart(d, s);
 }
 
@@ -398,9 +399,9 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
         o->result = agent_status_error(c->status);
         break;
     default:
-        /* Refused before it got into the log: its number is free again, and those behind it in the
-         * ring are refused for the gap. */
-        rewind_to(s, o->abandoned ? REWIND_SESSION : REWIND_NUMBERS);
+        /* Refused before it got into the log: its number is free again, unless the caller learns it as a
+         * name, and those behind it in the ring are refused for the gap. */
+        rewind_to(s, o->resent || o->abandoned ? REWIND_SESSION : REWIND_NUMBERS);
         finish(d, s, o, o->resent ? -EOWNERDEAD : agent_status_error(c->status));
         break;
     }
@@ -450,6 +451,10 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
 {
     if (s->state == SESSION_CLOSING) {
         s->state = SESSION_CLOSED;
+        return;
+    }
+    if (s->rewind != REWIND_NONE) {
+        restart(d, s); /* who needed this one was given up meanwhile */
         return;
     }
     switch (c->status) {

@@ -317,21 +317,65 @@ static void numbers_of_places_never_repeat(void)
     }
     CU_ASSERT_PTR_NULL(forward_table_next(&t));
     CU_ASSERT_EQUAL(t.open_count, LIMIT_FORWARDS);
-    forward_table_end(&t, 2);
-    CU_ASSERT_PTR_NULL(forward_table_next(&t)); /* the oldest still waits */
-    forward_table_end(&t, 1);
-    CU_ASSERT_EQUAL(t.head, 3);
+    forward_table_end(&t, 2); /* the oldest still waits */
     struct forward_place *p = forward_table_next(&t);
     CU_ASSERT_PTR_NOT_NULL_FATAL(p);
     p->leader = 2;
     forward_table_take(&t);
-    CU_ASSERT_PTR_NULL(forward_table_find(&t, 1, 2)); /* its place is another's now */
-    CU_ASSERT_PTR_EQUAL(forward_table_find(&t, LIMIT_FORWARDS + 1, 2), p);
+    CU_ASSERT_PTR_NULL(forward_table_find(&t, 2, 2)); /* its place is another's now */
+    CU_ASSERT_PTR_EQUAL(forward_table_find(&t, LIMIT_FORWARDS + 2, 2), p);
+    CU_ASSERT_PTR_NOT_NULL(forward_table_find(&t, 1, 2));
+    CU_ASSERT_PTR_NULL(forward_table_find(&t, LIMIT_FORWARDS + 1, 2));
+    CU_ASSERT_PTR_NULL(forward_table_next(&t));
     CU_ASSERT_PTR_NULL(forward_table_find(&t, 0, 2));
     CU_ASSERT_PTR_NULL(forward_table_find(&t, UINT64_MAX, 2));
-    for (uint64_t i = t.tail; i-- > t.head;)
-        forward_table_end(&t, i);
+    uint64_t tail = t.tail;
+    for (uint64_t i = t.head; i < tail; i++)
+        forward_table_end(&t, forward_table_at(&t, i)->number);
     CU_ASSERT_EQUAL(t.open_count, 0);
+    CU_ASSERT_EQUAL(t.head, t.tail);
+    free(memory);
+}
+
+/* Against a plain list: what is open is found, by its number alone, and walked to, however long it
+ * waits. */
+static void places_end_in_any_order(void)
+{
+    static bool is_open[10 * LIMIT_FORWARDS];
+    struct forward_table t;
+    struct forward_place *memory = calloc(LIMIT_FORWARDS, sizeof *memory);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(memory);
+    forward_table_init(&t, memory);
+    uint64_t random = 1, last = 0;
+    uint32_t count = 0;
+    memset(is_open, 0, sizeof is_open);
+    while (t.tail < 9 * LIMIT_FORWARDS) {
+        random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+        uint64_t number = 1 + (random >> 33) % t.tail;
+        bool found = forward_table_find(&t, number, 0) != NULL;
+        CU_ASSERT_EQUAL(found, is_open[number]);
+        if (found && (number % 16 != 0 || random >> 62 == 0)) {
+            forward_table_end(&t, number);
+            is_open[number] = false;
+            count--;
+        } else if (forward_table_next(&t) != NULL) {
+            CU_ASSERT(t.tail > last);
+            last = t.tail;
+            forward_table_take(&t);
+            is_open[last] = true;
+            count++;
+        }
+        CU_ASSERT_EQUAL(t.open_count, count);
+    }
+    uint32_t walked = 0;
+    for (uint64_t i = t.head; i < t.tail; i++)
+        walked += forward_table_at(&t, i) != NULL;
+    CU_ASSERT(walked != 0);
+    CU_ASSERT_EQUAL(walked, count);
+    uint64_t tail = t.tail;
+    for (uint64_t i = t.head; i < tail; i++)
+        if (forward_table_at(&t, i) != NULL)
+            forward_table_end(&t, forward_table_at(&t, i)->number);
     CU_ASSERT_EQUAL(t.head, t.tail);
     free(memory);
 }
@@ -346,5 +390,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(heads_that_no_correct_peer_sends_are_refused),
     UNIT_TEST(numbers_are_taken_in_order_and_once),
     UNIT_TEST(numbers_of_places_never_repeat),
+    UNIT_TEST(places_end_in_any_order),
 };
 UNIT_MAIN("forward", tests)

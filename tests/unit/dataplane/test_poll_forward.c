@@ -314,7 +314,11 @@ static void a_value_that_changes_meanwhile_is_asked_for_again(void)
     struct ring_request get = request(&a, RING_GET, "k");
     get.head.flags = RING_FLAG_BULK;
     get.value_length = LONG;
-    for (uint32_t length = 3; length <= LONG; length += LONG - 3) {
+    /* the second: as long as what is here by then */
+    static const uint32_t changed[] = {3, LIMIT_FORWARD_PARTS * 4096u, LONG};
+    for (uint32_t i = 0; i < sizeof changed / sizeof changed[0]; i++) {
+        uint32_t length = changed[i];
+        uint64_t given_up = forward_counted(&n, 1, COUNTER_FORWARDED_RETRIED);
         CU_ASSERT_EQUAL(ring_agent_send(&a, get, "k", NULL), 0);
         ring(&a);
         ring_node_passes(&n.nodes[1], 1);
@@ -326,6 +330,9 @@ static void a_value_that_changes_meanwhile_is_asked_for_again(void)
         ring_node_passes(&n.nodes[0], 1);
         CU_ASSERT_TRUE_FATAL(comes(&a));
         CU_ASSERT_EQUAL(c.status, RING_RETRY);
+        /* said by the leader where there is no rest, by the other version where there is one */
+        CU_ASSERT_EQUAL(forward_counted(&n, 1, COUNTER_FORWARDED_RETRIED),
+                        given_up + (length == LONG));
         CU_ASSERT_TRUE_FATAL(comes(&b));
         CU_ASSERT_EQUAL(c.status, RING_OK);
         get.tag = ++a.tag;

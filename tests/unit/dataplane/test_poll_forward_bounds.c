@@ -263,6 +263,30 @@ static void parts_that_do_not_continue_are_left_lying(void)
     forward_nodes_close(&n);
 }
 
+/* What was judged in one epoch is not carried out in another. */
+static void parts_of_two_epochs_are_not_put_together(void)
+{
+    open_cluster();
+    datagram_number = 0;
+    part(1, 0, 16, 64);
+    CU_ASSERT_EQUAL(answered(), 1);
+    forward_nodes_lead(&n, ORIGIN);
+    forward_nodes_lead(&n, 0);
+    static const uint8_t bytes[48];
+    struct forward_ask p = ask_of(RING_PUT);
+    p.epoch = n.configuration.epoch;
+    p.value_length = 64;
+    p.value_offset = 16;
+    p.value_here = sizeof bytes;
+    p.key_length = 0;
+    p.how = FORWARD_BESIDE;
+    CU_ASSERT_TRUE_FATAL(forward_put_ask(&pack, &p, NULL, NULL));
+    say(2, 0, ++datagram_number, bytes, sizeof bytes);
+    CU_ASSERT_EQUAL(forward_counted(&n, 0, COUNTER_FORWARDS_EXECUTED), 0);
+    CU_ASSERT_EQUAL(answered(), 1);
+    forward_nodes_close(&n);
+}
+
 /* A leader that hears of nobody leads on, but what it says of the state may be old. */
 static void what_the_state_says_leaves_only_under_the_right_to_answer(void)
 {
@@ -340,6 +364,34 @@ static void a_full_table_leaves_requests_in_the_ring(void)
     forward_nodes_close(&n);
 }
 
+/* What waits for an answer that was lost keeps nobody else from asking. */
+static void a_lost_answer_holds_up_nothing_else(void)
+{
+    open_cluster();
+    n.nodes[ORIGIN].lcore->ticks.lease *= 100000; /* nothing is given up meanwhile */
+    n.links[ORIGIN].fault = LINK_LOSE;
+    send(get_of(64, false), "k");
+    const uint64_t lost = a.tag;
+    passes(5);
+    CU_ASSERT_EQUAL(n.links[ORIGIN].disturbed, 1);
+    n.links[ORIGIN].fault = LINK_WHOLE;
+    for (uint32_t i = 0; i < LIMIT_FORWARDS + 10; i++) {
+        send(get_of(64, false), "k");
+        for (unsigned k = 0; k < 1000 && !ring_agent_take(&a, &c, NULL); k++)
+            passes(1);
+        CU_ASSERT_EQUAL_FATAL(c.tag, a.tag);
+        CU_ASSERT_EQUAL(c.status, RING_NOT_FOUND);
+    }
+    CU_ASSERT_EQUAL(forward_waiting(&n, ORIGIN), 1);
+    n.nodes[ORIGIN].lcore->ticks.lease /= 100000;
+    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_EQUAL(c.tag, lost);
+    CU_ASSERT_EQUAL(c.status, RING_RETRY);
+    CU_ASSERT_EQUAL(forward_waiting(&n, ORIGIN), 0);
+    CU_ASSERT_EQUAL(a.agent->rings[0].owed, 0);
+    forward_nodes_close(&n);
+}
+
 static void a_full_transport_leaves_requests_in_the_ring(void)
 {
     static const uint8_t value[20000];
@@ -389,8 +441,10 @@ static const struct unit_test tests[] = {
     UNIT_TEST(answers_that_do_not_fit_are_refused),
     UNIT_TEST(asks_that_no_agent_could_send_are_not_carried_out),
     UNIT_TEST(parts_that_do_not_continue_are_left_lying),
+    UNIT_TEST(parts_of_two_epochs_are_not_put_together),
     UNIT_TEST(what_the_state_says_leaves_only_under_the_right_to_answer),
     UNIT_TEST(a_full_table_leaves_requests_in_the_ring),
+    UNIT_TEST(a_lost_answer_holds_up_nothing_else),
     UNIT_TEST(a_full_transport_leaves_requests_in_the_ring),
     UNIT_TEST(without_a_buffer_requests_stay_in_the_ring),
 };

@@ -331,6 +331,91 @@ static void completions_keep_the_order_of_writes(void)
     fake_free(f);
 }
 
+/* Cut, sent again and refused then: of unknown fate, so its name must not come to mean another write. */
+static void what_was_cut_and_then_refused_keeps_its_name(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    struct dunlin_completion c[1];
+    struct dunlin_write_id cut, after;
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    refuse(f, 0, 1, true);
+    CU_ASSERT_EQUAL(submit(s, "k", 1), 0);
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &cut), 0);
+    while (fake_read(f, &f->refuse_count) != 0)
+        (void)usleep(100);
+    refuse(f, 0, 1, false); /* it is sent again by nobody but the poll below */
+    fake_lock(f);
+    f->refuse_status = RING_QUOTA;
+    fake_unlock(f);
+    CU_ASSERT_EQUAL(poll_all(d, c, 1), 1);
+    CU_ASSERT_EQUAL(c[0].result, -EOWNERDEAD);
+    CU_ASSERT_EQUAL(put(s, "k", "after"), 0);
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &after), 0);
+    CU_ASSERT_TRUE(memcmp(cut.session, after.session, 16) != 0);
+    const struct dunlin_write again = {
+        .operation = DUNLIN_PUT, .key = "k", .key_length = 1, .value = "v", .value_length = 1};
+    CU_ASSERT_EQUAL(dunlin_retry(s, &cut, &again, NULL), 0);
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 3);
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    dunlin_close(d);
+    fake_free(f);
+}
+
+/* The daemon dies with a write that it applied, and the next one, which has the session from a log that
+ * outlived it, leaves its questions in the ring. */
+static void *restart_frozen(void *argument)
+{
+    static struct fake_session kept[FAKE_SESSIONS];
+    struct fake *f = argument;
+    for (unsigned i = 0; i < 5000 && fake_read(f, &f->applied_count) < 2; i++)
+        (void)usleep(1000);
+    fake_lock(f);
+    uint32_t count = f->session_count;
+    memcpy(kept, f->sessions, sizeof kept);
+    fake_unlock(f);
+    fake_kill(f);
+    f->withhold = false;
+    f->frozen = true;
+    fake_restart(f);
+    fake_lock(f);
+    f->session_count = count;
+    memcpy(f->sessions, kept, sizeof kept);
+    fake_unlock(f);
+    return NULL;
+}
+
+/* A write is given up while its session is looked for: the answer to that, which comes late, is not
+ * taken for the session that the next write is sent in. */
+static void a_session_that_is_given_up_is_not_the_next_one(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, 2 * SHORT_MS, &s);
+    struct dunlin_completion c[1];
+    pthread_t thread;
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    fake_lock(f);
+    f->withhold = true;
+    fake_unlock(f);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, restart_frozen, f), 0);
+    CU_ASSERT_EQUAL(put(s, "k", "lost"), -EOWNERDEAD);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+    uint32_t hellos = fake_read(f, &f->hellos);
+    CU_ASSERT_EQUAL(submit(s, "k", 3), 0);
+    fake_lock(f);
+    f->frozen = false;
+    fake_unlock(f);
+    CU_ASSERT_EQUAL(poll_all(d, c, 1), 1);
+    CU_ASSERT_EQUAL(c[0].result, 0);
+    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 3);
+    CU_ASSERT_EQUAL(fake_read(f, &f->hellos), hellos); /* nor for an answer that nobody asked for */
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    dunlin_close(d);
+    fake_free(f);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(refused_then_accepted),
     UNIT_TEST(cut_then_answered_as_the_duplicate_it_is),
@@ -340,6 +425,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(sessions_and_reads_wait_for_the_leader),
     UNIT_TEST(what_was_never_appended_ends_unavailable),
     UNIT_TEST(what_was_cut_ends_unknown),
+    UNIT_TEST(what_was_cut_and_then_refused_keeps_its_name),
+    UNIT_TEST(a_session_that_is_given_up_is_not_the_next_one),
     UNIT_TEST(a_restart_takes_over_what_waits),
 };
 UNIT_MAIN("agent_retry", tests)
