@@ -253,8 +253,20 @@ static int fail_move(const struct cli *c, struct dunlin *handle, const struct mo
     }
 }
 
-/* Until no shard moves any more. */
-static int wait_moved(const struct cli *c, struct dunlin *handle)
+static json_int_t leads_of(const json_t *cluster, uint32_t node)
+{
+    const json_t *n;
+    size_t i;
+    json_array_foreach(json_object_get(cluster, "nodes"), i, n)
+    {
+        if (number_at(n, "id") == (json_int_t)node)
+            return number_at(n, "leads");
+    }
+    return 0;
+}
+
+/* Until no shard moves any more.  leads: of the node, when it has them all. */
+static int wait_moved(const struct cli *c, struct dunlin *handle, uint32_t node, json_int_t leads)
 {
     uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : MOVE_WAIT_MS;
     uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
@@ -262,9 +274,16 @@ static int wait_moved(const struct cli *c, struct dunlin *handle)
         int error;
         json_t *cluster = object_get(handle, dunlin_nodes_json, &error);
         json_int_t moving = number_at(cluster, "moving");
+        json_int_t missing = leads - leads_of(cluster, node);
         json_decref(cluster);
         if (error != 0)
             return fail_of_cluster(c, error);
+        if (moving == 0 && missing > 0)
+            return cli_fail(CLI_UNAVAILABLE,
+                            "move: node %u did not take %" PRId64
+                            " shards, and others lead them; see "
+                            "dunlin nodes whether it is up, and try again",
+                            node, (int64_t)missing);
         if (moving == 0)
             return CLI_DONE;
         if (clock_boottime_ns() >= until)
@@ -296,10 +315,14 @@ int cli_move(const struct cli *c)
         exit_code = cli_attach(c, &handle);
     if (exit_code != CLI_DONE)
         return exit_code;
+    int error = 0;
+    json_t *before = c->no_wait ? NULL : object_get(handle, dunlin_nodes_json, &error);
+    json_int_t leads = leads_of(before, m.node);
+    json_decref(before);
     int64_t shards = dunlin_move(handle, m.node, m.space, m.shard);
     exit_code = shards < 0 ? fail_move(c, handle, &m, (int)shards) : print_move(c, &m, shards);
     if (exit_code == CLI_DONE && !c->no_wait)
-        exit_code = wait_moved(c, handle);
+        exit_code = wait_moved(c, handle, m.node, error == 0 ? leads + shards : 0);
     dunlin_close(handle);
     return exit_code;
 }

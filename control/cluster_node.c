@@ -175,27 +175,6 @@ int cluster_node_open(struct cluster_node **cluster, const struct config *config
     return 0;
 }
 
-int cluster_node_begin(struct cluster_node *c, uint64_t start, uint64_t *lsn_origin)
-{
-    const struct config *config = c->config;
-    uint32_t ids[LIMIT_VOTERS];
-    for (uint32_t i = 0; i < config->cluster.node_count; i++)
-        ids[i] = config->cluster.nodes[i].id;
-    const struct coordinator_file_config file = {
-        .path = config->cluster.coordinator_path,
-        .cluster = cluster_id(config),
-        .node = config->node.id,
-        .start = start,
-        .node_count = config->cluster.node_count,
-        .nodes = ids,
-        .lcore_count = config->node.lcore_count,
-        .space_count = config->space_count,
-        .spaces = config->spaces,
-    };
-    c->start = start;
-    return coordinator_file_open(&c->coordinator, &file, lsn_origin);
-}
-
 static bool is_ended(void)
 {
     sigset_t waiting;
@@ -260,6 +239,39 @@ static int failed(const struct cluster_node *c, const char *step, int error)
     return error;
 }
 
+static int transports_make(struct cluster_node *c)
+{
+    int error = 0;
+    for (uint32_t i = 0; i < c->config->node.lcore_count && error == 0; i++)
+        error = transport_make(c, i);
+    explicit_bzero(c->secrets, sizeof(c->secrets));
+    return error != 0 ? failed(c, "transport", error) : 0;
+}
+
+int cluster_node_begin(struct cluster_node *c, uint64_t start, uint64_t *lsn_origin)
+{
+    const struct config *config = c->config;
+    uint32_t ids[LIMIT_VOTERS];
+    for (uint32_t i = 0; i < config->cluster.node_count; i++)
+        ids[i] = config->cluster.nodes[i].id;
+    const struct coordinator_file_config file = {
+        .path = config->cluster.coordinator_path,
+        .cluster = cluster_id(config),
+        .node = config->node.id,
+        .start = start,
+        .node_count = config->cluster.node_count,
+        .nodes = ids,
+        .lcore_count = config->node.lcore_count,
+        .space_count = config->space_count,
+        .spaces = config->spaces,
+    };
+    c->start = start;
+    /* Why first: a start that is registered ends the one before, and only then is this one to run.  What
+     * peers send meanwhile is lost to a full socket at worst. */
+    int error = transports_make(c);
+    return error != 0 ? error : coordinator_file_open(&c->coordinator, &file, lsn_origin);
+}
+
 int cluster_node_join(struct cluster_node *c, struct node *node)
 {
     int error = await(c);
@@ -270,13 +282,8 @@ int cluster_node_join(struct cluster_node *c, struct node *node)
     if (error != 0)
         return failed(c, "coordinator", error);
     c->node = node;
-    for (uint32_t i = 0; i < node->config.lcore_count; i++) {
-        error = transport_make(c, i);
-        if (error != 0)
-            return failed(c, "transport", error);
+    for (uint32_t i = 0; i < node->config.lcore_count; i++)
         node->cluster->transports[i] = c->transports[i];
-    }
-    explicit_bzero(c->secrets, sizeof(c->secrets));
     return 0;
 }
 
@@ -300,26 +307,35 @@ int cluster_node_fd(const struct cluster_node *c)
     return coordinator_file_fd(c->coordinator);
 }
 
-/* The next node in the order of the configuration. */
-static uint32_t successor(const struct cluster_node *c)
+/* The other nodes that every lcore talks to; returns how many. */
+static uint32_t others_up(const struct cluster_node *c, uint32_t others[LIMIT_VOTERS])
 {
-    const struct config_cluster *cluster = &c->config->cluster;
-    uint32_t own = (uint32_t)(own_node(c->config) - cluster->nodes);
-    return cluster->nodes[(own + 1) % cluster->node_count].id;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->config->cluster.node_count; i++) {
+        uint32_t id = c->config->cluster.nodes[i].id;
+        if (id != c->config->node.id && start_of(c, id) != 0)
+            others[count++] = id;
+    }
+    return count;
 }
 
 bool cluster_node_drain(struct cluster_node *c)
 {
     uint64_t leads[LIMIT_VOTERS];
+    uint32_t others[LIMIT_VOTERS];
     struct coordinator_file_counts counts;
-    leads_count(c, leads);
-    if (!c->is_draining && leads[own_node(c->config) - c->config->cluster.nodes] == 0)
-        return true;
-    if (!c->is_draining)
-        c->is_draining = coordinator_file_move(c->coordinator, 0, UINT32_MAX, successor(c)) >= 0;
     cluster_node_step(c);
+    leads_count(c, leads);
     coordinator_file_counts(c->coordinator, &counts);
-    return c->is_draining && counts.moving == 0;
+    if (c->is_draining && counts.moving != 0)
+        return false;
+    uint64_t own = leads[own_node(c->config) - c->config->cluster.nodes];
+    if (own == 0 && counts.moving == 0)
+        return true;
+    /* Why again when nothing moves any more: somebody else's move, or one passed on, may have come to us. */
+    int64_t left = coordinator_file_leave(c->coordinator, others, others_up(c, others));
+    c->is_draining |= left > 0;
+    return (left == 0 && (own == 0 || counts.moving == 0)) || left == -ENOENT || left == -ESTALE;
 }
 
 void cluster_node_leave(struct cluster_node *c)

@@ -2,7 +2,8 @@
  * endpoint for each of its lcores.
  *
  *   open    keys from their file
- *   begin   the start is registered with the coordinator, which says where logs begin
+ *   begin   the ports are ours, so no other daemon runs under this id here; then the start is registered
+ *           with the coordinator, which says where logs begin
  *   join    the other nodes registered, too; the node gets its cluster and its transports
  *   step    decisions of the coordinator, requests of the lcores: when control was woken, when
  *           cluster_node_fd is readable, and every COORDINATOR_LOOK_NS
@@ -22,11 +23,11 @@ struct cluster_node;
  * or as cluster_key_load. */
 MUST_USE int cluster_node_open(struct cluster_node **c, const struct config *config, FILE *errors);
 
-/* As coordinator_file_open. */
+/* As transport_udp_open, and then the coordinator knows nothing of this start, or as coordinator_file_open. */
 MUST_USE int cluster_node_begin(struct cluster_node *c, uint64_t start, uint64_t *lsn_origin);
 
 /* Waits for the other nodes when the cluster is new.  Returns 0, -ECANCELED (a signal that ends the daemon
- * came meanwhile), or as coordinator_file_join and transport_udp_open; the log says which step. */
+ * came meanwhile), or as coordinator_file_join; the log says which step. */
 MUST_USE int cluster_node_join(struct cluster_node *c, struct node *node);
 
 void cluster_node_step(struct cluster_node *c);

@@ -4,6 +4,7 @@
 #include "control/coordinator_store.h"
 #include "control/decision.h"
 #include "control/logline.h"
+#include "control/ruling.h"
 #include "engine/clock.h"
 
 #include <poll.h>
@@ -17,7 +18,8 @@
 #define MOVE_WAIT_MS 500u
 #define STEP_WAIT_MS 20u
 #define AWAIT_LOOK_MS 20u
-#define BUSY_MAX 10u /* steps in a row that did not get the lock, and nothing is said */
+#define DOUBLINGS_MAX 6u /* waits grow no longer */
+#define BUSY_MAX 10u     /* steps in a row that did not get the lock, and nothing is said */
 
 /* What lcores ask for a shard: written by the one that owns it, read by control.  A word holds an
  * epoch, and nothing ever takes it out: one that is not the newest asks for nothing. */
@@ -25,9 +27,11 @@ struct shard_ask {
     _Atomic uint64_t activate, handed_over;
 };
 
-/* Since when an epoch's leader is waited for to let go; control's. */
+/* Since when an epoch's leader is waited for, to let go or to be active; control's. */
 struct shard_wait {
     uint64_t epoch, since_ns;
+    bool was_active;
+    uint32_t doublings; /* of the wait for a pending one */
 };
 
 struct coordinator_file {
@@ -269,19 +273,38 @@ static bool is_activation(const struct coordinator_file *c, const struct coordin
                s->configuration.epoch;
 }
 
+static uint64_t waited_ns(struct coordinator_file *c, const struct configuration *now_is,
+                          uint32_t i, uint64_t now)
+{
+    struct shard_wait *w = &c->waits[i];
+    if (w->epoch == now_is->epoch && w->was_active == now_is->active)
+        return now - w->since_ns;
+    bool in_a_row = w->epoch != 0 && !w->was_active && !now_is->active;
+    w->doublings = in_a_row ? w->doublings + (w->doublings < DOUBLINGS_MAX) : 0;
+    w->epoch = now_is->epoch;
+    w->was_active = now_is->active;
+    w->since_ns = now;
+    return 0;
+}
+
+static bool is_in_vain(struct coordinator_file *c, const struct coordinator_shard *s, uint32_t i,
+                       uint64_t now)
+{
+    const struct configuration *is = &s->configuration;
+    return !is->active && is->epoch_before != 0 && !ruling_is_lost(is) &&
+           waited_ns(c, is, i, now) >= COORDINATOR_PASS_ON_NS << c->waits[i].doublings;
+}
+
 /* Whether its leader has let go, or was waited for long enough. */
 static bool is_let_go(struct coordinator_file *c, const struct coordinator_shard *s, uint32_t i,
                       uint64_t now)
 {
-    struct shard_wait *w = &c->waits[i];
     uint64_t epoch = s->configuration.epoch;
     if (!s->configuration.active || s->move == 0)
         return false;
-    if (w->epoch != epoch)
-        *w = (struct shard_wait){.epoch = epoch, .since_ns = now};
-    /* acquire: A2 */
-    return atomic_load_explicit(&c->asks[i].handed_over, memory_order_acquire) == epoch ||
-           now - w->since_ns >= COORDINATOR_HAND_OVER_NS;
+    uint64_t waited = waited_ns(c, &s->configuration, i, now);
+    return atomic_load_explicit(&c->asks[i].handed_over, memory_order_acquire) == epoch || /* A2 */
+           waited >= COORDINATOR_HAND_OVER_NS;
 }
 
 static bool is_asked(struct coordinator_file *c, uint64_t now)
@@ -289,7 +312,7 @@ static bool is_asked(struct coordinator_file *c, uint64_t now)
     bool asked = false;
     for (uint32_t i = 0; i < c->state->shard_count; i++) {
         const struct coordinator_shard *s = &c->state->shards[i];
-        asked |= is_activation(c, s, i) || is_let_go(c, s, i, now);
+        asked |= is_activation(c, s, i) || is_let_go(c, s, i, now) || is_in_vain(c, s, i, now);
     }
     return asked;
 }
@@ -300,7 +323,7 @@ static int64_t asked_apply(struct coordinator_file *c, struct coordinator_state 
                            const void *argument)
 {
     uint64_t now = *(const uint64_t *)argument;
-    int64_t changed = 0;
+    int64_t changed = 0, passed_on = 0;
     for (uint32_t i = 0; i < s->shard_count; i++) {
         const struct coordinator_shard *shard = &s->shards[i];
         uint64_t epoch = shard->configuration.epoch;
@@ -308,8 +331,12 @@ static int64_t asked_apply(struct coordinator_file *c, struct coordinator_state 
             changed += coordinator_state_activate(s, shard->log, epoch, &c->self);
         else if (is_let_go(c, shard, i, now))
             changed += coordinator_state_let_go(s, shard->log, epoch);
+        else if (is_in_vain(c, shard, i, now))
+            passed_on += coordinator_state_pass_on(s, shard->log, epoch);
     }
-    return changed;
+    if (passed_on != 0)
+        log_event(LOG_WARN, "epochs_passed_on", LOG_NUMBER("shards", passed_on));
+    return changed + passed_on;
 }
 
 /* Another daemon runs under our id: it is its to ask. */
@@ -369,6 +396,8 @@ int coordinator_file_await(struct coordinator_file *c, uint32_t timeout_ms)
 
 struct move_wanted {
     uint32_t first, last, node;
+    const uint32_t *others; /* of who leaves */
+    uint32_t other_count;
 };
 
 static int64_t move_apply(struct coordinator_file *c, struct coordinator_state *s,
@@ -386,15 +415,25 @@ int64_t coordinator_file_move(struct coordinator_file *c, uint32_t first, uint32
     return change(c, move_apply, &wanted, MOVE_WAIT_MS);
 }
 
+static int64_t leave_apply(struct coordinator_file *c, struct coordinator_state *s,
+                           const void *argument)
+{
+    const struct move_wanted *m = argument;
+    return coordinator_state_leave(s, c->self.node, m->others, m->other_count);
+}
+
+int64_t coordinator_file_leave(struct coordinator_file *c, const uint32_t *others,
+                               uint32_t other_count)
+{
+    const struct move_wanted wanted = {.others = others, .other_count = other_count};
+    return is_superseded(c) ? -ESTALE : change(c, leave_apply, &wanted, MOVE_WAIT_MS);
+}
+
 void coordinator_file_counts(const struct coordinator_file *c,
                              struct coordinator_file_counts *counts)
 {
-    *counts = (struct coordinator_file_counts){
-        .shards = c->counts.shards,
-        .pending = c->counts.pending,
-        .moving = c->counts.moving,
-        .lost = c->counts.lost,
-    };
+    const struct coordinator_counts *n = &c->counts;
+    *counts = (struct coordinator_file_counts){n->shards, n->pending, n->moving, n->lost};
 }
 
 bool coordinator_file_configuration(const struct coordinator_file *c, uint32_t log,
@@ -464,7 +503,9 @@ int coordinator_file_open(struct coordinator_file **coordinator,
     if (error == 0)
         error = enter(c, config);
     if (error != 0) {
-        (void)said(c, error);
+        const char *where = c->fault.text[0] != 0 ? c->fault.text : coordinator_refusal(error);
+        log_event(LOG_WARN, "coordinator_file_failed", LOG_ERRNO(error),
+                  LOG_TEXT("path", c->store.path), LOG_TEXT("where", where));
         coordinator_file_close(c);
         return error;
     }

@@ -27,6 +27,9 @@
  * COORDINATOR_HAND_OVER_NS without, an epoch with the next leader follows.  It is given up when the node
  * that was to lead restarts.
  *
+ * An epoch that is pending for COORDINATOR_PASS_ON_NS, and could be active, is followed by one with the next
+ * leader that may: the one it has is down, or came back lately and needs a snapshot first.
+ *
  * A file that went back (an old copy, another cluster's) is refused for as long as it is there; what was
  * decided stands meanwhile.  PATH must be no symbolic link: it is replaced by rename.  Locks and the order
  * of what is written: coordinator_store.h; the rules: ruling.h, coordinator_state.h.
@@ -36,6 +39,7 @@
  *   epochs_decided shards pending revision   so many shards have a new epoch
  *   epochs_active shards                     none is pending any more
  *   move_begun shards, move_done shards      as this process learned of it
+ *   epochs_passed_on shards                  their leaders were waited for in vain
  *   shards_lost lost shards                  more of them than before
  *   coordinator_file_failed error path where, coordinator_file_back path   once each
  *
@@ -50,6 +54,7 @@
 #include "dataplane/node.h"
 
 #define COORDINATOR_HAND_OVER_NS NS_PER_S
+#define COORDINATOR_PASS_ON_NS (3 * NS_PER_S) /* at first; twice as long with each time in a row */
 #define COORDINATOR_LOOK_NS (100 * NS_PER_MS) /* step looks at the file this often, told or not */
 
 struct coordinator_file;
@@ -104,6 +109,11 @@ int coordinator_file_fd(const struct coordinator_file *c);
  * -errno of the file.  It is done when coordinator_file_counts says that none is moving. */
 MUST_USE int64_t coordinator_file_move(struct coordinator_file *c, uint32_t first, uint32_t last,
                                        uint32_t node);
+
+/* Move what this node leads to one of these others: coordinator_state_leave.  Returns how many are to move,
+ * -ENOENT (no others), -ESTALE (a later start of this node leads them), or as coordinator_file_move. */
+MUST_USE int64_t coordinator_file_leave(struct coordinator_file *c, const uint32_t *others,
+                                        uint32_t other_count);
 
 struct coordinator_file_counts {
     uint32_t shards;

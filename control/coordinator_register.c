@@ -152,3 +152,20 @@ int coordinator_register(struct coordinator_state **state,
     error = shards_begin(state, config, shards);
     return error != 0 ? error : 1;
 }
+
+const char *coordinator_refusal(int error)
+{
+    switch (error) {
+    case -EEXIST:
+        return "it is of another cluster name, or of other nodes, spaces or numbers of lcores than "
+               "this "
+               "configuration's";
+    case -ESTALE:
+        return "it knows a later start of this node: another daemon has its id, or the clock was "
+               "set back";
+    case -EAGAIN:
+        return "another daemon holds its lock, PATH.lock, and does not let go";
+    default:
+        return "";
+    }
+}

@@ -22,4 +22,7 @@ MUST_USE int coordinator_register_check(const struct coordinator_file_config *co
 MUST_USE int coordinator_register(struct coordinator_state **state,
                                   const struct coordinator_file_config *config);
 
+/* Why the file refused a registration, for people; empty where the error itself says it. */
+const char *coordinator_refusal(int error);
+
 #endif

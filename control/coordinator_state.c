@@ -295,6 +295,49 @@ int64_t coordinator_state_move(struct coordinator_state *s, uint32_t first, uint
     return moved;
 }
 
+int64_t coordinator_state_leave(struct coordinator_state *s, uint32_t node, const uint32_t *others,
+                                uint32_t other_count)
+{
+    uint32_t heir = s->node_count;
+    int64_t moved = 0;
+    for (uint32_t i = 0; i < other_count; i++) {
+        uint32_t at = position_of(s, others[i]);
+        if (at < s->node_count &&
+            (heir == s->node_count || s->nodes[at].since < s->nodes[heir].since))
+            heir = at;
+    }
+    if (heir == s->node_count)
+        return -ENOENT;
+    for (uint32_t i = 0; i < s->shard_count; i++) {
+        struct coordinator_shard *shard = &s->shards[i];
+        const struct configuration *c = &shard->configuration;
+        uint32_t goes_to = shard->move != 0 ? shard->move : c->leader.node;
+        if (goes_to == node && !had_no_active_epoch(c))
+            moved += shard_move(s, shard, heir);
+    }
+    return moved;
+}
+
+bool coordinator_state_pass_on(struct coordinator_state *s, uint32_t log, uint64_t epoch)
+{
+    struct coordinator_shard *shard = shard_at(s, log, epoch);
+    if (shard == NULL || shard->configuration.active ||
+        had_no_active_epoch(&shard->configuration) || ruling_is_lost(&shard->configuration))
+        return false;
+    uint32_t from = position_of(s, shard->configuration.leader.node);
+    for (uint32_t i = 1; i < s->node_count; i++) {
+        uint32_t position = (from + i) % s->node_count;
+        const struct member next = member_at(s, position);
+        if (!ruling_may_lead(&shard->configuration, &next))
+            continue;
+        if (shard->move == s->nodes[from].id)
+            shard->move = next.node;
+        lead_next(s, shard, position);
+        return true;
+    }
+    return false;
+}
+
 void coordinator_state_counts(const struct coordinator_state *s, struct coordinator_counts *counts)
 {
     *counts = (struct coordinator_counts){.shards = s->shard_count};

@@ -84,6 +84,16 @@ bool coordinator_state_let_go(struct coordinator_state *s, uint32_t log, uint64_
 MUST_USE int64_t coordinator_state_move(struct coordinator_state *s, uint32_t first, uint32_t last,
                                         uint32_t node);
 
+/* What a node leads, or is asked to, goes to that one of others (which are not it) that has been there
+ * for longest: who came back lately may hold nothing yet.  A shard without an active epoch so far stays.
+ * Returns how many changed; -ENOENT: none of them is a node. */
+MUST_USE int64_t coordinator_state_leave(struct coordinator_state *s, uint32_t node,
+                                         const uint32_t *others, uint32_t other_count);
+
+/* The leader of a pending epoch was waited for in vain.  True: an epoch follows that is led by the next
+ * node, in their order, that may; a move to the one that could not is one to that, now. */
+bool coordinator_state_pass_on(struct coordinator_state *s, uint32_t log, uint64_t epoch);
+
 struct coordinator_counts {
     uint32_t shards, pending, moving, lost;
 };

@@ -34,6 +34,13 @@ static int paths_make(struct coordinator_store *f, const char *path)
                : -ENOMEM;
 }
 
+static int lock_open(const struct coordinator_store *f)
+{
+    /* Why to write as well: as a POSIX lock on NFS an exclusive one asks for that. */
+    int fd = open(f->path_lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? -errno : fd;
+}
+
 int coordinator_store_open(struct coordinator_store *f, const char *path)
 {
     *f = (struct coordinator_store){.lock_fd = -1, .read_fd = -1};
@@ -41,9 +48,8 @@ int coordinator_store_open(struct coordinator_store *f, const char *path)
         return -EINVAL;
     int error = paths_make(f, path);
     if (error == 0) {
-        /* Why to write as well: as a POSIX lock on NFS an exclusive one asks for that. */
-        f->lock_fd = open(f->path_lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        error = f->lock_fd < 0 ? -errno : 0;
+        f->lock_fd = lock_open(f);
+        error = f->lock_fd < 0 ? f->lock_fd : 0;
     }
     if (error != 0)
         coordinator_store_close(f);
@@ -65,6 +71,24 @@ void coordinator_store_close(struct coordinator_store *f)
 
 /* ---- lock ---- */
 
+/* Why: somebody may have removed the file, and who starts then locks another one.  Returns 1: it is the
+ * one that stands there; 0: that is open now, and not locked; or -errno. */
+static int lock_again(struct coordinator_store *f)
+{
+    struct stat held, there;
+    if (fstat(f->lock_fd, &held) != 0)
+        return -errno;
+    if (stat(f->path_lock, &there) == 0 && there.st_ino == held.st_ino &&
+        there.st_dev == held.st_dev)
+        return 1;
+    int fd = lock_open(f);
+    if (fd < 0)
+        return fd;
+    (void)close(f->lock_fd);
+    f->lock_fd = fd;
+    return 0;
+}
+
 /* Why no flock that waits: who holds it may be stopped, and control serves agents meanwhile.
  * Why a rest: who takes it again at once leaves no moment in which those that wait look. */
 int coordinator_store_lock(struct coordinator_store *f, uint32_t wait_ms)
@@ -72,14 +96,19 @@ int coordinator_store_lock(struct coordinator_store *f, uint32_t wait_ms)
     uint64_t end = clock_boottime_ns() + wait_ms * NS_PER_MS;
     while (clock_boottime_ns() < f->unlocked_ns + LOCK_REST_NS)
         (void)usleep(LOCK_LOOK_US);
-    while (flock(f->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
+    for (;;) {
+        if (flock(f->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+            int same = lock_again(f);
+            if (same != 0)
+                return same < 0 ? same : 0;
+        } else if (errno != EWOULDBLOCK && errno != EINTR) {
             return -errno;
-        if (clock_boottime_ns() >= end)
+        } else if (clock_boottime_ns() >= end) {
             return -EAGAIN;
-        (void)usleep(LOCK_LOOK_US);
+        } else {
+            (void)usleep(LOCK_LOOK_US);
+        }
     }
-    return 0;
 }
 
 void coordinator_store_unlock(struct coordinator_store *f)

@@ -12,16 +12,17 @@
 static struct fixture fixture;
 static struct fixture *const f = &fixture;
 
-#define NODES                                                                                      \
+#define NODES_LEADING                                                                              \
     "\"nodes\":[{\"id\":1,\"address\":\"10.0.0.1:7700\",\"self\":true,\"up\":true,"                \
     "\"start\":1795249235478,\"leads\":24,\"lag\":0},"                                             \
-    "{\"id\":2,\"address\":\"[fd00::2]:7700\",\"self\":false,\"leads\":0}]"
+    "{\"id\":2,\"address\":\"[fd00::2]:7700\",\"self\":false,\"leads\":"
 #define HEAD "{\"cluster\":\"flock\",\"node\":1,\"shards\":24,\"pending\":1,\"lost\":2,\"moving\":"
 
 /* The cluster's side: as many looks as `moving_looks` see a shard that moves. */
 struct cluster {
     int64_t answer;
     uint32_t moves, node, looks, moving_looks;
+    bool refuses; /* the node that is to lead */
     char text[512];
 };
 static struct cluster cluster;
@@ -40,7 +41,8 @@ static char *nodes_json(void *context)
 {
     struct cluster *c = context;
     bool moving = c->looks++ < c->moving_looks;
-    (void)snprintf(c->text, sizeof(c->text), HEAD "%d," NODES "}", moving ? 7 : 0);
+    (void)snprintf(c->text, sizeof(c->text), HEAD "%d," NODES_LEADING "%d}]}", moving ? 7 : 0,
+                   c->moves != 0 && !c->refuses ? 3 : 0);
     return strdup(c->text);
 }
 
@@ -118,7 +120,7 @@ static void nodes_are_a_table(void)
         "         1 10.0.0.1:7700            yes         1795249235478     24            0\n"
         "         2 [fd00::2]:7700           -                       -      0            -\n");
     CU_ASSERT_EQUAL(DUNLIN(&c, "nodes", "--json"), 0);
-    CU_ASSERT_STRING_EQUAL(c.text, HEAD "0," NODES "}\n");
+    CU_ASSERT_STRING_EQUAL(c.text, HEAD "0," NODES_LEADING "0}]}\n");
     CU_ASSERT_EQUAL(DUNLIN(&c, "status", "--json"), 0);
     expect_text(&c, "\"cluster\":" HEAD "0,");
     CU_ASSERT_EQUAL(DUNLIN(&c, "status"), 0);
@@ -135,7 +137,17 @@ static void a_move_waits_until_nothing_moves(void)
     CU_ASSERT_STRING_EQUAL(c.text, "3 shards move to node 2\n");
     CU_ASSERT_EQUAL(cluster.moves, 1);
     CU_ASSERT_EQUAL(cluster.node, 2);
-    CU_ASSERT_EQUAL(cluster.looks, 4);
+    CU_ASSERT_EQUAL(cluster.looks, 4); /* the first before it */
+    fixture_close(f);
+}
+
+static void a_move_that_was_passed_on_is_told(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.refuses = true;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1"), 3);
+    expect_text(&c, "node 2 did not take 3 shards");
     fixture_close(f);
 }
 
@@ -227,9 +239,13 @@ static void a_node_alone_says_so(void)
 }
 
 static const struct unit_test tests[] = {
-    UNIT_TEST(nodes_are_a_table),           UNIT_TEST(a_move_waits_until_nothing_moves),
-    UNIT_TEST(a_move_need_not_wait),        UNIT_TEST(a_move_that_never_ends_is_told),
-    UNIT_TEST(errors_have_their_exit_code), UNIT_TEST(bad_operands_ask_nobody),
+    UNIT_TEST(nodes_are_a_table),
+    UNIT_TEST(a_move_waits_until_nothing_moves),
+    UNIT_TEST(a_move_need_not_wait),
+    UNIT_TEST(a_move_that_was_passed_on_is_told),
+    UNIT_TEST(a_move_that_never_ends_is_told),
+    UNIT_TEST(errors_have_their_exit_code),
+    UNIT_TEST(bad_operands_ask_nobody),
     UNIT_TEST(a_node_alone_says_so),
 };
 UNIT_MAIN("cli_admin", tests)

@@ -214,6 +214,59 @@ static void restarts_during_a_move(void)
     free(s);
 }
 
+static void who_leaves_hands_on_to_who_has_been_there_for_longest(void)
+{
+    struct coordinator_state *s = made_active();
+    const uint32_t others[] = {10, 30}, nobody[] = {40};
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 30, START + 9), 1);
+    for (uint32_t i = 0; i + 1 < SHARDS; i++)
+        CU_ASSERT_TRUE(activate(s, i));
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 20, others, 2), 0); /* it leads nothing */
+    CU_ASSERT_EQUAL(coordinator_state_move(s, LOG(0), LOG(1), 20), 2);
+    CU_ASSERT_TRUE(coordinator_state_let_go(s, LOG(0), at(s, 0)->epoch));
+    CU_ASSERT_TRUE(activate(s, 0));
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 20, nobody, 1), -ENOENT);
+    /* One that it leads, one that it is to lead; no other, and not to 30, which came back. */
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 20, others, 2), 2);
+    CU_ASSERT_EQUAL(s->shards[0].move, 10);
+    CU_ASSERT_EQUAL(s->shards[1].move, 10);
+    CU_ASSERT_EQUAL(s->shards[2].move, 0);
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 20, others, 2), 0); /* asked already */
+    CU_ASSERT_PTR_NULL(coordinator_state_fault(s));
+    free(s);
+    s = made();
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 10, others + 1, 1), 0); /* no epoch was active */
+    free(s);
+}
+
+static void a_pending_leader_waited_for_in_vain_is_passed_over(void)
+{
+    struct coordinator_state *s = made();
+    CU_ASSERT_FALSE(coordinator_state_pass_on(s, LOG(0), at(s, 0)->epoch)); /* the first one */
+    free(s);
+    s = made_active();
+    uint64_t epoch = at(s, 0)->epoch;
+    CU_ASSERT_FALSE(coordinator_state_pass_on(s, LOG(0), epoch)); /* active */
+    CU_ASSERT_EQUAL(coordinator_state_move(s, LOG(0), LOG(0), 30), 1);
+    CU_ASSERT_TRUE(coordinator_state_let_go(s, LOG(0), epoch));
+    CU_ASSERT_FALSE(coordinator_state_pass_on(s, LOG(0), epoch));
+    CU_ASSERT_TRUE(coordinator_state_pass_on(s, LOG(0), epoch + 1));
+    CU_ASSERT_EQUAL(at(s, 0)->leader.node, 10);
+    CU_ASSERT_EQUAL(at(s, 0)->epoch_before, epoch);
+    CU_ASSERT_EQUAL(s->shards[0].move, 10);
+    /* Not on to 20, which has lost its memory meanwhile. */
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 20, START + 9), 1);
+    CU_ASSERT_TRUE(coordinator_state_pass_on(s, LOG(0), at(s, 0)->epoch));
+    CU_ASSERT_EQUAL(at(s, 0)->leader.node, 30);
+    CU_ASSERT_TRUE(activate(s, 0));
+    CU_ASSERT_EQUAL(counts_of(s).moving, 0);
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 10, START + 10), 1);
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 20, START + 11), 1);
+    CU_ASSERT_FALSE(coordinator_state_pass_on(s, LOG(1), at(s, 1)->epoch)); /* lost: nobody can */
+    CU_ASSERT_PTR_NULL(coordinator_state_fault(s));
+    free(s);
+}
+
 static void impossible(struct coordinator_state *s, const char *what)
 {
     const char *fault = coordinator_state_fault(s);
@@ -289,7 +342,14 @@ static void a_state_that_went_back_does_not_follow(void)
 static void stir(struct coordinator_state *s, unsigned *seed, uint64_t *start)
 {
     uint32_t shard = (uint32_t)rand_r(seed) % SHARDS, node = 10 * (1 + (uint32_t)rand_r(seed) % 3);
-    switch (rand_r(seed) % 8) {
+    switch (rand_r(seed) % 10) {
+    case 8:
+        (void)coordinator_state_pass_on(s, LOG(shard), at(s, shard)->epoch);
+        break;
+    case 9:
+        node = 10 * (1 + shard % 2);
+        (void)!coordinator_state_leave(s, node, (const uint32_t[]){30 - node, 30}, 2);
+        break;
     case 0:
         CU_ASSERT_EQUAL(coordinator_state_register(s, node, ++*start), 1);
         break;
@@ -341,6 +401,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_move_waits_for_the_leader_to_let_go),
     UNIT_TEST(a_pending_leader_has_nothing_to_let_go),
     UNIT_TEST(restarts_during_a_move),
+    UNIT_TEST(who_leaves_hands_on_to_who_has_been_there_for_longest),
+    UNIT_TEST(a_pending_leader_waited_for_in_vain_is_passed_over),
     UNIT_TEST(states_that_no_coordinator_wrote_are_named),
     UNIT_TEST(a_state_that_went_back_does_not_follow),
     UNIT_TEST(rules_hold_on_every_walk),

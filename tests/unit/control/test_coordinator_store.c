@@ -304,6 +304,30 @@ static void one_process_has_the_lock_until_it_ends(void)
     fixture_end();
 }
 
+/* Somebody removed the file of the lock, and who started then has another one. */
+static void a_lock_that_was_removed_is_no_lock(void)
+{
+    struct coordinator_store f, other;
+    char lock[512];
+    fixture_begin();
+    (void)snprintf(lock, sizeof lock, "%s.lock", fixture_path);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
+    CU_ASSERT_EQUAL_FATAL(unlink(lock), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&other, fixture_path), 0);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&other, 0), 0);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 0), -EAGAIN);
+    coordinator_store_unlock(&other);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 0), 0);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&other, 0), -EAGAIN);
+    CU_ASSERT_EQUAL_FATAL(unlink(lock), 0);
+    coordinator_store_unlock(&f);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&f, 0), 0);
+    CU_ASSERT_EQUAL(coordinator_store_lock(&other, 0), -EAGAIN);
+    coordinator_store_close(&other);
+    coordinator_store_close(&f);
+    fixture_end();
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_state_comes_back_as_it_was),
     UNIT_TEST(what_is_wrong_with_bytes_is_named),
@@ -312,5 +336,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_disk_that_is_full_leaves_the_old_file),
     UNIT_TEST(paths_that_will_not_do),
     UNIT_TEST(one_process_has_the_lock_until_it_ends),
+    UNIT_TEST(a_lock_that_was_removed_is_no_lock),
 };
 UNIT_MAIN("coordinator_store", tests)
