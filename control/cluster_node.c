@@ -24,8 +24,7 @@ struct cluster_node {
     struct transport_udp_secret secrets[FRAME_SECRETS_MAX];
     uint32_t secret_count;
     uint64_t start;
-    uint32_t first_log, last_log;
-    bool step_failed, is_draining;
+    bool is_draining;
 };
 
 static uint64_t cluster_id(const struct config *config)
@@ -291,15 +290,8 @@ int cluster_node_join(struct cluster_node *c, struct node *node)
 
 void cluster_node_step(struct cluster_node *c)
 {
-    int error = coordinator_file_step(c->coordinator);
-    /* Why once: it comes back with every period. */
-    if (error != 0 && !c->step_failed)
-        log_event(LOG_ERROR, "coordinator_unreachable",
-                  LOG_TEXT("path", c->config->cluster.coordinator_path), LOG_ERRNO(error));
-    if (error == 0 && c->step_failed)
-        log_event(LOG_INFO, "coordinator_back",
-                  LOG_TEXT("path", c->config->cluster.coordinator_path));
-    c->step_failed = error != 0;
+    /* Why the result does not matter: it says itself, once, what it cannot do, and is called again. */
+    (void)!coordinator_file_step(c->coordinator);
 }
 
 int cluster_node_fd(const struct cluster_node *c)

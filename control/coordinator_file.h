@@ -1,10 +1,10 @@
 /* coordinator_file - the static coordinator: one file that every daemon of the cluster can lock, read and
  * replace.
  *
- * It decides what is asked of it, and nothing by itself: which start of each node counts, who leads each
- * shard, in which epoch, and whether that epoch is active.  There is no failure detection: a leader that
- * is gone is replaced when it comes back (as somebody else, below) or by `dunlin move`.  Part E replaces
- * it.  On one machine any directory will do; between servers the file needs a file system that all of them
+ * It decides what is asked of it, and little by itself: which start of each node counts, who leads each
+ * shard, in which epoch, and whether that epoch is active.  There is no failure detection: the leader of an
+ * active epoch that is gone is replaced when it comes back (as somebody else, below) or by `dunlin move`.
+ * Part E replaces it.  On one machine any directory will do; between servers the file needs a file system that all of them
  * share, with locks (NFSv4).
  *
  * The file (JSON, replaced as a whole under the flock of PATH.lock: a reader never sees half of it) says
@@ -43,9 +43,9 @@
  *   shards_lost lost shards                  more of them than before
  *   coordinator_file_failed error path where, coordinator_file_back path   once each
  *
- * Threads: control's (which waits for as long as the file system does), but for what it puts into node.cluster, which is for the lcores and lock-free: they
- * leave what they ask (activation, hand-over done) in atomic words and wake control, which carries it to the
- * file in coordinator_file_step.
+ * Threads: control's (which waits for as long as the file system does), but for what it puts into
+ * node.cluster, which is for the lcores and lock-free: they leave what they ask (activation, hand-over done)
+ * in atomic words and wake control, which carries it to the file in coordinator_file_step.
  * Source: Lamport, Malkhi, Zhou, "Vertical Paxos" (2009): a configuration master outside the replicas. */
 #ifndef DUNLIN_CONTROL_COORDINATOR_FILE_H
 #define DUNLIN_CONTROL_COORDINATOR_FILE_H

@@ -16,8 +16,11 @@ finish() {
 }
 trap finish EXIT
 
-# block LANGUAGE: the first block of README.md in that language.
-block() { awk -v open="^\`\`\`$1\$" '$0 ~ open { on = 1; next } /^```$/ && on { exit } on' "$readme"; }
+# block LANGUAGE [NUMBER]: what stands in the README between the fences of the first one, or that one.
+block() {
+    awk -v open="^\`\`\`$1\$" -v number="${2:-1}" \
+        '$0 ~ open { on = ++seen == number; next } /^```$/ { if (on) exit; next } on' "$readme"
+}
 
 block c >"$stage/example.c"
 grep -q 'dunlin_open' "$stage/example.c" || fault "$readme:1: holds no example in C"
@@ -63,6 +66,10 @@ done
 [ ! -s "$faults" ] || verdict
 
 { block yaml && printf 'socket:\n  path: %s/dunlin.sock\n' "$stage"; } >"$stage/dunlin.yaml"
+block yaml 2 >"$stage/cluster.yaml"
+grep -q '^cluster:' "$stage/cluster.yaml" || fault "README.md: the second configuration shown is of no cluster"
+"$(find "$stage" -type f -name dunlind)" --config "$stage/cluster.yaml" --check 2>>"$faults" ||
+    fault "README.md: dunlind refuses the configuration of a cluster that is shown"
 mkfifo "$stage/ready"
 "$(find "$stage" -type f -name dunlind)" --config "$stage/dunlin.yaml" >"$stage/ready" 2>"$stage/log" &
 daemon=$!

@@ -177,10 +177,8 @@ static void the_script_moves_there_and_back(void)
 }
 
 static const struct unit_test tests[] = {
-    UNIT_TEST(leadership_goes_where_it_is_told),
-    UNIT_TEST(leaders_let_go_when_they_are_asked),
-    UNIT_TEST(leaders_let_go_when_asked_early),
-    UNIT_TEST(who_is_cut_off_is_replaced),
+    UNIT_TEST(leadership_goes_where_it_is_told), UNIT_TEST(leaders_let_go_when_they_are_asked),
+    UNIT_TEST(leaders_let_go_when_asked_early),  UNIT_TEST(who_is_cut_off_is_replaced),
     UNIT_TEST(the_script_moves_there_and_back),
 };
 UNIT_MAIN("moves", tests)
