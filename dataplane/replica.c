@@ -270,6 +270,8 @@ static bool is_of_grants(const struct message *m)
 int replica_receive(struct replica *r, const struct message *m, uint64_t now,
                     struct replica_update *u)
 {
+    if (UNLIKELY(m->from.node == r->self.node))
+        return -EPROTO; /* forged: nobody speaks to himself */
     if (UNLIKELY(is_of_grants(m)) && m->log == r->shard->log.number)
         return m->kind == MESSAGE_RECALL ? replica_on_recall(r, m, u) : replica_on_return(r, m);
     if (r->role == REPLICA_STOPPED || m->log != r->shard->log.number)

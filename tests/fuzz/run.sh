@@ -8,5 +8,7 @@ corpus=$3
 mkdir -p "$target.inputs"
 set -- "$target.inputs"
 [ ! -d "$corpus" ] || set -- "$@" "$corpus"
+# Why the exit code: that of libFuzzer means "skipped" to who runs tests.
 exec "$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+    -error_exitcode=1 -timeout_exitcode=1 \
     -artifact_prefix="$target.found-" "$@"

@@ -38,8 +38,8 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 __all__ = [
     "ABSENT", "AccessDenied", "Attachment", "Closed", "Conflict", "DunlinError", "FateUnknown",
-    "Info", "InvalidArgument", "LibraryNotFound", "LimitReached", "NotFound", "ProtocolMismatch",
-    "QuotaExceeded", "Read", "Space", "Stale", "SystemFailure", "TooLarge", "Unavailable",
+    "Info", "InvalidArgument", "LibraryNotFound", "LimitReached", "NodeAlone", "NotFound",
+    "ProtocolMismatch", "QuotaExceeded", "Read", "Space", "Stale", "SystemFailure", "TooLarge", "Unavailable",
     "Version", "WriteId", "attach",
 ]
 
@@ -179,6 +179,10 @@ class LimitReached(DunlinError):
     """The shard holds as many sessions as it may, or the daemon as many agents.  Try later."""
 
 
+class NodeAlone(DunlinError):
+    """Asked of a cluster, and the daemon's node is alone.  Ask a node of the cluster."""
+
+
 class TooLarge(DunlinError):
     """Key or value is above the limit of the space.  Send less, or split it."""
 
@@ -216,6 +220,7 @@ _ERRORS: Dict[int, Tuple[Type[DunlinError], str]] = {
     errno.EMSGSIZE: (TooLarge, "key or value above the limit"),
     errno.EPROTO: (ProtocolMismatch, "daemon and library disagree"),
     errno.EINVAL: (InvalidArgument, "invalid argument"),
+    errno.EOPNOTSUPP: (NodeAlone, "the node is in no cluster"),
 }
 
 

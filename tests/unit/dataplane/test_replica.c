@@ -328,6 +328,30 @@ static void a_record_longer_than_the_window_commits(void)
 
 /* ---- what is refused ---- */
 
+/* A forged one: a cut that the leader told itself would end its log below what it counts. */
+static void nobody_speaks_to_himself(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    c.quiet = true;
+    cluster_cut_off(&c, 1, true);
+    cluster_cut_off(&c, 2, true);
+    cluster_put(&c, 0, 7, 8);
+    unsigned long long end = cluster_log_end(&c, 0);
+    struct message m = {.log = CLUSTER_LOG,
+                        .epoch = 1,
+                        .from = c.nodes[0].replica.self,
+                        .lsn = c.nodes[0].shard.shard->lsn_committed,
+                        .lsn_end = c.nodes[0].shard.shard->log.lsn_whole};
+    for (uint8_t kind = MESSAGE_SEAL; kind < MESSAGE_KIND_COUNT; kind++) {
+        m.kind = kind;
+        CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -EPROTO);
+    }
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 0), end);
+    cluster_pass(&c, 0);
+    cluster_close(&c);
+}
+
 static void a_message_of_an_older_epoch_is_stale(void)
 {
     static struct cluster c;
@@ -338,7 +362,9 @@ static void a_message_of_an_older_epoch_is_stale(void)
         if (kind == MESSAGE_RECALL || kind == MESSAGE_RETURN)
             continue; /* grants outlive their epoch */
         m.kind = kind;
+        m.from = c.nodes[0].replica.self;
         CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -ESTALE);
+        m.from = c.nodes[1].replica.self;
         CU_ASSERT_EQUAL(cluster_tell(&c, 0, &m), -ESTALE);
         kinds++;
     }
@@ -442,6 +468,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(damaged_bytes_count_for_nothing),
     UNIT_TEST(a_large_record_travels_in_pieces),
     UNIT_TEST(a_record_longer_than_the_window_commits),
+    UNIT_TEST(nobody_speaks_to_himself),
     UNIT_TEST(a_message_of_an_older_epoch_is_stale),
     UNIT_TEST(nobody_but_the_leader_of_an_epoch_speaks_for_it),
     UNIT_TEST(an_answer_under_another_incarnation_is_not_counted),
