@@ -1,8 +1,8 @@
 #include "bench/raft_store.h"
 
+#include "bench/raft_member.h"
 #include "engine/hash.h"
 
-#include <raft.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <urcu/urcu-qsbr.h>
@@ -12,208 +12,29 @@
 #define ENTRIES_PER_MS 1000u /* of libraft's clock */
 #define ELECTION_MS_MAX 10000u
 #define PENDING_MAX 256u /* requests to a server's I/O that are not completed */
-#define SNAPSHOT_THRESHOLD 8192u
-#define SNAPSHOT_TRAILING 2048u
-
-enum pending_kind { PENDING_SEND, PENDING_APPEND, PENDING_SNAPSHOT };
-
-/* What libraft asked of its I/O, to be completed once it has returned. */
-struct pending {
-    enum pending_kind kind;
-    void *request;
-    void (*callback)(void); /* of the kind's type */
-    struct raft_message message;
-};
-
 struct raft_server_state {
-    struct raft raft;
-    struct raft_io io;
-    struct raft_fsm fsm;
+    struct raft_member member; /* first: its I/O leads to it */
     struct raft_store *store;
-    char address[4];
-    struct raft_buffer configuration; /* entry 1 */
-    raft_io_tick_cb tick;
-    raft_io_recv_cb receive;
-    raft_io_close_cb closed;
-    uint32_t tick_ms;
-    struct pending pending[PENDING_MAX];
-    uint32_t pending_count;
+    struct raft_message
+        messages[RAFT_PENDING_MAX]; /* of member.pending, where that is to be sent */
     struct raft_table table;
 };
 
-/* ---- state machine ---- */
+_Static_assert(offsetof(struct raft_server_state, member) == 0 &&
+                   RAFT_STORE_SERVERS == RAFT_MEMBERS,
+               "as raft_member.h has it");
 
-static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buffer, void **result)
-{
-    struct raft_server_state *server = fsm->data;
-    *result = NULL;
-    return raft_table_put(&server->table, buffer->base) == 0 ? 0 : RAFT_NOMEM;
-}
-
-static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *buffers[], unsigned *count)
-{
-    (void)fsm;
-    *buffers = raft_malloc(sizeof **buffers);
-    if (*buffers == NULL)
-        return RAFT_NOMEM;
-    (*buffers)->len = 8;
-    (*buffers)->base = raft_calloc(1, 8);
-    *count = 1;
-    return (*buffers)->base != NULL ? 0 : RAFT_NOMEM;
-}
-
-static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buffer)
-{
-    (void)fsm;
-    (void)buffer;
-    return RAFT_CORRUPT; /* nobody falls so far behind here */
-}
-
-/* ---- I/O: what libraft calls ---- */
-
-static struct pending *pend(struct raft_io *io, enum pending_kind kind, void *request)
-{
-    struct raft_server_state *server = io->impl;
-    ASSERT(server->pending_count < PENDING_MAX);
-    struct pending *p = &server->pending[server->pending_count++];
-    p->kind = kind;
-    p->request = request;
-    return p;
-}
-
-static int io_init(struct raft_io *io, raft_id id, const char *address)
-{
-    (void)io;
-    (void)id;
-    (void)address;
-    return 0;
-}
-
-static void io_close(struct raft_io *io, raft_io_close_cb callback)
-{
-    struct raft_server_state *server = io->impl;
-    server->closed = callback;
-}
-
-static int io_bootstrap(struct raft_io *io, const struct raft_configuration *configuration)
-{
-    struct raft_server_state *server = io->impl;
-    return raft_configuration_encode(configuration, &server->configuration);
-}
-
-/* NOLINTNEXTLINE(readability-function-size): seven parameters are what libraft calls it with */
-static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
-                   struct raft_snapshot **snapshot, raft_index *start_index,
-                   struct raft_entry *entries[], size_t *entry_count)
-{
-    struct raft_server_state *server = io->impl;
-    struct raft_entry *first = raft_malloc(sizeof *first);
-    if (first == NULL)
-        return RAFT_NOMEM;
-    *first = (struct raft_entry){
-        .term = 1,
-        .type = RAFT_CHANGE,
-        .buf = server->configuration,
-        .batch = server->configuration.base,
-    };
-    *term = 1;
-    *voted_for = 0;
-    *snapshot = NULL;
-    *start_index = 1;
-    *entries = first;
-    *entry_count = 1;
-    return 0;
-}
-
-static int io_start(struct raft_io *io, unsigned tick_ms, raft_io_tick_cb tick,
-                    raft_io_recv_cb receive)
-{
-    struct raft_server_state *server = io->impl;
-    server->tick_ms = tick_ms;
-    server->tick = tick;
-    server->receive = receive;
-    return 0;
-}
-
-static int io_recover(struct raft_io *io, const struct raft_configuration *configuration)
-{
-    (void)io;
-    (void)configuration;
-    return RAFT_INVALID;
-}
-
-static int io_set_term(struct raft_io *io, raft_term term)
-{
-    (void)io;
-    (void)term;
-    return 0;
-}
-
-static int io_set_vote(struct raft_io *io, raft_id id)
-{
-    (void)io;
-    (void)id;
-    return 0;
-}
+/* ---- I/O ---- */
 
 static int io_send(struct raft_io *io, struct raft_io_send *request,
                    const struct raft_message *message, raft_io_send_cb callback)
 {
-    struct pending *p = pend(io, PENDING_SEND, request);
-    p->callback = (void (*)(void))callback;
-    p->message = *message;
+    struct raft_member *m = raft_member_of(io);
+    struct raft_server_state *server = (struct raft_server_state *)(void *)m;
+    server->messages[m->pending_count] = *message;
+    raft_member_pend(m, RAFT_PENDING_SEND, request, (void (*)(void))callback);
     return 0;
 }
-
-static int io_append(struct raft_io *io, struct raft_io_append *request,
-                     const struct raft_entry entries[], unsigned count, raft_io_append_cb callback)
-{
-    (void)entries;
-    (void)count;
-    pend(io, PENDING_APPEND, request)->callback = (void (*)(void))callback;
-    return 0;
-}
-
-static int io_truncate(struct raft_io *io, raft_index index)
-{
-    (void)io;
-    (void)index;
-    return 0;
-}
-
-static int io_snapshot_put(struct raft_io *io, unsigned trailing,
-                           struct raft_io_snapshot_put *request,
-                           const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb callback)
-{
-    (void)trailing;
-    (void)snapshot;
-    pend(io, PENDING_SNAPSHOT, request)->callback = (void (*)(void))callback;
-    return 0;
-}
-
-static int io_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *request,
-                           raft_io_snapshot_get_cb callback)
-{
-    (void)io;
-    (void)request;
-    (void)callback;
-    return RAFT_NOTFOUND;
-}
-
-static raft_time io_time(struct raft_io *io)
-{
-    const struct raft_server_state *server = io->impl;
-    return server->store->entry_count / ENTRIES_PER_MS;
-}
-
-/* The leader to be waits the shortest. */
-static int io_random(struct raft_io *io, int least, int most)
-{
-    const struct raft_server_state *server = io->impl;
-    return server == &server->store->servers[LEADER] ? least : most;
-}
-
-/* ---- I/O: what it carries out ---- */
 
 /* The entries of a message in memory that the receiver owns: libraft frees it. */
 static int entries_copy(struct raft_append_entries *m)
@@ -244,34 +65,31 @@ static int entries_copy(struct raft_append_entries *m)
     return 0;
 }
 
-static int deliver(struct raft_server_state *from, const struct pending *p)
+static int deliver(struct raft_server_state *from, const struct raft_message *message)
 {
-    struct raft_server_state *to = &from->store->servers[p->message.server_id - 1];
-    struct raft_message m = p->message;
-    m.server_id = from->raft.id;
-    m.server_address = from->address;
+    struct raft_member *to = &from->store->servers[message->server_id - 1].member;
+    struct raft_message m = *message;
+    m.server_id = from->member.raft.id;
+    m.server_address = from->member.address;
     if (m.type == RAFT_IO_APPEND_ENTRIES && entries_copy(&m.append_entries) != 0)
         return -ENOMEM;
     to->receive(&to->io, &m);
-    ((raft_io_send_cb)p->callback)(p->request, 0);
     return 0;
 }
 
 /* Complete what server's libraft asked for so far; what follows from it is there for the next call. */
 static int complete(struct raft_server_state *server)
 {
-    struct pending now[PENDING_MAX];
-    uint32_t count = server->pending_count;
-    memcpy(now, server->pending, count * sizeof now[0]);
-    server->pending_count = 0;
+    struct raft_pending now[RAFT_PENDING_MAX];
+    struct raft_message messages[RAFT_PENDING_MAX];
+    uint32_t count = server->member.pending_count;
+    memcpy(now, server->member.pending, count * sizeof now[0]);
+    memcpy(messages, server->messages, count * sizeof messages[0]);
+    server->member.pending_count = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct pending *p = &now[i];
-        if (p->kind == PENDING_APPEND)
-            ((raft_io_append_cb)p->callback)(p->request, 0);
-        else if (p->kind == PENDING_SNAPSHOT)
-            ((raft_io_snapshot_put_cb)p->callback)(p->request, 0);
-        else if (deliver(server, p) != 0)
+        if (now[i].kind == RAFT_PENDING_SEND && deliver(server, &messages[i]) != 0)
             return -ENOMEM;
+        raft_pending_done(&now[i]);
     }
     return 0;
 }
@@ -282,7 +100,7 @@ static int complete_all(struct raft_store *s)
     for (bool any = true; any && rc == 0;) {
         any = false;
         for (uint32_t i = 0; i < RAFT_STORE_SERVERS && rc == 0; i++) {
-            any |= s->servers[i].pending_count != 0;
+            any |= s->servers[i].member.pending_count != 0;
             rc = complete(&s->servers[i]);
         }
     }
@@ -293,11 +111,14 @@ static int complete_all(struct raft_store *s)
 static void clock_advance(struct raft_store *s, uint64_t count)
 {
     s->entry_count += count;
-    if (s->entry_count / ENTRIES_PER_MS / s->servers[LEADER].tick_ms == s->tick_count)
-        return;
-    s->tick_count = s->entry_count / ENTRIES_PER_MS / s->servers[LEADER].tick_ms;
+    uint64_t now_ms = s->entry_count / ENTRIES_PER_MS;
     for (uint32_t i = 0; i < RAFT_STORE_SERVERS; i++)
-        s->servers[i].tick(&s->servers[i].io);
+        s->servers[i].member.now_ms = now_ms;
+    if (now_ms / s->servers[LEADER].member.tick_ms == s->tick_count)
+        return;
+    s->tick_count = now_ms / s->servers[LEADER].member.tick_ms;
+    for (uint32_t i = 0; i < RAFT_STORE_SERVERS; i++)
+        s->servers[i].member.tick(&s->servers[i].member.io);
 }
 
 /* ---- writing ---- */
@@ -328,15 +149,10 @@ static void on_applied(struct raft_apply *apply, int status, void *result)
 static int write_batch(struct raft_store *s, const struct raft_command *commands, uint32_t count)
 {
     struct raft_buffer buffers[RAFT_STORE_BATCH_MAX];
-    for (uint32_t i = 0; i < count; i++) {
-        buffers[i].len = sizeof commands[i];
-        buffers[i].base = raft_malloc(sizeof commands[i]);
-        if (buffers[i].base == NULL)
-            return -ENOMEM;
-        memcpy(buffers[i].base, &commands[i], sizeof commands[i]);
-    }
+    if (raft_member_buffers(buffers, commands, count) != 0)
+        return -ENOMEM;
     struct request q = {.done = false};
-    int rc = raft_apply(&s->servers[LEADER].raft, &q.apply, buffers, count, on_applied);
+    int rc = raft_apply(&s->servers[LEADER].member.raft, &q.apply, buffers, count, on_applied);
     if (rc == 0 && complete_all(s) == 0 && q.done)
         rc = q.status;
     else
@@ -368,73 +184,25 @@ static int fill(struct raft_store *s)
 
 /* ---- making ---- */
 
-static void io_format(struct raft_server_state *server)
-{
-    server->io = (struct raft_io){
-        .version = 1,
-        .impl = server,
-        .init = io_init,
-        .close = io_close,
-        .load = io_load,
-        .start = io_start,
-        .bootstrap = io_bootstrap,
-        .recover = io_recover,
-        .set_term = io_set_term,
-        .set_vote = io_set_vote,
-        .send = io_send,
-        .append = io_append,
-        .truncate = io_truncate,
-        .snapshot_put = io_snapshot_put,
-        .snapshot_get = io_snapshot_get,
-        .time = io_time,
-        .random = io_random,
-    };
-    server->fsm = (struct raft_fsm){
-        .version = 1,
-        .data = server,
-        .apply = fsm_apply,
-        .snapshot = fsm_snapshot,
-        .restore = fsm_restore,
-    };
-}
-
-static int raft_make(struct raft_server_state *server, const struct raft_configuration *c)
-{
-    raft_id id = (raft_id)(server - server->store->servers) + 1;
-    io_format(server);
-    int rc = raft_init(&server->raft, &server->io, &server->fsm, id, server->address);
-    if (rc != 0)
-        return -EPROTO;
-    raft_set_snapshot_threshold(&server->raft, SNAPSHOT_THRESHOLD);
-    raft_set_snapshot_trailing(&server->raft, SNAPSHOT_TRAILING);
-    rc = raft_bootstrap(&server->raft, c);
-    if (rc == 0)
-        rc = raft_start(&server->raft);
-    return rc != 0 ? -EPROTO : 0;
-}
-
-static int server_open(struct raft_store *s, uint32_t number, const struct raft_configuration *c)
+static int server_open(struct raft_store *s, uint32_t number)
 {
     struct raft_server_state *server = &s->servers[number];
     int rc = raft_table_open(&server->table, s->kind, s->key_count);
-    return rc != 0 ? rc : raft_make(server, c);
+    if (rc != 0)
+        return rc;
+    server->store = s;
+    raft_member_init(&server->member, number, &server->table);
+    server->member.io.send = io_send;
+    return raft_member_start(&server->member);
 }
 
 static int servers_open(struct raft_store *s)
 {
-    struct raft_configuration c;
-    raft_configuration_init(&c);
     int rc = 0;
-    for (uint32_t i = 0; i < RAFT_STORE_SERVERS && rc == 0; i++) {
-        struct raft_server_state *server = &s->servers[i];
-        server->store = s;
-        server->table.slots.fd = -1;
-        (void)snprintf(server->address, sizeof server->address, "%u", i + 1);
-        rc = raft_configuration_add(&c, i + 1, server->address, RAFT_VOTER) != 0 ? -ENOMEM : 0;
-    }
+    for (uint32_t i = 0; i < RAFT_STORE_SERVERS; i++)
+        s->servers[i].table.slots.fd = -1;
     for (uint32_t i = 0; i < RAFT_STORE_SERVERS && rc == 0; i++)
-        rc = server_open(s, i, &c);
-    raft_configuration_close(&c);
+        rc = server_open(s, i);
     return rc;
 }
 
@@ -443,7 +211,7 @@ static int elect(struct raft_store *s)
     for (uint32_t ms = 0; ms < ELECTION_MS_MAX; ms++) {
         clock_advance(s, ENTRIES_PER_MS);
         int rc = complete_all(s);
-        if (rc != 0 || raft_state(&s->servers[LEADER].raft) == RAFT_LEADER)
+        if (rc != 0 || raft_state(&s->servers[LEADER].member.raft) == RAFT_LEADER)
             return rc;
     }
     return -ETIMEDOUT;
@@ -469,11 +237,12 @@ int raft_store_open(struct raft_store *s, enum raft_table_kind kind, uint32_t ke
 
 static void server_close(struct raft_server_state *server)
 {
-    if (server->io.impl != NULL) {
-        raft_close(&server->raft, NULL);
+    struct raft_member *m = &server->member;
+    if (m->io.impl != NULL) {
+        raft_close(&m->raft, NULL);
         (void)complete(server);
-        if (server->closed != NULL)
-            server->closed(&server->io);
+        if (m->closed != NULL)
+            m->closed(&m->io);
     }
     raft_table_close(&server->table);
 }
@@ -518,7 +287,7 @@ int raft_store_measure(void *context, uint64_t duration_ns, double *value)
 bool raft_store_agrees(struct raft_store *s)
 {
     /* The next heartbeat tells the followers what is committed. */
-    clock_advance(s, 2 * (uint64_t)s->servers[LEADER].tick_ms * ENTRIES_PER_MS);
+    clock_advance(s, 2 * (uint64_t)s->servers[LEADER].member.tick_ms * ENTRIES_PER_MS);
     if (complete_all(s) != 0)
         return false;
     for (uint32_t number = 0; number < s->key_count; number++) {

@@ -1,9 +1,9 @@
 /* The servers' half of replicate_net_raft.h: libraft, and its I/O over one socket. */
+#include "bench/raft_member.h"
 #include "bench/replicate_net_raft.h"
 #include "engine/clock.h"
 
 #include <arpa/inet.h>
-#include <raft.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -11,18 +11,6 @@
 #define DATAGRAM_BYTES NET_RAFT_DATAGRAM_BYTES
 #define IN_MAX 8u   /* datagrams of a call */
 #define OUT_MAX 16u /* datagrams that wait for the end of a pass */
-#define PENDING_MAX 256u
-#define SNAPSHOT_THRESHOLD 8192u
-#define SNAPSHOT_TRAILING 2048u
-
-enum pending_kind { PENDING_SEND, PENDING_APPEND, PENDING_SNAPSHOT };
-
-/* What libraft asked of its I/O, to be completed once it has returned. */
-struct pending {
-    enum pending_kind kind;
-    void *request;
-    void (*callback)(void); /* of the kind's type */
-};
 
 /* A message as it travels: between processes of one program, so as it lies in memory, its pointers
  * cleared.  Entries follow. */
@@ -38,18 +26,9 @@ struct wire_entry {
 };
 
 struct server {
-    struct raft raft;
-    struct raft_io io;
-    struct raft_fsm fsm;
+    struct raft_member member; /* first: its I/O leads to it */
     const struct net_raft_server *self;
-    char address[4];
-    struct raft_buffer configuration; /* entry 1 */
-    raft_io_tick_cb tick;
-    raft_io_recv_cb receive;
-    uint32_t tick_ms;
-    uint64_t now_ms, ticked_ms;
-    struct pending pending[PENDING_MAX];
-    uint32_t pending_count;
+    uint64_t ticked_ms;
     struct raft_apply apply; /* of the client's batch */
     struct sockaddr_in peers[NET_SERVERS];
     struct mmsghdr in[IN_MAX], out[OUT_MAX];
@@ -59,42 +38,10 @@ struct server {
     alignas(CACHE_LINE) uint8_t out_bytes[OUT_MAX][DATAGRAM_BYTES];
 };
 
-/* ---- state machine ---- */
+_Static_assert(offsetof(struct server, member) == 0 && NET_SERVERS == RAFT_MEMBERS,
+               "as raft_member.h has it");
 
-static int fsm_apply(struct raft_fsm *fsm, const struct raft_buffer *buffer, void **result)
-{
-    struct server *s = fsm->data;
-    *result = NULL;
-    return raft_table_put(s->self->table, buffer->base) == 0 ? 0 : RAFT_NOMEM;
-}
-
-static int fsm_snapshot(struct raft_fsm *fsm, struct raft_buffer *buffers[], unsigned *count)
-{
-    (void)fsm;
-    *buffers = raft_malloc(sizeof **buffers);
-    if (*buffers == NULL)
-        return RAFT_NOMEM;
-    (*buffers)->len = 8;
-    (*buffers)->base = raft_calloc(1, 8);
-    *count = 1;
-    return (*buffers)->base != NULL ? 0 : RAFT_NOMEM;
-}
-
-static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buffer)
-{
-    (void)fsm;
-    (void)buffer;
-    return RAFT_CORRUPT; /* nobody falls so far behind here */
-}
-
-/* ---- what libraft calls: messages ---- */
-
-static void pend(struct raft_io *io, enum pending_kind kind, void *request, void (*callback)(void))
-{
-    struct server *s = io->impl;
-    ASSERT(s->pending_count < PENDING_MAX);
-    s->pending[s->pending_count++] = (struct pending){kind, request, callback};
-}
+/* ---- sending ---- */
 
 static void flush(struct server *s)
 {
@@ -132,7 +79,7 @@ static void encode_header(const struct server *s, const struct raft_message *mes
 {
     memset(wire, 0, sizeof *wire);
     memcpy(&wire->message, message, sizeof wire->message);
-    wire->message.server_id = s->raft.id;
+    wire->message.server_id = s->member.raft.id;
     wire->message.server_address = NULL;
     if (message->type == RAFT_IO_APPEND_ENTRIES)
         wire->message.append_entries.entries = NULL;
@@ -152,7 +99,7 @@ static bool same_as_last(const struct server *s, const struct wire *header)
 static int io_send(struct raft_io *io, struct raft_io_send *request,
                    const struct raft_message *message, raft_io_send_cb callback)
 {
-    struct server *s = io->impl;
+    struct server *s = (struct server *)(void *)raft_member_of(io);
     struct wire header;
     if (s->out_count == OUT_MAX)
         flush(s);
@@ -173,132 +120,8 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
                                         .msg_iov = &s->out_parts[n],
                                         .msg_iovlen = 1};
     s->out_count++;
-    pend(io, PENDING_SEND, request, (void (*)(void))callback);
+    raft_member_pend(&s->member, RAFT_PENDING_SEND, request, (void (*)(void))callback);
     return 0;
-}
-
-/* ---- what libraft calls: the rest ---- */
-
-static int io_init(struct raft_io *io, raft_id id, const char *address)
-{
-    (void)io;
-    (void)id;
-    (void)address;
-    return 0;
-}
-
-static void io_close(struct raft_io *io, raft_io_close_cb callback)
-{
-    callback(io);
-}
-
-static int io_bootstrap(struct raft_io *io, const struct raft_configuration *configuration)
-{
-    struct server *s = io->impl;
-    return raft_configuration_encode(configuration, &s->configuration);
-}
-
-/* NOLINTNEXTLINE(readability-function-size): seven parameters are what libraft calls it with */
-static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
-                   struct raft_snapshot **snapshot, raft_index *start_index,
-                   struct raft_entry *entries[], size_t *entry_count)
-{
-    struct server *s = io->impl;
-    struct raft_entry *first = raft_malloc(sizeof *first);
-    if (first == NULL)
-        return RAFT_NOMEM;
-    *first = (struct raft_entry){
-        .term = 1,
-        .type = RAFT_CHANGE,
-        .buf = s->configuration,
-        .batch = s->configuration.base,
-    };
-    *term = 1;
-    *voted_for = 0;
-    *snapshot = NULL;
-    *start_index = 1;
-    *entries = first;
-    *entry_count = 1;
-    return 0;
-}
-
-static int io_start(struct raft_io *io, unsigned tick_ms, raft_io_tick_cb tick,
-                    raft_io_recv_cb receive)
-{
-    struct server *s = io->impl;
-    s->tick_ms = tick_ms;
-    s->tick = tick;
-    s->receive = receive;
-    return 0;
-}
-
-static int io_recover(struct raft_io *io, const struct raft_configuration *configuration)
-{
-    (void)io;
-    (void)configuration;
-    return RAFT_INVALID;
-}
-
-static int io_set_term(struct raft_io *io, raft_term term)
-{
-    (void)io;
-    (void)term;
-    return 0;
-}
-
-static int io_set_vote(struct raft_io *io, raft_id id)
-{
-    (void)io;
-    (void)id;
-    return 0;
-}
-
-static int io_append(struct raft_io *io, struct raft_io_append *request,
-                     const struct raft_entry entries[], unsigned count, raft_io_append_cb callback)
-{
-    (void)entries;
-    (void)count;
-    pend(io, PENDING_APPEND, request, (void (*)(void))callback);
-    return 0;
-}
-
-static int io_truncate(struct raft_io *io, raft_index index)
-{
-    (void)io;
-    (void)index;
-    return 0;
-}
-
-static int io_snapshot_put(struct raft_io *io, unsigned trailing,
-                           struct raft_io_snapshot_put *request,
-                           const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb callback)
-{
-    (void)trailing;
-    (void)snapshot;
-    pend(io, PENDING_SNAPSHOT, request, (void (*)(void))callback);
-    return 0;
-}
-
-static int io_snapshot_get(struct raft_io *io, struct raft_io_snapshot_get *request,
-                           raft_io_snapshot_get_cb callback)
-{
-    (void)io;
-    (void)request;
-    (void)callback;
-    return RAFT_NOTFOUND;
-}
-
-static raft_time io_time(struct raft_io *io)
-{
-    const struct server *s = io->impl;
-    return s->now_ms;
-}
-
-/* The leader to be waits the shortest. */
-static int io_random(struct raft_io *io, int least, int most)
-{
-    const struct server *s = io->impl;
-    return s->self->number == 0 ? least : most;
 }
 
 /* ---- the loop ---- */
@@ -363,15 +186,10 @@ static int take_request(struct server *s)
     struct raft_buffer buffers[NET_BATCH_MAX];
     const struct net_raft_shared *shared = s->self->shared;
     uint32_t count = (uint32_t)min_u64(shared->count, NET_BATCH_MAX);
-    for (uint32_t i = 0; i < count; i++) {
-        buffers[i].len = sizeof shared->commands[i];
-        buffers[i].base = raft_malloc(sizeof shared->commands[i]);
-        if (buffers[i].base == NULL)
-            return -ENOMEM;
-        memcpy(buffers[i].base, &shared->commands[i], sizeof shared->commands[i]);
-    }
+    if (raft_member_buffers(buffers, shared->commands, count) != 0)
+        return -ENOMEM;
     s->apply.data = s;
-    return raft_apply(&s->raft, &s->apply, buffers, count, on_applied) == 0 ? 0 : -EPROTO;
+    return raft_apply(&s->member.raft, &s->apply, buffers, count, on_applied) == 0 ? 0 : -EPROTO;
 }
 
 static int take_datagram(struct server *s, uint8_t *bytes, size_t length)
@@ -388,44 +206,39 @@ static int take_datagram(struct server *s, uint8_t *bytes, size_t length)
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (m.type == types[i] && m.server_id >= 1 && m.server_id <= NET_SERVERS)
             rc = 0;
-    m.server_address = s->address;
+    m.server_address = s->member.address;
     if (rc == 0 && m.type == RAFT_IO_APPEND_ENTRIES)
         rc = decode_entries(bytes, length, &m.append_entries);
     if (rc == 0)
-        s->receive(&s->io, &m);
+        s->member.receive(&s->member.io, &m);
     return rc == -EBADMSG ? 0 : rc;
 }
 
 /* Complete what libraft asked for, until nothing follows from it any more. */
-static void complete(struct server *s)
+static void complete(struct raft_member *m)
 {
-    struct pending now[PENDING_MAX];
-    while (s->pending_count != 0) {
-        uint32_t count = s->pending_count;
-        memcpy(now, s->pending, count * sizeof now[0]);
-        s->pending_count = 0;
-        for (uint32_t i = 0; i < count; i++) {
-            if (now[i].kind == PENDING_SEND)
-                ((raft_io_send_cb)now[i].callback)(now[i].request, 0);
-            else if (now[i].kind == PENDING_APPEND)
-                ((raft_io_append_cb)now[i].callback)(now[i].request, 0);
-            else
-                ((raft_io_snapshot_put_cb)now[i].callback)(now[i].request, 0);
-        }
+    struct raft_pending now[RAFT_PENDING_MAX];
+    while (m->pending_count != 0) {
+        uint32_t count = m->pending_count;
+        memcpy(now, m->pending, count * sizeof now[0]);
+        m->pending_count = 0;
+        for (uint32_t i = 0; i < count; i++)
+            raft_pending_done(&now[i]);
     }
 }
 
 static void tick(struct server *s)
 {
-    s->now_ms = clock_boottime_ns() / NS_PER_MS;
-    if (s->now_ms - s->ticked_ms < s->tick_ms)
+    struct raft_member *m = &s->member;
+    m->now_ms = clock_boottime_ns() / NS_PER_MS;
+    if (m->now_ms - s->ticked_ms < m->tick_ms)
         return;
-    s->ticked_ms = s->now_ms;
-    s->tick(&s->io);
-    complete(s);
+    s->ticked_ms = m->now_ms;
+    m->tick(&m->io);
+    complete(m);
     if (s->self->number == 0)
         /* release: what a leader is ready for comes before it says so */
-        atomic_store_explicit(&s->self->shared->leading, raft_state(&s->raft) == RAFT_LEADER,
+        atomic_store_explicit(&s->self->shared->leading, raft_state(&m->raft) == RAFT_LEADER,
                               memory_order_release);
 }
 
@@ -437,7 +250,7 @@ static int pass(struct server *s)
         return -errno;
     for (int i = 0; i < count && rc == 0; i++) {
         rc = take_datagram(s, s->in_bytes[i], s->in[i].msg_len);
-        complete(s);
+        complete(&s->member);
     }
     tick(s);
     flush(s);
@@ -445,67 +258,6 @@ static int pass(struct server *s)
 }
 
 /* ---- making ---- */
-
-static void io_format(struct server *s)
-{
-    s->io = (struct raft_io){
-        .version = 1,
-        .impl = s,
-        .init = io_init,
-        .close = io_close,
-        .load = io_load,
-        .start = io_start,
-        .bootstrap = io_bootstrap,
-        .recover = io_recover,
-        .set_term = io_set_term,
-        .set_vote = io_set_vote,
-        .send = io_send,
-        .append = io_append,
-        .truncate = io_truncate,
-        .snapshot_put = io_snapshot_put,
-        .snapshot_get = io_snapshot_get,
-        .time = io_time,
-        .random = io_random,
-    };
-    s->fsm = (struct raft_fsm){
-        .version = 1,
-        .data = s,
-        .apply = fsm_apply,
-        .snapshot = fsm_snapshot,
-        .restore = fsm_restore,
-    };
-}
-
-static int configure(struct raft_configuration *c)
-{
-    raft_configuration_init(c);
-    for (uint32_t i = 1; i <= NET_SERVERS; i++) {
-        char address[4];
-        (void)snprintf(address, sizeof address, "%u", i);
-        if (raft_configuration_add(c, i, address, RAFT_VOTER) != 0)
-            return -ENOMEM;
-    }
-    return 0;
-}
-
-static int raft_make(struct server *s)
-{
-    struct raft_configuration c;
-    int rc = configure(&c);
-    io_format(s);
-    (void)snprintf(s->address, sizeof s->address, "%u", s->self->number + 1);
-    if (rc == 0)
-        rc = raft_init(&s->raft, &s->io, &s->fsm, s->self->number + 1, s->address);
-    if (rc == 0) {
-        raft_set_snapshot_threshold(&s->raft, SNAPSHOT_THRESHOLD);
-        raft_set_snapshot_trailing(&s->raft, SNAPSHOT_TRAILING);
-        rc = raft_bootstrap(&s->raft, &c);
-    }
-    if (rc == 0)
-        rc = raft_start(&s->raft);
-    raft_configuration_close(&c);
-    return rc != 0 ? -EPROTO : 0;
-}
 
 static void messages_init(struct server *s)
 {
@@ -526,9 +278,11 @@ void net_raft_serve(void *context)
         return;
     memset(s, 0, sizeof *s);
     s->self = context;
-    s->now_ms = s->ticked_ms = clock_boottime_ns() / NS_PER_MS;
+    raft_member_init(&s->member, s->self->number, s->self->table);
+    s->member.io.send = io_send;
+    s->member.now_ms = s->ticked_ms = clock_boottime_ns() / NS_PER_MS;
     messages_init(s);
-    int rc = raft_make(s);
+    int rc = raft_member_start(&s->member);
     while (rc == 0)
         rc = pass(s);
     (void)fprintf(stderr, "dunlin-bench: a server of libraft: %s\n", strerror(-rc));
