@@ -20,16 +20,6 @@ uint64_t forward_item_bytes(uint64_t fixed, uint64_t key_length, uint64_t value_
     return fixed + align_up(key_length, 8) + align_up(value_inside, 8);
 }
 
-static uint8_t *put_padded(uint8_t *to, const void *bytes, uint64_t length)
-{
-    uint64_t padded = align_up(length, 8);
-    if (padded == 0)
-        return to;
-    memset(to + padded - 8, 0, 8);
-    memcpy(to, bytes, length);
-    return to + padded;
-}
-
 /* Room for an item of so many bytes, where an empty pack first gets a head of its kind. */
 static uint8_t *claim(struct forward_pack *p, uint8_t kind, uint64_t bytes)
 {
@@ -51,7 +41,7 @@ bool forward_put_ask(struct forward_pack *p, const struct forward_ask *a, const 
     if (at == NULL)
         return false;
     memcpy(at, a, sizeof *a);
-    (void)put_padded(put_padded(at + sizeof *a, key, a->key_length), value, inside);
+    (void)ring_put_padded(ring_put_padded(at + sizeof *a, key, a->key_length), value, inside);
     return true;
 }
 
@@ -63,7 +53,7 @@ bool forward_put_answer(struct forward_pack *p, const struct forward_answer *a, 
     if (at == NULL)
         return false;
     memcpy(at, a, sizeof *a);
-    (void)put_padded(put_padded(at + sizeof *a, key, a->key_length), value, inside);
+    (void)ring_put_padded(ring_put_padded(at + sizeof *a, key, a->key_length), value, inside);
     return true;
 }
 

@@ -97,6 +97,17 @@ static inline uint64_t ring_request_bytes(uint64_t extension_length, uint64_t ke
            align_up(value_length, 8);
 }
 
+/* A part of such a payload, with its zeros; at has room for both.  Returns what follows it. */
+static inline uint8_t *ring_put_padded(uint8_t *at, const void *bytes, uint64_t length)
+{
+    uint64_t padded = align_up(length, 8);
+    if (padded == 0)
+        return at;
+    memset(at + padded - 8, 0, 8);
+    memcpy(at, bytes, length);
+    return at + padded;
+}
+
 /* Lcore to agent.  Payload: value of a GET (unless BULK). */
 struct ring_completion {
     struct ring_head head;

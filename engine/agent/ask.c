@@ -4,16 +4,6 @@
 
 /* ---- building a request ---- */
 
-static uint8_t *put_padded(uint8_t *at, const void *bytes, size_t length)
-{
-    uint64_t padded = align_up(length, 8);
-    if (padded == 0)
-        return at;
-    memset(at + padded - 8, 0, 8);
-    memcpy(at, bytes, length);
-    return at + padded;
-}
-
 /* A GET only names the room for its answer. */
 static bool value_inside(const struct ask_message *m)
 {
@@ -31,9 +21,9 @@ struct ring_head agent_ask_build(struct ring_request *at, const struct ask_messa
     head.length = (uint32_t)agent_ask_bytes(m);
     memcpy((uint8_t *)at + sizeof head, (const uint8_t *)&m->head + sizeof head,
            sizeof m->head - sizeof head);
-    uint8_t *value = put_padded((uint8_t *)(at + 1), m->key, m->head.key_length);
+    uint8_t *value = ring_put_padded((uint8_t *)(at + 1), m->key, m->head.key_length);
     if (value_inside(m))
-        (void)put_padded(value, m->value, m->head.value_length);
+        (void)ring_put_padded(value, m->value, m->head.value_length);
     return head;
 }
 
