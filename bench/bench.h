@@ -28,6 +28,12 @@ struct bench_options {
  * Returns 0, or -EINVAL after a word on stderr: exit with BENCH_USAGE. */
 MUST_USE int bench_options_parse(int argc, char **argv, struct bench_options *options);
 
+struct report;
+
+/* The end of a bench: prints its report, or why there is none (error: 0 or -errno).  Returns its exit
+ * code. */
+MUST_USE int bench_end(const struct report *report, int error, bool json);
+
 /* A fresh directory of this run, mode 0700, removed with all that is in it at the end. */
 const char *bench_directory(void);
 

@@ -1,5 +1,6 @@
 /* dunlin-bench - main: which bench, and the supervisor that cleans up behind it (bench.h). */
 #include "bench/bench.h"
+#include "bench/report.h"
 
 #include <ftw.h>
 #include <signal.h>
@@ -65,6 +66,15 @@ int bench_options_parse(int argc, char **argv, struct bench_options *options)
         }
     }
     return 0;
+}
+
+int bench_end(const struct report *report, int error, bool json)
+{
+    if (error == 0)
+        error = report_print(report, json);
+    if (error != 0)
+        (void)fprintf(stderr, "dunlin-bench %s: %s\n", report->bench, strerror(-error));
+    return error != 0 || report_refused(report) ? BENCH_REFUSED : BENCH_OK;
 }
 
 static void usage(FILE *out)

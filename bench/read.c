@@ -244,11 +244,7 @@ int bench_read(int argc, char **argv)
     int rc = machine_pin(READER_CPU);
     if (rc >= 0)
         rc = run(b);
-    if (rc == 0)
-        rc = report_print(&b->report, options.json);
-    if (rc != 0)
-        (void)fprintf(stderr, "dunlin-bench read: %s\n", strerror(-rc));
-    int code = rc != 0 || report_refused(&b->report) ? BENCH_REFUSED : BENCH_OK;
+    int code = bench_end(&b->report, rc, options.json);
     free(b);
     return code;
 }

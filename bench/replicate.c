@@ -340,11 +340,7 @@ static int bench_replicate_mem(const struct bench_options *options)
     int rc = machine_pin(0);
     if (rc >= 0)
         rc = run(b);
-    if (rc == 0)
-        rc = report_print(&b->report, options->json);
-    if (rc != 0)
-        (void)fprintf(stderr, "dunlin-bench replicate: %s\n", strerror(-rc));
-    int code = rc != 0 || report_refused(&b->report) ? BENCH_REFUSED : BENCH_OK;
+    int code = bench_end(&b->report, rc, options->json);
     free(b);
     return code;
 }

@@ -398,11 +398,7 @@ int bench_replicate_net(const struct bench_options *options, const struct net_cp
     int rc = machine_pin(net_cpu(cpus, 0));
     if (rc >= 0)
         rc = run(b, cpus);
-    if (rc == 0)
-        rc = report_print(&b->report, options->json);
-    if (rc != 0)
-        (void)fprintf(stderr, "dunlin-bench replicate: %s\n", strerror(-rc));
-    int code = rc != 0 || report_refused(&b->report) ? BENCH_REFUSED : BENCH_OK;
+    int code = bench_end(&b->report, rc, options->json);
     free(b);
     return code;
 }
