@@ -1,5 +1,7 @@
 #include "control/cluster_key.h"
 
+#include "control/read_all.h"
+
 #include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
@@ -161,24 +163,6 @@ static int judge_file(const char *path, int fd, FILE *errors)
     return 0;
 }
 
-/* Returns bytes read, at most size, or -errno. */
-static ssize_t read_all(int fd, char *bytes, size_t size)
-{
-    size_t used = 0;
-    while (used < size) {
-        ssize_t n = read(fd, bytes + used, size - used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        used += (size_t)n;
-    }
-    return (ssize_t)used;
-}
-
-/* Why read and not stdio: its buffer would keep the secrets. */
 static int load(struct keys *k, int fd)
 {
     char text[CLUSTER_KEY_FILE_BYTES_MAX + 1];

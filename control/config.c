@@ -4,6 +4,7 @@
 #include "control/config_check.h"
 #include "control/config_events.h"
 #include "control/config_table.h"
+#include "control/read_all.h"
 
 #include <cyaml/cyaml.h>
 #include <fcntl.h>
@@ -212,23 +213,6 @@ int config_parse(const char *name, const uint8_t *bytes, size_t size, struct con
 {
     const struct reading r = {.name = name, .out = out, .errors = errors};
     return parse(&r, bytes, size);
-}
-
-/* Read until the end or one byte past the limit.  Returns bytes read or -errno. */
-static ssize_t read_all(int fd, uint8_t *bytes, size_t size)
-{
-    size_t used = 0;
-    while (used < size) {
-        ssize_t n = read(fd, bytes + used, size - used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        used += (size_t)n;
-    }
-    return (ssize_t)used;
 }
 
 static int unreadable(const char *path, int error, FILE *errors)
