@@ -23,47 +23,8 @@ static void open(void)
     CU_ASSERT_FALSE(shard_answer_next(f.shard, &answer)); /* nobody waits for the epoch's record */
 }
 
-static int try(const struct shard_item *items, uint32_t count)
-{
-    struct shard_transaction t = transaction(items, count);
-    return shard_transaction(f.shard, &t);
-}
-
-/* Carry it out, commit, and take the one answer. */
-static uint32_t done(const struct shard_item *items, uint32_t count)
-{
-    CU_ASSERT_EQUAL_FATAL(try(items, count), 0);
-    fixture_commit(&f);
-    CU_ASSERT_TRUE_FATAL(shard_answer_next(f.shard, &answer));
-    CU_ASSERT_EQUAL(answer.origin.tag, TRANSACTION_TAG);
-    uint32_t status = answer.status;
-    struct shard_answer another;
-    CU_ASSERT_FALSE(shard_answer_next(f.shard, &another));
-    return status;
-}
-
-#define TRY(...) try((const struct shard_item[]){__VA_ARGS__}, COUNT_OF(__VA_ARGS__))
-#define DONE(...) done((const struct shard_item[]){__VA_ARGS__}, COUNT_OF(__VA_ARGS__))
-#define COUNT_OF(...)                                                                              \
-    (uint32_t)(sizeof((const struct shard_item[]){__VA_ARGS__}) / sizeof(struct shard_item))
-
-/* LSN of the newest committed version; 0: no such key. */
-static uint64_t version(const char *key)
-{
-    struct read_found found;
-    int result = fixture_read(&f, key, (uint32_t)strlen(key), &found);
-    return result == 1 ? found.lsn : 0;
-}
-
-static bool holds(const char *key, const char *value)
-{
-    struct read_found found;
-    char bytes[64];
-    if (fixture_read(&f, key, (uint32_t)strlen(key), &found) != 1)
-        return false;
-    read_copy(&found, bytes, sizeof bytes);
-    return found.value_length == strlen(value) && memcmp(bytes, value, strlen(value)) == 0;
-}
+#define TRY(...) transaction_try(&f, ITEMS_OF(__VA_ARGS__))
+#define DONE(...) transaction_done(&f, &answer, ITEMS_OF(__VA_ARGS__))
 
 /* ---- what it means ---- */
 
@@ -78,13 +39,13 @@ static void all_of_it_is_done(void)
     CU_ASSERT_EQUAL(
         DONE(only_if(put("a", "one"), 0), check("d", d), only_if(erase("c"), c), put("b", "two")),
         RING_OK);
-    CU_ASSERT_TRUE(holds("a", "one"));
-    CU_ASSERT_TRUE(holds("b", "two"));
-    CU_ASSERT_TRUE(holds("d", "asked for"));
-    CU_ASSERT_EQUAL(version("c"), 0);
-    CU_ASSERT_EQUAL(version("d"), d);
-    CU_ASSERT_EQUAL(answer.lsn, version("b")); /* the last record's */
-    CU_ASSERT(version("a") >= start && version("a") < version("b"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "a", "one"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "b", "two"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "d", "asked for"));
+    CU_ASSERT_EQUAL(version_of(&f, "c"), 0);
+    CU_ASSERT_EQUAL(version_of(&f, "d"), d);
+    CU_ASSERT_EQUAL(answer.lsn, version_of(&f, "b")); /* the last record's */
+    CU_ASSERT(version_of(&f, "a") >= start && version_of(&f, "a") < version_of(&f, "b"));
     CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
     fixture_close(&f);
 }
@@ -129,8 +90,8 @@ static void one_condition_that_fails_refuses_all(void)
     CU_ASSERT_EQUAL(answer.lsn, 0);
     CU_ASSERT_EQUAL(DONE(only_if(erase("a"), a + 8), put("b", "two")), RING_CONDITION);
     CU_ASSERT_EQUAL(answer.lsn, a);
-    CU_ASSERT_TRUE(holds("a", "one"));
-    CU_ASSERT_EQUAL(version("b"), 0);
+    CU_ASSERT_TRUE(fixture_holds(&f, "a", "one"));
+    CU_ASSERT_EQUAL(version_of(&f, "b"), 0);
     CU_ASSERT_EQUAL(fixture_counter(&f, COUNTER_CONDITIONS_FAILED), 4);
     CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
     fixture_close(&f);
@@ -140,14 +101,14 @@ static void what_is_gone_already_needs_no_record(void)
 {
     open();
     CU_ASSERT_EQUAL(DONE(erase("a"), put("b", "two"), erase("c")), RING_OK);
-    CU_ASSERT_EQUAL(answer.lsn, version("b"));
+    CU_ASSERT_EQUAL(answer.lsn, version_of(&f, "b"));
     uint64_t b = answer.lsn;
     CU_ASSERT_EQUAL(DONE(erase("a"), erase("c")), RING_OK);
     CU_ASSERT_EQUAL(answer.lsn, 0);
     CU_ASSERT_EQUAL(DONE(check("a", 0), check("b", b)), RING_OK);
     CU_ASSERT_EQUAL(answer.lsn, 0);
     CU_ASSERT_EQUAL(fixture_counter(&f, COUNTER_CONDITIONS_FAILED), 0);
-    CU_ASSERT_TRUE(holds("b", "two"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "b", "two"));
     fixture_close(&f);
 }
 
@@ -162,9 +123,9 @@ static void nothing_of_it_is_seen_before_all_is_committed(void)
         CU_ASSERT_EQUAL(pending_at(f.shard, i)->lsn_wait, f.shard->log.lsn_whole);
     shard_commit(f.shard, before);
     CU_ASSERT_FALSE(shard_answer_next(f.shard, &answer));
-    CU_ASSERT_TRUE(holds("a", "old"));
-    CU_ASSERT_TRUE(holds("b", "old"));
-    CU_ASSERT_EQUAL(version("c"), 0);
+    CU_ASSERT_TRUE(fixture_holds(&f, "a", "old"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "b", "old"));
+    CU_ASSERT_EQUAL(version_of(&f, "c"), 0);
     struct shard_read r = {
         .origin = {.operation = RING_GET},
         .hash = hash_key("a", 1),
@@ -177,9 +138,9 @@ static void nothing_of_it_is_seen_before_all_is_committed(void)
     CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
     CU_ASSERT_EQUAL(answer.origin.tag, TRANSACTION_TAG);
     CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
-    CU_ASSERT_EQUAL(answer.lsn, version("a"));
-    CU_ASSERT_TRUE(holds("a", "new"));
-    CU_ASSERT_TRUE(holds("c", "new"));
+    CU_ASSERT_EQUAL(answer.lsn, version_of(&f, "a"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "a", "new"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "c", "new"));
     fixture_close(&f);
 }
 
@@ -190,7 +151,7 @@ static void what_cannot_be_is_refused_by_name(void)
     static char value[1u << LIMIT_SEGMENT_SHIFT_MAX];
     open();
     uint64_t end = f.shard->log.lsn_end;
-    CU_ASSERT_EQUAL(try(items, 0), RING_INPUT);
+    CU_ASSERT_EQUAL(transaction_try(&f, items, 0), RING_INPUT);
     CU_ASSERT_EQUAL(TRY(put("a", "1"), put("b", "2"), erase("a")), RING_INPUT);
     CU_ASSERT_EQUAL(TRY(put("a", "1"), check("a", 0)), RING_INPUT);
     CU_ASSERT_EQUAL(TRY(put("a", "1"), item_of(RING_NOP, "b", NULL)), RING_INPUT);
@@ -199,17 +160,18 @@ static void what_cannot_be_is_refused_by_name(void)
         (void)fixture_key(i, names[i]);
         items[i] = put(names[i], "v");
     }
-    CU_ASSERT_EQUAL(try(items, ITEMS + 1), RING_TOO_LARGE);
+    CU_ASSERT_EQUAL(transaction_try(&f, items, ITEMS + 1), RING_TOO_LARGE);
     items[1].value = value;
     items[1].value_length = f.shard->value_bytes_max + 1;
-    CU_ASSERT_EQUAL(try(items, 2), RING_TOO_LARGE);
+    CU_ASSERT_EQUAL(transaction_try(&f, items, 2), RING_TOO_LARGE);
     items[0].value = value;
     items[0].value_length = f.shard->value_bytes_max / 2;
     items[1].value_length = f.shard->value_bytes_max;
-    CU_ASSERT_EQUAL(try(items, 2), RING_TOO_LARGE);
+    CU_ASSERT_EQUAL(transaction_try(&f, items, 2), RING_TOO_LARGE);
     CU_ASSERT_EQUAL(f.shard->log.lsn_end, end);
     CU_ASSERT_FALSE(shard_answer_next(f.shard, &answer));
-    CU_ASSERT_EQUAL(done(items + 2, ITEMS - 1), RING_OK); /* as many as there may be */
+    CU_ASSERT_EQUAL(transaction_done(&f, &answer, items + 2, ITEMS - 1),
+                    RING_OK); /* as many as there may be */
     CU_ASSERT_EQUAL(f.shard->index.key_count, ITEMS - 1);
     fixture_close(&f);
 }
@@ -245,7 +207,7 @@ static void a_sequence_is_one_transaction_and_counts_once(void)
     for (unsigned i = 0; i < 3; i++) {
         CU_ASSERT_TRUE_FATAL(shard_answer_next(f.shard, &answer));
         CU_ASSERT_EQUAL(answer.status, RING_OK);
-        CU_ASSERT_EQUAL(answer.lsn, version("b"));
+        CU_ASSERT_EQUAL(answer.lsn, version_of(&f, "b"));
         CU_ASSERT_EQUAL(answer.sequence, 1);
     }
     CU_ASSERT_FALSE(shard_answer_next(f.shard, &answer));
@@ -260,7 +222,7 @@ static void a_sequence_is_one_transaction_and_counts_once(void)
         fixture_commit(&f);
         CU_ASSERT_TRUE_FATAL(shard_answer_next(f.shard, &answer));
         CU_ASSERT_EQUAL(answer.status, RING_CONDITION);
-        CU_ASSERT_EQUAL(answer.lsn, version("a"));
+        CU_ASSERT_EQUAL(answer.lsn, version_of(&f, "a"));
     }
     t.uid = 6;
     t.sequence = 3;
@@ -282,7 +244,7 @@ static void it_lies_in_one_segment(void)
         uint32_t length = fixture_below(&seed, (uint32_t)segment / count - 200);
         (void)fixture_maintain(&f);
         uint64_t from = f.shard->log.lsn_whole;
-        int result = try(many(fixture_below(&seed, 3), count, length), count);
+        int result = transaction_try(&f, many(fixture_below(&seed, 3), count, length), count);
         CU_ASSERT(result == 0 || result == -EAGAIN);
         if (result != 0) {
             CU_ASSERT_EQUAL(f.shard->log.lsn_whole, from);
@@ -310,14 +272,14 @@ static void the_ceiling_is_above_all_of_it(void)
         fixture_open(&f, &small);
         uint64_t segment = UINT64_C(1) << f.geometry.segment_shift;
         for (uint32_t i = 0; i < lead; i++)
-            CU_ASSERT_EQUAL(done(many(i, 1, 4000), 1), RING_OK);
+            CU_ASSERT_EQUAL(transaction_done(&f, &answer, many(i, 1, 4000), 1), RING_OK);
         uint64_t end = f.shard->log.lsn_end;
         f.shard->log.lsn_ceiling = end;
         int result = -EAGAIN;
         for (uint32_t step = 0; result == -EAGAIN && step < 100000; step++) {
             CU_ASSERT_EQUAL_FATAL(f.shard->log.lsn_end, end);
             shard_grant(f.shard, f.shard->log.lsn_ceiling + 8);
-            result = try(many(40, 4, 8000), 4);
+            result = transaction_try(&f, many(40, 4, 8000), 4);
         }
         CU_ASSERT_EQUAL(result, 0);
         CU_ASSERT_EQUAL(f.shard->log.lsn_end + segment, f.shard->log.lsn_ceiling);
@@ -329,7 +291,7 @@ static void the_pending_list_has_room_for_all_of_it(void)
 {
     open();
     uint32_t appended = 0;
-    while (appended < ROOM - 2 && try(many(appended, 1, 8), 1) == 0)
+    while (appended < ROOM - 2 && transaction_try(&f, many(appended, 1, 8), 1) == 0)
         appended++;
     CU_ASSERT_EQUAL(appended, ROOM - 2);
     uint64_t end = f.shard->log.lsn_end;
@@ -337,7 +299,7 @@ static void the_pending_list_has_room_for_all_of_it(void)
     CU_ASSERT_EQUAL(f.shard->log.lsn_end, end);
     CU_ASSERT_EQUAL(TRY(put("a", "1"), put("b", "2")), 0);
     fixture_settle(&f);
-    CU_ASSERT_TRUE(holds("a", "1"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "a", "1"));
     CU_ASSERT_EQUAL(f.answers, ROOM - 1);
     fixture_close(&f);
 }
@@ -353,7 +315,7 @@ static void without_memory_nothing_of_it_is_appended(void)
     int result = 0;
     for (uint32_t i = 0; i < 1000 && result == 0; i++) {
         (void)fixture_maintain(&f);
-        result = try(many(0, 5, 10000), 5);
+        result = transaction_try(&f, many(0, 5, 10000), 5);
         shard_commit(f.shard, f.shard->log.lsn_whole);
     }
     CU_ASSERT_EQUAL(result, -EAGAIN);
@@ -373,7 +335,7 @@ static void without_memory_nothing_of_it_is_appended(void)
     f.grace_held = false;
     for (uint32_t i = 0; i < 1000 && result == -EAGAIN; i++) {
         (void)fixture_maintain(&f);
-        result = try(many(0, 5, 10000), 5);
+        result = transaction_try(&f, many(0, 5, 10000), 5);
     }
     CU_ASSERT_EQUAL(result, 0);
     fixture_close(&f);
@@ -385,7 +347,7 @@ static void new_keys_of_one_bucket_find_room(void)
     open();
     uint32_t refused = 0;
     for (uint32_t first = 0; first < 30000; first += ITEMS) {
-        int result = try(many(first, ITEMS, 8), ITEMS);
+        int result = transaction_try(&f, many(first, ITEMS, 8), ITEMS);
         CU_ASSERT(result == 0 || result == -EAGAIN || result == RING_QUOTA);
         refused += result != 0;
         fixture_commit(&f);

@@ -13,47 +13,8 @@ static struct shard_answer answer;
 
 static const struct fixture_config ordinary = {.quota_bytes = UINT64_C(4) << 20, .shard_count = 1};
 
-static int try(const struct shard_item *items, uint32_t count)
-{
-    struct shard_transaction t = transaction(items, count);
-    return shard_transaction(f.shard, &t);
-}
-
-/* Carry it out, commit, and take the one answer. */
-static uint32_t done(const struct shard_item *items, uint32_t count)
-{
-    CU_ASSERT_EQUAL_FATAL(try(items, count), 0);
-    fixture_commit(&f);
-    CU_ASSERT_TRUE_FATAL(shard_answer_next(f.shard, &answer));
-    CU_ASSERT_EQUAL(answer.origin.tag, TRANSACTION_TAG);
-    uint32_t status = answer.status;
-    struct shard_answer another;
-    CU_ASSERT_FALSE(shard_answer_next(f.shard, &another));
-    return status;
-}
-
-#define TRY(...) try((const struct shard_item[]){__VA_ARGS__}, COUNT_OF(__VA_ARGS__))
-#define DONE(...) done((const struct shard_item[]){__VA_ARGS__}, COUNT_OF(__VA_ARGS__))
-#define COUNT_OF(...)                                                                              \
-    (uint32_t)(sizeof((const struct shard_item[]){__VA_ARGS__}) / sizeof(struct shard_item))
-
-/* LSN of the newest committed version; 0: no such key. */
-static uint64_t version(const char *key)
-{
-    struct read_found found;
-    int result = fixture_read(&f, key, (uint32_t)strlen(key), &found);
-    return result == 1 ? found.lsn : 0;
-}
-
-static bool holds(const char *key, const char *value)
-{
-    struct read_found found;
-    char bytes[64];
-    if (fixture_read(&f, key, (uint32_t)strlen(key), &found) != 1)
-        return false;
-    read_copy(&found, bytes, sizeof bytes);
-    return found.value_length == strlen(value) && memcmp(bytes, value, strlen(value)) == 0;
-}
+#define TRY(...) transaction_try(&f, ITEMS_OF(__VA_ARGS__))
+#define DONE(...) transaction_done(&f, &answer, ITEMS_OF(__VA_ARGS__))
 
 static void open_session(struct shard_transaction *t)
 {
@@ -122,12 +83,12 @@ static void it_is_cut_as_a_whole(void)
     CU_ASSERT_EQUAL(land_cut(f.shard, before, &f.now), 0);
     CU_ASSERT_EQUAL(f.shard->log.lsn_end, before);
     CU_ASSERT_EQUAL(f.shard->index.key_count, 2);
-    CU_ASSERT_TRUE(holds("a", "old"));
-    CU_ASSERT_TRUE(holds("c", "old"));
-    CU_ASSERT_EQUAL(version("b"), 0);
+    CU_ASSERT_TRUE(fixture_holds(&f, "a", "old"));
+    CU_ASSERT_TRUE(fixture_holds(&f, "c", "old"));
+    CU_ASSERT_EQUAL(version_of(&f, "b"), 0);
     CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
     /* who waits for it hears so with the next commit, once */
-    CU_ASSERT_EQUAL(try(many(1, 1, 8), 1), 0);
+    CU_ASSERT_EQUAL(transaction_try(&f, many(1, 1, 8), 1), 0);
     fixture_commit(&f);
     CU_ASSERT_TRUE(shard_answer_next(f.shard, &answer));
     CU_ASSERT_EQUAL(answer.status, RING_RETRY);
@@ -144,7 +105,7 @@ static void a_follower_without_room_takes_it_later(void)
     open_both();
     uint64_t start = f.shard->log.lsn_whole;
     for (uint32_t i = 0; i < LIMIT_PENDING / ITEMS + 1; i++) {
-        CU_ASSERT_EQUAL(done(many(i, ITEMS - 1, 8), ITEMS - 1), RING_OK);
+        CU_ASSERT_EQUAL(transaction_done(&f, &answer, many(i, ITEMS - 1, 8), ITEMS - 1), RING_OK);
         (void)fixture_maintain(&f);
     }
     uint64_t at = start;

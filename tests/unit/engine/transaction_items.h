@@ -4,6 +4,7 @@
 
 #include "engine/hash.h"
 #include "tests/unit/engine/fixture.h"
+#include "tests/unit/unit.h"
 
 #include <string.h>
 
@@ -51,6 +52,48 @@ static inline struct shard_transaction transaction(const struct shard_item *item
         .count = count,
         .session_slot = SESSION_NONE,
     };
+}
+
+/* A list of parts, and how many it has. */
+#define ITEMS_OF(...)                                                                              \
+    (const struct shard_item[]){__VA_ARGS__},                                                      \
+        (uint32_t)(sizeof((const struct shard_item[]){__VA_ARGS__}) / sizeof(struct shard_item))
+
+static inline int transaction_try(struct fixture *f, const struct shard_item *items, uint32_t count)
+{
+    struct shard_transaction t = transaction(items, count);
+    return shard_transaction(f->shard, &t);
+}
+
+/* Carry it out, commit, and take the one answer; returns its status. */
+static inline uint32_t transaction_done(struct fixture *f, struct shard_answer *answer,
+                                        const struct shard_item *items, uint32_t count)
+{
+    CU_ASSERT_EQUAL_FATAL(transaction_try(f, items, count), 0);
+    fixture_commit(f);
+    CU_ASSERT_TRUE_FATAL(shard_answer_next(f->shard, answer));
+    CU_ASSERT_EQUAL(answer->origin.tag, TRANSACTION_TAG);
+    struct shard_answer another;
+    CU_ASSERT_FALSE(shard_answer_next(f->shard, &another));
+    return answer->status;
+}
+
+/* LSN of the newest committed version; 0: no such key. */
+static inline uint64_t version_of(struct fixture *f, const char *key)
+{
+    struct read_found found;
+    int result = fixture_read(f, key, (uint32_t)strlen(key), &found);
+    return result == 1 ? found.lsn : 0;
+}
+
+static inline bool fixture_holds(struct fixture *f, const char *key, const char *value)
+{
+    struct read_found found;
+    char bytes[64];
+    if (fixture_read(f, key, (uint32_t)strlen(key), &found) != 1)
+        return false;
+    read_copy(&found, bytes, sizeof bytes);
+    return found.value_length == strlen(value) && memcmp(bytes, value, strlen(value)) == 0;
 }
 
 /* So many records of such values, under names that start with a number. */
