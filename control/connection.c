@@ -1,7 +1,7 @@
 #include "control/connection.h"
 
 #include "control/attach_validate.h"
-#include "control/bucket.h"
+#include "engine/bucket.h"
 #include "control/logline.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* Faster than any library asks: a large space's chunks, one request each. */
-static const struct bucket_rate request_rate = {.interval_ns = NS_PER_MS, .burst = 512};
+static const struct bucket_rate request_rate = {.interval = NS_PER_MS, .burst = 512};
 
 /* Room for a few answers: each may hold descriptors, which count against the daemon while unread.
  */

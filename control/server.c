@@ -1,6 +1,6 @@
 #include "control/server.h"
 
-#include "control/bucket.h"
+#include "engine/bucket.h"
 #include "control/connection.h"
 #include "control/logline.h"
 
@@ -29,7 +29,7 @@ static bool may_connect(const struct server *s, uint32_t uid)
 
 /* A whole fleet at once, then what a fleet in trouble needs; a loop of attach and detach by one
  * user then costs control a few per cent. */
-static const struct bucket_rate visitor_rate = {.interval_ns = 5 * NS_PER_MS,
+static const struct bucket_rate visitor_rate = {.interval = 5 * NS_PER_MS,
                                                 .burst = LIMIT_AGENTS_PER_UID};
 
 static struct visitor *visitor_of(struct server *s, uint32_t uid)

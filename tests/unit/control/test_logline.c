@@ -1,6 +1,5 @@
 #include "control/logline.h"
 
-#include "control/bucket.h"
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
@@ -84,25 +83,10 @@ static void a_full_pipe_costs_lines_not_time(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(text + length, expected));
 }
 
-static void a_bucket_gives_its_burst_then_its_rate(void)
-{
-    static const struct bucket_rate rate = {.interval_ns = 10, .burst = 3};
-    uint64_t bucket = 0;
-    uint64_t now = 1000;
-    for (int i = 0; i < 3; i++)
-        CU_ASSERT_TRUE(bucket_take(&bucket, &rate, now));
-    CU_ASSERT_FALSE(bucket_take(&bucket, &rate, now));
-    CU_ASSERT_FALSE(bucket_take(&bucket, &rate, now + 9));
-    CU_ASSERT_TRUE(bucket_take(&bucket, &rate, now + 10));
-    CU_ASSERT_FALSE(bucket_take(&bucket, &rate, now + 10));
-    for (int i = 0; i < 3; i++)
-        CU_ASSERT_TRUE(bucket_take(&bucket, &rate, now + 1000));
-    CU_ASSERT_FALSE(bucket_take(&bucket, &rate, now + 1000));
-}
-
 static const struct unit_test tests[] = {
-    UNIT_TEST(plain_values_stand_as_they_are),         UNIT_TEST(anything_else_is_quoted),
-    UNIT_TEST(what_does_not_fit_is_left_out_whole),    UNIT_TEST(a_full_pipe_costs_lines_not_time),
-    UNIT_TEST(a_bucket_gives_its_burst_then_its_rate),
+    UNIT_TEST(plain_values_stand_as_they_are),
+    UNIT_TEST(anything_else_is_quoted),
+    UNIT_TEST(what_does_not_fit_is_left_out_whole),
+    UNIT_TEST(a_full_pipe_costs_lines_not_time),
 };
 UNIT_MAIN("logline", tests)
