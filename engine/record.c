@@ -153,3 +153,24 @@ int64_t record_land(uint8_t *destination, const uint8_t *source, uint64_t availa
     *header = h;
     return (int64_t)size;
 }
+
+bool record_extension(const struct record *r, uint16_t type, void *into, uint64_t bytes)
+{
+    const uint8_t *at = (const uint8_t *)r + RECORD_HEADER_BYTES;
+    const uint8_t *end = at + r->extension_length;
+    struct {
+        uint16_t type, length; /* of what follows */
+    } head;
+    while ((uint64_t)(end - at) >= sizeof head) {
+        memcpy(&head, at, sizeof head);
+        uint64_t whole = sizeof head + head.length;
+        if (whole > (uint64_t)(end - at))
+            return false;
+        if (head.type == type && whole == bytes) {
+            memcpy(into, at, bytes);
+            return true;
+        }
+        at += min_u64(align_up(whole, 4), (uint64_t)(end - at));
+    }
+    return false;
+}

@@ -33,12 +33,17 @@ enum record_kind {
     RECORD_EPOCH = 4,   /* first record of an epoch: extension EPOCH holds the table entry */
     RECORD_VOID = 5,    /* an operation whose condition did not hold; lsn_previous: what it met */
     RECORD_SESSION = 6, /* opens a session: key is its 16-byte id, value its owner's uid */
-    RECORD_EXPIRE = 7,  /* forgets a session (key: id) or, later, a key whose ttl ran out */
+    RECORD_EXPIRE = 7,  /* forgets a session (key: id), or a key by its ttl (RECORD_FLAG_KEY) */
     RECORD_MERGED = 8,  /* state logs of causal and eventual spaces, later */
 };
 
 #define RECORD_FLAG_TRANSACTION_END 0x01u
 #define RECORD_FLAG_TRACED 0x02u
+#define RECORD_FLAG_CONTINUES 0x10u /* not the first of its transaction */
+/* EXPIRE: of a key whose ttl ran out, as a tombstone of it; without the flag a session's. */
+#define RECORD_FLAG_KEY 0x04u
+/* With the end flag, of a RING_TRANSACTION: its conditions did not hold, and this is what it did then. */
+#define RECORD_FLAG_ELSE 0x08u
 
 /* Extensions: each a 4-byte head (type, length of what follows) and its bytes padded to 4.
  * Unknown types are carried. */
@@ -57,6 +62,22 @@ struct record_result {
     uint16_t length;
     uint32_t status; /* enum ring_status */
 };
+/* Extension TOKEN: who holds this fencing token may act on what the record says. */
+struct record_token {
+    uint16_t type;
+    uint16_t length;
+    uint32_t reserved;
+    uint64_t token; /* 0: the record's own LSN, which is not known while it is built */
+};
+_Static_assert(sizeof(struct record_token) == 16, "no holes");
+/* Extension TTL: the value goes by itself so long after it was written; its shard's leader counts. */
+struct record_ttl {
+    uint16_t type;
+    uint16_t length;
+    uint32_t reserved;
+    uint64_t ttl_ns;
+};
+_Static_assert(sizeof(struct record_ttl) == 16, "no holes");
 struct record_epoch {
     uint16_t type;
     uint16_t length;
@@ -105,6 +126,13 @@ static ALWAYS_INLINE uint64_t record_pad_before(uint64_t position, uint64_t size
                : 0;
 }
 
+/* It is a version of a key: the index leads to it. */
+static ALWAYS_INLINE bool record_is_keyed(const struct record *r)
+{
+    return r->kind == RECORD_DATA || r->kind == RECORD_TOMBSTONE ||
+           (r->kind == RECORD_EXPIRE && (r->flags & RECORD_FLAG_KEY) != 0);
+}
+
 static ALWAYS_INLINE const uint8_t *record_key(const struct record *r)
 {
     return (const uint8_t *)r + RECORD_HEADER_BYTES + align_up(r->extension_length, 8);
@@ -137,6 +165,10 @@ MUST_USE int64_t record_land(uint8_t *destination, const uint8_t *source, uint64
 
 /* Write pads over length bytes (a multiple of 8). */
 void record_write_pad(uint8_t *destination, uint64_t length);
+
+/* Copy the extension of a type, which is bytes long, head included, from a whole record.  False: it has
+ * none of that type and length. */
+bool record_extension(const struct record *r, uint16_t type, void *into, uint64_t bytes);
 
 /* One step of walking foreign or own bytes: judge what stands at bytes[0..available).
  * Returns its total size, pads included, and sets *header to a copy (for a pad only kind and
