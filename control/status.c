@@ -39,6 +39,9 @@ static const char *const counter_names[] = {
     [COUNTER_FORWARDED_RETRIED] = "forwarded_retried",
     [COUNTER_FORWARDS_LATE] = "forwards_late",
     [COUNTER_FORWARDS_EXECUTED] = "forwards_executed",
+    [COUNTER_KEYS_EXPIRED] = "keys_expired",
+    [COUNTER_HISTORIES_CUT] = "histories_cut",
+    [COUNTER_AGENTS_THROTTLED] = "agents_throttled",
 };
 _Static_assert(sizeof(counter_names) / sizeof(counter_names[0]) == COUNTER_COUNT,
                "a counter without a name");

@@ -17,7 +17,7 @@ static ALWAYS_INLINE void fill(struct ring_completion *to, const struct ring_com
     to->log = from->log;
     to->session_slot = from->session_slot;
     to->sequence = from->sequence;
-    to->reserved = 0;
+    to->number = from->number;
 }
 
 void poll_complete(struct lcore *l, struct agent *a, const struct ring_completion *completion,

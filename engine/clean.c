@@ -1,6 +1,9 @@
 #include "engine/clean.h"
 
+#include "engine/pending.h"
+#include "engine/plant.h"
 #include "engine/shard.h"
+#include "engine/write.h"
 
 static const struct record *victim_record(const struct shard *s)
 {
@@ -14,76 +17,23 @@ static uint64_t pad_bytes(const struct record *p)
     return ((uint64_t)p->flags | (uint64_t)p->operation << 8) * 8;
 }
 
-#define CANDIDATES_MAX 4u
-
-/* Whether a key of this hash may have a version above the commit LSN: told from where its newest one
- * lies, since nearly every look at that itself is a miss. */
-static bool may_be_pending(const struct shard *s, uint32_t hash)
+/* A base segment is as old as its youngest record (clean_choose). */
+static void base_grow_younger(struct shard *s, const struct log_segment *base, uint64_t lsn)
 {
-    uint64_t offsets[CANDIDATES_MAX];
-    uint32_t count = index_candidates(&s->index, hash, offsets, CANDIDATES_MAX);
-    if (count > CANDIDATES_MAX)
-        return true;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct layout_frame *f = &s->directory[offsets[i] >> s->geometry.segment_shift];
-        uint64_t position = offsets[i] & ((UINT64_C(1) << s->geometry.segment_shift) - 1);
-        /* relaxed: written by this thread; base segments hold what is committed */
-        if (atomic_load_explicit(&f->kind, memory_order_relaxed) != FRAME_BASE &&
-            atomic_load_explicit(&f->lsn_start, memory_order_relaxed) + position >=
-                s->lsn_committed)
-            return true;
-    }
-    return false;
-}
-
-/* Where the record at an offset is referred to from: its key's slot (place then names it), or the link
- * of a newer, pending version; *reference NULL: from nowhere, it is dead. */
-static int reference_find(struct shard *s, uint64_t offset, struct index_place *place,
-                          _Atomic uint64_t **reference)
-{
-    const struct record *r = (const void *)(s->arena + offset);
-    *reference = NULL;
-    /* Why so first: most records are dead or in a slot, which takes no look at the key's newest
-     * one. */
-    int error = index_find_offset(&s->index, r->hash, offset, place);
-    if (error != 0)
-        return error;
-    if (place->value != 0) {
-        *reference = place->slot;
-        return 0;
-    }
-    /* Why that suffices: links lead only from pending versions to older ones; commit cuts them. */
-    if (s->log.lsn_end == s->lsn_committed || !may_be_pending(s, r->hash))
-        return 0;
-    error = index_find(&s->index, r->hash, record_key(r), r->key_length, place);
-    if (error != 0 || place->value == 0)
-        return error;
-    _Atomic uint64_t *at = place->slot;
-    uint64_t to = layout_slot_offset(place->value);
-    /* Why so far: each pending version is on the list of pending operations. */
-    for (unsigned i = 0; i <= LIMIT_PENDING; i++) {
-        if (to == offset) {
-            *reference = at;
-            return 0;
-        }
-        const struct record *newer = (const void *)(s->arena + to);
-        if (newer->lsn + record_size(newer) <= s->lsn_committed)
-            return 0;
-        at = shard_link(s, to);
-        uint64_t link = atomic_load_explicit(at, memory_order_relaxed);
-        if (!(link & LAYOUT_SLOT_VALID))
-            return 0;
-        to = layout_slot_offset(link);
-    }
-    return 0;
+    _Atomic uint64_t *youngest = &s->directory[base->frame].lsn_start;
+    /* relaxed: only this thread looks at it, in a base segment */
+    if (atomic_load_explicit(youngest, memory_order_relaxed) < lsn)
+        atomic_store_explicit(youngest, lsn, memory_order_relaxed);
 }
 
 static int copy_forward(struct shard *s, const struct record *r, uint64_t offset, uint64_t *to)
 {
     uint64_t size = record_size(r);
-    int error = log_base_claim(&s->log, &s->cleaner.base, size, to);
+    struct log_segment *base = &s->cleaner.base;
+    int error = log_base_claim(&s->log, base, size, to);
     if (error != 0)
         return error;
+    base_grow_younger(s, base, r->lsn);
     record_copy(s->arena + *to, (const uint8_t *)r, size);
     uint64_t link = atomic_load_explicit(shard_link(s, offset), memory_order_relaxed);
     atomic_store_explicit(shard_link(s, *to), link, memory_order_relaxed);
@@ -94,34 +44,67 @@ static int copy_forward(struct shard *s, const struct record *r, uint64_t offset
     return 0;
 }
 
+/* The newest version of a key is a tombstone, and its versions need be kept no longer. */
+static bool tombstone_is_over(const struct shard *s, const struct record *r, uint64_t offset)
+{
+    const struct versions *h = &s->versions;
+    if (!s->has_history || write_is_over(s))
+        return true;
+    if (h->span_ns != 0 && !versions_is_over(s, r))
+        return false;
+    uint32_t kind = atomic_load_explicit(&s->directory[offset >> s->geometry.segment_shift].kind,
+                                         memory_order_relaxed);
+    return h->count == 1 || kind == FRAME_BASE;
+}
+
+static void tombstone_give_up(struct shard *s, const struct record *r, uint64_t offset,
+                              const struct index_place *place)
+{
+    uint64_t horizon = atomic_load_explicit(&s->board->lsn_tombstone_horizon, memory_order_relaxed);
+    /* Why its end: a reader at the LSN where it begins still sees the version before it.
+     * release: the horizon is there before the slot is empty */
+    atomic_store_explicit(&s->board->lsn_tombstone_horizon,
+                          max_u64(horizon, r->lsn + record_size(r)), memory_order_release);
+    versions_drop(s, shard_link(s, offset));
+    shard_live_sub(s, offset, record_size(r));
+    index_erase(&s->index, place);
+    order_erase(&s->order, record_key(r), r->key_length);
+}
+
+/* What led to a version leads to its copy. */
+static void reference_swing(struct shard *s, const struct versions_reference *found,
+                            const struct record *r, uint64_t to)
+{
+    if (found->word == found->place.slot) {
+        index_set(&s->index, &found->place, r->hash, to);
+        return;
+    }
+    if (PLANTED(LINK_NOT_SWUNG) && found->rank > 1)
+        return;
+    uint64_t link = atomic_load_explicit(found->word, memory_order_relaxed);
+    link = layout_link_moved(link, to);
+    /* release: who follows it finds the copy whole */
+    atomic_store_explicit(found->word, link, memory_order_release);
+}
+
 static int clean_keyed(struct shard *s, const struct record *r, uint64_t offset)
 {
-    struct index_place place;
-    _Atomic uint64_t *reference;
-    int error = reference_find(s, offset, &place, &reference);
-    if (error != 0 || reference == NULL)
+    struct versions_reference found;
+    int error = versions_reference_find(s, offset, &found);
+    if (error != 0 || found.word == NULL)
         return error;
-    bool in_slot = reference == place.slot;
-    if (r->kind == RECORD_TOMBSTONE && in_slot) {
-        uint64_t horizon =
-            atomic_load_explicit(&s->board->lsn_tombstone_horizon, memory_order_relaxed);
-        /* Why its end: a reader at the LSN where it begins still sees the version before it.
-         * release: the horizon is there before the slot is empty */
-        atomic_store_explicit(&s->board->lsn_tombstone_horizon,
-                              max_u64(horizon, r->lsn + record_size(r)), memory_order_release);
-        shard_live_sub(s, offset, record_size(r));
-        index_erase(&s->index, &place);
+    if (r->kind != RECORD_DATA && found.word == found.place.slot &&
+        tombstone_is_over(s, r, offset)) {
+        tombstone_give_up(s, r, offset, &found.place);
         return 0;
     }
+    if (UNLIKELY(s->has_history))
+        versions_trim(s, offset, found.rank);
     uint64_t to;
     error = copy_forward(s, r, offset, &to);
-    if (error != 0)
-        return error;
-    if (in_slot)
-        index_set(&s->index, &place, r->hash, to);
-    else
-        atomic_store_explicit(reference, layout_link_make(to), memory_order_release);
-    return 0;
+    if (error == 0)
+        reference_swing(s, &found, r, to);
+    return error;
 }
 
 static int clean_session(struct shard *s, const struct record *r, uint64_t offset)
@@ -148,13 +131,12 @@ static int clean_epoch(struct shard *s, const struct record *r, uint64_t offset)
     return 0;
 }
 
-/* Everything else (void, expire) lives on only in what was derived from it. */
+/* Everything else (a void, a session's expiry) lives on only in what was derived from it. */
 static int clean_record(struct shard *s, const struct record *r, uint64_t offset)
 {
-    switch (r->kind) {
-    case RECORD_DATA:
-    case RECORD_TOMBSTONE:
+    if (LIKELY(record_is_keyed(r)))
         return clean_keyed(s, r, offset);
+    switch (r->kind) {
     case RECORD_SESSION:
         return clean_session(s, r, offset);
     case RECORD_EPOCH:
@@ -168,25 +150,6 @@ static bool victim_is_dead(const struct shard *s)
 {
     return atomic_load_explicit(&s->directory[s->cleaner.victim].bytes_live,
                                 memory_order_relaxed) == 0;
-}
-
-/* A victim whose records are all committed, and that no peer needs. */
-static bool victim_choose(struct shard *s)
-{
-    struct cleaner *c = &s->cleaner;
-    if (c->cleaning)
-        return true;
-    if (s->log.queue_count == 0)
-        return false;
-    const struct layout_frame *oldest = &s->directory[s->log.queue[s->log.queue_head]];
-    uint64_t lsn_start = atomic_load_explicit(&oldest->lsn_start, memory_order_relaxed);
-    uint32_t kind = atomic_load_explicit(&oldest->kind, memory_order_relaxed);
-    if (kind == FRAME_TAIL && lsn_start + (UINT64_C(1) << s->geometry.segment_shift) >
-                                  min_u64(s->lsn_committed, s->lsn_kept))
-        return false;
-    c->cleaning = log_queue_pop(&s->log, &c->victim);
-    c->position = 0;
-    return c->cleaning;
 }
 
 /* Records whose buckets are on their way while one is looked at. */
@@ -209,7 +172,7 @@ static void look_ahead(const struct shard *s, struct lookahead *ahead)
     uint32_t segment = 1u << s->geometry.segment_shift;
     for (; ahead->records < CLEAN_AHEAD && ahead->position < segment; ahead->records++) {
         const struct record *r = (const void *)(base + ahead->position);
-        if (r->kind == RECORD_DATA || r->kind == RECORD_TOMBSTONE)
+        if (record_is_keyed(r))
             index_prefetch(&s->index, r->hash);
         ahead->position += (uint32_t)bytes_of(r);
     }
@@ -220,7 +183,7 @@ bool clean_step(struct shard *s, uint64_t budget, const struct reclaim_now *now)
 {
     struct cleaner *c = &s->cleaner;
     uint32_t segment = 1u << s->geometry.segment_shift;
-    if (!victim_choose(s))
+    if (!clean_choose(s))
         return false;
     uint64_t start = (uint64_t)c->victim << s->geometry.segment_shift;
     struct lookahead ahead = {.position = c->position};

@@ -1,11 +1,19 @@
 /* clean - the cleaner: makes room behind the log's tail.
  *
- * Pure; a part of shard.h.  Oldest segment first: live records are copied forward to a base segment
- * (they keep their LSN), the slot or the link of the next newer version swings to the copy, and the
- * segment is retired.  A segment without live bytes is retired unread.  The newest version at or below
- * the commit LSN is never dropped; a tombstone is, after its end went into the tombstone horizon.
+ * Pure; a part of shard.h.  Live records of a victim are copied forward to a base segment (they keep
+ * their LSN), the slot or the link of the next newer version swings to the copy, and the segment is
+ * retired.  A segment without live bytes is retired unread.  The newest version at or below the commit LSN
+ * is never dropped, nor one that history keeps (versions.h); a tombstone is, after its end went into the
+ * tombstone horizon.
+ * Victims are chosen by cost and benefit, (1 - u) * age / (1 + u) with u the share that is live, among all
+ * base segments and the oldest one of the tail: so the tail is always whole, from lsn_kept on it stays, and
+ * as long as base segments are at most half live, it stays for a quarter of the shard's frames.  Now and
+ * then the oldest in the queue is taken, so that each is met.
+ * One base segment is filled at a time: with some sixty frames a shard, a second one for what was copied
+ * before costs more than it saves (measured: write amplification 1.38 for 1.27 where a tenth of the keys
+ * gets nine tenths of the writes).
  * Source: Rosenblum and Ousterhout, "The Design and Implementation of a Log-Structured File System"
- * (1992), section 3, with first-in first-out choice of victims. */
+ * (1992), sections 3.4 and 3.5. */
 #ifndef DUNLIN_ENGINE_CLEAN_H
 #define DUNLIN_ENGINE_CLEAN_H
 
@@ -18,9 +26,20 @@ struct shard;
 struct cleaner {
     struct log_segment base; /* being filled */
     uint32_t victim;
-    uint32_t position; /* in the victim */
-    bool cleaning;     /* victim is valid */
+    uint32_t position;   /* in the victim */
+    uint32_t next_place; /* in the queue: where the next choice begins */
+    uint32_t choices;
+    bool cleaning; /* victim is valid */
 };
+
+/* The frame is one that records are being copied to. */
+static inline bool clean_is_open(const struct cleaner *c, uint32_t frame)
+{
+    return c->base.base != NULL && c->base.frame == frame;
+}
+
+/* There is a victim, chosen now if there was none (victim.c).  False: nothing may go, or is worth it. */
+MUST_USE bool clean_choose(struct shard *s);
 
 /* Clean up to budget bytes of victims (whole records; a dead segment costs nothing).  Returns true if
  * the budget ran out before the work did. */

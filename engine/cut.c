@@ -5,6 +5,13 @@
 
 /* ---- records taken back ---- */
 
+static void key_forget(struct shard *s, const struct record *r, const struct index_place *place)
+{
+    index_erase(&s->index, place);
+    if (!PLANTED(ORDER_NOT_UNDONE))
+        order_erase(&s->order, record_key(r), r->key_length);
+}
+
 /* The newest version of a key goes: its slot names the one before again. */
 static void undo_keyed(struct shard *s, const struct shard_pending *p)
 {
@@ -16,10 +23,12 @@ static void undo_keyed(struct shard *s, const struct shard_pending *p)
     ASSERT(error == 0 && place.value != 0);
     uint64_t link = atomic_load_explicit(shard_link(s, p->offset), memory_order_relaxed);
     shard_live_sub(s, p->offset, record_size(r));
-    if (link & LAYOUT_SLOT_VALID)
+    bool has_older = (link & LAYOUT_SLOT_VALID) != 0;
+    if (has_older)
         index_set(&s->index, &place, r->hash, layout_slot_offset(link));
     else
-        index_erase(&s->index, &place);
+        key_forget(s, r, &place);
+    expire_follow(s, r, has_older ? shard_record(s, layout_slot_offset(link)) : NULL, 0);
 }
 
 static void undo_session(struct shard *s, const struct shard_pending *p)
@@ -57,6 +66,7 @@ void pending_undo(struct shard *s, uint64_t lsn)
         s->reads_waiting -= pending_is_reading(p);
         p->lsn_wait = lsn;
         p->record_kind = 0;
+        p->number = 0;
         p->offset = SHARD_NO_OFFSET;
         p->session_slot = SESSION_NONE;
         p->status = RING_RETRY;
@@ -93,14 +103,14 @@ static uint64_t moved(const struct move *m, uint64_t offset)
     return offset - m->from < m->length ? offset - m->from + m->to : offset;
 }
 
-/* Links inside the segment lead to the copies of what they led to.  From outside none leads in:
- * newer versions lie above the cut. */
+/* Links inside the segment lead to the copies of what they led to.  From outside none leads in: newer
+ * versions lie in it or above the cut, and what was copied forward lay in older segments. */
 static void links_move(struct shard *s, const struct move *m)
 {
     for (uint64_t at = 0; at < m->length; at += 64) {
         uint64_t link = atomic_load_explicit(shard_link(s, m->from + at), memory_order_relaxed);
         if (link & LAYOUT_SLOT_VALID)
-            link = layout_link_make(moved(m, layout_slot_offset(link)));
+            link = layout_link_moved(link, moved(m, layout_slot_offset(link)));
         atomic_store_explicit(shard_link(s, m->to + at), link, memory_order_relaxed);
     }
 }
@@ -123,9 +133,7 @@ static int swing_all(struct shard *s, const struct move *m)
         struct record h;
         int64_t size = record_check(s->arena + m->from + at, m->length - at, &h);
         ASSERT(size > 0); /* it was checked when it was appended */
-        int error = h.kind == RECORD_DATA || h.kind == RECORD_TOMBSTONE
-                        ? swing_keyed(s, m->from + at, m->to + at)
-                        : 0;
+        int error = record_is_keyed(&h) ? swing_keyed(s, m->from + at, m->to + at) : 0;
         if (error != 0)
             return error;
         at += (uint64_t)size;

@@ -101,7 +101,8 @@ static void set_entry(struct frames *f, uint32_t frame, enum frame_kind kind, ui
     atomic_store_explicit(&entry->lsn_start, lsn_start, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes_used, 0, memory_order_relaxed);
     atomic_store_explicit(&entry->bytes_live, 0, memory_order_relaxed);
-    atomic_store_explicit(&entry->kind, (uint32_t)kind, memory_order_relaxed);
+    /* release: a cursor gets there by an older entry of the table by LSN, too; pairs with C3 (cursor.h) */
+    atomic_store_explicit(&entry->kind, (uint32_t)kind, memory_order_release);
 }
 
 int frames_take(struct frames *f, enum frame_kind kind, uint64_t lsn_start, uint32_t *frame)

@@ -68,6 +68,7 @@ static void beside_abandon(struct shard *s)
 {
     struct install *in = &s->install;
     state_abandon(in, &in->log, &in->index, &in->cleaner, s->log.lsn_end);
+    in->retired_count += order_abandon(&in->order, retired_end(in));
     in->beside = INSTALL_NONE;
     in->frames_wanted = 0;
     growth_allow(s);
@@ -111,6 +112,7 @@ static void states_swap(struct shard *s)
     in->log.hybrid_clock = max_u64(in->log.hybrid_clock, s->log.hybrid_clock);
     SWAP(struct log, s->log, in->log);
     SWAP(struct index, s->index, in->index);
+    SWAP(struct order, s->order, in->order);
     SWAP(struct session_table, s->sessions, in->sessions);
     SWAP(struct cleaner, s->cleaner, in->cleaner);
     SWAP(uint64_t, s->live_bytes, in->live_bytes);
@@ -151,7 +153,10 @@ void install_show(struct shard *s)
 {
     /* release, each: who finds the new table, by R3 or R2, finds that a miss below means nothing */
     atomic_store_explicit(&s->board->lsn_tombstone_horizon, s->lsn_visible, memory_order_release);
+    order_show(&s->order);
     index_show(&s->index);
+    s->install.log.shown = NULL;
+    log_show(&s->log, shard_by_lsn(s));
     s->lsn_visible = 0;
 }
 
@@ -169,6 +174,7 @@ int install_begin(struct shard *s, uint64_t id)
         return -EAGAIN;
     session_table_clear(&in->sessions);
     in->index = (struct index){.unshown = true};
+    in->order.unshown = true;
     in->cleaner = (struct cleaner){.cleaning = false};
     in->part = (struct install_part){.size = 0};
     in->live_bytes = in->live_charge = 0;
@@ -208,6 +214,7 @@ void install_discard(struct shard *s)
     pending_abandon(s, lsn);
     landing_abandon(s, lsn);
     state_abandon(in, &s->log, &s->index, &s->cleaner, lsn);
+    in->retired_count += order_abandon(&s->order, retired_end(in));
     session_table_clear(&s->sessions);
     s->live_bytes = s->live_charge = 0;
     s->lsn_committed = lsn;

@@ -31,6 +31,7 @@
 #include "engine/clean.h"
 #include "engine/index.h"
 #include "engine/log.h"
+#include "engine/order.h"
 #include "engine/reclaim.h"
 #include "engine/session.h"
 
@@ -55,6 +56,7 @@ struct install_part {
 struct install {
     enum install_beside beside;
     struct index index;
+    struct order order;
     struct session_table sessions;
     struct cleaner cleaner; /* its base segment is the one being filled */
     uint64_t live_bytes, live_charge;
@@ -63,6 +65,7 @@ struct install {
     uint64_t lsn_start;
     uint64_t key_count_max;
     uint64_t record_count, session_count;
+    uint32_t session_taken; /* slot of the last one, beside */
     struct install_part part;
     bool header_taken;
     uint32_t piece_next;

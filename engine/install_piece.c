@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define TABLE_BYTES_PER_CALL (1u << 18) /* of a new index table; a page at least */
+/* Of the ordered index, for a guess at its size: usual keys in nodes that are two thirds full. */
+#define ORDER_BYTES_PER_KEY 36u
 #define CRC_FROM offsetof(struct snapshot_head, log)
 
 static uint64_t segment_bytes(const struct shard *s)
@@ -76,7 +78,10 @@ static int table_begin(struct shard *s, const struct snapshot_header *h)
     if (s->lsn_visible != UINT64_MAX) {
         /* Why an eighth more: ends of segments stay empty. */
         wanted += (h->live_charge * 9 / 8) >> s->geometry.segment_shift;
-        uint64_t live = index_pages(&s->index) + (s->live_charge >> s->geometry.segment_shift);
+        if (s->order.enabled)
+            wanted += ((h->key_count * ORDER_BYTES_PER_KEY) >> s->geometry.segment_shift) + 1;
+        uint64_t live = index_pages(&s->index) + s->order.frame_count +
+                        (s->live_charge >> s->geometry.segment_shift);
         error = live + wanted > frames_total(&s->frames) ? -ENOSPC : 0;
     }
     if (error == 0)
@@ -199,6 +204,8 @@ static int finish_data(struct shard *s, const struct record *h)
     if (in->index.key_count >= in->key_count_max)
         return -EPROTO;
     error = index_make_room(&in->index, &place);
+    if (error == 0)
+        error = order_make_room(&in->order, 1);
     if (error == -EAGAIN) {
         error = room_for(s, 1);
         return error != 0 ? error : -EAGAIN;
@@ -206,6 +213,8 @@ static int finish_data(struct shard *s, const struct record *h)
     if (error != 0)
         return -EPROTO; /* the leader's own table had room for them */
     index_set(&in->index, &place, h->hash, in->part.offset);
+    order_insert(&in->order, key, h->key_length, h->hash);
+    expire_follow(s, NULL, shard_record(s, in->part.offset), 0);
     part_keep(s);
     in->record_count++;
     return 0;
@@ -293,21 +302,40 @@ static int take_session(struct shard *s, const uint8_t *body, uint64_t bytes)
     uint32_t slot = session_find_lsn(&in->sessions, from.lsn_opened, SESSION_NONE);
     if (from.lsn_opened == 0 || slot == SESSION_NONE ||
         from.result_count != min_u64(from.committed, LIMIT_SESSION_WINDOW) ||
-        bytes != sizeof from + from.result_count * sizeof(struct session_result))
+        bytes != sizeof from + from.result_count * sizeof(struct session_kept))
         return -EPROTO;
     struct session *session = &in->sessions.entries[slot];
     if (!session->opening)
         return -EPROTO;
     for (uint64_t i = 0; i < from.result_count; i++) {
         uint64_t sequence = from.committed - from.result_count + 1 + i;
-        memcpy(&session->results[sequence % LIMIT_SESSION_WINDOW],
-               body + sizeof from + i * sizeof(struct session_result),
-               sizeof(struct session_result));
+        struct session_kept *kept = &session->results[sequence % LIMIT_SESSION_WINDOW];
+        memcpy(kept, body + sizeof from + i * sizeof *kept, sizeof *kept);
+        kept->has_number = 0;
     }
     session->opening = false;
     session->committed = session->appended = from.committed;
     session->traffic_ns = from.traffic_ns;
     in->session_count++;
+    in->session_taken = slot;
+    return 0;
+}
+
+/* Of the results of the session that was taken last. */
+static int take_numbers(struct shard *s, const uint8_t *body, uint64_t bytes)
+{
+    struct install *in = &s->install;
+    if (in->session_count == 0)
+        return -EPROTO;
+    struct session *session = &in->sessions.entries[in->session_taken];
+    uint64_t count = min_u64(session->committed, LIMIT_SESSION_WINDOW);
+    if (count == 0 || bytes != count * sizeof(int64_t))
+        return -EPROTO;
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t at = (session->committed - count + 1 + i) % LIMIT_SESSION_WINDOW;
+        memcpy(&session->numbers[at], body + i * sizeof(int64_t), sizeof(int64_t));
+        session->results[at].has_number = session->numbers[at] != 0;
+    }
     return 0;
 }
 
@@ -377,6 +405,8 @@ static int take_item(struct shard *s, const struct snapshot_item *item, const ui
         return take_record(s, body, item->bytes);
     case SNAPSHOT_SESSION:
         return take_session(s, body, item->bytes);
+    case SNAPSHOT_NUMBERS:
+        return take_numbers(s, body, item->bytes);
     case SNAPSHOT_END:
         return take_end(s, body, item->bytes);
     default:

@@ -1,6 +1,9 @@
 /* land_check - what a follower was sent becomes its log: records judged, whole transactions indexed. */
 #include "engine/land.h"
 
+#include "engine/hash.h"
+#include "engine/lease.h"
+#include "engine/number.h"
 #include "engine/pending.h"
 #include "engine/plant.h"
 
@@ -33,7 +36,10 @@ static struct shard_pending *landed_pending(struct shard *s, const struct landed
     p->lsn = r->header.lsn;
     p->offset = r->offset;
     p->sequence = r->header.sequence;
-    p->record_kind = r->header.kind;
+    /* Why: a key's expiry acts as a tombstone from here on. */
+    p->record_kind = record_is_keyed(&r->header) && r->header.kind != RECORD_DATA
+                         ? (uint8_t)RECORD_TOMBSTONE
+                         : r->header.kind;
     return p;
 }
 
@@ -52,11 +58,31 @@ static int landed_session(struct shard *s, const struct landed *r, uint32_t *slo
         *slot = SESSION_NONE;
         return 0;
     }
-    if (r->header.sequence != session->appended + 1)
+    if (r->header.sequence != session->appended + 1 || session->expiring)
         return -EBADMSG;
     session->appended++;
     session->traffic_ns = r->header.hybrid_clock;
     return 0;
+}
+
+/* What the answer to the operation that made it says beside its LSN, as its leader answered. */
+static int landed_number(const struct shard *s, const struct landed *r, int64_t *number)
+{
+    const struct record *h = &r->header;
+    *number = 0;
+    if (h->operation == RING_TRANSACTION) {
+        *number = (h->flags & RECORD_FLAG_ELSE) == 0;
+        return 0;
+    }
+    if (lease_is_operation(h->operation)) {
+        *number = (int64_t)lease_number(shard_record(s, r->offset));
+        return 0;
+    }
+    if (h->operation != RING_INCREMENT || h->kind != RECORD_DATA)
+        return 0;
+    return number_parse(record_value(shard_record(s, r->offset)), h->value_length, number) == 0
+               ? 0
+               : -EBADMSG;
 }
 
 /* Where the key's slot is.  The version before, which the record names, says so without a look at the key
@@ -84,15 +110,22 @@ static int apply_keyed(struct shard *s, const struct landed *r)
 {
     const struct record *h = &r->header;
     struct index_place place;
-    if (h->key_length == 0)
+    /* Why the hash: the version before is found by it alone, and a wrong one would take another key's slot. */
+    if (h->key_length == 0 ||
+        h->hash != (uint32_t)hash_key(record_key(shard_record(s, r->offset)), h->key_length))
         return -EBADMSG;
     int error = place_find(s, r, &place);
     if (error == 0 && UNLIKELY(place.slot == NULL))
         error = index_make_room(&s->index, &place);
+    if (error == 0 && place.value == 0)
+        error = order_make_room(&s->order, 1);
     if (error != 0)
         return -EAGAIN;
     uint32_t slot;
-    error = landed_session(s, r, &slot);
+    int64_t number;
+    error = landed_number(s, r, &number);
+    if (error == 0)
+        error = landed_session(s, r, &slot);
     if (error != 0)
         return error;
     const struct index_record record = {.offset = r->offset, .size = record_size(h)};
@@ -100,25 +133,39 @@ static int apply_keyed(struct shard *s, const struct landed *r)
     /* relaxed: W0 publishes it together with the record */
     atomic_store_explicit(shard_link(s, r->offset), link, memory_order_relaxed);
     shard_live_add(s, r->offset, record.size);
+    const struct record *before = place.value != 0 && s->expiry.count != 0
+                                      ? shard_record(s, layout_slot_offset(place.value))
+                                      : NULL;
     index_set_sized(&s->index, &place, h->hash, record);
-    landed_pending(s, r)->session_slot = slot;
+    if (place.value == 0)
+        order_insert(&s->order, record_key(shard_record(s, r->offset)), h->key_length, h->hash);
+    if (UNLIKELY(h->extension_length != 0 || before != NULL))
+        expire_follow(s, before, shard_record(s, r->offset), 0);
+    struct shard_pending *p = landed_pending(s, r);
+    p->session_slot = slot;
+    p->number = number;
     return 0;
 }
 
 static int apply_void(struct shard *s, const struct landed *r)
 {
-    struct record_result result;
+    struct lease_void extensions = {.token.token = 0};
     uint32_t slot;
-    if (r->header.extension_length != sizeof result)
+    int64_t number;
+    if (r->header.extension_length != sizeof extensions.result &&
+        r->header.extension_length != sizeof extensions)
         return -EBADMSG;
-    memcpy(&result, s->arena + r->offset + RECORD_HEADER_BYTES, sizeof result);
-    int error = landed_session(s, r, &slot);
+    memcpy(&extensions, s->arena + r->offset + RECORD_HEADER_BYTES, r->header.extension_length);
+    int error = landed_number(s, r, &number);
+    if (error == 0)
+        error = landed_session(s, r, &slot);
     if (error != 0)
         return error;
     struct shard_pending *p = landed_pending(s, r);
     p->session_slot = slot;
     p->lsn = r->header.lsn_previous;
-    p->status = (uint8_t)result.status;
+    p->status = (uint8_t)extensions.result.status;
+    p->number = extensions.result.status == RING_OK ? number : (int64_t)extensions.token.token;
     return 0;
 }
 
@@ -142,6 +189,9 @@ static int apply_session(struct shard *s, const struct landed *r)
 static int apply_expire(struct shard *s, const struct landed *r)
 {
     uint32_t slot = session_find_lsn(&s->sessions, r->header.session, SESSION_NONE);
+    /* Why: it is forgotten once. */
+    if (slot != SESSION_NONE && s->sessions.entries[slot].expiring)
+        return -EBADMSG;
     struct shard_pending *p = landed_pending(s, r);
     if (slot == SESSION_NONE) {
         p->record_kind = 0;
@@ -170,10 +220,9 @@ static int apply_epoch(struct shard *s, const struct landed *r)
 
 static int apply(struct shard *s, const struct landed *r)
 {
-    switch (r->header.kind) {
-    case RECORD_DATA:
-    case RECORD_TOMBSTONE:
+    if (LIKELY(record_is_keyed(&r->header)))
         return apply_keyed(s, r);
+    switch (r->header.kind) {
     case RECORD_VOID:
         return apply_void(s, r);
     case RECORD_SESSION:

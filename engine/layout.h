@@ -2,7 +2,8 @@
  *
  * Four kinds of shared memory, each a memfd made and sealed by the daemon:
  *   node file   one per daemon start; agents map it read-only.  Clock, lcores, lease cells, counters.
- *   space file  one per space; read-only.  Geometry, one board page per shard, segment directory.
+ *   space file  one per space; read-only.  Geometry, one board page per shard, segment directory, and by
+ *               which frame each segment of a shard's tail is held.
  *   chunk       many per space; read-only.  Segments: log bytes, link arrays, index pages.
  *   doorbell    one per daemon; agents may write it, so it is only a hint.
  * (The fourth sort, one file per agent for its rings, is written by both: see ring.h.)
@@ -25,7 +26,7 @@
 #define LAYOUT_MAGIC_AGENT UINT64_C(0x746e65676c6e7564) /* "dunlgent" */
 
 /* Changes with any layout: a library and a daemon that disagree refuse each other by it. */
-#define LAYOUT_VERSION UINT64_C(2)
+#define LAYOUT_VERSION UINT64_C(3)
 #define LAYOUT_FINGERPRINT                                                                         \
     ((LAYOUT_VERSION << 48) ^ ((uint64_t)sizeof(struct layout_board) << 32) ^                      \
      ((uint64_t)sizeof(struct layout_node) << 20) ^                                                \
@@ -39,7 +40,7 @@ struct layout_lcore {
     alignas(CACHE_LINE) _Atomic uint64_t ticks_alive; /* last pass; the age of local reads */
     /* Not 0: blocked on its descriptors, ring its eventfd, once for each value. */
     _Atomic uint32_t sleeping;
-    uint32_t reserved;
+    _Atomic uint32_t commits; /* passes that may have committed something; it wraps */
 };
 
 /* A lease cell: until when linearizable reads under it are good.  An idle shard costs nothing: all
@@ -84,10 +85,13 @@ enum counter {
     COUNTER_FORWARDED_RETRIED,  /* of them, given up: the agent is told to ask again */
     COUNTER_FORWARDS_LATE,      /* answers for what was given up */
     COUNTER_FORWARDS_EXECUTED,  /* operations of agents of other nodes */
+    COUNTER_KEYS_EXPIRED,       /* by their ttl */
+    COUNTER_HISTORIES_CUT,      /* keys whose older versions went early, for lack of memory */
+    COUNTER_AGENTS_THROTTLED,   /* times that an agent had used up its rate with requests waiting */
     COUNTER_COUNT
 };
 
-#define LAYOUT_COUNTERS 32u
+#define LAYOUT_COUNTERS 48u
 _Static_assert(COUNTER_COUNT <= LAYOUT_COUNTERS, "room for the counters");
 
 struct layout_counters {
@@ -111,16 +115,22 @@ struct layout_node {
                                  expedited), so these need none between commit and consumer_state */
     uint32_t reserved;
     char name[LIMIT_NAME_BYTES];
+    /* Written by control: changes, and is woken (futex), when something may have been committed since
+     * watchers told in the doorbell file that they sleep on it. */
+    alignas(CACHE_LINE) _Atomic uint32_t watch_round;
     struct layout_lcore lcores[LIMIT_LCORES];
     struct layout_lease leases[LIMIT_LEASE_CELLS]; /* lcore * LIMIT_LEASE_CELLS_PER_LCORE + cell */
     struct layout_counters counters[LIMIT_LCORES];
 };
 
-/* Agents set bits; the lcore clears them.  Anybody may clear anybody's: a slow sweep visits all. */
+/* Agents set bits; the lcore clears them.  Anybody may clear anybody's: a slow sweep visits all.
+ * watchers: not 0, some sleep on watch_round; agents set it, control clears it and wakes them.  Where
+ * somebody else clears it they wake by their own clock. */
 struct layout_doorbell {
     struct {
         alignas(CACHE_LINE) _Atomic uint64_t bits[LIMIT_AGENTS / 64];
     } lcores[LIMIT_LCORES];
+    alignas(CACHE_LINE) _Atomic uint32_t watchers;
 };
 
 /* ---- space file ---- */
@@ -163,7 +173,8 @@ static inline uint64_t layout_frame_count(const struct layout_geometry *g)
  * Link word:  same without the tag; 0 says there was no older version, LAYOUT_LINK_CUT that it was
  * trimmed.  The tag is bits 10..31 of the key's hash, so that growth needs no look at the record.
  * Both may tell how large the record is, so that the writer need not look at it; 0: they do not.  A slot
- * in bits 59..62: 8-byte units above a record's header, up to 15; a link in bits 37..58: 8-byte units. */
+ * in bits 59..62: 8-byte units above a record's header, up to 15; a link in bits 37..58: 8-byte units.
+ * Bits 59..61 of a link are the writer's own (versions.h). */
 #define LAYOUT_SLOT_VALID (UINT64_C(1) << 63)
 #define LAYOUT_LINK_CUT (UINT64_C(1) << 62)
 #define LAYOUT_SLOT_OFFSET_BITS 37u
@@ -177,6 +188,8 @@ static inline uint64_t layout_frame_count(const struct layout_geometry *g)
 #define LAYOUT_SLOT_SIZE_LEAST 64u
 #define LAYOUT_LINK_UNITS_SHIFT LAYOUT_SLOT_OFFSET_BITS
 #define LAYOUT_LINK_UNITS_MAX ((UINT64_C(1) << 22) - 1)
+#define LAYOUT_LINK_COUNT_SHIFT 59u
+#define LAYOUT_LINK_COUNTS 8u
 _Static_assert(LIMIT_ARENA_SHIFT == LAYOUT_SLOT_OFFSET_BITS + 3, "offsets fit a slot");
 
 static ALWAYS_INLINE uint64_t layout_slot_tag(uint32_t hash)
@@ -222,6 +235,21 @@ static ALWAYS_INLINE uint64_t layout_link_size(uint64_t link)
     return (link >> LAYOUT_LINK_UNITS_SHIFT & LAYOUT_LINK_UNITS_MAX) * 8;
 }
 
+/* The version that a link word belongs to is this one of its key, modulo LAYOUT_LINK_COUNTS. */
+static ALWAYS_INLINE uint64_t layout_link_count(uint64_t link)
+{
+    return link >> LAYOUT_LINK_COUNT_SHIFT & (LAYOUT_LINK_COUNTS - 1);
+}
+static ALWAYS_INLINE uint64_t layout_link_counted(uint64_t link, uint64_t count)
+{
+    return (link & ~(UINT64_C(7) << LAYOUT_LINK_COUNT_SHIFT)) | count << LAYOUT_LINK_COUNT_SHIFT;
+}
+/* The same link to where its record lies now. */
+static ALWAYS_INLINE uint64_t layout_link_moved(uint64_t link, uint64_t offset)
+{
+    return (link & ~LAYOUT_SLOT_OFFSET_MASK) | offset >> 3;
+}
+
 /* Bucket: seven slots and a word that leads on.  meta: bits 0..31 number of the overflow bucket,
  * 0 for none; LAYOUT_BUCKET_MOVED once the bucket's live slots stand in the board's other table. */
 #define LAYOUT_BUCKET_SLOTS 7u
@@ -251,7 +279,7 @@ struct layout_board {
     _Atomic uint64_t lease_generation;      /* own generation; odd while it has part in the cell */
     _Atomic uint64_t index_root;
     _Atomic uint64_t epoch;
-    uint64_t reserved;
+    _Atomic uint64_t order_root; /* number of the node + 1; 0: there is no key in order */
     _Atomic uint32_t lease_cell; /* number of the cell in the node file */
     uint32_t lcore;              /* constant: who owns the shard */
     uint32_t log;                /* constant: number of the shard's log */
@@ -268,6 +296,7 @@ enum frame_kind {
     FRAME_TAIL = 1,  /* replicated log bytes at lsn_start + position */
     FRAME_BASE = 2,  /* live records copied forward by the cleaner; records keep their LSN */
     FRAME_INDEX = 3, /* a page of an index table */
+    FRAME_ORDER = 4, /* nodes of the ordered index: order_node.h */
 };
 #define FRAME_RETIRING 0x80u /* no reference leads here any more; a new pin does not count */
 struct layout_frame {
@@ -291,6 +320,7 @@ struct layout_space {
     uint32_t consistency;      /* enum space_consistency */
     uint32_t partition_prefix; /* bytes of the key that name the shard, 0: all */
     uint32_t value_bytes_max;
+    uint32_t ordered; /* 1: its shards keep their keys in order, so it can be scanned */
     char name[LIMIT_NAME_BYTES];
     /* written by control */
     alignas(CACHE_LINE) _Atomic uint32_t chunk_count; /* chunks that exist */
@@ -306,10 +336,17 @@ static inline uint64_t layout_directory_offset(const struct layout_geometry *g)
 {
     return layout_board_offset(g->shard_count);
 }
+/* Behind the directory, for each shard frames_per_shard words: by the number of a segment (LSN over
+ * segment size) modulo that, the frame that holds it in the tail, plus 1; 0: none.  An entry stays when
+ * its segment goes: the directory's kind and lsn_start say if it holds.  Written by the shard's lcore. */
+static inline uint64_t layout_by_lsn_offset(const struct layout_geometry *g, uint32_t shard)
+{
+    return layout_directory_offset(g) + layout_frame_count(g) * sizeof(struct layout_frame) +
+           (uint64_t)shard * g->frames_per_shard * sizeof(uint32_t);
+}
 static inline uint64_t layout_space_bytes(const struct layout_geometry *g)
 {
-    return align_up(
-        layout_directory_offset(g) + layout_frame_count(g) * sizeof(struct layout_frame), PAGE);
+    return align_up(layout_by_lsn_offset(g, g->shard_count), PAGE);
 }
 
 #endif

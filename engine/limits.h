@@ -22,7 +22,8 @@
 #define LIMIT_CHUNK_SHIFT_MAX 30u   /* 1 GiB */
 #define LIMIT_CHUNKS 1024u          /* per space */
 #define LIMIT_ARENA_SHIFT 40u       /* offsets in an arena fit 40 bits */
-#define LIMIT_SHARD_FRAMES_MIN 8u   /* 3 log segments, 2 x 2 index pages, 1 for the cleaner */
+/* 3 log segments, 2 x 2 index pages, 2 of the ordered index, 1 for the cleaner */
+#define LIMIT_SHARD_FRAMES_MIN 10u
 
 #define LIMIT_INDEX_PAGES 448u /* of one index table: buckets and their overflow */
 #define LIMIT_INDEX_CHAIN 8u   /* buckets a lookup walks */
@@ -42,14 +43,20 @@
 #define LIMIT_PENDING 1024u      /* operations of a shard appended and not yet committed */
 #define LIMIT_SESSIONS 4096u     /* per shard */
 #define LIMIT_SESSION_WINDOW 64u /* operations of a session in flight per shard (W) */
-/* keys of one transaction: puts, deletes, conditions */
+/* keys of one transaction: writes of either branch, conditions */
 #define LIMIT_TRANSACTION_RECORDS 64u
+#define LIMIT_TRANSACTION_BYTES LIMIT_VALUE_BYTES /* of them, packed; a branch fits one segment */
+
+#define LIMIT_TTL_NS_MIN 1000000ull                         /* of a value: 1 ms */
+#define LIMIT_TTL_NS_MAX (10 * 365 * 86400ull * 1000000000) /* ten years */
+#define LIMIT_LEASE_OWNER_BYTES 64u                         /* name of who holds a user lease */
 
 #define LIMIT_PINS 8u                   /* views an agent holds at a time */
 #define LIMIT_RING_BYTES_MIN (1u << 12) /* one direction of one agent and lcore */
 #define LIMIT_RING_BYTES_MAX (1u << 24)
 #define LIMIT_BULK_BYTES_MAX (1u << 26)
 #define LIMIT_AGENT_OPERATIONS 1024u      /* a handle has unanswered or uncollected */
+#define LIMIT_POLICY_KEYS 65536u          /* of which a handle lets a write wait, per space */
 #define LIMIT_AGENT_COPY_BYTES (1u << 18) /* least room for copies of unanswered writes */
 #define LIMIT_BATCH 64u                   /* messages an lcore takes from a ring in one go */
 #define LIMIT_FORWARDS 4096u              /* operations of an lcore that wait for other leaders */

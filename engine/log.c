@@ -48,6 +48,24 @@ bool log_queue_pop(struct log *l, uint32_t *frame)
     return true;
 }
 
+uint32_t log_queue_at(const struct log *l, uint32_t place)
+{
+    ASSERT(place < l->queue_count);
+    return l->queue[(l->queue_head + place) % l->frames->header->geometry.frames_per_shard];
+}
+
+uint32_t log_queue_take(struct log *l, uint32_t place)
+{
+    uint32_t capacity = l->frames->header->geometry.frames_per_shard;
+    uint32_t frame = log_queue_at(l, place);
+    /* Why the older ones: most are taken near the front. */
+    for (uint32_t i = place; i != 0; i--)
+        l->queue[(l->queue_head + i) % capacity] = l->queue[(l->queue_head + i - 1) % capacity];
+    l->queue_head = (l->queue_head + 1) % capacity;
+    l->queue_count--;
+    return frame;
+}
+
 static void segment_fill_up(struct log *l, struct log_segment *s)
 {
     record_write_pad(s->base + s->used, segment_bytes(l) - s->used);
@@ -67,6 +85,24 @@ static uint32_t *by_lsn(const struct log *l, uint64_t lsn)
     return &l->by_lsn[(lsn >> l->segment_shift) % l->frames->header->geometry.frames_per_shard];
 }
 
+static void by_lsn_set(struct log *l, uint64_t lsn, uint32_t frame)
+{
+    uint32_t *at = by_lsn(l, lsn);
+    *at = frame + 1;
+    if (l->shown != NULL)
+        /* release: the directory's entry is there and, after a cut, the bytes of the copy; pairs with C2
+         * (cursor.h) */
+        atomic_store_explicit(&l->shown[at - l->by_lsn], frame + 1, memory_order_release);
+}
+
+void log_show(struct log *l, _Atomic uint32_t *table)
+{
+    l->shown = table;
+    for (uint32_t i = 0; i < l->frames->header->geometry.frames_per_shard; i++)
+        /* release: as in by_lsn_set */
+        atomic_store_explicit(&table[i], l->by_lsn[i], memory_order_release);
+}
+
 static int segment_open(struct log *l, struct log_segment *s, enum frame_kind kind)
 {
     uint32_t frame;
@@ -78,7 +114,7 @@ static int segment_open(struct log *l, struct log_segment *s, enum frame_kind ki
         .frame = frame,
     };
     if (kind == FRAME_TAIL)
-        *by_lsn(l, l->lsn_end) = frame + 1;
+        by_lsn_set(l, l->lsn_end, frame);
     return 0;
 }
 
@@ -127,6 +163,8 @@ int log_append(struct log *l, struct record *header, const struct record_parts *
     header->log = l->number;
     header->lsn = l->lsn_end;
     header->hybrid_clock = l->hybrid_clock;
+    header->flags |= l->unfinished ? RECORD_FLAG_CONTINUES : 0;
+    l->unfinished = (header->flags & RECORD_FLAG_TRANSACTION_END) == 0;
     uint8_t *at = l->tail.base + l->tail.used;
     record_write(at, header, parts);
     *offset = (uint64_t)(at - l->arena);
@@ -232,7 +270,7 @@ void log_tail_adopt(struct log *l, uint32_t frame)
         .base = l->arena + ((uint64_t)frame << l->segment_shift),
         .frame = frame,
     };
-    *by_lsn(l, l->lsn_end) = frame + 1;
+    by_lsn_set(l, l->lsn_end, frame);
 }
 
 void log_tail_advance(struct log *l, uint64_t bytes)
@@ -258,14 +296,10 @@ static bool queue_take(struct log *l, uint64_t from, uint64_t to, uint32_t *fram
 {
     uint32_t capacity = l->frames->header->geometry.frames_per_shard;
     for (uint32_t i = l->queue_count; i-- > 0;) {
-        uint32_t *at = &l->queue[(l->queue_head + i) % capacity];
-        if (!is_tail(l, *at) || lsn_start_of(l, *at) < from || lsn_start_of(l, *at) >= to)
+        uint32_t at = l->queue[(l->queue_head + i) % capacity];
+        if (!is_tail(l, at) || lsn_start_of(l, at) < from || lsn_start_of(l, at) >= to)
             continue;
-        *frame = *at;
-        for (uint32_t next = i + 1; next < l->queue_count; next++)
-            l->queue[(l->queue_head + next - 1) % capacity] =
-                l->queue[(l->queue_head + next) % capacity];
-        l->queue_count--;
+        *frame = log_queue_take(l, i);
         return true;
     }
     return false;
@@ -296,7 +330,7 @@ bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced)
         .frame = frame,
         .used = (uint32_t)(lsn - start),
     };
-    *by_lsn(l, start) = frame + 1;
+    by_lsn_set(l, start, frame);
     return true;
 }
 
@@ -313,5 +347,8 @@ uint32_t log_abandon(struct log *l, uint64_t lsn, uint32_t *frames)
     l->lsn_whole = l->lsn_end = lsn;
     l->epoch_count = 0;
     memset(l->by_lsn, 0, l->frames->header->geometry.frames_per_shard * sizeof l->by_lsn[0]);
+    if (l->shown != NULL)
+        log_show(l, l->shown);
+    l->shown = NULL;
     return count;
 }

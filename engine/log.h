@@ -4,6 +4,8 @@
  * it are never written again.  What is visible is the board's business (shard.h).
  * Segments stand in one queue by age: tail segments, whose bytes are the replicated stream, and base
  * segments, into which the cleaner copied live records forward (clean.h).
+ * Which frame holds which segment of the tail is shown to agents, too, but by a log that boards do not
+ * show yet (install.h): log_show.
  * The epoch table says which epoch wrote which LSNs (DESIGN section 5; KIP-101): entries are added by
  * epoch records, and the oldest collapse into one when the table is full. */
 #ifndef DUNLIN_ENGINE_LOG_H
@@ -38,10 +40,12 @@ struct log {
     uint64_t lsn_end;      /* next byte to be written */
     uint64_t lsn_ceiling;  /* granted by the control plane: never append past it */
     uint64_t hybrid_clock; /* of the last record */
+    bool unfinished;       /* the last record appended did not end its transaction */
     struct log_segment tail; /* lsn_end lies in it */
     uint32_t *queue;         /* full segments, oldest first; ring of frames_per_shard */
     uint32_t queue_head, queue_count;
-    uint32_t *by_lsn; /* tail segments, by number modulo frames_per_shard: frame + 1 */
+    uint32_t *by_lsn;        /* tail segments, by number modulo frames_per_shard: frame + 1 */
+    _Atomic uint32_t *shown; /* the same for cursors (layout_by_lsn_offset); NULL: not shown */
     struct log_epoch epochs[LIMIT_EPOCHS];
     uint32_t epoch_count;
 };
@@ -56,6 +60,10 @@ struct log_place {
 };
 
 void log_init(struct log *l, struct frames *frames, const struct log_place *place);
+
+/* Have agents find the tail's segments by this table of the space file from now on; before what the log
+ * holds is shown as committed. */
+void log_show(struct log *l, _Atomic uint32_t *table);
 
 /* Raise the ceiling; a lower one is ignored. */
 void log_grant(struct log *l, uint64_t lsn_ceiling);
@@ -104,8 +112,13 @@ MUST_USE bool log_take_above(struct log *l, uint64_t lsn, uint32_t *frame);
 MUST_USE bool log_end_at(struct log *l, uint64_t lsn, uint32_t frame, uint32_t *replaced);
 
 /* Every segment, off the log, into frames (room for frames_per_shard); returns how many.  What is left
- * is a log without epochs that begins at lsn, for bytes that land there if that is a segment's start. */
+ * is a log without epochs that begins at lsn, for bytes that land there if that is a segment's start;
+ * it is shown no more. */
 uint32_t log_abandon(struct log *l, uint64_t lsn, uint32_t *frames);
+
+/* Frame of the full segment at a place of the queue, 0 being the oldest; and the same, taken off it. */
+uint32_t log_queue_at(const struct log *l, uint32_t place);
+uint32_t log_queue_take(struct log *l, uint32_t place);
 
 /* The oldest full segment, taken off the queue; false if there is none. */
 MUST_USE bool log_queue_pop(struct log *l, uint32_t *frame);

@@ -39,9 +39,28 @@ enum plant {
     PLANT_QUARANTINE_SKIPPED, /* a granted segment is reused before its grant is returned */
     PLANT_GRANT_OUTLIVES_SEAL, /* a segment granted in an older epoch stays the log's tail */
     PLANT_HALF_TRANSACTION,    /* a follower takes each record for the end of its transaction */
+    PLANT_BOARD_AFTER_ECHO,    /* frames leave before boards say what they tell of */
+    PLANT_READ_DEADLINE_BEFORE_LOADS, /* a reader judges its lease before it knows what it found */
+    PLANT_BATCH_LSN_PER_KEY, /* a batch of reads sees each key at the commit LSN of its own moment */
+    PLANT_VERSION_TRIMMED_EARLY, /* a chain is cut one version too early */
+    PLANT_LINK_NOT_SWUNG, /* an older version is copied forward, and its link leads where it was */
     /* found by readers interleaved with a follower */
     PLANT_REWRITE_IN_PLACE, /* after a cut the log goes on in the same segment, not in a copy */
     PLANT_HOLDS_IGNORED,    /* memory is reused while a transport still reads it */
+    /* found by the model of a shard */
+    PLANT_INCREMENT_APPLIED_TWICE, /* an increment that was applied is applied again */
+    PLANT_ELSE_IGNORES_CONDITION,  /* the else branch is done whether or not the conditions hold */
+    /* found by cursors interleaved with a writer */
+    PLANT_CURSOR_UNVALIDATED,      /* a cursor gives out what it read without R6 */
+    PLANT_CURSOR_HALF_TRANSACTION, /* a cursor takes each record for the end of its transaction */
+    /* of keys that expire, and leases */
+    PLANT_TTL_COUNTED_FROM_WRITE, /* a new leader counts a ttl from what the record says */
+    PLANT_TTL_COUNTED_FROM_PASS,  /* a ttl is counted by the clock of the pass's start */
+    PLANT_LEASE_TOKEN_REUSED,     /* a release does not look at the token */
+    PLANT_EXPIRED_TOO_SOON,       /* a ttl is over after half of it */
+    /* of the ordered index */
+    PLANT_ORDER_NOT_UNDONE,     /* a cut leaves a key in it that it takes out of the index */
+    PLANT_NODE_VERSION_SKIPPED, /* nodes are written under their readers without a new version */
     PLANT_COUNT
 };
 

@@ -1,7 +1,5 @@
 #include "engine/read.h"
 
-#include "engine/hash.h"
-
 #include <string.h>
 
 static ALWAYS_INLINE uint64_t load(const _Atomic uint64_t *word)
@@ -23,32 +21,6 @@ static ALWAYS_INLINE const struct layout_lease *lease_of(const struct read_space
     return &s->node->leases[cell % LIMIT_LEASE_CELLS];
 }
 
-/* The key's bytes, the last word filled up with zeros.  Why not one memcpy: most keys are 8 to 16
- * bytes, and a call for a length that the compiler does not know costs more than they do. */
-static ALWAYS_INLINE void words_init(uint64_t *words, const uint8_t *key, size_t key_length)
-{
-    size_t last = (key_length - 1) / 8;
-    if (LIKELY(key_length >= 8 && key_length <= 16)) {
-        uint64_t tail;
-        memcpy(&tail, key + key_length - 8, 8);
-        memcpy(&words[0], key, 8);
-        words[last] = last != 0 ? tail >> (8 * (16 - key_length)) : words[0];
-        return;
-    }
-    words[last] = 0;
-    memcpy(words, key, key_length);
-}
-
-void read_key_init(struct read_key *k, const struct read_space *s, const void *key,
-                   size_t key_length)
-{
-    ASSERT(key_length != 0 && key_length <= LIMIT_KEY_BYTES);
-    k->hash = hash_key(key, key_length);
-    k->shard = hash_shard(key, key_length, k->hash, s->partition_prefix, s->geometry.shard_count);
-    k->length = (uint32_t)key_length;
-    words_init(k->words, key, key_length);
-}
-
 void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard)
 {
     const struct layout_board *board = &s->boards[shard];
@@ -58,7 +30,7 @@ void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard
     p->reclaim_count = load_acquire(&board->reclaim_count);
     p->lease_generation = load_acquire(&lease_of(s, board)->generation);
     p->board_generation = load_acquire(&board->lease_generation);
-    p->pending = false;
+    p->pending = 0;
     /* R2: acquire, pairs with W1: what is committed is whole */
     p->lsn = load_acquire(&board->lsn_committed);
 }
@@ -68,6 +40,14 @@ static ALWAYS_INLINE void touch(struct read_point *p, uint64_t frame)
     if (LIKELY(p->frame_count < READ_FRAMES_MAX))
         p->frames[p->frame_count] = (uint32_t)frame;
     p->frame_count++;
+}
+
+/* The last one was touched just before, too: versions of a key often lie side by side. */
+static ALWAYS_INLINE void touch_once(struct read_point *p)
+{
+    uint32_t n = p->frame_count;
+    if (n >= 2 && n <= READ_FRAMES_MAX && p->frames[n - 1] == p->frames[n - 2])
+        p->frame_count--;
 }
 
 /* ---- R3: the slot ---- */
@@ -165,51 +145,184 @@ static ALWAYS_INLINE uint32_t header_kind(const struct header_view *h)
     return (uint32_t)(h->kinds >> 40) & 0xff;
 }
 
+/* One version as a walk meets it. */
+struct version {
+    const uint8_t *at, *key;
+    struct header_view h;
+    uint64_t frame, position;
+};
+
+/* What a slot or link leads to, on its way here already.  Returns 0, -EFAULT or -EAGAIN. */
+static ALWAYS_INLINE int version_load_fetched(struct read_point *p, const struct read_space *s,
+                                              uint64_t slot, struct version *v)
+{
+    uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
+    uint64_t offset = layout_slot_offset(slot);
+    v->position = offset & (segment - 1);
+    v->frame = offset >> s->geometry.segment_shift;
+    /* Why this suffices: whole chunks are mapped, and no segment crosses one */
+    if (UNLIKELY(offset >= s->mapped_bytes))
+        return -EFAULT;
+    if (UNLIKELY(v->position + RECORD_HEADER_BYTES > segment))
+        return -EAGAIN;
+    v->at = s->arena + offset;
+    v->h = header_load(v->at);
+    touch(p, v->frame);
+    if (UNLIKELY(v->h.size > segment - v->position))
+        return -EAGAIN;
+    v->key = v->at + RECORD_HEADER_BYTES + align_up((v->h.lengths >> 16) & 0xffff, 8);
+    return 0;
+}
+
+static ALWAYS_INLINE int version_load(struct read_point *p, const struct read_space *s,
+                                      uint64_t slot, struct version *v)
+{
+    /* Why not checked: past the arena a prefetch does nothing. */
+    record_prefetch_rest(s->arena + layout_slot_offset(slot));
+    return version_load_fetched(p, s, slot, v);
+}
+
+/* Its link word.  Returns 0 or -EFAULT. */
+static ALWAYS_INLINE int version_link(const struct read_space *s, const struct version *v,
+                                      uint64_t *link)
+{
+    uint64_t links = layout_links_of(&s->geometry, v->frame);
+    if (UNLIKELY(links + (UINT64_C(1) << s->geometry.segment_shift) / 8 > s->mapped_bytes))
+        return -EFAULT;
+    *link = word_at(s->arena + links + (v->position >> 6) * 8);
+    return 0;
+}
+
+static ALWAYS_INLINE bool version_is_of(const struct version *v, const struct read_key *k)
+{
+    return (v->h.lengths & 0xffff) == k->length && key_words_equal(v->key, k);
+}
+
+/* It is the answer.  Returns 1, or 0: there is no such key. */
+static ALWAYS_INLINE int version_take(const struct version *v, struct read_found *found)
+{
+    found->lsn = v->h.lsn;
+    if (UNLIKELY(header_kind(&v->h) != RECORD_DATA))
+        return 0;
+    found->record = v->at;
+    found->value = v->key + align_up(v->h.lengths & 0xffff, 8);
+    found->value_length = (uint32_t)v->h.value_length;
+    found->frame = (uint32_t)v->frame;
+    return 1;
+}
+
 /* Walk from a slot to the newest version at or below p->lsn.
  * Returns 1 found, 0 not (found->lsn of a tombstone), 2 the slot names another key, or a read
  * error. */
 static int version_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
                         uint64_t slot, struct read_found *found)
 {
-    uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
     for (unsigned i = 0; i < LIMIT_VERSION_WALK; i++) {
-        uint64_t offset = layout_slot_offset(slot);
-        uint64_t position = offset & (segment - 1);
-        uint64_t frame = offset >> s->geometry.segment_shift;
-        /* Why this suffices: whole chunks are mapped, and no segment crosses one */
-        if (UNLIKELY(offset >= s->mapped_bytes))
-            return -EFAULT;
-        if (UNLIKELY(position + RECORD_HEADER_BYTES > segment))
-            return -EAGAIN;
-        const uint8_t *at = s->arena + offset;
-        record_prefetch_rest(at);
-        struct header_view h = header_load(at);
-        touch(p, frame);
-        if (UNLIKELY(h.size > segment - position))
-            return -EAGAIN;
-        uint64_t extension_bytes = align_up((h.lengths >> 16) & 0xffff, 8);
-        const uint8_t *key = at + RECORD_HEADER_BYTES + extension_bytes;
-        if (i == 0 && ((h.lengths & 0xffff) != k->length || !key_words_equal(key, k)))
+        struct version v;
+        int error = version_load(p, s, slot, &v);
+        if (UNLIKELY(error != 0))
+            return error;
+        if (i == 0 && !version_is_of(&v, k))
             return 2;
-        if (LIKELY(h.lsn + h.size <= p->lsn)) {
-            found->lsn = h.lsn;
-            if (UNLIKELY(header_kind(&h) != RECORD_DATA))
-                return 0;
-            found->record = at;
-            found->value = key + align_up(h.lengths & 0xffff, 8);
-            found->value_length = (uint32_t)h.value_length;
-            found->frame = (uint32_t)frame;
-            return 1;
-        }
-        p->pending = true;
-        uint64_t links = layout_links_of(&s->geometry, frame);
-        if (UNLIKELY(links + segment / 8 > s->mapped_bytes))
-            return -EFAULT;
-        slot = word_at(s->arena + links + (position >> 6) * 8);
+        if (LIKELY(v.h.lsn + v.h.size <= p->lsn))
+            return version_take(&v, found);
+        p->pending = max_u64(p->pending, v.h.lsn + v.h.size);
+        error = version_link(s, &v, &slot);
+        if (UNLIKELY(error != 0))
+            return error;
         if (slot == 0)
             return 0;
         if (!(slot & LAYOUT_SLOT_VALID))
             return -EAGAIN; /* cut: what this commit LSN showed is gone, a newer one shows more */
+    }
+    return -EAGAIN;
+}
+
+/* ---- R4 at a version ---- */
+
+/* What is looked up, and at which version; lsn_at 0: at the commit LSN. */
+struct wanted {
+    const struct read_key *k;
+    uint64_t lsn_at;
+};
+
+#define TRANSACTION_OTHER 0
+#define TRANSACTION_SAME 1
+#define TRANSACTION_UNKNOWN 2
+#define TRANSACTION_STEPS (2 * LIMIT_TRANSACTION_RECORDS) /* each with a pad in front */
+
+/* Whether a version above lsn_at belongs to the transaction of the record there: if no record from there
+ * to it ends one.  The log's own bytes tell that; once the record was copied forward, nothing does. */
+static int transaction_of(const struct read_space *s, const struct version *v, uint64_t lsn_at)
+{
+    uint64_t flags = v->h.kinds >> 48 & 0xff;
+    uint64_t distance = v->h.lsn - lsn_at;
+    if ((flags & RECORD_FLAG_CONTINUES) == 0 ||
+        v->h.lsn >> s->geometry.segment_shift != lsn_at >> s->geometry.segment_shift)
+        return TRANSACTION_OTHER;
+    const struct layout_frame *f = &s->directory[v->frame];
+    /* relaxed: inside the protocol, as all loads here */
+    uint32_t kind =
+        atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&f->kind, memory_order_relaxed);
+    if ((kind & ~FRAME_RETIRING) != FRAME_TAIL || load(&f->lsn_start) + v->position != v->h.lsn ||
+        distance % 8 != 0)
+        return TRANSACTION_UNKNOWN;
+    for (unsigned i = 0; i < TRANSACTION_STEPS && distance != 0; i++) {
+        struct header_view h = header_load(v->at - distance);
+        bool is_pad = header_kind(&h) == RECORD_PAD;
+        uint64_t size = is_pad ? (h.kinds >> 48) * 8 : h.size;
+        if (size == 0 || size > distance ||
+            (!is_pad && (h.kinds >> 48 & RECORD_FLAG_TRANSACTION_END) != 0))
+            return TRANSACTION_OTHER;
+        distance -= size;
+    }
+    return distance == 0 ? TRANSACTION_SAME : TRANSACTION_OTHER;
+}
+
+/* Judge a committed version: 1 it is the one, 0 an older one is, or -ENODATA.  unsure: so far the newest
+ * above lsn_at of which nobody can tell. */
+static int version_judge(const struct read_space *s, const struct version *v, uint64_t lsn_at,
+                         bool *unsure)
+{
+    /* Why a version above lsn_at settles it: a transaction writes a key once. */
+    bool was_unsure = *unsure;
+    *unsure = false;
+    if (v->h.lsn <= lsn_at)
+        return was_unsure && v->h.lsn != lsn_at ? -ENODATA : 1;
+    int same = transaction_of(s, v, lsn_at);
+    *unsure = same == TRANSACTION_UNKNOWN;
+    return same == TRANSACTION_SAME;
+}
+
+/* As version_find, at a version. */
+static int version_find_at(struct read_point *p, const struct read_space *s,
+                           const struct wanted *wanted, uint64_t slot, struct read_found *found)
+{
+    bool unsure = false;
+    for (unsigned i = 0; i < LIMIT_VERSION_WALK + LIMIT_PENDING; i++) {
+        struct version v;
+        int error = version_load(p, s, slot, &v);
+        if (error != 0)
+            return error;
+        if (i == 0 && !version_is_of(&v, wanted->k))
+            return 2;
+        bool committed = v.h.lsn + v.h.size <= p->lsn;
+        int judged = committed ? version_judge(s, &v, wanted->lsn_at, &unsure) : 0;
+        if (judged == 1)
+            return version_take(&v, found);
+        if (judged < 0)
+            return judged;
+        found->lsn = committed ? v.h.lsn : 0;
+        error = version_link(s, &v, &slot);
+        if (error != 0)
+            return error;
+        if (slot == 0 && !unsure) {
+            found->lsn = 0;
+            return 0;
+        }
+        if (!(slot & LAYOUT_SLOT_VALID))
+            return -ENODATA;
+        touch_once(p);
     }
     return -EAGAIN;
 }
@@ -235,8 +348,9 @@ static ALWAYS_INLINE uint64_t slot_again(const struct layout_bucket *b, uint32_t
 }
 
 static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *s,
-                                 const struct read_key *k, struct table t, struct read_found *found)
+                                 struct wanted wanted, struct table t, struct read_found *found)
 {
+    const struct read_key *k = wanted.k;
     uint32_t hash = (uint32_t)k->hash;
     int error = 0;
     const struct layout_bucket *b = bucket_at(p, s, &t, hash & ((1u << t.bits) - 1), &error);
@@ -259,7 +373,10 @@ static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *
     for (unsigned chain = 0; chain < LIMIT_INDEX_CHAIN; chain++) {
         for (uint32_t m = slots_matching(b, hash); m != 0; m &= m - 1) {
             uint64_t slot = slot_again(b, m, hash);
-            int result = slot != 0 ? version_find(p, s, k, slot, found) : 2;
+            int result = 2;
+            if (LIKELY(slot != 0))
+                result = wanted.lsn_at == 0 ? version_find(p, s, k, slot, found)
+                                            : version_find_at(p, s, &wanted, slot, found);
             if (LIKELY(result != 2))
                 return result;
         }
@@ -273,16 +390,34 @@ static ALWAYS_INLINE int find_in(struct read_point *p, const struct read_space *
     return -EAGAIN;
 }
 
-int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
-              struct read_found *found)
+static ALWAYS_INLINE int find_checked(struct read_point *p, const struct read_space *s,
+                                      struct wanted wanted, struct read_found *found)
 {
     struct table t = table_now(s, p->board);
-    int result = find_in(p, s, k, t, found);
+    int result = find_in(p, s, wanted, t, found);
     /* Why: no stamp covers the page arrays, and the growth after next uses ours for another table.
      * The pages' numbers were loaded with acquire, so one of another table comes with a newer root;
      * roots never come back, since tables only grow. */
     struct table now = table_now(s, p->board);
     return LIKELY(now.bits == t.bits) ? result : -EAGAIN;
+}
+
+int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
+              struct read_found *found)
+{
+    return find_checked(p, s, (struct wanted){.k = k}, found);
+}
+
+int read_find_at(struct read_point *p, const struct read_space *s, const struct read_key *k,
+                 uint64_t lsn_at, struct read_found *found)
+{
+    ASSERT(lsn_at != 0 && lsn_at < p->lsn);
+    return find_checked(p, s, (struct wanted){.k = k, .lsn_at = lsn_at}, found);
+}
+
+bool read_missed_at(const struct read_point *p, uint64_t lsn_at)
+{
+    return load_acquire(&p->board->lsn_tombstone_horizon) <= lsn_at;
 }
 
 /* ---- batches ---- */
@@ -314,6 +449,67 @@ void read_prefetch_record(const struct read_space *s, const struct read_key *k)
         return;
     PREFETCH(s->arena + offset);
     record_prefetch_rest(s->arena + offset);
+}
+
+/* ---- groups ---- */
+
+void read_group_begin(const struct read_point *p, const struct read_space *s, struct read_group *g)
+{
+    g->bits = table_now(s, p->board).bits;
+}
+
+void read_group_buckets(const struct read_point *p, const struct read_space *s,
+                        const struct read_group *g, uint32_t from, uint32_t to)
+{
+    struct read_point guess = {.board = p->board}; /* what a prefetch touches does not count */
+    struct table t = table_now(s, p->board);
+    for (uint32_t i = from; i < to; i++) {
+        int error;
+        PREFETCH(bucket_at(&guess, s, &t, g->hashes[i] & ((1u << t.bits) - 1), &error));
+    }
+}
+
+/* R3, where the first bucket has the hash; else 0. */
+static ALWAYS_INLINE uint64_t group_slot(struct read_point *p, const struct read_space *s,
+                                         const struct table *t, uint32_t hash)
+{
+    int error;
+    const struct layout_bucket *b = bucket_at(p, s, t, hash & ((1u << t->bits) - 1), &error);
+    if (UNLIKELY(b == NULL))
+        return 0;
+    /* acquire, as in find_in */
+    uint64_t meta = load_acquire(&b->meta);
+    uint32_t matching = slots_matching(b, hash);
+    if (UNLIKELY((meta & LAYOUT_BUCKET_MOVED) != 0 || matching == 0))
+        return 0;
+    return slot_again(b, matching, hash);
+}
+
+void read_group_slots(struct read_point *p, const struct read_space *s, struct read_group *g,
+                      uint32_t from, uint32_t to)
+{
+    struct table t = table_now(s, p->board);
+    for (uint32_t i = from; i < to; i++)
+        g->slots[i] = LIKELY(t.bits == g->bits) ? group_slot(p, s, &t, g->hashes[i]) : 0;
+    for (uint32_t i = from; i < to; i++) {
+        const uint8_t *at = s->arena + layout_slot_offset(g->slots[i]);
+        PREFETCH(at);
+        PREFETCH(at + CACHE_LINE);
+        if (!g->keys_only)
+            PREFETCH(at + 2 * (size_t)CACHE_LINE);
+    }
+}
+
+int read_group_find(struct read_point *p, const struct read_space *s, const struct read_group *g,
+                    uint32_t i, struct read_found *found)
+{
+    struct version v;
+    /* Why the bits: as in find_checked. */
+    if (LIKELY(g->slots[i] != 0 && version_load_fetched(p, s, g->slots[i], &v) == 0 &&
+               version_is_of(&v, &g->key) && v.h.lsn + v.h.size <= p->lsn &&
+               table_now(s, p->board).bits == g->bits))
+        return version_take(&v, found);
+    return read_find(p, s, &g->key, found);
 }
 
 /* ---- the rest ---- */

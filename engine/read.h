@@ -7,6 +7,7 @@
  *
  *   read_begin     R1 reclaim counter and lease generations, R2 commit LSN
  *   read_find      R3 slot, R4 walk to the newest version at or below the commit LSN
+ *   read_find_at   the same at an older version
  *   read_copy      R4 copy with relaxed 8-byte loads
  *   read_validate  R5 fence, R6 nothing touched was reused
  *   read_lease     R7 the answer was the newest: after everything else, once per get or batch
@@ -41,7 +42,7 @@ struct read_point {
     uint64_t lsn;                     /* commit LSN: the read sees exactly the shard at it */
     uint32_t frames[READ_FRAMES_MAX]; /* touched: segments and index pages */
     uint32_t frame_count;             /* above READ_FRAMES_MAX: only the counter can validate */
-    bool pending;                     /* the key has a newer version above lsn */
+    uint64_t pending; /* a key has newer versions above lsn: end of the newest met; 0: none has */
 };
 
 struct read_found {
@@ -57,7 +58,7 @@ struct read_key {
     uint64_t hash;
     uint32_t shard;
     uint32_t length;
-    uint64_t words[LIMIT_KEY_BYTES / 8];
+    uint64_t words[LIMIT_KEY_BYTES / 8 + 1]; /* one more: scan.c stores whole words */
 };
 
 /* key_length 1 .. LIMIT_KEY_BYTES. */
@@ -73,9 +74,43 @@ void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard
 MUST_USE int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
                        struct read_found *found);
 
+/* The same at a version of this shard's log below p->lsn: the key as it was when the record at lsn_at was
+ * visible, which is up to the end of its transaction.  Needs no lease: that state never changes.  Returns
+ * as read_find, or
+ *   -ENODATA  trimmed, or the record lies where the end of that transaction cannot be told any more;
+ *             found->lsn: the oldest version of the key that is kept, 0: none is known.
+ * After 0, read_missed_at says whether it is an answer, after read_validate with missed false. */
+MUST_USE int read_find_at(struct read_point *p, const struct read_space *s,
+                          const struct read_key *k, uint64_t lsn_at, struct read_found *found);
+MUST_USE bool read_missed_at(const struct read_point *p, uint64_t lsn_at);
+
 /* First halves of read_find, for batches: prefetch the bucket, then the record behind the slot. */
 void read_prefetch_bucket(const struct read_space *s, const struct read_key *k);
 void read_prefetch_record(const struct read_space *s, const struct read_key *k);
+
+/* ---- many keys of one shard (scan.h) ---- */
+
+/* Keys by their hashes, a step at a time for a few dozen of them.  Why so: a prefetch holds up what follows
+ * until its page's address is known, and only such waits as stand close together overlap. */
+struct read_group {
+    const uint32_t *hashes;
+    uint64_t *slots; /* as many: R3's, or 0: read_find is to say */
+    uint32_t bits;   /* of the table that they were found in */
+    bool keys_only;  /* no value will be read */
+    struct read_key key;
+};
+
+/* After read_begin; hashes, slots, keys_only and key.shard are the caller's. */
+void read_group_begin(const struct read_point *p, const struct read_space *s, struct read_group *g);
+/* Prefetch the buckets of keys from .. to - 1. */
+void read_group_buckets(const struct read_point *p, const struct read_space *s,
+                        const struct read_group *g, uint32_t from, uint32_t to);
+/* R3 of those that one bucket tells of, and prefetch their records. */
+void read_group_slots(struct read_point *p, const struct read_space *s, struct read_group *g,
+                      uint32_t from, uint32_t to);
+/* As read_find of g->key, which is key i. */
+MUST_USE int read_group_find(struct read_point *p, const struct read_space *s,
+                             const struct read_group *g, uint32_t i, struct read_found *found);
 
 /* Copy min(length, capacity) bytes of the value. */
 void read_copy(const struct read_found *found, void *buffer, size_t capacity);

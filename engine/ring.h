@@ -31,7 +31,16 @@ enum ring_operation {
     RING_DELETE = 4,
     RING_GET = 5, /* linearizable, by the owner of the shard */
     RING_SESSION_CLOSE =
-        6, /* key: as OPEN; its owner will never ask again what became of a write */
+        6,                /* key: as OPEN; its owner will never ask again what became of a write */
+    RING_TRANSACTION = 7, /* no key; value: packed struct ring_item, of keys of one shard */
+    RING_INCREMENT = 8,   /* value: what to add, int64_t; what is stored is decimal text */
+    /* User leases: a key with an owner and a ttl.  The token is the LSN of the acquire. */
+    RING_LEASE_ACQUIRE = 9,  /* value: the owner's name; extension TTL; only if there is no such key */
+    RING_LEASE_RENEW = 10,   /* expected_lsn: the token, which stays; extension TTL */
+    RING_LEASE_RELEASE = 11, /* expected_lsn: the token */
+    /* Of one shard, no key; lsn: position up to which all is committed that was appended before the
+     * question.  What is read anywhere at it or above is linearizable. */
+    RING_POSITION = 12,
     RING_OPERATION_COUNT
 };
 
@@ -52,10 +61,15 @@ enum ring_status {
      * sequence again is safe.  epoch 0: it was never appended; else it was, and cut, and where a
      * minority still holds it, it may count in the end. */
     RING_RETRY = 11,
+    RING_NOT_NUMBER = 12,  /* INCREMENT of what is no decimal int64; lsn: what stands there */
+    RING_RANGE = 13,       /* INCREMENT past an int64; lsn: as above */
+    RING_UNSUPPORTED = 14, /* the leader, or a peer of the shard, runs a release without it; not
+                              applied */
     RING_STATUS_COUNT
 };
 
-#define RING_FLAG_COMPARE 0x0001u  /* PUT, DELETE: only if the newest version is expected_lsn */
+/* PUT, DELETE, INCREMENT: only if the newest version is expected_lsn */
+#define RING_FLAG_COMPARE 0x0001u
 #define RING_FLAG_BULK 0x0002u     /* value lies (GET: is wanted) in the bulk buffer */
 #define RING_FLAG_EXISTING 0x0004u /* SESSION_OPEN: FATE_UNKNOWN rather than open a new one */
 
@@ -108,6 +122,43 @@ static inline uint8_t *ring_put_padded(uint8_t *at, const void *bytes, uint64_t 
     return at + padded;
 }
 
+/* One part of a RING_TRANSACTION, then its key and its value, each with zeros up to 8 bytes.  All
+ * conditions are judged first: if they hold, what stands under THEN is done, else what stands under ELSE;
+ * where nothing does, nothing is, and the answer is RING_CONDITION. */
+enum ring_section {
+    RING_SECTION_THEN = 0,    /* a write; or, as NOP, a condition; or both */
+    RING_SECTION_COMPARE = 1, /* NOP: a condition */
+    RING_SECTION_ELSE = 2,    /* a write */
+};
+
+enum ring_compare {
+    RING_COMPARE_NONE = 0,
+    RING_COMPARE_VERSION = 1, /* the newest version is expected; 0: there is no such key */
+    RING_COMPARE_EXISTS = 2,
+    RING_COMPARE_ABSENT = 3,
+    RING_COMPARE_TOKEN = 4, /* the key is there, and its fencing token is expected */
+    RING_COMPARE_COUNT
+};
+
+struct ring_item {
+    uint8_t section;   /* enum ring_section */
+    uint8_t operation; /* RING_PUT, RING_DELETE, RING_INCREMENT, RING_NOP */
+    uint8_t compare;   /* enum ring_compare */
+    uint8_t reserved;
+    uint16_t key_length;
+    uint16_t extension_length; /* 0 */
+    uint64_t expected;         /* LSN or token */
+    uint32_t value_length;     /* INCREMENT: 8 */
+    uint32_t reserved_too;
+};
+_Static_assert(sizeof(struct ring_item) == 24, "no holes");
+
+/* Length of a packed item. */
+static inline uint64_t ring_item_bytes(uint64_t key_length, uint64_t value_length)
+{
+    return sizeof(struct ring_item) + align_up(key_length, 8) + align_up(value_length, 8);
+}
+
 /* Lcore to agent.  Payload: value of a GET (unless BULK). */
 struct ring_completion {
     struct ring_head head;
@@ -119,7 +170,9 @@ struct ring_completion {
     uint32_t log;
     uint32_t session_slot;
     uint64_t sequence;
-    uint64_t reserved;
+    /* INCREMENT: the value now; TRANSACTION: 1 THEN ran, 0 ELSE did; LEASE_ACQUIRE, LEASE_RENEW: the
+     * token; CONDITION: the token of the lease that was met; else 0 */
+    int64_t number;
 };
 _Static_assert(sizeof(struct ring_completion) == 64, "one cell");
 

@@ -134,7 +134,12 @@ enum session_order session_order(const struct session *s, uint64_t sequence,
         return SESSION_PENDING;
     if (sequence + LIMIT_SESSION_WINDOW <= s->committed)
         return SESSION_REFUSED;
-    *result = s->results[sequence % LIMIT_SESSION_WINDOW];
+    const struct session_kept *kept = &s->results[sequence % LIMIT_SESSION_WINDOW];
+    *result = (struct session_result){
+        .lsn = kept->lsn,
+        .status = kept->status,
+        .number = kept->has_number != 0 ? s->numbers[sequence % LIMIT_SESSION_WINDOW] : 0,
+    };
     return SESSION_DUPLICATE;
 }
 
@@ -142,7 +147,13 @@ void session_commit_result(struct session *s, uint64_t sequence, struct session_
 {
     ASSERT(sequence == s->committed + 1);
     s->committed = sequence;
-    s->results[sequence % LIMIT_SESSION_WINDOW] = result;
+    s->results[sequence % LIMIT_SESSION_WINDOW] = (struct session_kept){
+        .lsn = result.lsn,
+        .status = result.status,
+        .has_number = result.number != 0,
+    };
+    if (UNLIKELY(result.number != 0))
+        s->numbers[sequence % LIMIT_SESSION_WINDOW] = result.number;
 }
 
 typedef uint32_t home_function(const struct session *s);

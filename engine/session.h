@@ -20,7 +20,14 @@
 struct session_result {
     uint64_t lsn;
     uint32_t status; /* enum ring_status */
-    uint32_t reserved;
+    int64_t number;  /* as in struct ring_completion */
+};
+
+/* As it is kept.  Why the number apart: most results have none, and touch no line for it. */
+struct session_kept {
+    uint64_t lsn;
+    uint32_t status;
+    uint32_t has_number; /* 1: it is in numbers */
 };
 
 struct session {
@@ -35,7 +42,8 @@ struct session {
     uint32_t older; /* entry + 1 of one of the same id that is about to be forgotten; 0: none */
     bool opening;   /* its opening record is not committed */
     bool expiring;  /* its expire record is appended and not committed */
-    struct session_result results[LIMIT_SESSION_WINDOW]; /* by sequence modulo the window */
+    struct session_kept results[LIMIT_SESSION_WINDOW]; /* by sequence modulo the window */
+    int64_t numbers[LIMIT_SESSION_WINDOW];             /* of those that have one */
 };
 
 struct session_table {

@@ -18,7 +18,10 @@ size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max)
            aligned(g->frames_per_shard * sizeof(struct reclaim_entry)) +
            aligned(LIMIT_PENDING * sizeof(struct shard_pending)) +
            2 * aligned(session_table_bytes(sessions_max)) +
-           aligned(3 * (size_t)g->frames_per_shard * sizeof(uint32_t));
+           aligned(3 * (size_t)g->frames_per_shard * sizeof(uint32_t)) +
+           aligned(g->frames_per_shard * sizeof(struct versions_frame)) +
+           aligned(expiry_bytes(expire_capacity(g))) +
+           aligned(2 * (size_t)g->frames_per_shard * sizeof(uint32_t));
 }
 
 /* Deal the memory behind the struct to its parts, in the order of shard_bytes. */
@@ -37,6 +40,7 @@ static void parts_init(struct shard *s, const struct shard_config *c)
         .number = c->log,
     };
     log_init(&s->log, &s->frames, &place);
+    log_show(&s->log, shard_by_lsn(s));
     at += aligned(2 * (size_t)frames * sizeof(uint32_t));
     reclaim_init(&s->reclaim, c->board, &s->frames, (struct reclaim_entry *)(void *)at);
     s->reclaim.grants = &s->grants;
@@ -49,6 +53,20 @@ static void parts_init(struct shard *s, const struct shard_config *c)
     at += aligned(session_table_bytes(c->sessions_max));
     place.memory = (uint32_t *)(void *)at;
     install_init(s, &place, sessions_beside, place.memory + 2 * (size_t)frames);
+    at += aligned(3 * (size_t)frames * sizeof(uint32_t));
+    s->versions.frames = (struct versions_frame *)(void *)at;
+    at += aligned(frames * sizeof(struct versions_frame));
+    expiry_init(&s->expiry, expire_capacity(&s->geometry), at);
+    at += aligned(expiry_bytes(expire_capacity(&s->geometry)));
+    s->order = (struct order){
+        .board = c->board,
+        .frames = &s->frames,
+        .arena = c->arena,
+        .list = (uint32_t *)(void *)at,
+        .enabled = c->ordered,
+    };
+    s->install.order = s->order;
+    s->install.order.list += frames;
 }
 
 void shard_epoch_add(struct shard *s, const struct record_epoch *e)
@@ -127,7 +145,10 @@ int shard_init(struct shard *s, const struct shard_config *c)
         .value_bytes_max = c->value_bytes_max,
         .session_ttl_ns = c->session_ttl_ns,
         .lsn_kept = UINT64_MAX,
+        .has_history = c->history > 1 || c->history_ns != 0,
+        .versions = {.count = c->history != 0 ? c->history : 1, .span_ns = c->history_ns},
     };
+    ASSERT(s->versions.count <= LIMIT_VERSION_WALK);
     parts_init(s, c);
     shard_grant(s, s->log.lsn_end + (UINT64_C(4) << s->geometry.segment_shift));
     int error = index_init(&s->index, c->board, &s->frames, &s->reclaim, c->arena);
@@ -167,6 +188,15 @@ int shard_read(struct shard *s, const struct shard_read *r)
             s->reads_waiting++;
         }
     }
+    counter_add(s->counters, COUNTER_READS_BY_RING, 1);
+    return 0;
+}
+
+int shard_position(struct shard *s, const struct shard_origin *origin)
+{
+    if (!pending_has_room(s, 1) || UNLIKELY(s->log.lsn_end < s->lsn_visible))
+        return -EAGAIN;
+    pending_add(s, origin)->lsn = s->log.lsn_whole;
     counter_add(s->counters, COUNTER_READS_BY_RING, 1);
     return 0;
 }
@@ -302,8 +332,9 @@ static void commit_session(struct shard *s, const struct shard_pending *p)
     case 0:
         break;
     default:
-        session_commit_result(session, p->sequence,
-                              (struct session_result){.lsn = p->lsn, .status = p->status});
+        session_commit_result(
+            session, p->sequence,
+            (struct session_result){.lsn = p->lsn, .status = p->status, .number = p->number});
     }
 }
 
@@ -322,11 +353,15 @@ static ALWAYS_INLINE void commit_prefetch(const struct shard *s, const struct sh
     PREFETCH_WRITE(&s->directory[layout_slot_offset(link) >> s->geometry.segment_shift]);
 }
 
-/* The version below a committed one is needed no more. */
+/* The version below a committed one is needed no more, unless history is kept. */
 static void commit_link(struct shard *s, const struct shard_pending *p)
 {
     if (p->record_kind != RECORD_DATA && p->record_kind != RECORD_TOMBSTONE)
         return;
+    if (UNLIKELY(s->has_history)) {
+        versions_commit(s, p->offset);
+        return;
+    }
     _Atomic uint64_t *word = shard_link(s, p->offset);
     uint64_t link = atomic_load_explicit(word, memory_order_relaxed);
     if (!(link & LAYOUT_SLOT_VALID))
@@ -388,6 +423,7 @@ bool shard_answer_next(struct shard *s, struct shard_answer *answer)
             .session_slot = p->session_slot,
             .lsn = p->lsn,
             .sequence = p->sequence,
+            .number = p->number,
             /* Why not a duplicate: what was answered once is true for ever. */
             .judged = p->record_kind == 0 && p->sequence == 0,
             .record = is_read ? shard_record(s, p->offset) : NULL,
@@ -412,10 +448,12 @@ static uint32_t free_target(const struct shard *s)
 {
     uint32_t low_water =
         (uint32_t)max_u64(s->geometry.frames_per_shard / FREE_SHARE, WRITE_FRAMES_WORKING);
-    uint64_t taken = index_pages(&s->index) + (s->live_charge >> s->geometry.segment_shift) + 1;
+    uint64_t taken = index_pages(&s->index) + s->order.frame_count +
+                     (s->live_charge >> s->geometry.segment_shift) + 1;
     uint32_t frames = frames_total(&s->frames);
     uint64_t possible = frames > taken ? frames - taken : 0;
-    uint64_t target = min_u64(low_water + index_pages_wanted(&s->index), possible / 2);
+    uint64_t wanted = index_pages_wanted(&s->index) + order_frames_wanted(&s->order);
+    uint64_t target = min_u64(low_water + wanted, possible / 2);
     return (uint32_t)max_u64(target, FRAMES_KEPT + 1);
 }
 
@@ -430,8 +468,11 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
     if (s->index.growing && !more)
         counter_add(s->counters, COUNTER_INDEX_GROWTHS, 1);
     more = s->index.growing;
+    order_step(&s->order, &s->reclaim, now);
     if (UNLIKELY(s->install.beside != INSTALL_NONE || s->install.retired_count != 0))
         more |= install_step(s, now);
+    if (UNLIKELY(s->has_history))
+        more |= versions_sweep(s, appended);
 
     bool cleaning = false;
     if (frames_available(&s->frames) + reclaim_coming(&s->reclaim) < free_target(s) || s->starved) {

@@ -8,23 +8,29 @@
  *   shard_commit                               what replication decided: all up to an LSN counts
  *   shard_answer_next                          answers whose LSN is committed, in order
  *   shard_maintain                             grow the index, clean, reclaim: bounded steps
+ *   shard_expire                               what a leader does to keys whose ttl is over: expire.h
  *
  * What a commit changes, and in this order: sessions' results; board commit LSN (W1, release: that
  * alone makes the records, and whole transactions, visible); then the link that each committed
- * record has to an older version is cut, since a reader at the commit LSN needs it no more. Between
- * append and commit a key's head is pending and its link leads to what is visible. */
+ * record has to an older version is cut, since a reader at the commit LSN needs it no more, but where
+ * the space keeps history (versions.h).  Between append and commit a key's head is pending and its link
+ * leads to what is visible. */
 #ifndef DUNLIN_ENGINE_SHARD_H
 #define DUNLIN_ENGINE_SHARD_H
 
 #include "engine/base.h"
 #include "engine/clean.h"
+#include "engine/expire.h"
+#include "engine/expiry.h"
 #include "engine/index.h"
 #include "engine/install.h"
 #include "engine/land.h"
 #include "engine/log.h"
+#include "engine/order.h"
 #include "engine/reclaim.h"
 #include "engine/ring.h"
 #include "engine/session.h"
+#include "engine/versions.h"
 
 /* Who asked; given back with the answer, not looked at. */
 struct shard_origin {
@@ -41,7 +47,8 @@ struct shard_origin {
 
 #define SHARD_NO_OFFSET UINT64_MAX
 struct shard_pending {
-    struct shard_origin origin;
+    /* Why aligned so: no entry lies in more than two lines. */
+    alignas(32) struct shard_origin origin;
     uint64_t lsn_wait; /* answer when commit is here */
     uint64_t lsn;      /* of the record made, met or read */
     uint64_t offset;   /* of that record in the arena, or SHARD_NO_OFFSET */
@@ -49,7 +56,11 @@ struct shard_pending {
     uint32_t session_slot; /* SESSION_NONE: not sequenced */
     uint8_t status;        /* enum ring_status */
     uint8_t record_kind;   /* enum record_kind made; 0: none (read, duplicate) */
+    int64_t number;        /* as in struct ring_completion */
 };
+_Static_assert(2 * CACHE_LINE % sizeof(struct shard_pending) == 0 ||
+                   sizeof(struct shard_pending) % CACHE_LINE == CACHE_LINE / 2,
+               "two lines at most");
 
 struct shard_answer {
     struct shard_origin origin;
@@ -57,6 +68,7 @@ struct shard_answer {
     uint32_t session_slot;
     uint64_t lsn;
     uint64_t sequence;
+    int64_t number;              /* as in struct ring_completion */
     bool judged;                 /* by the state alone: leaves only under a right to read */
     const struct record *record; /* READ that found something: good until the next shard_maintain */
 };
@@ -66,17 +78,19 @@ struct shard_write {
     uint64_t hash;
     const void *key;       /* stable */
     const void *value;     /* may change under us: read once */
-    const void *extension; /* as value */
+    const void *extension; /* stable; TTL, or nothing */
     uint32_t value_length;
     uint16_t key_length;
     uint16_t extension_length;
-    bool compare;
-    uint64_t expected_lsn;
+    uint8_t compare;       /* enum ring_compare */
+    uint64_t expected_lsn; /* or the token */
+    int64_t delta;         /* INCREMENT: to be added */
     uint32_t session_slot; /* SESSION_NONE: without exactly-once (the daemon's own writes) */
     uint32_t uid;
     uint64_t session; /* LSN that opened it */
     uint64_t sequence;
-    uint64_t clock_ns; /* since 1970 */
+    uint64_t clock_ns;  /* since 1970 */
+    uint64_t steady_ns; /* of the lcore's steady clock, where there is a ttl; 0: not known */
 };
 
 /* One part of a transaction: what is done to a key, or only asked of it. */
@@ -88,9 +102,11 @@ struct shard_item {
     uint32_t value_length;
     uint16_t key_length;
     uint16_t extension_length;
-    uint8_t operation; /* RING_PUT, RING_DELETE; RING_NOP: only a condition */
-    bool compare;      /* only if the newest version is expected_lsn, 0: there is none */
-    uint64_t expected_lsn;
+    uint8_t section;       /* enum ring_section; only THEN and COMPARE may have a condition */
+    uint8_t operation;     /* RING_PUT, RING_DELETE, RING_INCREMENT; RING_NOP: only a condition */
+    uint8_t compare;       /* enum ring_compare */
+    uint64_t expected_lsn; /* or the token */
+    int64_t delta;         /* INCREMENT: to be added */
 };
 
 /* Of one shard, under one (session, sequence). */
@@ -127,6 +143,8 @@ struct shard {
     bool dirty;   /* the lcore has it on its list of this pass */
     bool active;  /* the lcore has it on its list of shards to maintain */
     bool starved; /* an append found no frame since the last maintenance */
+    bool has_history; /* a commit cuts not every link: versions.h */
+    struct expiry expiry; /* keys that have a ttl */
     struct frames frames;
     struct reclaim reclaim;
     struct index index;
@@ -135,8 +153,10 @@ struct shard {
     uint64_t lsn_kept;      /* the log from here on is kept for peers: not cleaned */
     struct landing landing; /* as a follower */
     struct log log;         /* Why last of what a write touches: it ends with the epoch table */
+    struct order order;     /* Why behind it: only a new key, or one that is forgotten, touches it */
     struct grants grants;   /* what leaders may write to */
     struct install install; /* a snapshot that it takes over */
+    struct versions versions; /* versions that are kept */
 };
 
 /* Where a shard lives and what it obeys; everything outlives the shard. */
@@ -155,6 +175,9 @@ struct shard_config {
     uint64_t lsn_start; /* rounded up to a segment; above every LSN this log ever had */
     uint64_t epoch;     /* its first record is written and committed; 0: replication will do it */
     uint64_t clock_ns;
+    bool ordered; /* keeps its keys in order: order.h */
+    uint32_t history;    /* versions of a key that are kept; 0 is 1 */
+    uint64_t history_ns; /* and those replaced since so long */
 };
 
 /* Bytes of zeroed, 64-aligned memory for a shard; touched as it is used. */
@@ -163,6 +186,13 @@ size_t shard_bytes(const struct layout_geometry *g, uint32_t sessions_max);
 /* Make a shard in such memory, with empty index and log, its first epoch record committed.  Returns
  * 0, or -EAGAIN (its first chunks do not exist yet). */
 MUST_USE int shard_init(struct shard *s, const struct shard_config *c);
+
+/* Its part of the table by LSN, behind the directory: layout_by_lsn_offset. */
+static inline _Atomic uint32_t *shard_by_lsn(const struct shard *s)
+{
+    _Atomic uint32_t *all = (void *)(s->directory + layout_frame_count(&s->geometry));
+    return all + (size_t)s->number * s->geometry.frames_per_shard;
+}
 
 /* Link word of the record at an offset: where the key's previous version lies. */
 static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_t offset)
@@ -255,19 +285,23 @@ static inline void shard_prefetch_apply(const struct shard *s, const uint8_t *by
 /* Let the log grow up to an LSN (granted by the control plane). */
 void shard_grant(struct shard *s, uint64_t lsn_ceiling);
 
-/* RING_PUT, RING_DELETE.  Returns 0: the answer will come from shard_answer_next; an enum
+/* RING_PUT, RING_DELETE, RING_INCREMENT, RING_LEASE_* (lease.h).  Returns 0: the answer will come from shard_answer_next; an enum
  * ring_status: refused, nothing was appended, answer it now; or -EAGAIN  no room at the moment:
  * leave the request where it is, call again in a later pass. */
 MUST_USE int shard_write(struct shard *s, const struct shard_write *w);
 
-/* Several puts, deletes and conditions that count together or not at all.  All conditions are judged
- * first, then all records appended with nothing in between; they become visible together.  One answer:
- *   RING_OK         lsn: of the last record (0: all that it would delete was gone already)
- *   RING_CONDITION  the first condition that did not hold; lsn: of the version that stands there
+/* Several writes and conditions that count together or not at all.  All conditions are judged first; if
+ * they hold, the writes of section THEN are done, else those of section ELSE.  Their records are appended
+ * with nothing in between and become visible together.  One answer:
+ *   RING_OK         lsn: of the last record (0: all that it would delete was gone already); number
+ *                   (of a RING_TRANSACTION): 1 THEN was done, 0 ELSE was
+ *   RING_CONDITION  nothing is to be done ELSE: the first condition that did not hold; lsn: of the
+ *                   version that stands there
+ *   RING_NOT_NUMBER, RING_RANGE  of the first increment that cannot be; nothing was done
  * A key that is to be deleted and is not there is no reason to refuse the others.  As shard_write;
- * RING_INPUT: no item, a key named twice, or an item that is neither a write nor a condition;
- * RING_TOO_LARGE: more than LIMIT_TRANSACTION_RECORDS, a value above the limit, or more together than a
- * segment holds. */
+ * RING_INPUT: no item, a key named twice in THEN or in ELSE, or an item that has no meaning there;
+ * RING_TOO_LARGE: more than LIMIT_TRANSACTION_RECORDS, a value above the limit, or more in a branch than
+ * a segment holds. */
 MUST_USE int shard_transaction(struct shard *s, const struct shard_transaction *t);
 
 /* RING_SESSION_OPEN.  As shard_write; the answer's lsn and session_slot name the session. */
@@ -289,6 +323,10 @@ struct shard_read {
     uint16_t key_length;
 };
 MUST_USE int shard_read(struct shard *s, const struct shard_read *r);
+
+/* RING_POSITION: the end of what is appended whole; the answer waits until it is committed.  As shard_write,
+ * and judged as a read is. */
+MUST_USE int shard_position(struct shard *s, const struct shard_origin *origin);
 
 /* Leader: append the first record of an epoch.  Returns 0 or -EAGAIN. */
 MUST_USE int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns);

@@ -182,7 +182,9 @@ static void tell_session(const struct shard *s, const struct session *from,
     };
     item_add(p, &item, &whole, opened, size);
 
-    struct session_result results[LIMIT_SESSION_WINDOW];
+    struct session_kept results[LIMIT_SESSION_WINDOW];
+    int64_t numbers[LIMIT_SESSION_WINDOW];
+    bool has_numbers = false;
     struct snapshot_session session = {
         .lsn_opened = from->lsn_opened,
         .committed = from->committed,
@@ -192,7 +194,10 @@ static void tell_session(const struct shard *s, const struct session *from,
     for (uint64_t i = 0; i < session.result_count; i++) {
         uint64_t sequence = from->committed - session.result_count + 1 + i;
         results[i] = from->results[sequence % LIMIT_SESSION_WINDOW];
-        results[i].reserved = 0;
+        numbers[i] =
+            results[i].has_number != 0 ? from->numbers[sequence % LIMIT_SESSION_WINDOW] : 0;
+        has_numbers |= results[i].has_number != 0;
+        results[i].has_number = 0;
     }
     uint64_t bytes = session.result_count * sizeof results[0];
     item = (struct snapshot_item){
@@ -200,14 +205,22 @@ static void tell_session(const struct shard *s, const struct session *from,
         .bytes = (uint32_t)(sizeof session + bytes),
     };
     item_add(p, &item, &session, results, bytes);
+    if (!has_numbers)
+        return;
+    /* Why only then: a release that knows no numbers takes all that comes without them. */
+    item = (struct snapshot_item){
+        .kind = SNAPSHOT_NUMBERS,
+        .bytes = (uint32_t)(session.result_count * sizeof numbers[0]),
+    };
+    item_add(p, &item, numbers, NULL, 0);
 }
 
 static uint64_t session_item_bytes(const struct session *from)
 {
     uint64_t results = min_u64(from->committed, LIMIT_SESSION_WINDOW);
-    return 2 * sizeof(struct snapshot_item) + sizeof(struct snapshot_record) +
+    return 3 * sizeof(struct snapshot_item) + sizeof(struct snapshot_record) +
            record_bytes(0, SESSION_ID_BYTES, sizeof from->uid) + sizeof(struct snapshot_session) +
-           results * sizeof(struct session_result);
+           results * (sizeof(struct session_kept) + sizeof from->numbers[0]);
 }
 
 static int tell_sessions(struct snapshot_cursor *c, struct shard *s, struct snapshot_piece *p)

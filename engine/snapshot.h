@@ -28,7 +28,7 @@
 struct shard;
 
 #define SNAPSHOT_FORMAT UINT32_C(0x316e7364) /* "dsn1" */
-#define SNAPSHOT_PIECE_MIN 1280u             /* least capacity: a session with all its results */
+#define SNAPSHOT_PIECE_MIN 2048u             /* least capacity: a session with all its results */
 
 struct snapshot_head {
     uint32_t format;
@@ -47,6 +47,7 @@ enum snapshot_kind {
     SNAPSHOT_RECORD = 3,  /* struct snapshot_record, bytes of a data or session record */
     SNAPSHOT_SESSION = 4, /* struct snapshot_session, results; its record stands before it */
     SNAPSHOT_END = 5,     /* last, once */
+    SNAPSHOT_NUMBERS = 6, /* int64_t for each result of the session before it; 0: none */
 };
 struct snapshot_item {
     uint32_t kind;  /* enum snapshot_kind */
@@ -76,10 +77,10 @@ struct snapshot_end {
     uint64_t record_count; /* data records told whole, those told twice included */
     uint64_t session_count;
 };
-_Static_assert(sizeof(struct session_result) == 16, "results travel as they are");
-_Static_assert(sizeof(struct snapshot_head) + 3 * sizeof(struct snapshot_item) +
+_Static_assert(sizeof(struct session_kept) == 16, "results travel as they are");
+_Static_assert(sizeof(struct snapshot_head) + 4 * sizeof(struct snapshot_item) +
                        sizeof(struct snapshot_record) + 128 + sizeof(struct snapshot_session) +
-                       LIMIT_SESSION_WINDOW * sizeof(struct session_result) <=
+                       LIMIT_SESSION_WINDOW * (sizeof(struct session_kept) + sizeof(int64_t)) <=
                    SNAPSHOT_PIECE_MIN,
                "a session fits every piece");
 

@@ -14,6 +14,8 @@ void space_config_default(struct space_config *c)
         .quota_bytes = UINT64_C(256) << 20,
         .sessions_max = 1024,
         .session_ttl_ns = 600 * NS_PER_S,
+        .ordered = true,
+        .history = 1,
     };
 }
 
@@ -45,6 +47,7 @@ int space_geometry(const struct space_config *c, struct layout_geometry *g)
 {
     if (c->shard_count == 0 || c->shard_count > LIMIT_SHARDS || c->sessions_max == 0 ||
         c->sessions_max > LIMIT_SESSIONS || c->value_bytes_max > LIMIT_VALUE_BYTES ||
+        c->history == 0 || c->history > LIMIT_VERSION_WALK ||
         c->quota_bytes >> LIMIT_ARENA_SHIFT != 0)
         return -EINVAL;
     uint32_t segment_shift = segment_shift_for(c->quota_bytes / c->shard_count);

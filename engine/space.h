@@ -36,14 +36,17 @@ struct space_config {
     uint32_t value_bytes_max;  /* 0: as much as fits */
     uint32_t sessions_max;     /* per shard, 1 .. LIMIT_SESSIONS */
     uint64_t session_ttl_ns;   /* a session without traffic for so long is forgotten */
+    uint32_t history;          /* versions of a key that are kept, 1 .. LIMIT_VERSION_WALK */
+    uint64_t history_ns;       /* and those that were replaced since so long; 0: by count alone */
+    bool ordered;              /* keys are kept in order too, so that they can be scanned */
     struct space_access read, write;
 };
 
-/* Defaults of everything but name and id: strong, durability none, 16 shards, 256 MiB. */
+/* Defaults of everything but name and id: strong, durability none, 16 shards, 256 MiB, ordered. */
 void space_config_default(struct space_config *c);
 
 /* Segment, chunk and frame counts for a policy.  Returns 0 or
- *   -EINVAL  a number is outside its limits (shards, sessions, value)
+ *   -EINVAL  a number is outside its limits (shards, sessions, value, history)
  *   -ENOSPC  the quota does not give every shard LIMIT_SHARD_FRAMES_MIN segments: raise it or use
  *            fewer shards; space_quota_min() says how much is enough. */
 MUST_USE int space_geometry(const struct space_config *c, struct layout_geometry *g);

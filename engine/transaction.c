@@ -1,10 +1,11 @@
-/* transaction - several puts, deletes and conditions that count together or not at all.
+/* transaction - several writes and conditions that count together or not at all.
  *
- * All conditions are judged and all room is seen to before the first record is appended; from there on
- * nothing can fail.  The records stand next to each other in one segment, and only the last of them has
+ * All conditions are judged, the branch that they lead to is chosen, and all room for it is seen to before
+ * the first record is appended; from there on nothing can fail.  The records stand next to each other in one segment, and only the last of them has
  * the end flag and the (session, sequence): until it is there, a follower, a reader and a recovery take
  * none of them for anything. */
 #include "engine/pending.h"
+#include "engine/plant.h"
 #include "engine/write.h"
 
 #include <string.h>
@@ -15,11 +16,13 @@ struct plan {
     bool effect[LIMIT_TRANSACTION_RECORDS]; /* a record will be appended */
     uint32_t last;                          /* of these; if effect_count is not 0 */
     uint32_t effect_count;
+    uint8_t section; /* enum ring_section: what is done */
 };
 
 static bool is_write(const struct shard_item *i)
 {
-    return i->operation == RING_PUT || i->operation == RING_DELETE;
+    return i->operation == RING_PUT || i->operation == RING_DELETE ||
+           i->operation == RING_INCREMENT;
 }
 
 /* One of them as a write of its own.  Only the last carries what the session is told by. */
@@ -37,6 +40,7 @@ static struct shard_write write_of(const struct shard_transaction *t, const stru
         .extension_length = i->extension_length,
         .compare = i->compare,
         .expected_lsn = i->expected_lsn,
+        .delta = i->delta,
         .session_slot = last ? t->session_slot : SESSION_NONE,
         .uid = t->uid,
         .session = t->session,
@@ -47,23 +51,52 @@ static struct shard_write write_of(const struct shard_transaction *t, const stru
     return w;
 }
 
-/* Bytes of the record that an item makes. */
-static uint64_t item_bytes(const struct shard_item *i)
+/* Bytes of the record that an item makes with a value of so many. */
+static uint64_t item_bytes(const struct shard_item *i, uint64_t value_length)
 {
-    return record_bytes(i->extension_length, i->key_length,
-                        i->operation == RING_PUT ? i->value_length : 0);
+    return record_bytes(i->extension_length, i->key_length, value_length);
 }
 
-/* Where those that start at a position of a segment end, pads included.  plan NULL: if all of them make
- * a record, which never ends earlier than fewer of them do. */
+static uint64_t value_length_of(const struct shard_transaction *t, const struct plan *plan,
+                                uint32_t i)
+{
+    struct shard_write w = write_of(t, &t->items[i], false);
+    return write_value_length(&w, &plan->items[i]);
+}
+
+/* Where a record of so many bytes ends that is appended at a position of a segment. */
+static uint64_t end_after(uint64_t position, uint64_t size)
+{
+    return position + record_pad_before(position, size) + size;
+}
+
+/* Where those of the plan that start at a position of a segment end, pads included. */
 static uint64_t end_of(const struct shard_transaction *t, const struct plan *plan,
                        uint64_t position)
 {
+    for (uint32_t i = 0; i < t->count; i++)
+        if (plan->effect[i])
+            position = end_after(position, item_bytes(&t->items[i], value_length_of(t, plan, i)));
+    return position;
+}
+
+/* Where all writes of a section end at the latest, whichever of them make a record and whatever the sums
+ * are.  Why every length of a sum: a longer record may need no pad where a shorter one does. */
+static uint64_t end_at_most(const struct shard_transaction *t, uint8_t section)
+{
+    uint64_t position = 0;
     for (uint32_t i = 0; i < t->count; i++) {
-        if (plan != NULL ? !plan->effect[i] : !is_write(&t->items[i]))
+        const struct shard_item *item = &t->items[i];
+        bool is_sum = item->operation == RING_INCREMENT;
+        uint64_t last = is_sum                        ? NUMBER_BYTES_MAX
+                        : item->operation == RING_PUT ? item->value_length
+                                                      : 0;
+        uint64_t end = position;
+        if (!is_write(item) || item->section != section)
             continue;
-        uint64_t size = item_bytes(&t->items[i]);
-        position += record_pad_before(position, size) + size;
+        for (uint64_t length = is_sum ? 1 : last; length <= last; length++)
+            end = max_u64(end, end_after(position, item_bytes(item, length)));
+        position = end;
     }
     return position;
 }
@@ -71,13 +104,35 @@ static uint64_t end_of(const struct shard_transaction *t, const struct plan *pla
 static bool is_twice(const struct shard_transaction *t, uint32_t n)
 {
     const struct shard_item *a = &t->items[n];
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && a->section != RING_SECTION_COMPARE; i++) {
         const struct shard_item *b = &t->items[i];
-        if (a->hash == b->hash && a->key_length == b->key_length &&
+        if (a->section == b->section && a->hash == b->hash && a->key_length == b->key_length &&
             memcmp(a->key, b->key, a->key_length) == 0)
             return true;
     }
     return false;
+}
+
+/* What an item says has a meaning in its section. */
+static bool is_known(const struct shard_item *i)
+{
+    bool is_condition = i->operation == RING_NOP && i->compare != RING_COMPARE_NONE;
+    switch (i->section) {
+    case RING_SECTION_THEN:
+        return is_condition || is_write(i);
+    case RING_SECTION_COMPARE:
+        return is_condition;
+    case RING_SECTION_ELSE:
+        return is_write(i) && i->compare == RING_COMPARE_NONE;
+    default:
+        return false;
+    }
+}
+
+static bool is_too_large(const struct shard *s, const struct shard_item *i)
+{
+    return (i->operation == RING_PUT && i->value_length > s->value_bytes_max) ||
+           (i->operation == RING_INCREMENT && s->value_bytes_max < NUMBER_BYTES_MAX);
 }
 
 /* What can be said without a look at the shard's state.  Returns 0, RING_INPUT or RING_TOO_LARGE. */
@@ -87,37 +142,91 @@ static int form_judge(const struct shard *s, const struct shard_transaction *t)
         return t->count == 0 ? RING_INPUT : RING_TOO_LARGE;
     for (uint32_t i = 0; i < t->count; i++) {
         const struct shard_item *item = &t->items[i];
-        bool is_known = is_write(item) || (item->operation == RING_NOP && item->compare);
-        if (!is_known || is_twice(t, i))
+        if (!is_known(item) || item->compare >= RING_COMPARE_COUNT || is_twice(t, i))
             return RING_INPUT;
-        if (item->operation == RING_PUT && item->value_length > s->value_bytes_max)
+        if (is_too_large(s, item))
             return RING_TOO_LARGE;
     }
-    return end_of(t, NULL, 0) > UINT64_C(1) << s->geometry.segment_shift ? RING_TOO_LARGE : 0;
+    uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
+    return end_at_most(t, RING_SECTION_THEN) > segment ||
+                   end_at_most(t, RING_SECTION_ELSE) > segment
+               ? RING_TOO_LARGE
+               : 0;
 }
 
 /* ---- conditions ---- */
 
-/* Judge them all.  Returns 0 with *failed naming the first whose condition does not hold, t->count if
- * there is none, or -EAGAIN. */
-static int conditions_judge(struct shard *s, const struct shard_transaction *t, struct plan *plan,
-                            uint32_t *failed)
+static bool has_section(const struct shard_transaction *t, uint8_t section)
 {
-    *failed = t->count;
-    plan->effect_count = plan->last = 0;
+    for (uint32_t i = 0; i < t->count; i++)
+        if (t->items[i].section == section)
+            return true;
+    return false;
+}
+
+/* Judge them all, and choose what is done.  Returns 0 with *refused naming the first whose condition does
+ * not hold, if nothing is to be done then, else t->count; or -EAGAIN. */
+static int conditions_judge(struct shard *s, const struct shard_transaction *t, struct plan *plan,
+                            uint32_t *refused)
+{
+    *refused = t->count;
     for (uint32_t i = 0; i < t->count; i++) {
+        if (t->items[i].compare == RING_COMPARE_NONE)
+            continue;
         struct shard_write w = write_of(t, &t->items[i], false);
+        /* Why: that a key is leased says no to the write, not to what it asks for. */
+        w.origin.operation = RING_NOP;
         int error = write_judge(s, &w, &plan->items[i]);
         if (error != 0)
             return error;
-        if (plan->items[i].status == RING_CONDITION && *failed == t->count)
-            *failed = i;
+        if (plan->items[i].status == RING_CONDITION && *refused == t->count)
+            *refused = i;
+    }
+    plan->section = *refused == t->count ? RING_SECTION_THEN : RING_SECTION_ELSE;
+    if (!has_section(t, RING_SECTION_ELSE)) {
+        plan->section = RING_SECTION_THEN;
+        return 0;
+    }
+    if (PLANTED(ELSE_IGNORES_CONDITION))
+        plan->section = RING_SECTION_ELSE;
+    *refused = t->count;
+    return 0;
+}
+
+/* Judge what is to be done.  Returns as conditions_judge, of what cannot be. */
+static int writes_judge(struct shard *s, const struct shard_transaction *t, struct plan *plan,
+                        uint32_t *refused)
+{
+    *refused = t->count;
+    plan->effect_count = plan->last = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        plan->effect[i] = false;
+        if (!is_write(&t->items[i]) || t->items[i].section != plan->section)
+            continue;
+        struct shard_write w = write_of(t, &t->items[i], false);
+        w.compare = RING_COMPARE_NONE; /* it was asked already */
+        int error = write_judge(s, &w, &plan->items[i]);
+        if (error != 0)
+            return error;
+        enum ring_status status = plan->items[i].status;
+        if (status != RING_OK && status != RING_NOT_FOUND && *refused == t->count)
+            *refused = i;
         /* what is to be deleted and is not there needs no record */
-        plan->effect[i] = is_write(&t->items[i]) && plan->items[i].status == RING_OK;
+        plan->effect[i] = status == RING_OK;
         plan->last = plan->effect[i] ? i : plan->last;
         plan->effect_count += plan->effect[i];
     }
     return 0;
+}
+
+/* What the last record says of the whole, if it is one that agents asked for. */
+static void end_mark(const struct shard_transaction *t, uint8_t section, struct write_judgement *j)
+{
+    if (t->origin.operation != RING_TRANSACTION)
+        return;
+    j->operation = RING_TRANSACTION;
+    j->flags = section == RING_SECTION_ELSE ? RECORD_FLAG_ELSE : 0;
+    j->number = section == RING_SECTION_THEN;
 }
 
 /* ---- room ---- */
@@ -126,15 +235,15 @@ static int conditions_judge(struct shard *s, const struct shard_transaction *t, 
 static int charge_admit(struct shard *s, const struct shard_transaction *t, const struct plan *plan)
 {
     uint64_t charge = 0, freed = 0;
+    unsigned eighths = WRITE_EIGHTHS_SESSIONS; /* as of one delete */
     for (uint32_t i = 0; i < t->count; i++) {
-        if (!plan->effect[i] || t->items[i].operation != RING_PUT)
+        if (!plan->effect[i] || (t->items[i].operation == RING_DELETE && !s->has_history))
             continue;
-        const struct record *head = plan->items[i].head;
-        charge += shard_charge(s, item_bytes(&t->items[i]));
-        freed += head != NULL ? shard_charge(s, record_size(head)) : 0;
+        eighths = t->items[i].operation == RING_DELETE ? eighths : WRITE_EIGHTHS;
+        charge += shard_charge(s, item_bytes(&t->items[i], value_length_of(t, plan, i)));
+        freed += write_freed(s, plan->items[i].head);
     }
-    return charge <= freed ? 0
-                           : write_admit_charge(s, s->live_charge + charge - freed, WRITE_EIGHTHS);
+    return charge <= freed ? 0 : write_admit_charge(s, s->live_charge + charge - freed, eighths);
 }
 
 /* One of the first n has been promised this slot. */
@@ -169,6 +278,30 @@ static int slot_promise(struct shard *s, const struct shard_item *item, struct p
     return index_make_room(&s->index, place);
 }
 
+/* Memory for the new ones in the ordered index.  Returns 0, -EAGAIN or RING_QUOTA. */
+static int order_promise(struct shard *s, const struct shard_transaction *t,
+                         const struct plan *plan)
+{
+    uint32_t words = 0, splits = 0;
+    if (!s->order.enabled)
+        return 0;
+    for (uint32_t i = 0; i < t->count; i++)
+        if (plan->effect[i] && plan->items[i].place.value == 0)
+            words += order_key_words(t->items[i].key_length);
+    for (uint32_t i = 0; i < t->count; i++)
+        if (plan->effect[i] && plan->items[i].place.value == 0)
+            splits += order_splits_for(&s->order, t->items[i].key, t->items[i].key_length, words);
+    /* Why: what could never be had must not wait for it. */
+    uint64_t taken = index_pages(&s->index) + s->order.frame_count + WRITE_FRAMES_WORKING +
+                     (s->live_charge >> s->geometry.segment_shift);
+    uint32_t wanted = order_frames_for(&s->order, splits);
+    int error = wanted != 0 && taken + wanted >= frames_total(&s->frames)
+                    ? -ENOSPC
+                    : order_make_room(&s->order, splits);
+    s->starved |= error == -EAGAIN;
+    return error == -ENOSPC ? RING_QUOTA : error;
+}
+
 static int slots_promise(struct shard *s, const struct shard_transaction *t, struct plan *plan)
 {
     for (uint32_t i = 0; i < t->count; i++) {
@@ -182,7 +315,7 @@ static int slots_promise(struct shard *s, const struct shard_transaction *t, str
         if (error != 0)
             return error;
     }
-    return 0;
+    return order_promise(s, t, plan);
 }
 
 /* All of them fit what is left of the tail's segment, or it is filled up and they begin the next one;
@@ -210,6 +343,8 @@ static int segment_prepare(struct shard *s, const struct shard_transaction *t,
 static int room_make(struct shard *s, const struct shard_transaction *t, struct plan *plan)
 {
     int error = charge_admit(s, t, plan);
+    if (UNLIKELY(error != 0) && s->has_history)
+        versions_refused(s, t->clock_ns);
     if (error == 0)
         error = slots_promise(s, t, plan);
     return error != 0 ? error : segment_prepare(s, t, plan);
@@ -258,16 +393,25 @@ static int transaction_next(struct shard *s, const struct shard_transaction *t,
                             struct shard_pending *answer)
 {
     struct plan plan;
-    uint32_t failed;
-    int error = conditions_judge(s, t, &plan, &failed);
+    uint32_t refused;
+    int error = conditions_judge(s, t, &plan, &refused);
+    if (error == 0 && refused == t->count)
+        error = writes_judge(s, t, &plan, &refused);
     if (error != 0)
         return error;
-    if (failed != t->count || plan.effect_count == 0) {
-        const struct write_judgement nothing = {.status = RING_OK};
+    if (refused != t->count || plan.effect_count == 0) {
+        struct write_judgement result = {.status = RING_OK};
+        if (refused != t->count)
+            result = plan.items[refused];
+        result.flags = 0;
+        result.number = 0;
+        if (refused == t->count)
+            end_mark(t, plan.section, &result);
         struct shard_write w = write_of(t, &t->items[0], true);
         w.origin.operation = t->origin.operation;
-        return void_append(s, &w, failed != t->count ? &plan.items[failed] : &nothing, answer);
+        return void_append(s, &w, &result, answer);
     }
+    end_mark(t, plan.section, &plan.items[plan.last]);
     error = room_make(s, t, &plan);
     return error != 0 ? error : effects_append(s, t, &plan, answer);
 }

@@ -6,6 +6,8 @@
 #ifndef DUNLIN_ENGINE_WRITE_H
 #define DUNLIN_ENGINE_WRITE_H
 
+#include "engine/lease.h"
+#include "engine/number.h"
 #include "engine/shard.h"
 
 /* Of what a shard's segments hold, this much may be live: the rest keeps cleaning cheap. */
@@ -24,6 +26,20 @@ MUST_USE int write_append(struct shard *s, struct record *header, const struct r
  * -EAGAIN: a chunk is on its way. */
 MUST_USE int write_admit_charge(struct shard *s, uint64_t charge, unsigned eighths);
 
+/* More is live than any write is admitted for.  A replica may come to that: it holds history that its
+ * leader has not. */
+bool write_is_over(const struct shard *s);
+
+/* What the quota gets back for the newest version of a key when another replaces it. */
+static inline uint64_t write_freed(const struct shard *s, const struct record *head)
+{
+    if (head == NULL)
+        return 0;
+    if (UNLIKELY(s->has_history))
+        return versions_freed(s, (uint64_t)((const uint8_t *)head - s->arena));
+    return shard_charge(s, record_size(head));
+}
+
 /* Judge the session of a write.  Returns 0 to go on, else what shard_write returns; *done then.
  * *session NULL: it has none. */
 MUST_USE int write_judge_session(struct shard *s, const struct shard_write *w,
@@ -40,7 +56,46 @@ struct write_judgement {
     const struct record *head; /* NULL: the key never was, or is forgotten */
     uint64_t lsn_current;      /* 0: no such key */
     enum ring_status status;   /* RING_OK: append it; else a void with this result */
+    /* What the record will say: INCREMENT: of the sum, which is also its value; the end of a
+     * RING_TRANSACTION: that it is one, and which branch. */
+    uint8_t operation;
+    uint8_t flags;
+    int64_t number;
+    uint64_t steady_ns; /* as in shard_write */
+    uint32_t text_length;
+    uint8_t text[NUMBER_BYTES_MAX];
 };
+
+/* It makes a value, not a tombstone. */
+static inline bool write_is_value(const struct shard_write *w)
+{
+    return w->origin.operation != RING_DELETE && w->origin.operation != RING_LEASE_RELEASE;
+}
+
+/* Bytes of the value that it will write. */
+static inline uint32_t write_value_length(const struct shard_write *w,
+                                          const struct write_judgement *j)
+{
+    switch (w->origin.operation) {
+    case RING_PUT:
+    case RING_LEASE_ACQUIRE:
+        return w->value_length;
+    case RING_INCREMENT:
+        return j->text_length;
+    case RING_LEASE_RENEW:
+        return j->head->value_length;
+    default:
+        return 0;
+    }
+}
+
+/* Bytes of its extensions. */
+static inline uint16_t write_extension_length(const struct shard_write *w)
+{
+    return UNLIKELY(lease_is_operation(w->origin.operation)) && write_is_value(w)
+               ? (uint16_t)sizeof(struct lease_extensions)
+               : w->extension_length;
+}
 
 /* Returns 0, or -EAGAIN as index_find. */
 MUST_USE int write_judge(struct shard *s, const struct shard_write *w, struct write_judgement *j);
@@ -49,6 +104,11 @@ MUST_USE int write_judge(struct shard *s, const struct shard_write *w, struct wr
  * of p.  last: it ends its transaction.  There is room in the index.  Returns 0 or -EAGAIN. */
 MUST_USE int write_effect(struct shard *s, const struct shard_write *w,
                           const struct write_judgement *j, bool last, struct shard_pending *p);
+
+/* Point the index at a record that was appended at offset: of the key that j found, whose newest version
+ * was j's head; with its link, its live bytes, and its ttl. */
+void write_point(struct shard *s, const struct write_judgement *j, const struct record *header,
+                 uint64_t offset);
 
 /* Append the void that keeps the result of an operation that changes nothing: its condition did not hold
  * (j's status and lsn_current say how), or all that it would delete is gone already (RING_OK).  As

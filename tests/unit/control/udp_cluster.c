@@ -13,7 +13,7 @@
 #define START UINT64_C(1795249235478)
 #define KEYS 97u
 
-enum order { ORDER_RUN, ORDER_HOLD, ORDER_RENEW };
+enum command { COMMAND_RUN, COMMAND_HOLD, COMMAND_RENEW };
 
 /* Between a lcore and its endpoint. */
 struct link {
@@ -21,7 +21,7 @@ struct link {
     struct transport *inner;
     struct transport_udp_config config;
     uint32_t node, lcore; /* indices */
-    _Atomic uint32_t order;
+    _Atomic uint32_t command;
     _Atomic bool stands;
 };
 
@@ -76,14 +76,14 @@ static void renew(struct link *l)
 
 static void stand(struct link *l)
 {
-    uint32_t order = atomic_load_explicit(&l->order, memory_order_acquire);
-    if (LIKELY(order == ORDER_RUN))
+    uint32_t command = atomic_load_explicit(&l->command, memory_order_acquire);
+    if (LIKELY(command == COMMAND_RUN))
         return;
     qsbr_offline();
-    if (order == ORDER_RENEW)
+    if (command == COMMAND_RENEW)
         renew(l);
     atomic_store_explicit(&l->stands, true, memory_order_release);
-    while (atomic_load_explicit(&l->order, memory_order_acquire) != ORDER_RUN)
+    while (atomic_load_explicit(&l->command, memory_order_acquire) != COMMAND_RUN)
         (void)usleep(500);
     atomic_store_explicit(&l->stands, false, memory_order_release);
     qsbr_online();
@@ -309,30 +309,30 @@ void udp_cluster_close(void)
 
 /* ---- faults ---- */
 
-static void order(uint32_t node, enum order what)
+static void command(uint32_t node, enum command what)
 {
     for (uint32_t l = 0; l < as_opened.lcore_count; l++)
-        atomic_store_explicit(&links[node][l].order, (uint32_t)what, memory_order_release);
+        atomic_store_explicit(&links[node][l].command, (uint32_t)what, memory_order_release);
     for (uint32_t l = 0; l < as_opened.lcore_count; l++)
         while (atomic_load_explicit(&links[node][l].stands, memory_order_acquire) ==
-               (what == ORDER_RUN))
+               (what == COMMAND_RUN))
             (void)usleep(200);
 }
 
 void udp_cluster_hold(uint32_t node)
 {
-    order(node, ORDER_HOLD);
+    command(node, COMMAND_HOLD);
 }
 
 void udp_cluster_release(uint32_t node)
 {
-    order(node, ORDER_RUN);
+    command(node, COMMAND_RUN);
 }
 
 void udp_cluster_renew(uint32_t node)
 {
-    order(node, ORDER_RENEW);
-    order(node, ORDER_RUN);
+    command(node, COMMAND_RENEW);
+    command(node, COMMAND_RUN);
 }
 
 void udp_cluster_cut_off(uint32_t node)

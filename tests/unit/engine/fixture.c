@@ -85,6 +85,9 @@ void fixture_open(struct fixture *f, const struct fixture_config *c)
         .session_ttl_ns = NS_PER_S,
         .lsn_start = 12345678,
         .epoch = c->follower ? 0 : 1,
+        .ordered = c->ordered,
+        .history = c->history,
+        .history_ns = c->history_ns,
     };
     ASSERT(shard_init(f->shard, &config) == 0);
     f->space = (struct read_space){
@@ -259,7 +262,7 @@ static void live_record(struct live_count *c, uint64_t offset)
         c->frame_live[offset >> c->f->geometry.segment_shift] += (uint32_t)record_size(r);
 }
 
-/* A slot's record and, while it is pending, those behind its links. */
+/* A slot's record and those behind its links: pending ones, and what history is kept. */
 static void live_slot(struct live_count *c, uint64_t slot)
 {
     for (;;) {

@@ -19,7 +19,10 @@ struct fixture_config {
     uint32_t sessions_max;
     uint32_t frames_per_shard; /* 0: what the quota gives */
     uint32_t chunks;           /* that exist at first; 0: all */
-    bool follower;             /* an empty log, no epoch begun */
+    uint32_t history;          /* as in shard_config */
+    uint64_t history_ns;
+    bool follower; /* an empty log, no epoch begun */
+    bool ordered;
 };
 
 struct fixture {

@@ -1,6 +1,7 @@
 #include "tests/unit/engine/model.h"
 
 #include "engine/hash.h"
+#include "engine/number.h"
 
 #include <stdlib.h>
 
@@ -65,6 +66,8 @@ static void keys_make(struct model *m)
         pairs = pairs_find(numbers, MODEL_KEYS);
     for (uint32_t i = 0; i < MODEL_KEYS; i++)
         key_make(&m->keys[i], i < pairs ? numbers[i] : CANDIDATES + i);
+    for (uint32_t i = MODEL_KEYS; i < MODEL_KEYS + MODEL_SUMS; i++)
+        key_make(&m->keys[i], CANDIDATES + i);
 }
 
 /* ---- the map ---- */
@@ -111,7 +114,7 @@ static void session_forget_above(struct model_session *s, uint64_t lsn)
 
 void model_forget(struct model *m, uint64_t lsn)
 {
-    for (uint32_t i = 0; i < MODEL_KEYS; i++) {
+    for (uint32_t i = 0; i < MODEL_KEYS + MODEL_SUMS; i++) {
         struct model_key *k = &m->keys[i];
         while (k->count != 0 && k->versions[k->count - 1].lsn_end > lsn)
             k->count--;
@@ -121,6 +124,20 @@ void model_forget(struct model *m, uint64_t lsn)
 }
 
 /* ---- checks ---- */
+
+void model_check_value(struct model *m, uint32_t number, const struct model_version *v,
+                       const uint8_t *value, uint32_t length)
+{
+    int64_t sum = v->sum + 1;
+    uint64_t version;
+    if (v->length == 0) {
+        MODEL_CHECK(m, number_parse(value, length, &sum) == 0 && sum == v->sum);
+        return;
+    }
+    memcpy(&version, value, sizeof version);
+    MODEL_CHECK(m, length == v->length && version == v->version);
+    MODEL_CHECK(m, fixture_value_is(number, version, value + 8, length - 8));
+}
 
 #define READ_TRIES 3u
 
@@ -147,16 +164,13 @@ void model_check_key(struct model *m, const struct fixture *f, uint32_t number)
     MODEL_CHECK(m, result == (v != NULL));
     if (v == NULL)
         return;
-    uint64_t version;
-    memcpy(&version, value, sizeof version);
-    MODEL_CHECK(m, found.lsn == v->lsn && found.value_length == v->length);
-    MODEL_CHECK(m, version == v->version);
-    MODEL_CHECK(m, fixture_value_is(number, version, value + 8, v->length - 8));
+    MODEL_CHECK(m, found.lsn == v->lsn);
+    model_check_value(m, number, v, value, found.value_length);
 }
 
 void model_check_all(struct model *m)
 {
-    for (uint32_t i = 0; i < MODEL_KEYS; i++) {
+    for (uint32_t i = 0; i < MODEL_KEYS + MODEL_SUMS; i++) {
         model_check_key(m, &m->nodes[0], i);
         model_check_key(m, &m->nodes[1], i);
     }
@@ -172,18 +186,22 @@ void model_check_live(struct model *m, const struct fixture *f)
 
 /* ---- a run ---- */
 
-struct model *model_open(uint64_t seed)
+struct model *model_open(uint64_t seed, const struct model_policy *policy)
 {
     static const uint64_t quotas[] = {3, 5, 10}; /* MiB */
     struct model *m = calloc(1, sizeof *m);
     ASSERT(m != NULL);
     m->seed = m->random = seed;
     m->epoch = 1;
+    m->policy = *policy;
     keys_make(m);
     const struct fixture_config config = {
         .quota_bytes = quotas[model_below(m, 3)] << 20,
         .shard_count = 1,
         .sessions_max = MODEL_SESSIONS + 2,
+        .ordered = true,
+        .history = policy->history,
+        .history_ns = policy->history_ns,
     };
     for (uint32_t i = 0; i < 2; i++) {
         fixture_open(&m->nodes[i], &config);
@@ -198,7 +216,7 @@ struct model *model_open(uint64_t seed)
 
 void model_close(struct model *m)
 {
-    for (uint32_t i = 0; i < MODEL_KEYS; i++)
+    for (uint32_t i = 0; i < MODEL_KEYS + MODEL_SUMS; i++)
         free(m->keys[i].versions);
     fixture_close(&m->nodes[0]);
     fixture_close(&m->nodes[1]);

@@ -11,6 +11,7 @@
 #include "tests/unit/unit.h"
 
 #define MODEL_KEYS 9000u
+#define MODEL_SUMS 24u /* further keys, that are only counted with */
 #define MODEL_SESSIONS 6u
 #define MODEL_VALUE_MAX 3000u
 #define MODEL_UID 7u
@@ -21,6 +22,7 @@
 struct model_version {
     uint64_t lsn, lsn_end, version;
     uint32_t length;
+    int64_t sum; /* length 0: this number stands there */
 };
 
 struct model_key {
@@ -34,6 +36,7 @@ struct model_key {
 struct model_outcome {
     uint64_t lsn, lsn_end;
     uint32_t status;
+    int64_t number;
 };
 
 struct model_session {
@@ -48,14 +51,27 @@ struct model_session {
 /* A read by the ring, and what it met. */
 struct model_read {
     uint64_t lsn, version;
+    bool is_sum; /* the value does not begin with its version */
 };
 
 /* How often things happened; a run in which one stays 0 proves little. */
 struct model_counts {
-    uint64_t reads, transactions, duplicates, cuts, swaps, snapshots, asked, retried;
+    uint64_t pages, reads, transactions, duplicates, cuts, swaps, snapshots, asked, retried;
+    uint64_t at_found, at_older, at_missed, at_compacted; /* reads at a version */
+    uint64_t sums, not_numbers, out_of_range, elses;
+};
+
+/* What the space keeps: versions.h. */
+struct model_policy {
+    uint32_t history;
+    uint64_t history_ns;
+    bool exits; /* the first check that fails ends the process: model_fail */
 };
 
 struct model {
+    struct model_policy policy;
+    uint64_t installed[2]; /* each node has no history from below: a snapshot, or it gave it up */
+    uint64_t histories_cut[2];
     uint64_t seed, random;
     uint32_t step;
     struct fixture nodes[2];
@@ -63,7 +79,7 @@ struct model {
     uint64_t committed; /* in the cluster */
     uint64_t epoch, versions, snapshots;
     uint32_t keys_in_use;
-    struct model_key keys[MODEL_KEYS];
+    struct model_key keys[MODEL_KEYS + MODEL_SUMS];
     struct model_session sessions[MODEL_SESSIONS];
     uint64_t reads_asked;
     struct model_read reads[MODEL_OUTCOMES];
@@ -77,10 +93,14 @@ struct model {
         if (!holds)                                                                                \
             printf("\nseed %llu step %u: %s does not hold\n", (unsigned long long)(m)->seed,       \
                    (m)->step, #condition);                                                         \
+        if (!holds && (m)->policy.exits)                                                           \
+            model_fail();                                                                          \
         CU_ASSERT_FATAL(holds);                                                                    \
     } while (0)
 
-struct model *model_open(uint64_t seed);
+struct model *model_open(uint64_t seed, const struct model_policy *policy);
+/* Exit code 3, at once. */
+_Noreturn void model_fail(void);
 void model_close(struct model *m);
 
 uint32_t model_below(struct model *m, uint32_t n);
@@ -103,9 +123,16 @@ const struct model_version *model_newest(const struct model *m, uint32_t number)
 /* What ends above lsn never was. */
 void model_forget(struct model *m, uint64_t lsn);
 
+/* A value that was read is that of a version. */
+void model_check_value(struct model *m, uint32_t number, const struct model_version *v,
+                       const uint8_t *value, uint32_t length);
 /* A read in place finds what the map says, or has to begin again. */
 void model_check_key(struct model *m, const struct fixture *f, uint32_t number);
 void model_check_all(struct model *m);
+/* A page of a scan is what the map says, or has to be read again. */
+void model_check_page(struct model *m, const struct fixture *f);
+/* So does one at some version of some key, or says that it is compacted, where that may be (model_history.c). */
+void model_check_at(struct model *m, const struct fixture *f);
 /* Live bytes are counted right, unless a snapshot is on its way. */
 void model_check_live(struct model *m, const struct fixture *f);
 

@@ -8,7 +8,7 @@
 /* ---- puts, deletes, conditions ---- */
 
 struct attempt {
-    uint32_t count, session;
+    uint32_t count, session; /* count: with what is done else */
     bool transaction;
     struct shard_item items[LIMIT_TRANSACTION_RECORDS];
     uint32_t numbers[LIMIT_TRANSACTION_RECORDS];
@@ -42,9 +42,19 @@ static struct shard_item item_make(struct model *m, uint32_t place, uint32_t num
                                 : RING_NOP,
         .expected_lsn = newest != NULL ? newest->lsn : 0,
     };
+    if (item.operation == RING_PUT && (number >= MODEL_KEYS || model_below(m, 25) == 0)) {
+        item.operation = RING_INCREMENT;
+        item.delta = (int64_t)model_below(m, 2000) - 900;
+        if (model_below(m, 3) == 0)
+            item.delta *= INT64_C(1) << 52;
+    }
     item.compare = item.operation == RING_NOP || model_below(m, 8) == 0;
-    if (item.compare && model_below(m, 40) == 0)
+    if (item.compare && model_below(m, 3) == 0)
+        item.compare = newest != NULL ? RING_COMPARE_EXISTS : RING_COMPARE_ABSENT;
+    if (item.compare == RING_COMPARE_VERSION && model_below(m, 40) == 0)
         item.expected_lsn += 8;
+    if (item.compare > RING_COMPARE_VERSION && model_below(m, 40) == 0)
+        item.compare = newest != NULL ? RING_COMPARE_ABSENT : RING_COMPARE_TOKEN;
     if (item.operation == RING_PUT) {
         uint64_t version = ++m->versions;
         item.value = m->values[place];
@@ -67,7 +77,8 @@ static void attempt_make(struct model *m, struct attempt *a, uint32_t count)
 {
     a->count = 0;
     while (a->count < count) {
-        uint32_t number = model_some_key(m);
+        uint32_t number =
+            model_below(m, 6) == 0 ? MODEL_KEYS + model_below(m, MODEL_SUMS) : model_some_key(m);
         if (has_key(a, number))
             number = model_below(m, m->keys_in_use);
         if (has_key(a, number))
@@ -76,6 +87,21 @@ static void attempt_make(struct model *m, struct attempt *a, uint32_t count)
         a->numbers[a->count++] = number;
     }
     a->session = some_session(m);
+}
+
+/* The last ones are for the case that a condition does not hold, which is made likelier then. */
+static void attempt_else(struct model *m, struct attempt *a)
+{
+    uint32_t count = model_below(m, a->count);
+    for (uint32_t i = a->count - count; i < a->count; i++) {
+        struct shard_item *item = &a->items[i];
+        if (item->operation == RING_NOP)
+            item->operation = RING_DELETE;
+        item->section = RING_SECTION_ELSE;
+        item->compare = RING_COMPARE_NONE;
+    }
+    if (count != 0 && a->items[0].compare == RING_COMPARE_VERSION)
+        a->items[0].expected_lsn += 8 * (uint64_t)model_below(m, 2);
 }
 
 static int attempt_submit(struct model *m, const struct attempt *a)
@@ -87,7 +113,7 @@ static int attempt_submit(struct model *m, const struct attempt *a)
     uint64_t lsn = sequenced ? session->lsn : 0, sequence = sequenced ? session->sequence + 1 : 0;
     if (a->transaction) {
         const struct shard_transaction t = {
-            .origin = {.operation = RING_PUT, .tag = TAG_OTHER},
+            .origin = {.operation = RING_TRANSACTION, .tag = TAG_OTHER},
             .items = a->items,
             .count = a->count,
             .session_slot = slot,
@@ -109,6 +135,7 @@ static int attempt_submit(struct model *m, const struct attempt *a)
         .key_length = item->key_length,
         .compare = item->compare,
         .expected_lsn = item->expected_lsn,
+        .delta = item->delta,
         .session_slot = slot,
         .uid = MODEL_UID,
         .session = lsn,
@@ -118,27 +145,64 @@ static int attempt_submit(struct model *m, const struct attempt *a)
     return shard_write(f->shard, &w);
 }
 
+static bool holds(const struct shard_item *item, const struct model_version *newest)
+{
+    switch (item->compare) {
+    case RING_COMPARE_NONE:
+        return true;
+    case RING_COMPARE_VERSION:
+        return item->expected_lsn == (newest != NULL ? newest->lsn : 0);
+    case RING_COMPARE_EXISTS:
+        return newest != NULL;
+    case RING_COMPARE_ABSENT:
+        return newest == NULL;
+    default:
+        return false; /* nobody here holds a token */
+    }
+}
+
 /* The first item whose condition does not hold; count: all hold. */
 static uint32_t first_failed(const struct model *m, const struct attempt *a)
 {
-    for (uint32_t i = 0; i < a->count; i++) {
-        const struct model_version *newest = model_newest(m, a->numbers[i]);
-        if (a->items[i].compare && a->items[i].expected_lsn != (newest != NULL ? newest->lsn : 0))
+    for (uint32_t i = 0; i < a->count; i++)
+        if (!holds(&a->items[i], model_newest(m, a->numbers[i])))
             return i;
+    return a->count;
+}
+
+/* The first increment of a section that cannot be, with its status; count: all can. */
+static uint32_t first_impossible(struct model *m, const struct attempt *a, uint8_t section,
+                                 uint32_t *status)
+{
+    for (uint32_t i = 0; i < a->count; i++) {
+        const struct shard_item *item = &a->items[i];
+        const struct model_version *newest = model_newest(m, a->numbers[i]);
+        int64_t sum;
+        if (item->section != section || item->operation != RING_INCREMENT || newest == NULL)
+            continue;
+        bool is_number = newest->length == 0;
+        if (is_number && !__builtin_add_overflow(newest->sum, item->delta, &sum))
+            continue;
+        *status = is_number ? RING_RANGE : RING_NOT_NUMBER;
+        m->counts.not_numbers += !is_number;
+        m->counts.out_of_range += is_number;
+        return i;
     }
     return a->count;
 }
 
 /* The map learns what was written, from pending entry at on.  Returns how many records that were; lsn: of
  * the last one. */
-static uint32_t effects_learn(struct model *m, const struct attempt *a, uint32_t at, uint64_t *lsn)
+static uint32_t effects_learn(struct model *m, const struct attempt *a, uint8_t section,
+                              uint32_t at, struct model_outcome *outcome)
 {
     const struct shard *s = model_leader(m)->shard;
     uint32_t records = 0;
     for (uint32_t i = 0; i < a->count; i++) {
         const struct shard_item *item = &a->items[i];
-        if (item->operation == RING_NOP ||
-            (item->operation == RING_DELETE && model_newest(m, a->numbers[i]) == NULL))
+        const struct model_version *newest = model_newest(m, a->numbers[i]);
+        if (item->operation == RING_NOP || item->section != section ||
+            (item->operation == RING_DELETE && newest == NULL))
             continue;
         const struct shard_pending *p = pending_at(s, at + records++);
         struct model_version v = {.lsn = p->lsn, .lsn_end = s->log.lsn_whole};
@@ -146,10 +210,43 @@ static uint32_t effects_learn(struct model *m, const struct attempt *a, uint32_t
             memcpy(&v.version, item->value, sizeof v.version);
             v.length = item->value_length;
         }
+        if (item->operation == RING_INCREMENT) {
+            v.version = ++m->versions;
+            v.sum = item->delta + (newest != NULL ? newest->sum : 0);
+            outcome->number = v.sum;
+            m->counts.sums++;
+        }
         MODEL_CHECK(m, p->lsn_wait == v.lsn_end);
         model_add(m, a->numbers[i], v);
-        *lsn = p->lsn;
+        outcome->lsn = p->lsn;
     }
+    return records;
+}
+
+/* What an attempt that was taken comes to, by the map, which learns of it.  Returns how many records it
+ * made. */
+static uint32_t outcome_learn(struct model *m, const struct attempt *a, uint32_t tail,
+                              struct model_outcome *outcome)
+{
+    bool has_else = a->items[a->count - 1].section == RING_SECTION_ELSE;
+    uint32_t failed = first_failed(m, a), records = 0;
+    uint8_t section = failed == a->count ? RING_SECTION_THEN : RING_SECTION_ELSE;
+    outcome->status = RING_CONDITION;
+    if (failed == a->count || has_else) {
+        outcome->status = RING_OK;
+        failed = first_impossible(m, a, section, &outcome->status);
+    }
+    if (failed != a->count) {
+        const struct model_version *newest = model_newest(m, a->numbers[failed]);
+        outcome->lsn = newest != NULL ? newest->lsn : 0;
+        return 0;
+    }
+    m->counts.elses += section == RING_SECTION_ELSE;
+    records = effects_learn(m, a, section, tail, outcome);
+    if (a->transaction)
+        outcome->number = section == RING_SECTION_THEN;
+    else if (records == 0)
+        outcome->status = RING_NOT_FOUND;
     return records;
 }
 
@@ -157,10 +254,12 @@ static void write_items(struct model *m, uint32_t count, bool transaction)
 {
     static struct attempt a;
     const struct shard *s = model_leader(m)->shard;
-    uint64_t before = s->log.lsn_whole, lsn = 0;
-    uint32_t tail = s->pending_tail, records = 0, status = RING_OK;
+    uint64_t before = s->log.lsn_whole;
+    uint32_t tail = s->pending_tail;
     a.transaction = transaction;
     attempt_make(m, &a, count);
+    if (transaction && model_below(m, 3) == 0)
+        attempt_else(m, &a);
     if (!transaction && a.items[0].operation == RING_NOP)
         return;
     int result = attempt_submit(m, &a);
@@ -169,25 +268,17 @@ static void write_items(struct model *m, uint32_t count, bool transaction)
         MODEL_CHECK(m, s->pending_tail == tail && s->log.lsn_whole == before);
         return;
     }
-    uint32_t failed = first_failed(m, &a);
-    if (failed != count) {
-        const struct model_version *newest = model_newest(m, a.numbers[failed]);
-        lsn = newest != NULL ? newest->lsn : 0;
-        status = RING_CONDITION;
-    } else {
-        records = effects_learn(m, &a, tail, &lsn);
-        if (records == 0 && !transaction)
-            status = RING_NOT_FOUND;
-    }
+    struct model_outcome outcome = {.lsn_end = s->log.lsn_whole};
+    uint32_t records = outcome_learn(m, &a, tail, &outcome);
     MODEL_CHECK(m, s->pending_tail == tail + (records != 0 ? records : 1));
     const struct shard_pending *last = pending_at(s, s->pending_tail - 1);
-    MODEL_CHECK(m, last->status == status && last->lsn == lsn);
+    MODEL_CHECK(m, last->status == outcome.status && last->lsn == outcome.lsn);
+    MODEL_CHECK(m, last->number == outcome.number);
     if (a.session == NONE)
         return;
     struct model_session *session = &m->sessions[a.session];
     session->sequence++;
-    session->outcomes[session->sequence % MODEL_OUTCOMES] =
-        (struct model_outcome){.lsn = lsn, .lsn_end = s->log.lsn_whole, .status = status};
+    session->outcomes[session->sequence % MODEL_OUTCOMES] = outcome;
 }
 
 /* ---- sessions ---- */
@@ -196,7 +287,8 @@ static int write_as(struct model *m, uint64_t session, uint64_t sequence)
 {
     const struct fixture *f = model_leader(m);
     const struct shard_write w = {
-        .origin = {.operation = RING_PUT, .tag = TAG_OTHER},
+        .origin = {.operation = model_below(m, 2) == 0 ? RING_PUT : RING_INCREMENT,
+                   .tag = TAG_OTHER},
         .hash = m->keys[0].hash,
         .key = m->keys[0].name,
         .key_length = (uint16_t)m->keys[0].length,
@@ -233,7 +325,7 @@ static void duplicate(struct model *m)
     }
     MODEL_CHECK(m, result == 0 && s->pending_tail == tail + 1);
     const struct shard_pending *p = pending_at(s, tail);
-    MODEL_CHECK(m, p->status == o->status && p->lsn == o->lsn);
+    MODEL_CHECK(m, p->status == o->status && p->lsn == o->lsn && p->number == o->number);
     m->counts.duplicates++;
 }
 
@@ -271,7 +363,8 @@ static void session_open_one(struct model *m, struct model_session *session)
     struct fixture *f = model_leader(m);
     const struct shard_origin origin = {.operation = RING_SESSION_OPEN, .tag = TAG_OTHER};
     int result = shard_session_open(f->shard, &origin, session->id, MODEL_UID, f->clock_ns);
-    MODEL_CHECK(m, result == 0 || result == -EAGAIN);
+    MODEL_CHECK(m, result == 0 || result == -EAGAIN ||
+                       (result == RING_QUOTA && f->shard->has_history));
     if (result != 0)
         return;
     const struct shard_pending *p = pending_at(f->shard, f->shard->pending_tail - 1);
@@ -318,6 +411,7 @@ static void ask(struct model *m)
     m->reads[m->reads_asked++ % MODEL_OUTCOMES] = (struct model_read){
         .lsn = newest != NULL ? newest->lsn : 0,
         .version = newest != NULL ? newest->version : 0,
+        .is_sum = newest != NULL && newest->length == 0,
     };
 }
 
@@ -338,8 +432,9 @@ void model_answers(struct model *m, struct fixture *f)
         m->counts.asked++;
         if (a.record == NULL)
             continue;
-        uint64_t version;
-        memcpy(&version, record_value(a.record), sizeof version);
+        uint64_t version = r->version;
+        if (!r->is_sum)
+            memcpy(&version, record_value(a.record), sizeof version);
         MODEL_CHECK(m, a.record->lsn == r->lsn && a.lsn == r->lsn && version == r->version);
     }
     if (f->shard->pending_head == f->shard->pending_tail)

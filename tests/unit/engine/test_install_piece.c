@@ -21,7 +21,7 @@ static void record_snapshot(struct recorded *r, struct install_world *w, uint64_
     CU_ASSERT_EQUAL_FATAL(snapshot_begin(&c, w->leader.shard, id), 0);
     for (int more = 1; more != 0; r->count++) {
         CU_ASSERT_FATAL(r->count < RECORDED_MAX);
-        struct snapshot_piece p = {.bytes = w->piece, .capacity = 1500};
+        struct snapshot_piece p = {.bytes = w->piece, .capacity = SNAPSHOT_PIECE_MIN};
         CU_ASSERT_FATAL((more = snapshot_next(&c, w->leader.shard, &p)) >= 0);
         r->pieces[r->count] = malloc(p.length);
         CU_ASSERT_PTR_NOT_NULL_FATAL(r->pieces[r->count]);

@@ -1,5 +1,6 @@
 /* A follower lands what a leader wrote, in any order and with losses, and cuts what did not last.
  */
+#include "engine/hash.h"
 #include "engine/land.h"
 #include "engine/pending.h"
 #include "tests/unit/engine/fixture.h"
@@ -299,7 +300,7 @@ static void a_drop_forgets_what_was_judged(void)
 static void long_transaction(const struct fixture *f, uint64_t lsn, uint8_t *bytes)
 {
     for (uint32_t i = 0; i < LONG_RECORDS; i++) {
-        char key[32];
+        char key[LIMIT_KEY_BYTES];
         uint8_t value[LONG_BYTES - RECORD_HEADER_BYTES];
         uint32_t length = fixture_key(i, key);
         struct record h = {
@@ -310,7 +311,7 @@ static void long_transaction(const struct fixture *f, uint64_t lsn, uint8_t *byt
             .log = f->shard->log.number,
             .value_length = (uint32_t)(LONG_BYTES - record_bytes(0, length, 0)),
             .key_length = (uint16_t)length,
-            .hash = (i + 1) * 2654435761u,
+            .hash = (uint32_t)hash_key(key, length),
             .lsn = lsn + (uint64_t)i * LONG_BYTES,
             .hybrid_clock = i + 1,
         };
@@ -437,6 +438,71 @@ static void a_cut_gives_an_id_back_to_the_session_before(void)
     fixture_close(&follower);
 }
 
+/* A session that is about to be forgotten does nothing more, whatever a leader writes of it. */
+static void nothing_is_taken_of_a_session_behind_its_expiry(void)
+{
+    for (unsigned run = 0; run < 2; run++) {
+        struct fixture leader, follower;
+        const struct shard_origin origin = {.operation = RING_SESSION_OPEN};
+        fixture_open(&leader, &small);
+        fixture_open(&follower, &small);
+        CU_ASSERT_EQUAL(shard_session_open(leader.shard, &origin, session_id, 5, 0), 0);
+        fixture_commit(&leader);
+        uint64_t opened = session_of(&leader);
+        CU_ASSERT_EQUAL(shard_session_close(leader.shard, &origin, session_id, 5, 0), 0);
+        land_all(&leader, &follower);
+        uint64_t end = follower.shard->log.lsn_end, available;
+        leader.shard->sessions.entries[0].expiring = false; /* no leader of ours does */
+        struct shard_write w = fixture_write_of(&leader, RING_PUT, "k", 1);
+        w.session_slot = 0;
+        w.uid = 5;
+        w.session = opened;
+        w.sequence = 1;
+        if (run == 0)
+            CU_ASSERT_EQUAL(shard_session_close(leader.shard, &origin, session_id, 5, 0), 0);
+        if (run == 1)
+            CU_ASSERT_EQUAL(shard_write(leader.shard, &w), 0);
+        const uint8_t *bytes = log_bytes_at(&leader.shard->log, end, &available);
+        CU_ASSERT_EQUAL(land_bytes(follower.shard, end, bytes, available), 1);
+        CU_ASSERT_EQUAL(land_check(follower.shard), -EBADMSG);
+        CU_ASSERT_EQUAL(follower.shard->log.lsn_end, end);
+        fixture_commit(&follower);
+        CU_ASSERT_EQUAL(follower.shard->sessions.used, 0);
+        CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+        fixture_close(&leader);
+        fixture_close(&follower);
+    }
+}
+
+/* Where the version before is named, the hash alone finds the slot: another key must not take it over. */
+static void a_key_that_its_hash_is_not_of_is_refused(void)
+{
+    struct fixture leader, follower;
+    static alignas(8) uint8_t bytes[4096];
+    fixture_open(&leader, &small);
+    fixture_open(&follower, &small);
+    CU_ASSERT_EQUAL(fixture_put(&leader, "k", 1, "1", 1), 0);
+    land_all(&leader, &follower);
+    CU_ASSERT_EQUAL(fixture_put(&leader, "k", 1, "2", 1), 0);
+    uint64_t end = follower.shard->log.lsn_end, available, at = 0;
+    const uint8_t *from = log_bytes_at(&leader.shard->log, end, &available);
+    CU_ASSERT_FATAL(from != NULL && available <= sizeof bytes);
+    memcpy(bytes, from, available);
+    struct record h;
+    while (record_step(bytes + at, &h) != 0 && h.kind == RECORD_PAD)
+        at += record_step(bytes + at, &h);
+    CU_ASSERT(h.lsn_previous != 0);
+    const struct record_parts parts = {.key = "z", .value = "2"};
+    record_write(bytes + at, &h, &parts);
+    CU_ASSERT_EQUAL(land_bytes(follower.shard, end, bytes, available), 1);
+    CU_ASSERT_EQUAL(land_check(follower.shard), -EBADMSG);
+    fixture_commit(&follower);
+    clean_all(&follower);
+    CU_ASSERT_EQUAL(follower.shard->live_bytes, fixture_live_bytes(&follower, NULL));
+    fixture_close(&leader);
+    fixture_close(&follower);
+}
+
 /* Who takes over writes no record that is older than its predecessor's, whatever its own clock says. */
 static void the_hybrid_clock_goes_on_where_the_leader_was(void)
 {
@@ -473,6 +539,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(only_whole_aligned_ranges_within_reach_are_placed),
     UNIT_TEST(an_id_opened_again_behind_its_expiry_is_found_at_a_follower),
     UNIT_TEST(a_cut_gives_an_id_back_to_the_session_before),
+    UNIT_TEST(nothing_is_taken_of_a_session_behind_its_expiry),
+    UNIT_TEST(a_key_that_its_hash_is_not_of_is_refused),
     UNIT_TEST(the_hybrid_clock_goes_on_where_the_leader_was),
 };
 UNIT_MAIN("land", tests)

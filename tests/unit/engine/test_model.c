@@ -1,10 +1,14 @@
 /* Random runs of two nodes against a map (model.h): test_engine_model [SEED].  Without a seed, those below. */
 #include "engine/land.h"
 #include "engine/pending.h"
+#include "engine/plant.h"
 #include "engine/snapshot.h"
 #include "tests/unit/engine/model.h"
+#include "tests/unit/engine/model_cursor.h"
 
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define STEPS 8000u
 #define STEPS_PER_PHASE 2000u
@@ -206,7 +210,7 @@ static void snapshot(struct model *m)
     static uint8_t bytes[1 << 14];
     struct snapshot_cursor c;
     struct snapshot_piece p = {.bytes = bytes,
-                               .capacity = 1280 + 8 * (uint64_t)model_below(m, 1800)};
+                               .capacity = SNAPSHOT_PIECE_MIN + 8 * (uint64_t)model_below(m, 1800)};
     struct fixture *leader = model_leader(m);
     if (!is_whole(model_follower(m)) || leader->shard->lsn_visible != 0 || !snapshot_open(m, &c))
         return;
@@ -223,6 +227,7 @@ static void snapshot(struct model *m)
         go_on(m, c.lsn_start);
     }
     leader->shard->lsn_kept = c.lsn_start;
+    m->installed[1 - m->leader] = leader->shard->log.lsn_end;
     m->counts.snapshots++;
 }
 
@@ -262,6 +267,10 @@ static void one_step(struct model *m, enum phase phase)
     log_step(m, phase);
     model_check_key(m, model_leader(m), model_some_key(m));
     model_check_key(m, model_follower(m), model_some_key(m));
+    model_check_at(m, model_leader(m));
+    model_check_at(m, model_follower(m));
+    if (model_below(m, 16) == 0)
+        model_check_page(m, model_below(m, 2) == 0 ? model_leader(m) : model_follower(m));
     if (model_below(m, 60) == 0)
         cut(m);
     if (model_below(m, 100) == 0)
@@ -274,47 +283,127 @@ static void one_step(struct model *m, enum phase phase)
         model_check_all(m);
 }
 
-static void run(uint64_t seed)
+static void run(uint64_t seed, const struct model_policy *policy)
 {
-    struct model *m = model_open(seed);
+    struct model *m = model_open(seed, policy);
+    struct model_cursors cursors;
+    model_cursors_open(&cursors);
     enum phase phase = PHASE_EVEN;
     for (m->step = 0; m->step < STEPS; m->step++) {
         if (m->step % STEPS_PER_PHASE == 0)
             phase_begin(m, &phase);
         one_step(m, phase);
+        model_cursors_step(&cursors, m);
     }
     settle(m);
     shard_commit(model_leader(m)->shard, model_leader(m)->shard->log.lsn_whole);
     m->committed = model_leader(m)->shard->lsn_committed;
     follower_commit(m);
     model_check_all(m);
+    model_cursors_drain(&cursors, m);
+    CU_ASSERT(cursors.events > STEPS && cursors.lagged != 0 && cursors.grown != 0);
+    model_cursors_close(&cursors);
     const struct model_counts *n = &m->counts;
     CU_ASSERT(n->reads > STEPS && n->asked != 0 && n->retried != 0 && n->duplicates != 0);
+    CU_ASSERT(n->sums != 0 && n->not_numbers != 0 && n->out_of_range != 0 && n->elses != 0);
+    CU_ASSERT(n->pages != 0);
     CU_ASSERT(n->transactions != 0 && n->cuts != 0 && n->swaps != 0 && n->snapshots != 0);
+    CU_ASSERT(n->at_found != 0 && n->at_missed != 0 && n->at_compacted != 0);
+    CU_ASSERT((n->at_older != 0) == (policy->history > 1 || policy->history_ns != 0));
     model_close(m);
 }
+
+static const struct model_policy policies[] = {
+    {.history = 1},
+    {.history = 4},
+    {.history = 64},
+    {.history = 1, .history_ns = 400 * 1000},
+    {.history = 3, .history_ns = 100 * 1000},
+};
+#define POLICIES (sizeof policies / sizeof policies[0])
 
 static uint64_t seed_given;
 
 static void the_map_holds_for_the_seed_given(void)
 {
-    run(seed_given);
+    for (uint32_t i = 0; i < POLICIES; i++)
+        run(seed_given, &policies[i]);
 }
 
 static void the_map_holds_whatever_is_done_to_the_logs(void)
 {
     static const uint64_t seeds[] = {1, 2, 3, 4, 5, 6};
     for (uint32_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++)
-        run(seeds[i]);
+        run(seeds[i], &policies[0]);
 }
+
+static void the_map_holds_at_every_version_that_is_kept(void)
+{
+    static const uint64_t seeds[] = {7, 8};
+    for (uint32_t i = 1; i < POLICIES; i++)
+        for (uint32_t j = 0; j < sizeof seeds / sizeof seeds[0]; j++)
+            run(seeds[j], &policies[i]);
+}
+
+/* ---- planted bugs, which all this must find ---- */
+
+#ifdef DUNLIN_PLANT
+/* In a child, since an assertion of the engine may find it first. */
+static void planted(const char *bug, const struct model_policy *policy)
+{
+    int status = 0;
+    (void)fflush(stdout);
+    pid_t child = fork();
+    CU_ASSERT_FATAL(child >= 0);
+    if (child == 0) {
+        struct model_policy exits = *policy;
+        exits.exits = true;
+        if (plant_set(bug) == 0)
+            for (uint64_t seed = 1; seed <= 3; seed++)
+                run(seed, &exits);
+        _exit(0);
+    }
+    CU_ASSERT_EQUAL(waitpid(child, &status, 0), child);
+    CU_ASSERT(!WIFEXITED(status) || WEXITSTATUS(status) != 0);
+}
+
+static void planted_version_trimmed_early_is_found(void)
+{
+    planted("version-trimmed-early", &policies[1]);
+}
+
+static void planted_link_not_swung_is_found(void)
+{
+    planted("link-not-swung", &policies[1]);
+}
+
+static void planted_increment_applied_twice_is_found(void)
+{
+    planted("increment-applied-twice", &policies[0]);
+}
+
+static void planted_else_ignores_condition_is_found(void)
+{
+    planted("else-ignores-condition", &policies[0]);
+}
+#endif
 
 int main(int argc, char **argv)
 {
-    static const struct unit_test tests[] = {UNIT_TEST(the_map_holds_whatever_is_done_to_the_logs)};
+    static const struct unit_test tests[] = {
+        UNIT_TEST(the_map_holds_whatever_is_done_to_the_logs),
+        UNIT_TEST(the_map_holds_at_every_version_that_is_kept),
+#ifdef DUNLIN_PLANT
+        UNIT_TEST(planted_version_trimmed_early_is_found),
+        UNIT_TEST(planted_link_not_swung_is_found),
+        UNIT_TEST(planted_increment_applied_twice_is_found),
+        UNIT_TEST(planted_else_ignores_condition_is_found),
+#endif
+    };
     static const struct unit_test given[] = {UNIT_TEST(the_map_holds_for_the_seed_given)};
     char *end = NULL;
     seed_given = argc == 2 ? strtoull(argv[1], &end, 0) : 0;
     if (end != NULL && end != argv[1] && *end == 0)
         return unit_main("model", given, 1, 1, argv);
-    return unit_main("model", tests, 1, argc, argv);
+    return unit_main("model", tests, sizeof tests / sizeof tests[0], argc, argv);
 }

@@ -70,7 +70,7 @@ static void record_snapshot(struct recorded *r, struct fixture *leader, uint64_t
     leader->shard->lsn_kept = r->lsn_start = c.lsn_start;
     for (int more = 1; more != 0; r->count++) {
         ASSERT(r->count < PIECES_MAX);
-        struct snapshot_piece p = {.bytes = malloc(PIECE_BYTES), .capacity = 1400};
+        struct snapshot_piece p = {.bytes = malloc(PIECE_BYTES), .capacity = SNAPSHOT_PIECE_MIN};
         ASSERT(p.bytes != NULL && (more = snapshot_next(&c, leader->shard, &p)) >= 0);
         r->pieces[r->count] = p.bytes;
         r->lengths[r->count] = p.length;

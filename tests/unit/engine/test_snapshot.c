@@ -171,7 +171,7 @@ static void a_walk_under_writes_tells_every_key(void)
             CU_ASSERT_FATAL(more >= 0 || more == -EAGAIN);
             if (more >= 0)
                 told_piece(t, h, &c, &p);
-            history_write(h, &leader, fixture_below(&h->seed, 60));
+            history_write(h, &leader, fixture_below(&h->seed, 100));
             history_commit(h, &leader);
         }
         struct snapshot_piece p = {.bytes = bytes, .capacity = 1 << 16};

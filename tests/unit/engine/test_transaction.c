@@ -341,6 +341,57 @@ static void without_memory_nothing_of_it_is_appended(void)
     fixture_close(&f);
 }
 
+#define NEW_KEYS 60u
+
+/* What a transaction of new keys comes to while no frame is to be had. */
+static int try_without_frames(bool ordered, uint64_t *end)
+{
+    struct fixture_config c = ordinary;
+    uint32_t taken[FIXTURE_FRAMES], count = 0;
+    c.ordered = ordered;
+    fixture_open(&f, &c);
+    CU_ASSERT_EQUAL_FATAL(fixture_put(&f, "a", 1, "1", 1), 0);
+    fixture_settle(&f);
+    struct frames *frames = &f.shard->frames;
+    while (frames_available(frames) > FRAMES_KEPT)
+        CU_ASSERT_EQUAL_FATAL(frames_take(frames, FRAME_TAIL, 0, &taken[count++]), 0);
+    *end = f.shard->log.lsn_end;
+    int result = transaction_try(&f, many(0, NEW_KEYS, 8), NEW_KEYS);
+    while (count != 0)
+        frames_give(frames, taken[--count]);
+    return result;
+}
+
+/* The ordered index would need nodes: all is as if nobody had asked, and comes later. */
+static void without_memory_for_the_order_nothing_is_left(void)
+{
+    uint64_t end;
+    CU_ASSERT_EQUAL(try_without_frames(false, &end), 0); /* nothing else is short of it */
+    CU_ASSERT(f.shard->log.lsn_end > end);
+    fixture_close(&f);
+    CU_ASSERT_EQUAL_FATAL(try_without_frames(true, &end), -EAGAIN);
+    const struct order *o = &f.shard->order;
+    CU_ASSERT_EQUAL(f.shard->log.lsn_end, end);
+    CU_ASSERT_EQUAL(f.shard->pending_applied, f.shard->pending_tail);
+    CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
+    /* relaxed: this thread's own */
+    CU_ASSERT_EQUAL(atomic_load_explicit(&f.board->key_count, memory_order_relaxed), 1);
+    CU_ASSERT(o->levels == 1 && o->frame_count == 1);
+    const struct order_node *leaf =
+        (const void *)(f.arena + ((uint64_t)(o->root - 1) << ORDER_NODE_SHIFT));
+    CU_ASSERT_EQUAL(order_meta_of(order_word(leaf, 1)).count, 1);
+    for (uint32_t i = 0; i < NEW_KEYS; i++) {
+        struct read_found found;
+        const struct shard_item *item = many(i, 1, 8);
+        CU_ASSERT_EQUAL(fixture_read(&f, item->key, item->key_length, &found), 0);
+    }
+    CU_ASSERT_EQUAL(transaction_try(&f, many(0, NEW_KEYS, 8), NEW_KEYS), 0);
+    fixture_settle(&f);
+    CU_ASSERT_EQUAL(atomic_load_explicit(&f.board->key_count, memory_order_relaxed), 1 + NEW_KEYS);
+    CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
+    fixture_close(&f);
+}
+
 /* So many new keys that chains fill up, each transaction with several for one bucket. */
 static void new_keys_of_one_bucket_find_room(void)
 {
@@ -379,6 +430,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(the_ceiling_is_above_all_of_it),
     UNIT_TEST(the_pending_list_has_room_for_all_of_it),
     UNIT_TEST(without_memory_nothing_of_it_is_appended),
+    UNIT_TEST(without_memory_for_the_order_nothing_is_left),
     UNIT_TEST(new_keys_of_one_bucket_find_room),
 };
 UNIT_MAIN("transaction", tests)
