@@ -23,6 +23,7 @@
 #include "engine/base.h"
 #include "engine/limits.h"
 
+struct lag;
 struct transport;
 
 enum cluster_activation {
@@ -37,6 +38,8 @@ struct node_cluster {
     uint32_t nodes[LIMIT_NODES]; /* ids */
     /* By number of the lcore, each for the one thread that polls there; its maker's. */
     struct transport *transports[LIMIT_LCORES];
+    /* Likewise; what it tells is for any thread.  NULL: nobody wants to know. */
+    struct lag *lags[LIMIT_LCORES];
     const _Atomic uint64_t *version; /* moves with every decision; read it by cluster_version */
     /* Copy the newest configuration of a shard, if its epoch is above known_epoch.  False: it is
      * not, or there is none (the node has no part in the shard). */

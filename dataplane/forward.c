@@ -37,11 +37,12 @@ bool forward_put_ask(struct forward_pack *p, const struct forward_ask *a, const 
                      const void *value)
 {
     uint32_t inside = (a->how & FORWARD_BESIDE) != 0 ? 0 : a->value_here;
-    uint8_t *at = claim(p, FORWARD_ASK, forward_item_bytes(sizeof *a, a->key_length, inside));
+    uint64_t fixed = FORWARD_ASK_BYTES + ((a->how & FORWARD_TTL) != 0 ? sizeof a->ttl_ns : 0);
+    uint8_t *at = claim(p, FORWARD_ASK, forward_item_bytes(fixed, a->key_length, inside));
     if (at == NULL)
         return false;
-    memcpy(at, a, sizeof *a);
-    (void)ring_put_padded(ring_put_padded(at + sizeof *a, key, a->key_length), value, inside);
+    memcpy(at, a, fixed);
+    (void)ring_put_padded(ring_put_padded(at + fixed, key, a->key_length), value, inside);
     return true;
 }
 
@@ -121,9 +122,27 @@ static int next_parts(struct forward_reader *r, uint16_t key_length, uint32_t he
     return 1;
 }
 
+/* A ttl where it means something, and nowhere else. */
+static bool ask_ttl_is_sound(const struct forward_ask *a)
+{
+    bool has_ttl = (a->how & FORWARD_TTL) != 0;
+    if (has_ttl && (a->ttl_ns < LIMIT_TTL_NS_MIN || a->ttl_ns > LIMIT_TTL_NS_MAX))
+        return false;
+    switch (a->operation) {
+    case RING_LEASE_ACQUIRE:
+    case RING_LEASE_RENEW:
+        return has_ttl;
+    case RING_PUT:
+        return !has_ttl || a->value_offset == 0;
+    default:
+        return !has_ttl;
+    }
+}
+
 static bool ask_is_sound(const struct forward_ask *a)
 {
-    if (a->number == 0 || a->epoch == 0 || a->reserved != 0 || (a->how & ~FORWARD_BESIDE) != 0 ||
+    if (a->number == 0 || a->epoch == 0 || a->reserved != 0 ||
+        (a->how & ~(FORWARD_BESIDE | FORWARD_TTL)) != 0 || !ask_ttl_is_sound(a) ||
         a->value_length > LIMIT_VALUE_BYTES || a->value_offset > a->value_length)
         return false;
     switch (a->operation) {
@@ -132,13 +151,26 @@ static bool ask_is_sound(const struct forward_ask *a)
         return a->value_here <= a->value_length - a->value_offset &&
                (a->value_offset == 0) == (a->key_length != 0) &&
                (a->value_here != 0 || a->value_length == 0);
+    case RING_TRANSACTION:
+        return a->value_here <= a->value_length - a->value_offset && a->key_length == 0 &&
+               a->value_here != 0;
+    case RING_INCREMENT:
+        return a->value_length == sizeof(int64_t) && a->value_here == sizeof(int64_t) &&
+               a->value_offset == 0 && a->key_length != 0;
+    case RING_LEASE_ACQUIRE:
+        return a->value_length != 0 && a->value_length <= LIMIT_LEASE_OWNER_BYTES &&
+               a->value_here == a->value_length && a->value_offset == 0 && a->key_length != 0;
     case RING_GET:
         return a->value_here == 0 && a->key_length != 0;
+    case RING_LEASE_RENEW:
+    case RING_LEASE_RELEASE:
     case RING_DELETE:
         return a->value_length == 0 && a->value_here == 0 && a->key_length != 0;
     case RING_SESSION_OPEN:
     case RING_SESSION_CLOSE:
         return a->value_length == 0 && a->value_here == 0 && a->key_length == SESSION_ID_BYTES;
+    case RING_POSITION:
+        return a->value_length == 0 && a->value_here == 0 && a->key_length == 0;
     default:
         return false;
     }
@@ -148,9 +180,16 @@ int forward_next_ask(struct forward_reader *r, struct forward_ask *a, const uint
                      const uint8_t **value)
 {
     const uint8_t *parts[2];
-    int more = r->kind == FORWARD_ASK ? next_fixed(r, a, sizeof *a) : -EBADMSG;
+    int more = r->kind == FORWARD_ASK ? next_fixed(r, a, FORWARD_ASK_BYTES) : -EBADMSG;
     if (more <= 0)
         return more;
+    a->ttl_ns = 0;
+    if ((a->how & FORWARD_TTL) != 0) {
+        if ((uint64_t)(r->end - r->at) < sizeof a->ttl_ns)
+            return -EBADMSG;
+        memcpy(&a->ttl_ns, r->at, sizeof a->ttl_ns);
+        r->at += sizeof a->ttl_ns;
+    }
     if (!ask_is_sound(a) || next_parts(r, a->key_length, a->value_here, a->how, parts) < 0)
         return -EBADMSG;
     *key = parts[0];
@@ -166,7 +205,9 @@ static bool answer_is_sound(const struct forward_answer *a)
            a->value_length <= LIMIT_VALUE_BYTES && a->value_offset <= a->value_length &&
            a->value_here <= a->value_length - a->value_offset &&
            (!more || (a->value_here == 0 && a->key_length == 0)) &&
-           (a->status == RING_OK || a->value_here == 0);
+           /* with a condition that did not hold: the number of who holds the lease */
+           (a->status == RING_OK || a->value_here == 0 ||
+            (a->status == RING_CONDITION && a->value_here == sizeof(int64_t)));
 }
 
 int forward_next_answer(struct forward_reader *r, struct forward_answer *a, const uint8_t **key,

@@ -6,7 +6,8 @@
  *   ASK     origin -> leader: carry this out, in this epoch
  *   ANSWER  leader -> origin: what became of the ask of this number
  *
- * An item is a fixed part, the key, and the value, the latter two with zeros up to 8 bytes.  A value
+ * An item is a fixed part, the key, and the value, the latter two with zeros up to 8 bytes.  The value of
+ * a transaction is its packed parts; that of an answer is its number where it has one but 0.  A value
  * that is not small travels beside the head, in the datagram's bytes, and is then alone in it; one that
  * is longer than a datagram comes in several parts, of which only the first has the key.
  *
@@ -27,14 +28,16 @@
 /* First byte of the datagram: other values than enum message_kind and enum pair_kind. */
 enum forward_kind { FORWARD_ASK = 48, FORWARD_ANSWER = 49 };
 
-#define FORWARD_WIRE_VERSION 2u /* from this version of the wire on (frame.h) */
+#define FORWARD_WIRE_VERSION 2u      /* from this version of the wire on (frame.h) */
+#define FORWARD_WIRE_TRANSACTIONS 3u /* transactions, increments, ttl, leases: from this one on */
 #define FORWARD_HEAD_BYTES 24u
 /* A longer value travels beside the head. */
 #define FORWARD_SMALL_BYTES 1024u
 
 enum forward_flag {
     FORWARD_BESIDE = 1, /* the value is the datagram's bytes */
-    FORWARD_MORE = 2,   /* ANSWER: not the end: a PUT's value is here up to value_offset */
+    FORWARD_TTL = 4,    /* ASK: its ttl follows the fixed part */
+    FORWARD_MORE = 2,   /* ANSWER: not the end: the ask's value is here up to value_offset */
 };
 
 struct forward_ask {
@@ -44,15 +47,18 @@ struct forward_ask {
     uint32_t log;
     uint32_t uid; /* of the agent; what it may do was judged where it is attached */
     uint32_t session_slot;
-    uint32_t value_length; /* PUT: of all of it; GET: room for it */
-    uint32_t value_offset; /* PUT: of this part; GET: the answer begins there */
-    uint32_t value_here;   /* PUT: bytes of it in this datagram */
+    uint32_t value_length; /* of all of it; GET: room for it */
+    uint32_t value_offset; /* of this part; GET: the answer begins there */
+    uint32_t value_here;   /* bytes of it in this datagram */
     uint16_t flags;        /* RING_FLAG_* */
     uint16_t key_length;   /* 0 in every part but the first */
     uint8_t operation;     /* enum ring_operation */
-    uint8_t how;           /* FORWARD_BESIDE */
+    uint8_t how;           /* FORWARD_BESIDE, FORWARD_TTL */
     uint16_t reserved;
+    /* On the wire only with FORWARD_TTL. */
+    uint64_t ttl_ns; /* 0: none */
 };
+#define FORWARD_ASK_BYTES offsetof(struct forward_ask, ttl_ns)
 
 struct forward_answer {
     uint64_t start;  /* of the origin, as its ask said */
@@ -66,7 +72,32 @@ struct forward_answer {
     uint8_t how;         /* enum forward_flag */
     uint32_t reserved;
 };
-_Static_assert(sizeof(struct forward_ask) == 72 && sizeof(struct forward_answer) == 56, "no holes");
+_Static_assert(sizeof(struct forward_ask) == 80 && FORWARD_ASK_BYTES == 72 &&
+                   sizeof(struct forward_answer) == 56,
+               "no holes");
+
+/* Whether the value of an ask may come in parts. */
+static inline bool forward_is_long(uint8_t operation)
+{
+    return operation == RING_PUT || operation == RING_TRANSACTION;
+}
+/* Whether it travels from the origin to the leader. */
+static inline bool forward_has_value(uint8_t operation)
+{
+    return forward_is_long(operation) || operation == RING_INCREMENT ||
+           operation == RING_LEASE_ACQUIRE;
+}
+/* Whether its answer may have a number. */
+static inline bool forward_has_number(uint8_t operation)
+{
+    return operation >= RING_TRANSACTION;
+}
+/* Version of the wire (frame.h) that a peer must speak to be asked for it. */
+static inline uint8_t forward_version(const struct forward_ask *a)
+{
+    return a->operation < RING_TRANSACTION && a->ttl_ns == 0 ? FORWARD_WIRE_VERSION
+                                                             : FORWARD_WIRE_TRANSACTIONS;
+}
 
 /* ---- writing ---- */
 
@@ -115,8 +146,7 @@ MUST_USE int forward_next_answer(struct forward_reader *r, struct forward_answer
                                  const uint8_t **key, const uint8_t **value);
 
 /* Asks that one datagram can hold. */
-#define FORWARD_ASKS_MAX                                                                           \
-    ((TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES) / (uint32_t)sizeof(struct forward_ask))
+#define FORWARD_ASKS_MAX ((TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES) / (uint32_t)FORWARD_ASK_BYTES)
 
 /* ---- datagrams that come late ---- */
 
@@ -144,9 +174,9 @@ struct forward_place {
     uint32_t leader;  /* node */
     uint32_t log;     /* of the shard */
     uint32_t uid;     /* of the agent */
-    uint32_t length;  /* PUT: of the value */
-    uint32_t done;    /* PUT: bytes sent; GET: bytes here */
-    uint32_t arrived; /* PUT: bytes that the leader has */
+    uint32_t length;  /* of the value; GET: 0 */
+    uint32_t done;    /* bytes sent; GET: bytes here */
+    uint32_t arrived; /* bytes that the leader has */
     bool open;
 };
 

@@ -38,9 +38,11 @@
 #define FRAME_MAGIC 0x314e5544u
 /* Of the wire, that this program speaks:
  *   1  messages of replicas and frames of pairs
- *   2  operations that go on to leaders, too (forward.h) */
+ *   2  operations that go on to leaders, too (forward.h)
+ *   3  transactions, increments, ttls and leases among them, and among what is replicated;
+ *      several datagrams in one (bundle.h) */
 #define FRAME_VERSION_LOWEST 1u
-#define FRAME_VERSION_HIGHEST 2u
+#define FRAME_VERSION_HIGHEST 3u
 #define FRAME_VERSION_HELLO 1u /* the layout of a HELLO never changes; it may grow at its end */
 
 #define FRAME_HEADER_BYTES 64u

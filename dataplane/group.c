@@ -233,8 +233,16 @@ bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t n
     return false;
 }
 
+bool group_tell(struct group *g)
+{
+    for (uint32_t i = 0; i < g->ready_count && !g->tell; i++)
+        g->tell = replica_is_untold(g->busy[i]);
+    return g->tell;
+}
+
 void group_settle(struct group *g)
 {
+    g->tell = false;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < g->ready_count; i++) {
         struct replica *r = g->busy[i];

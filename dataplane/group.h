@@ -56,7 +56,8 @@ struct group {
     struct replica **busy; /* to be ticked; behind ready_count: not before rest_until */
     uint32_t busy_count, ready_count;
     uint64_t rest_until;
-    bool reads_changed; /* a replica's may_read did; the caller shows it before a frame leaves */
+    bool tell;          /* in this pass: commits that wait for bytes go alone */
+    bool reads_changed; /* a replica's may_read did; boards_frame shows it before a frame leaves */
     uint64_t stream_count;
     struct snapshot_stream stream;
 };
@@ -119,6 +120,10 @@ void group_rest(struct group *g);
 
 /* Next frame to send, to node *to.  False: no more. */
 MUST_USE bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late);
+
+/* Whether commits wait for bytes that carry them (replica_times.notice); then all of them go alone in the
+ * next pass.  For a caller that is about to sleep: nothing else would carry them. */
+MUST_USE bool group_tell(struct group *g);
 
 /* Ticks from now until a replica or a pair has something to say by itself.  0: a replica may have at any
  * time; UINT64_MAX: none will. */

@@ -5,6 +5,8 @@
  *   poll_answer.c   commit, completions, wakes
  *   poll_doorbell.c which rings are looked at, and sleeping when none has anything
  *   poll_upkeep.c   leases, ages, housekeeping of shards, grace periods
+ *   poll_expiry.c   keys that expire
+ *   poll_hot_keys.c what is asked for most
  *   poll_cluster.c  replication, where the node is one of several (lcore_cluster.h)
  *   poll_forward.c  requests that another node leads (lcore_forward.h)
  *
@@ -15,7 +17,9 @@
 #ifndef DUNLIN_DATAPLANE_LCORE_H
 #define DUNLIN_DATAPLANE_LCORE_H
 
+#include "dataplane/hot_keys.h"
 #include "dataplane/node.h"
+#include "engine/bucket.h"
 #include "engine/rcu.h"
 #include "engine/shard.h"
 
@@ -32,6 +36,7 @@ struct lcore_request {
     const uint8_t *payload; /* in the ring, behind the header */
     uint64_t position;      /* of the message in its ring, to put it back */
     uint64_t hash;
+    uint64_t ttl_ns; /* that it asks for; 0: none */
     uint64_t owed;   /* completion bytes reserved for it */
     uint32_t status; /* RING_OK: execute; else the refusal to answer */
     bool put_back;   /* it, or one before it in the same ring, could not be taken now */
@@ -45,9 +50,13 @@ struct lcore_ticks {
     uint64_t lease, view;
     uint64_t cool;           /* a ring without requests for so long is not polled each pass */
     uint64_t pause, yield;   /* idle: this long with pause, that long with yield, then blocked */
+    uint64_t look;           /* for so long counts a yield at most: others had the rest of it */
+    uint64_t slice;          /* one that took longer: somebody computes on this processor */
+    uint64_t crowded;        /* for so long from then on: blocked rather than yielding */
     uint64_t stuck;          /* requests wait and none could be taken for so long: blocked, too */
     uint64_t sweep;          /* between visits to every ring */
     uint64_t sweep_sessions; /* between looks at sessions */
+    uint64_t show;           /* between showings of the keys that are asked for most */
 };
 
 struct lcore_cluster;
@@ -65,12 +74,20 @@ struct lcore {
     struct layout_counters *counters;
     uint64_t now, now_late;        /* ticks */
     uint64_t clock_ns;             /* since 1970, for records; read when a pass has requests */
+    uint32_t key_gap;              /* operations on keys until one is noted */
+    bool keys_noted;               /* since they were shown */
     struct lcore_ticks ticks;      /* durations, in ticks */
+    struct bucket_rate agent_rate; /* of each agent that is limited, in ticks; constant */
     uint64_t ticks_deadline;       /* as stored in the lease cell */
     uint64_t ticks_upkeep;         /* when the slow work was last done */
     uint64_t ticks_sweep;          /* when every ring was last visited */
     uint64_t sweep_interval;       /* until the next time; at most ticks.sweep */
     uint64_t ticks_busy;           /* last pass with work */
+    bool eager;                    /* after this pass another one at once */
+    uint64_t idle_since;           /* ticks_busy of whom the next two belong to */
+    uint64_t ticks_idle;           /* last time that there was nothing to do */
+    uint64_t idle_spent;           /* of our own time in vain; of a team, the first one's */
+    uint64_t ticks_crowded;        /* until then a yield would take long */
     uint32_t sleep_number;         /* of the last sleep; not 0 while one lasts */
     uint64_t ticks_cooled;         /* when quiet rings were last let go */
     uint64_t ticks_passed;         /* now of the last pass, or when a sleep ended; 0: neither yet */
@@ -79,8 +96,10 @@ struct lcore {
     struct pin_question question;  /* its context */
     struct shard **shards;         /* all that it owns */
     uint32_t shard_count;
-    uint32_t sweep_shard; /* next to have its sessions looked at */
-    struct shard **dirty; /* something to commit or answer in this pass */
+    uint32_t sweep_shard;  /* next to have its sessions looked at */
+    uint64_t ticks_expiry; /* when keys are looked at whose ttl may be over */
+    bool expires;          /* there are some with a ttl */
+    struct shard **dirty;  /* something to commit or answer in this pass */
     uint32_t dirty_count;
     struct shard **active; /* housekeeping to do */
     uint32_t active_count;
@@ -95,6 +114,7 @@ struct lcore {
     uint64_t grace_started;
     _Atomic uint64_t grace_done; /* written by liburcu's thread when there are several lcores */
     struct qsbr_head grace;
+    uint8_t *transaction; /* LIMIT_TRANSACTION_BYTES: the copy that is judged */
     struct lcore_request requests[LIMIT_BATCH];
     uint32_t request_count;
     /* Lcores of the same number of several nodes may share a thread (node.h); the first one's has it. */
@@ -105,6 +125,9 @@ struct lcore {
     pthread_t thread;
     _Atomic bool stop; /* written by control */
     bool running;
+    uint64_t ticks_keys_shown;
+    struct hot_keys hot_keys;
+    struct hot_keys_shown hot_keys_shown; /* read by control */
 };
 
 /* Agent in a slot, good until the pass ends; NULL: none. */
@@ -132,6 +155,7 @@ struct lcore_operation {
     const uint8_t *key; /* stable */
     const void *value;  /* may change under us: read once */
     uint64_t hash, session, sequence, expected_lsn;
+    uint64_t ttl_ns; /* 0: none */
     uint32_t value_length, session_slot, uid;
     uint16_t key_length, flags; /* RING_FLAG_* */
 };
@@ -139,6 +163,22 @@ struct lcore_operation {
 /* Carry it out; the shard may be written here, or, for a GET, answered.  l->clock_ns is recent.  As
  * shard_write: 0, an enum ring_status to answer now, or -EAGAIN. */
 MUST_USE int poll_execute(struct lcore *l, const struct lcore_operation *o);
+/* An operation on a key of a shard that is led here: now and then one is noted (poll_hot_keys.c); space is
+ * filled in. */
+void poll_key_note(struct lcore *l, const struct shard *s, const struct hot_keys_asked *key);
+static inline void poll_key_count(struct lcore *l, const struct shard *s,
+                                  const struct hot_keys_asked *key)
+{
+    if (UNLIKELY(--l->key_gap == 0))
+        poll_key_note(l, s, key);
+}
+/* Those asked for most to where control finds them, if it is time. */
+void poll_keys_show(struct lcore *l);
+/* A RING_TRANSACTION, as poll_execute (poll_transaction.c). */
+MUST_USE int poll_execute_transaction(struct lcore *l, const struct lcore_operation *o);
+/* Whether every peer of a shard that is led here runs a release that takes records of transactions and
+ * increments; else they are answered RING_UNSUPPORTED. */
+bool poll_transactions_supported(const struct lcore *l, const struct shard *s);
 
 /* Take up to a batch of requests from the hot rings and carry them out.  Returns how many. */
 uint32_t poll_requests(struct lcore *l);
@@ -163,6 +203,12 @@ void poll_idle(struct lcore *l);
 /* Renew lease and age; maintain shards; sessions. */
 void poll_lease(struct lcore *l);
 void poll_upkeep(struct lcore *l);
+/* Expire keys (poll_expiry.c); and when that is due at the latest, in ticks, because of a ttl that was
+ * just taken. */
+void poll_expiry(struct lcore *l);
+void poll_expiry_due(struct lcore *l, uint64_t ttl_ns);
+/* Until the next look. */
+uint64_t poll_expiry_wait_ms(const struct lcore *l);
 /* What reclamation may rely on in this pass. */
 void poll_reclaim(struct lcore *l);
 

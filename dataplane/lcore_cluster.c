@@ -6,6 +6,10 @@
 /* An ask this often per lease, and what goes unanswered is said again this often. */
 #define HEARTBEATS_PER_LEASE 5u
 #define RETRIES_PER_LEASE 12u
+/* How long a commit waits for bytes that carry it.  Why so long: an agent that has its answer writes again
+ * within it, over sockets on one machine or in one rack; and nobody who waits for the commit at a follower
+ * (a read of a pending key, a watch) waits for more than about one round trip longer. */
+#define NOTICE_NS UINT64_C(50000)
 #define PUBLISH_NS (100 * NS_PER_MS)
 
 static struct replica *find(void *context, uint32_t log)
@@ -66,7 +70,8 @@ static int group_open(struct lcore_cluster *c, const struct replica_times *times
     size_t pair_memory = align_up(pair_bytes(l->shard_count + 1), CACHE_LINE);
     struct replica **lists = take(c, 3, 2 * (size_t)l->shard_count, sizeof(struct replica *));
     struct pair *pairs = take(c, 4, 1, peers * (sizeof *pairs + pair_memory));
-    if (lists == NULL || pairs == NULL)
+    c->bundles = take(c, 5, peers, sizeof *c->bundles);
+    if (lists == NULL || pairs == NULL || c->bundles == NULL)
         return -ENOMEM;
     group_init(&c->group, &c->node->self, times);
     c->group.find = find;
@@ -84,6 +89,8 @@ static int group_open(struct lcore_cluster *c, const struct replica_times *times
     }
     for (uint32_t i = 0; i < l->shard_count; i++)
         lists[i] = &c->replicas[i].replica;
+    uint32_t cell_first = l->number * LIMIT_LEASE_CELLS_PER_LCORE;
+    boards_init(&c->boards, &c->group, &l->node->shared->leases[cell_first], cell_first);
     return 0;
 }
 
@@ -135,6 +142,7 @@ int lcore_cluster_open(struct lcore *l)
         .lease = l->ticks.lease,
         .heartbeat = l->ticks.lease / HEARTBEATS_PER_LEASE,
         .retry = l->ticks.lease / RETRIES_PER_LEASE,
+        .notice = clock_ns_to_ticks(NOTICE_NS, l->node->ticks_per_s),
         .read_leases = !l->node->config.lease_virtual,
     };
     int error = c->transport == NULL ? -EINVAL : shards_open(c);

@@ -3,11 +3,14 @@
  *
  *   lcore_cluster.c   set-up: memory, replicas, the first configurations
  *   poll_cluster.c    its phases of a pass: receive, decide, publish, send
+ *   poll_bundle.c     what leaves for one peer, in as few datagrams as there can be
  *
  * The lcore's thread only, but for what cluster.h says. */
 #ifndef DUNLIN_DATAPLANE_LCORE_CLUSTER_H
 #define DUNLIN_DATAPLANE_LCORE_CLUSTER_H
 
+#include "dataplane/boards.h"
+#include "dataplane/bundle.h"
 #include "dataplane/cluster.h"
 #include "dataplane/group.h"
 #include "dataplane/holds.h"
@@ -21,8 +24,6 @@ struct lcore_replica {
     bool waits_for_answer;     /* neither granted nor refused yet */
     uint64_t epoch_granted;    /* granted, and not yet told the replica */
     uint64_t epoch_letting_go; /* a hand-over was asked for; 0: none is under way */
-    uint64_t generation_shown; /* on the board */
-    bool follower_shown;
     bool stop_counted;
 };
 
@@ -36,16 +37,17 @@ struct lcore_cluster {
     uint64_t ticks_published; /* when its counters last were */
     uint64_t publish_interval;
     struct group group;
+    struct boards boards;           /* what agents see of it */
     uint32_t turn;                  /* replica that decides first, among those that are ready */
     struct lcore_replica *replicas; /* as lcore.shards */
     struct lcore_replica **by_log;  /* by space and shard: space_first[space] + shard */
     uint32_t space_first[LIMIT_SPACES + 1];
     struct holds holds[LIMIT_SPACES + 1]; /* by space: frames that the transport reads */
     struct lcore_forward *forward;        /* holds[0]: its buffers that the transport reads */
-    struct lease_cell cells_shown[LIMIT_LEASE_CELLS_PER_LCORE];
     struct replica_update update;
-    void *memory[5]; /* what close frees */
-    uint8_t heads[REPLICA_OUT_MAX][TRANSPORT_HEAD_MAX];
+    struct bundle *bundles; /* what leaves at the end of the pass; as group.pairs */
+    void *memory[6];        /* what close frees */
+    uint8_t head[TRANSPORT_HEAD_MAX];
 };
 
 /* Set-up, on control's thread before the lcore's.  Returns 0, -ENOMEM, or -EINVAL: no transport, or no
@@ -77,6 +79,9 @@ void poll_cluster_flush(struct lcore *l);
  * here may leave at this time. */
 bool poll_cluster_may_write(const struct lcore *l, const struct shard *s);
 bool poll_cluster_may_answer(const struct lcore *l, const struct shard *s, uint64_t now);
+/* Before the lcore blocks.  True: it must not, the next pass tells peers of commits that waited for bytes to
+ * carry them. */
+MUST_USE bool poll_cluster_tell(struct lcore *l);
 /* Before the lcore blocks: false: do not, something arrived.  *ms: no longer than that. */
 bool poll_cluster_sleep(struct lcore *l, int *ms);
 void poll_cluster_awake(struct lcore *l);
@@ -84,5 +89,15 @@ void poll_cluster_awake(struct lcore *l);
 bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame);
 /* Now and then, what the transport counted to where status finds it (transport_counted). */
 void poll_cluster_publish(struct lcore *l);
+
+/* ---- what leaves ---- */
+
+/* A place for a datagram without bytes to that node, which leaves at the end of the pass, behind all that was
+ * said to it before; the caller fills it before the next of these calls.  NULL: it goes by poll_bundle_alone. */
+uint8_t *poll_bundle_place(struct lcore_cluster *c, uint32_t node, uint64_t length);
+/* A datagram of its own, behind all that was said to the node before. */
+void poll_bundle_alone(struct lcore_cluster *c, const struct transport_datagram *d);
+/* All that waits leaves. */
+void poll_bundle_flush(struct lcore_cluster *c);
 
 #endif

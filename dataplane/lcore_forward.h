@@ -38,12 +38,13 @@
 
 struct forward_peer {
     uint32_t node;
+    uint8_t version;              /* of the wire, as last agreed; 0: not known */
     uint64_t asks_sent;           /* datagrams; the next one's number is one more */
     struct forward_window window; /* of its asks */
     struct forward_pack asks, answers;
 };
 
-/* A PUT whose value comes in parts. */
+/* A PUT or transaction whose value comes in parts. */
 struct forward_put {
     const struct forward_peer *from; /* NULL: unused */
     uint64_t start;                  /* of the origin */
@@ -79,6 +80,7 @@ void lcore_forward_close(struct lcore_forward *f);
 /* Send an agent's request to the leader of its shard.  Returns 0: it waits in a place;
  *   RING_RETRY      no other node is known to lead the shard; it went nowhere
  *   RING_TOO_LARGE  a value that is not in the bulk buffer and needs more buffers than there are
+ *   RING_UNSUPPORTED  the leader runs a release that does not know the operation; it went nowhere
  *   -EAGAIN         no room now: leave it in the ring, ask again in a later pass. */
 MUST_USE int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
                               const struct shard_origin *origin);

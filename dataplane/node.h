@@ -46,7 +46,12 @@ struct agent {
         alignas(CACHE_LINE) struct ring request, completion;
         uint64_t owed;       /* bytes of completions of requests taken and not answered yet */
         uint64_t ticks_used; /* when the lcore last found a request */
-        bool wake_pending;   /* completions were put since the last wake */
+        uint64_t bucket;     /* tokens for its requests, in ticks (bucket.h); if it is limited */
+        /* Times that it had none left for a request that was there; its lcore is the only writer. */
+        _Atomic uint64_t throttled;
+        bool wake_pending; /* completions were put since the last wake */
+        bool limited;      /* constant: it may take no more than node_config.agent_rate */
+        bool is_waiting;   /* for a token */
     } rings[LIMIT_LCORES];
 };
 
@@ -78,6 +83,11 @@ struct node_config {
     bool lease_virtual;
     bool spin;       /* never sleep */
     bool replicated; /* epochs come from the cluster's coordinator, not from the start */
+    /* Requests per second that an lcore takes from an agent in the long run, and at once after a rest
+     * (never less than come in 2 ms: an lcore that sleeps looks that often); 0: no limit; a burst of 0: what
+     * comes in 10 ms.  What is too much stays in the agent's ring.  Root and the daemon's uid are free. */
+    uint64_t agent_rate, agent_burst;
+    bool agents_all; /* those two, too */
 };
 
 struct node {
@@ -142,6 +152,10 @@ MUST_USE int node_agent_attach(struct node *n, uint32_t uid, uint32_t own_uid,
                                const struct ring_file *wanted, struct agent **agent);
 /* Control thread, RCU-registered: unpublish, wait for a grace period, free. */
 void node_agent_detach(struct node *n, struct agent *agent);
+
+/* What is asked for most at an lcore, for control; NULL: it does not run. */
+struct hot_keys_shown;
+const struct hot_keys_shown *node_hot_keys(const struct node *n, uint32_t lcore);
 
 /* Start and stop the polling threads.  lcores_start returns 0 or -errno with none running. */
 MUST_USE int node_lcores_start(struct node *n);

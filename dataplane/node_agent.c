@@ -71,6 +71,12 @@ static int memory_prepare(struct agent *a)
     return 0;
 }
 
+static bool is_limited(const struct node *n, uint32_t uid, uint32_t own_uid)
+{
+    bool trusted = uid == 0 || uid == own_uid;
+    return n->config.agent_rate != 0 && (n->config.agents_all || !trusted);
+}
+
 static void rings_join(struct agent *a)
 {
     uint8_t *base = a->memory.base;
@@ -171,6 +177,8 @@ int node_agent_attach(struct node *n, uint32_t uid, uint32_t own_uid,
         return error;
     }
     rings_join(a);
+    for (uint32_t i = 0; i < file.lcore_count; i++)
+        a->rings[i].limited = is_limited(n, uid, own_uid);
     access_resolve(n, a, own_uid);
     publish(n, a);
     *agent = a;

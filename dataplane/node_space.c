@@ -25,6 +25,7 @@ static void space_file_format(const struct node *n, struct node_space *s)
     header->consistency = s->config.consistency;
     header->partition_prefix = s->config.partition_prefix;
     header->value_bytes_max = space_value_max(&s->config, &s->geometry);
+    header->ordered = s->config.ordered;
     memcpy(header->name, s->config.name, sizeof(header->name));
     /* relaxed: nobody else has the file yet */
     atomic_store_explicit(&header->chunk_limit, s->geometry.chunk_count_max, memory_order_relaxed);
@@ -112,6 +113,9 @@ static int shard_make(const struct node *n, struct node_space *s, uint32_t shard
         .lsn_start = n->lsn_start,
         .epoch = n->config.replicated ? 0 : n->start,
         .clock_ns = clock_realtime_ns(),
+        .history = s->config.history,
+        .history_ns = s->config.history_ns,
+        .ordered = s->config.ordered,
     };
     int error = shard_init(s->shards[shard], &config);
     if (error == 0)

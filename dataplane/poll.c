@@ -18,6 +18,10 @@ bool poll_pass(struct lcore *l)
         poll_answers(l);
         poll_cluster_flush(l);
     }
+    /* Why after answers: those who got them ask again.  In a cluster not after requests: others must run
+     * before they can be answered, and those may be in the same processor's queue. */
+    l->eager = l->wake_count != 0 || l->request_count == LIMIT_BATCH ||
+               (requests != 0 && l->cluster == NULL);
     poll_wakes(l);
     poll_upkeep(l);
     poll_cool(l);
@@ -35,10 +39,12 @@ static void *lcore_main(void *argument)
     qsbr_thread_register();
     /* acquire: pairs with nodes_lcores_stop */
     while (!atomic_load_explicit(&l->stop, memory_order_acquire)) {
-        bool busy = false;
-        for (uint32_t i = 0; i < l->team_count; i++)
-            busy |= poll_pass(l->team[i]);
-        if (!busy)
+        bool eager = false;
+        for (uint32_t i = 0; i < l->team_count; i++) {
+            (void)poll_pass(l->team[i]);
+            eager |= l->team[i]->eager;
+        }
+        if (!eager)
             poll_idle(l);
         qsbr_quiescent();
     }
@@ -86,11 +92,27 @@ static struct lcore_ticks ticks_of(const struct node *n)
         .view = clock_ns_to_ticks(n->config.view_ns, rate),
         .cool = clock_ns_to_ticks(200 * US, rate),
         .pause = clock_ns_to_ticks(5 * US, rate),
+        .look = clock_ns_to_ticks(5 * US, rate),
+        .slice = clock_ns_to_ticks(NS_PER_MS, rate),
+        .crowded = clock_ns_to_ticks(10 * NS_PER_MS, rate),
         .yield = clock_ns_to_ticks(20 * US, rate),
         .stuck = clock_ns_to_ticks(NS_PER_MS, rate),
         .sweep = clock_ns_to_ticks(50 * NS_PER_MS, rate),
         .sweep_sessions = clock_ns_to_ticks(10 * NS_PER_MS, rate),
+        .show = clock_ns_to_ticks(100 * NS_PER_MS, rate),
     };
+}
+
+#define AGENT_BURST_MIN 64u
+
+/* node_config.agent_rate in ticks; without a limit no agent asks. */
+static struct bucket_rate agent_rate_of(const struct node *n)
+{
+    uint64_t rate = max_u64(n->config.agent_rate, 1), burst = n->config.agent_burst;
+    if (burst == 0)
+        burst = max_u64(rate / 100, AGENT_BURST_MIN);
+    return (struct bucket_rate){.interval = max_u64(n->ticks_per_s / rate, 1),
+                                .burst = max_u64(burst, rate / 500 + 1)};
 }
 
 static int stop_fd_open(struct lcore *l)
@@ -116,7 +138,7 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
     uint32_t shards = own_shards(n, number, NULL);
     size_t lists = 3 * (size_t)(shards + 1) * sizeof(struct shard *);
     struct lcore *l = aligned_alloc(CACHE_LINE, align_up(sizeof *l, CACHE_LINE));
-    struct shard **list = calloc(1, lists);
+    struct shard **list = calloc(1, lists + LIMIT_TRANSACTION_BYTES);
     if (l == NULL || list == NULL) {
         free(l);
         free(list);
@@ -131,9 +153,12 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .now = clock_ticks(n->clock_kind),
         .clock_ns = clock_realtime_ns(),
         .ticks = ticks_of(n),
+        .agent_rate = agent_rate_of(n),
+        .key_gap = 1,
         .shards = list,
         .dirty = list + (shards + 1),
         .active = list + 2 * (size_t)(shards + 1),
+        .transaction = (uint8_t *)list + lists,
         .shard_count = shards,
         .team = {l},
         .team_count = 1,

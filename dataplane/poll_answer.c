@@ -75,6 +75,7 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
         .log = s->log.number,
         .session_slot = answer->session_slot,
         .sequence = answer->sequence,
+        .number = answer->number,
     };
     bool leaves = !answer->judged || poll_cluster_may_answer(l, s, l->now_late);
     if (!leaves)
@@ -102,8 +103,21 @@ void poll_commit(struct lcore *l)
         shard_commit(l->dirty[i], l->dirty[i]->log.lsn_end);
 }
 
+/* For who wakes sleeping watchers (control/waker.h).  Why all dirty shards: nearly every one was committed
+ * in this pass, and a word too many costs nothing. */
+static void commits_count(struct lcore *l)
+{
+    if (l->dirty_count == 0)
+        return;
+    /* relaxed: one writer */
+    uint32_t commits = atomic_load_explicit(&l->shared->commits, memory_order_relaxed);
+    /* release: the boards are stored before */
+    atomic_store_explicit(&l->shared->commits, commits + 1, memory_order_release);
+}
+
 void poll_answers(struct lcore *l)
 {
+    commits_count(l);
     for (uint32_t i = 0; i < l->dirty_count; i++) {
         struct shard *s = l->dirty[i];
         struct shard_answer answer;

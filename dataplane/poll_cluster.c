@@ -1,3 +1,4 @@
+#include "dataplane/lag.h"
 #include "dataplane/lcore_forward.h"
 
 #include "engine/plant.h"
@@ -5,115 +6,25 @@
 #define RECEIVE_BURST 64u
 #define COMPLETE_BURST 64u
 
-/* ---- what agents read ---- */
-
-static struct layout_lease *cell_of(const struct lcore *l, uint32_t cell)
-{
-    return &l->node->shared->leases[l->number * LIMIT_LEASE_CELLS_PER_LCORE + cell];
-}
-
-/* Number of a lease cell among the lcore's own: rights of leaders first, then pairs. */
-static uint32_t cell_number(const struct lcore_cluster *c, const struct lease_cell *cell)
-{
-    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++)
-        if (cell == &c->group.rights[i].cell)
-            return i;
-    for (uint32_t i = 0; i < c->group.pair_count; i++)
-        if (cell == &c->group.pairs[i].cell)
-            return LIMIT_RIGHTS + i;
-    return 0;
-}
-
-static void cell_show(struct lcore_cluster *c, uint32_t number, const struct lease_cell *cell)
-{
-    struct lease_cell *shown = &c->cells_shown[number];
-    struct layout_lease *to = cell_of(c->lcore, number);
-    if (shown->generation != cell->generation)
-        /* release: before any deadline of it; pairs with R7 */
-        atomic_store_explicit(&to->generation, cell->generation, memory_order_release);
-    if (shown->end != cell->end)
-        atomic_store_explicit(&to->ticks_deadline, cell->end, memory_order_release);
-    *shown = *cell;
-}
-
-static void cells_show(struct lcore_cluster *c)
-{
-    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++)
-        cell_show(c, i, &c->group.rights[i].cell);
-    for (uint32_t i = 0; i < c->group.pair_count; i++) {
-        const struct pair *p = &c->group.pairs[i];
-        cell_show(c, LIMIT_RIGHTS + i, &p->cell);
-        /* relaxed: an age */
-        atomic_store_explicit(&cell_of(c->lcore, LIMIT_RIGHTS + i)->ticks_current, p->ticks_current,
-                              memory_order_relaxed);
-    }
-}
-
-/* The cell that judges reads of a shard: of its right, or of its leader's pair, whose age counts also
- * while it has no right. */
-static const struct lease_cell *cell_for(const struct lcore_cluster *c, const struct replica *r)
-{
-    if (r->may_read || r->role != REPLICA_FOLLOWER)
-        return r->cell;
-    const struct pair *p = group_pair(&c->group, r->leader.node);
-    return p != NULL ? &p->cell : r->cell;
-}
-
-/* Before anything leaves that others act upon: what agents may read here, and under which lease. */
-static void board_show(struct lcore_cluster *c, struct lcore_replica *r)
-{
-    struct layout_board *board = r->replica.shard->board;
-    bool follower = r->replica.role != REPLICA_LEADING;
-    uint64_t generation =
-        r->replica.generation << 1 | (r->replica.may_read ? LAYOUT_GENERATION_MAY_READ : 0);
-    if (r->generation_shown == generation && r->follower_shown == follower)
-        return;
-    bool begins = r->replica.may_read;
-    const struct lease_cell *cell = cell_for(c, &r->replica);
-    if (!begins)
-        /* release: pairs with R7 */
-        atomic_store_explicit(&board->lease_generation, generation, memory_order_release);
-    /* relaxed: whoever read under another cell or role finds another generation */
-    atomic_store_explicit(&board->follower, follower, memory_order_relaxed);
-    atomic_store_explicit(&board->lease_cell,
-                          c->lcore->number * LIMIT_LEASE_CELLS_PER_LCORE + cell_number(c, cell),
-                          memory_order_relaxed);
-    if (begins)
-        atomic_store_explicit(&board->lease_generation, generation, memory_order_release);
-    r->generation_shown = generation;
-    r->follower_shown = follower;
-}
-
-/* What a frame of a peer changed, of whatever shard: a frame that says we know, or a deadline that was
- * renewed without the shard, must not leave before agents know, too. */
-static void boards_show(struct lcore_cluster *c)
-{
-    if (LIKELY(!c->group.reads_changed))
-        return;
-    c->group.reads_changed = false;
-    for (uint32_t i = 0; i < c->lcore->shard_count; i++)
-        board_show(c, &c->replicas[i]);
-}
-
 /* ---- sending ---- */
 
-static void datagram_make(struct lcore_cluster *c, const struct replica *r, uint32_t i,
-                          struct transport_datagram *d)
+/* A message by itself, its bytes in the log. */
+static void datagram_make(struct lcore_cluster *c, const struct replica *r,
+                          const struct replica_out *out, struct transport_datagram *d)
 {
-    const struct replica_out *out = &c->update.out[i];
     const struct message *m = &out->message;
     *d = (struct transport_datagram){
         .to = out->to,
-        .head = c->heads[i],
+        .head = c->head,
         .head_length = (uint32_t)message_head_bytes(m),
     };
     if (m->kind == MESSAGE_PIECE) {
         /* Copied: the next piece is made where this one stands. */
-        message_encode(m, c->heads[i]);
+        message_encode(m, c->head);
         d->head_length = (uint32_t)message_bytes(m);
         return;
     }
-    message_encode_head(m, c->heads[i]);
+    message_encode_head(m, c->head);
     if (m->kind != MESSAGE_APPEND || m->length == 0)
         return;
     const struct shard *s = r->shard;
@@ -125,19 +36,17 @@ static void datagram_make(struct lcore_cluster *c, const struct replica *r, uint
     hold_add(&c->holds[space], hold_word_frame(d->hold));
 }
 
-/* Why what is refused is dropped: a peer whose queue is full is behind, and is sent it again by the
- * timers that loss needs anyhow. */
-static void datagrams_send(struct lcore_cluster *c, const struct transport_datagram *datagrams,
-                           uint32_t count)
+static void message_send(struct lcore_cluster *c, const struct replica *r,
+                         const struct replica_out *out)
 {
-    for (uint32_t sent = 0; sent < count;) {
-        sent += transport_send(c->transport, datagrams + sent, count - sent);
-        if (sent == count)
-            return;
-        const struct transport_datagram *refused = &datagrams[sent++];
-        if (refused->bytes != NULL)
-            hold_sub(&c->holds[hold_word_owner(refused->hold)], hold_word_frame(refused->hold));
+    uint8_t *place = poll_bundle_place(c, out->to, message_bytes(&out->message));
+    if (place != NULL) {
+        message_encode(&out->message, place);
+        return;
     }
+    struct transport_datagram d;
+    datagram_make(c, r, out, &d);
+    poll_bundle_alone(c, &d);
 }
 
 /* Why the grant is not told here: the replica may be in the middle of a step. */
@@ -162,11 +71,9 @@ static void activation_begin(struct lcore_cluster *c, struct lcore_replica *r)
 /* What a step wanted: shown first, then sent. */
 static void update_send(struct lcore_cluster *c, struct lcore_replica *r)
 {
-    struct transport_datagram datagrams[REPLICA_OUT_MAX];
-    board_show(c, r);
+    board_show(&c->boards, &r->replica);
     for (uint32_t i = 0; i < c->update.out_count; i++)
-        datagram_make(c, &r->replica, i, &datagrams[i]);
-    datagrams_send(c, datagrams, c->update.out_count);
+        message_send(c, &r->replica, &c->update.out[i]);
     activation_begin(c, r);
     if (UNLIKELY(r->replica.role == REPLICA_STOPPED) && !r->stop_counted) {
         r->stop_counted = true;
@@ -267,6 +174,7 @@ static void burst_prefetch(const struct lcore_cluster *c, const struct transport
 {
     const struct lcore_replica *replicas[RECEIVE_BURST];
     const struct shard *shards[RECEIVE_BURST];
+    ASSERT(count <= RECEIVE_BURST);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t log = message_peek_log(burst[i].head, burst[i].head_length);
         replicas[i] = lcore_replica_of(c, log);
@@ -290,6 +198,7 @@ static void burst_prefetch(const struct lcore_cluster *c, const struct transport
             shard_prefetch_apply(shards[i], burst[i].bytes, burst[i].length);
 }
 
+/* What the transport let go of; what was sent leaves. */
 static void completed(struct lcore_cluster *c)
 {
     uint64_t holds[COMPLETE_BURST];
@@ -299,6 +208,36 @@ static void completed(struct lcore_cluster *c)
         for (uint32_t i = 0; i < count; i++)
             hold_sub(&c->holds[hold_word_owner(holds[i])], hold_word_frame(holds[i]));
     } while (count == COMPLETE_BURST);
+}
+
+/* An item as a message in two parts: what is fetched for it, before it is judged. */
+static struct transport_received hint_of(const struct bundle_item *item)
+{
+    bool has_bytes = item->length > MESSAGE_HEAD_BYTES;
+    return (struct transport_received){
+        .head = item->bytes,
+        .head_length = item->length,
+        .bytes = has_bytes ? item->bytes + MESSAGE_HEAD_BYTES : NULL,
+        .length = has_bytes ? item->length - MESSAGE_HEAD_BYTES : 0,
+    };
+}
+
+static void bundle_received(struct lcore_cluster *c, const struct transport_received *d)
+{
+    struct bundle_item items[BUNDLE_ITEMS_MAX];
+    struct transport_received hints[BUNDLE_ITEMS_MAX];
+    int count = d->bytes == NULL ? bundle_split(d->head, d->head_length, items) : -EPROTO;
+    if (count < 0)
+        counter_add(c->lcore->counters, COUNTER_PEER_PROTOCOL, 1);
+    for (int i = 0; i < count; i++)
+        hints[i] = hint_of(&items[i]);
+    if (count > 1)
+        burst_prefetch(c, hints, (uint32_t)count);
+    for (int i = 0; i < count; i++) {
+        const struct transport_received part = {
+            .from = d->from, .head = items[i].bytes, .head_length = items[i].length};
+        received(c, &part);
+    }
 }
 
 /* By what it says of itself: a hint. */
@@ -313,7 +252,6 @@ void poll_cluster_receive(struct lcore *l)
     if (c == NULL)
         return;
     struct transport_received burst[RECEIVE_BURST];
-    completed(c);
     uint32_t count = transport_receive(c->transport, burst, RECEIVE_BURST);
     /* Why the larger: what counts from a reading is unsigned, and processors may differ by a little. */
     l->now = max_u64(l->now, clock_ticks(l->node->clock_kind));
@@ -324,7 +262,10 @@ void poll_cluster_receive(struct lcore *l)
     const uint64_t ticks_busy = l->ticks_busy;
     bool is_busy = false;
     for (uint32_t i = 0; i < count; i++) {
-        received(c, &burst[i]);
+        if (bundle_is(burst[i].head, burst[i].head_length))
+            bundle_received(c, &burst[i]);
+        else
+            received(c, &burst[i]);
         is_busy |= !is_pair_frame(&burst[i]);
     }
     /* Why not for heartbeats: an idle node would poll on for a while after each of them. */
@@ -363,6 +304,20 @@ static void hand_over_tell(const struct lcore_cluster *c, struct lcore_replica *
     c->node->handed_over(c->node->context, r->replica.shard->log.number, epoch);
 }
 
+static void decide(struct lcore_cluster *c, uint32_t at)
+{
+    struct lcore_replica *r = lcore_replica_of(c, c->group.busy[at]->shard->log.number);
+    struct replica *replica = enter(c, r);
+    activation_tell(c, r);
+    bool more;
+    do {
+        replica_tick(replica, c->lcore->now, &c->update);
+        more = c->update.more;
+        update_send(c, r);
+    } while (more);
+    hand_over_tell(c, r);
+}
+
 void poll_cluster_decide(struct lcore *l)
 {
     struct lcore_cluster *c = l->cluster;
@@ -372,19 +327,12 @@ void poll_cluster_decide(struct lcore *l)
         group_wake(&c->group, &lcore_replica_of(c, l->dirty[i]->log.number)->replica);
     /* Why in turn: who comes first may leave nothing of what a peer may be fed in a pass. */
     const uint32_t first_count = c->group.ready_count;
-    for (uint32_t i = 0; i < c->group.ready_count; i++) {
-        uint32_t at = i < first_count ? (c->turn + i) % first_count : i;
-        struct lcore_replica *r = lcore_replica_of(c, c->group.busy[at]->shard->log.number);
-        struct replica *replica = enter(c, r);
-        activation_tell(c, r);
-        bool more;
-        do {
-            replica_tick(replica, l->now, &c->update);
-            more = c->update.more;
-            update_send(c, r);
-        } while (more);
-        hand_over_tell(c, r);
-    }
+    for (uint32_t i = 0; i < c->group.ready_count; i++)
+        decide(c, i < first_count ? (c->turn + i) % first_count : i);
+    /* Why behind the others: then it is known which peers something leaves for. */
+    for (uint32_t i = 0; i < c->group.ready_count; i++)
+        if (replica_rides(c->group.busy[i]))
+            decide(c, i);
     c->turn += group_is_short(&c->group);
 }
 
@@ -394,17 +342,18 @@ void poll_cluster_flush(struct lcore *l)
     if (c == NULL)
         return;
     struct pair_frame f;
-    uint8_t bytes[PAIR_FRAME_BYTES_MAX];
-    struct transport_datagram d = {.head = bytes};
-    boards_show(c);
-    cells_show(c);
-    while (group_frame(&c->group, &f, &d.to, l->now_late)) {
+    struct transport_datagram d = {.head = c->head};
+    while (boards_frame(&c->boards, &f, &d.to, l->now_late)) {
         d.head_length = (uint32_t)pair_frame_bytes(&f);
-        pair_frame_encode(&f, bytes);
-        datagrams_send(c, &d, 1);
+        uint8_t *place = poll_bundle_place(c, d.to, d.head_length);
+        pair_frame_encode(&f, place != NULL ? place : c->head);
+        if (place == NULL)
+            poll_bundle_alone(c, &d);
     }
+    poll_bundle_flush(c);
     group_settle(&c->group);
     group_rest(&c->group);
+    completed(c); /* and all of it leaves, before others have the processor */
 }
 
 /* ---- what the other phases ask ---- */
@@ -435,6 +384,11 @@ static uint64_t due_in_ns(const struct lcore *l)
         return wait;
     uint64_t now = clock_boottime_ns();
     return min_u64(wait, deadline > now ? deadline - now : 0);
+}
+
+bool poll_cluster_tell(struct lcore *l)
+{
+    return l->cluster != NULL && group_tell(&l->cluster->group);
 }
 
 bool poll_cluster_sleep(struct lcore *l, int *ms)
@@ -468,4 +422,7 @@ void poll_cluster_publish(struct lcore *l)
         return;
     c->ticks_published = l->now;
     transport_publish(c->transport);
+    struct lag *lag = c->node->lags[l->number];
+    if (lag != NULL)
+        lag_look(lag, &c->group, l->now);
 }

@@ -156,6 +156,8 @@ static bool sleep_begin(struct lcore *l, int *ms)
      * is dead, and nobody tells us when it does; so it is looked at now and then. */
     int longest = l->hot_count != 0 ? SLEEP_ACTIVE_MS : sleep_ms(l);
     *ms = (int)min_u64((uint64_t)*ms, (uint64_t)longest);
+    if (l->expires)
+        *ms = (int)min_u64((uint64_t)*ms, poll_expiry_wait_ms(l));
     l->sleep_number += l->sleep_number == UINT32_MAX ? 2 : 1;
     atomic_store_explicit(&l->shared->sleeping, l->sleep_number, memory_order_relaxed);
     /* pairs with the agent's fetch_or on its doorbell bit in front of its look at sleeping */
@@ -208,17 +210,55 @@ static void block(struct lcore *l)
         (void)sched_yield();
 }
 
+/* How long the team has been idle, of its own time.  Why not by the clock: while processes that wait for
+ * each other share a processor, each of them has nothing to do for as long as the others do something, and
+ * putting it to sleep and waking it costs more than its looks. */
+static uint64_t idle_time(struct lcore *l)
+{
+    uint64_t busy = 0, now = clock_ticks_early(l->node->clock_kind);
+    for (uint32_t i = 0; i < l->team_count; i++)
+        busy = max_u64(busy, l->team[i]->ticks_busy);
+    uint64_t looked = now - l->ticks_idle;
+    if (l->idle_since != busy)
+        l->idle_spent = 0;
+    else
+        l->idle_spent += min_u64(looked, l->ticks.look);
+    l->idle_since = busy;
+    l->ticks_idle = now;
+    return l->idle_spent;
+}
+
+/* Nothing is to be said any more, so commits go alone.  True: they go in the next pass. */
+static bool tells(struct lcore *l)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < l->team_count; i++)
+        any |= poll_cluster_tell(l->team[i]);
+    return any;
+}
+
+/* Why it is measured: among processes that wait for each other a yield costs less than a sleep and a wake;
+ * one that computes keeps the processor for a whole slice of the scheduler, while who was asleep gets it at
+ * once when it is woken. */
+static void yield(struct lcore *l)
+{
+    uint64_t from = clock_ticks_early(l->node->clock_kind);
+    (void)sched_yield();
+    uint64_t now = clock_ticks_early(l->node->clock_kind);
+    if (UNLIKELY(now - from > l->ticks.slice))
+        l->ticks_crowded = now + l->ticks.crowded;
+}
+
 void poll_idle(struct lcore *l)
 {
-    uint64_t idle = UINT64_MAX;
-    for (uint32_t i = 0; i < l->team_count; i++)
-        idle = min_u64(idle, l->team[i]->now - l->team[i]->ticks_busy);
     if (l->node->config.spin)
         return; /* Why no pause: who asked for it pays a core for tens of nanoseconds. */
-    if (idle < l->ticks.pause)
+    uint64_t idle = idle_time(l);
+    /* Why none in a cluster: a look at the socket takes longer than a yield. */
+    if (idle < l->ticks.pause && l->cluster == NULL)
         cpu_relax();
-    else if (idle < l->ticks.yield)
-        (void)sched_yield();
-    else
+    else if (idle < l->ticks.yield && l->ticks_idle >= l->ticks_crowded)
+        yield(l);
+    else if (!tells(l))
         block(l);
 }

@@ -124,7 +124,7 @@ static bool ask_beside(struct lcore_forward *f, struct forward_peer *p, struct f
         return false;
     memcpy(buffer, value, a->value_here);
     beside.bytes = buffer;
-    a->how = FORWARD_BESIDE;
+    a->how |= FORWARD_BESIDE;
     bool fits = forward_put_ask(&p->asks, a, key, NULL);
     ASSERT(fits); /* an empty pack holds any key */
     bool sent = forward_send(f, p, &p->asks, &beside);
@@ -178,7 +178,7 @@ static void give_up(struct lcore_forward *f, uint64_t number, uint64_t epoch)
 /* ---- asking ---- */
 
 /* Who leads the shard, as far as is known here, and in which epoch; 0: nobody else, or nobody who can be
- * asked. */
+ * asked for anything. */
 static uint32_t leader_of(const struct lcore_cluster *c, uint32_t log, uint64_t *epoch)
 {
     const struct replica *r = &lcore_replica_of(c, log)->replica;
@@ -204,7 +204,7 @@ static struct forward_ask ask_of(const struct lcore_forward *f, const struct lco
 {
     const struct ring_request *r = &q->copy;
     bool is_get = r->head.operation == RING_GET;
-    bool is_put = r->head.operation == RING_PUT;
+    bool has_value = forward_has_value(r->head.operation);
     return (struct forward_ask){
         .session = r->session,
         .sequence = r->sequence,
@@ -213,14 +213,16 @@ static struct forward_ask ask_of(const struct lcore_forward *f, const struct lco
         .uid = q->agent->uid,
         .session_slot = r->session_slot,
         .value_length = is_get ? room_of(f, origin) : r->value_length,
-        .value_here = is_put ? (uint32_t)min_u64(r->value_length, f->part_bytes) : 0,
+        .value_here = has_value ? (uint32_t)min_u64(r->value_length, f->part_bytes) : 0,
         .flags = r->head.flags & (RING_FLAG_COMPARE | RING_FLAG_EXISTING),
         .key_length = r->key_length,
         .operation = r->head.operation,
+        .how = q->ttl_ns != 0 ? FORWARD_TTL : 0,
+        .ttl_ns = q->ttl_ns,
     };
 }
 
-/* Further parts of a PUT's value, until limit bytes of it are sent or there is no room. */
+/* Further parts of a value, until limit bytes of it are sent or there is no room. */
 static void parts_send(struct lcore_forward *f, uint64_t number, const uint8_t *value,
                        uint64_t limit)
 {
@@ -234,7 +236,7 @@ static void parts_send(struct lcore_forward *f, uint64_t number, const uint8_t *
             .value_length = place->length,
             .value_offset = place->done,
             .value_here = (uint32_t)min_u64(place->length - place->done, f->part_bytes),
-            .operation = RING_PUT,
+            .operation = place->origin.operation,
         };
         if (!ask_beside(f, p, &a, NULL, value + place->done))
             return;
@@ -274,7 +276,9 @@ int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
     struct forward_peer *p = forward_peer_of(f, leader_of(l->cluster, a.log, &a.epoch));
     if (p == NULL)
         return RING_RETRY;
-    bool in_parts = a.operation == RING_PUT && a.value_here != a.value_length;
+    if (transport_version(l->cluster->transport, p->node) < forward_version(&a))
+        return RING_UNSUPPORTED;
+    bool in_parts = forward_is_long(a.operation) && a.value_here != a.value_length;
     int fit = in_parts && !origin->bulk ? parts_fit(f, a.value_length) : 0;
     if (fit != 0)
         return fit;
@@ -292,7 +296,7 @@ int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
         .leader = p->node,
         .log = a.log,
         .uid = a.uid,
-        .length = a.operation == RING_PUT ? a.value_length : 0,
+        .length = forward_has_value(a.operation) ? a.value_length : 0,
         .done = a.value_here,
     };
     forward_table_take(&f->table);
@@ -308,11 +312,11 @@ int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
 
 /* ---- answers ---- */
 
-/* The leader has a PUT's value up to there. */
+/* The leader has the value up to there. */
 static void parts_arrived(struct lcore_forward *f, const struct forward_answer *a)
 {
     struct forward_place *place = forward_table_at(&f->table, a->number);
-    if (place->origin.operation != RING_PUT || a->value_offset <= place->arrived ||
+    if (!forward_is_long(place->origin.operation) || a->value_offset <= place->arrived ||
         a->value_offset > place->done)
         return;
     place->arrived = a->value_offset;
@@ -375,9 +379,11 @@ static bool value_fits(const struct lcore_forward *f, const struct forward_place
                        const struct forward_answer *a)
 {
     if (place->origin.operation != RING_GET)
-        return a->value_length == 0;
+        return a->value_length == a->value_here &&
+               (a->value_length == 0 || (a->value_length == sizeof(int64_t) &&
+                                         forward_has_number(place->origin.operation)));
     if (a->status != RING_OK)
-        return true;
+        return a->value_here == 0;
     return a->value_length <= room_of(f, &place->origin) &&
            (a->value_length == 0 || a->value_here != 0) &&
            (place->origin.bulk || a->value_here == a->value_length);
@@ -399,7 +405,8 @@ static int answer_take(struct lcore_forward *f, uint32_t from, const struct forw
     }
     if (!value_fits(f, place, a))
         return -EPROTO;
-    bool in_bulk = place->origin.bulk && a->value_here != 0;
+    bool is_get = place->origin.operation == RING_GET;
+    bool in_bulk = place->origin.bulk && is_get && a->value_here != 0;
     if (in_bulk && !part_take(f, a, parts[0], parts[1]))
         return 0;
     struct ring_completion c = {
@@ -409,7 +416,11 @@ static int answer_take(struct lcore_forward *f, uint32_t from, const struct forw
         .epoch = a->epoch,
         .session_slot = a->session_slot,
     };
-    end(f, a->number, &c, in_bulk || a->value_here == 0 ? NULL : parts[1]);
+    if (!is_get) {
+        c.value_length = 0;
+        memcpy(&c.number, parts[1], a->value_here);
+    }
+    end(f, a->number, &c, !is_get || in_bulk || a->value_here == 0 ? NULL : parts[1]);
     counter_add(l->counters, COUNTER_FORWARDED_ANSWERED, 1);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* The side where the shard is led. */
 #include "dataplane/lcore_forward.h"
 #include "dataplane/request.h"
+#include "engine/lease.h"
 
 #include <string.h>
 
@@ -74,6 +75,9 @@ void poll_forward_answer(struct lcore *l, const struct shard *s, const struct sh
     struct lcore_forward *f = l->cluster->forward;
     struct forward_peer *p = &f->peers[answer->origin.agent - LIMIT_AGENTS];
     const struct record *r = c->status == RING_OK ? answer->record : NULL;
+    /* Why not of a put, which may repeat the sequence of an increment: its origin knows of no number. */
+    bool has_number = c->number != 0 && forward_has_number(answer->origin.operation) &&
+                      (c->status == RING_OK || c->status == RING_CONDITION);
     uint32_t offset = answer->origin.bulk_offset;
     struct forward_answer a = {
         .start = answer->origin.generation,
@@ -81,7 +85,9 @@ void poll_forward_answer(struct lcore *l, const struct shard *s, const struct sh
         .lsn = c->lsn,
         .epoch = c->epoch,
         .session_slot = c->session_slot,
-        .value_length = r != NULL ? r->value_length : 0,
+        .value_length = r != NULL    ? r->value_length
+                        : has_number ? sizeof c->number
+                                     : 0,
     };
     if (r != NULL && offset != 0 && offset >= r->value_length)
         c->status = RING_RETRY; /* another version than the one that it has parts of */
@@ -91,8 +97,8 @@ void poll_forward_answer(struct lcore *l, const struct shard *s, const struct sh
     if (c->status != RING_OK)
         r = NULL;
     if (r == NULL || (r->value_length <= FORWARD_SMALL_BYTES && offset == 0)) {
-        a.value_here = r != NULL ? r->value_length : 0;
-        (void)!answer_packed(f, p, &a, r != NULL ? record_value(r) : NULL);
+        a.value_here = r != NULL || has_number ? a.value_length : 0;
+        (void)!answer_packed(f, p, &a, r != NULL ? record_value(r) : (const void *)&c->number);
         return;
     }
     a.value_offset = offset;
@@ -119,8 +125,10 @@ static void judge(const struct lcore_forward *f, struct asked *q)
         .key_length = a->key_length,
         .value_length = a->value_length,
     };
-    bool inside = a->operation == RING_PUT;
-    r->head.length = (uint32_t)ring_request_bytes(0, a->key_length, inside ? a->value_length : 0);
+    bool inside = forward_has_value(a->operation);
+    r->extension_length = a->ttl_ns != 0 ? sizeof(struct record_ttl) : 0;
+    r->head.length = (uint32_t)ring_request_bytes(r->extension_length, a->key_length,
+                                                  inside ? a->value_length : 0);
     const struct node_space *s = n->spaces[r->space];
     const struct request_scope scope = {
         .geometry = &s->geometry,
@@ -136,7 +144,7 @@ static void judge(const struct lcore_forward *f, struct asked *q)
 
 /* ---- values in parts ---- */
 
-/* The place of a PUT that a part continues; NULL: there is none, or it is not its next part. */
+/* The place of an ask that a part continues; NULL: there is none, or it is not its next part. */
 static struct forward_put *put_of(struct lcore_forward *f, const struct forward_peer *p,
                                   const struct forward_ask *a)
 {
@@ -144,14 +152,15 @@ static struct forward_put *put_of(struct lcore_forward *f, const struct forward_
         struct forward_put *put = &f->puts[i];
         if (put->from == p && put->start == p->window.start && put->ask.number == a->number)
             return put->arrived == a->value_offset && put->ask.value_length == a->value_length &&
-                           put->ask.log == a->log && put->ask.epoch == a->epoch
+                           put->ask.log == a->log && put->ask.epoch == a->epoch &&
+                           put->ask.operation == a->operation
                        ? put
                        : NULL;
     }
     return NULL;
 }
 
-/* A place for a PUT's first part; the oldest goes for it if all are taken. */
+/* A place for a first part; the oldest goes for it if all are taken. */
 static struct forward_put *put_begin(struct lcore_forward *f, const struct forward_peer *p,
                                      const struct asked *q)
 {
@@ -219,6 +228,7 @@ static struct lcore_operation operation_of(const struct lcore_forward *f,
         .session = a->session,
         .sequence = a->sequence,
         .expected_lsn = a->expected_lsn,
+        .ttl_ns = a->ttl_ns,
         .value_length = a->value_length,
         .session_slot = a->session_slot,
         .uid = a->uid,
@@ -249,7 +259,8 @@ static uint32_t carry_out(struct lcore_forward *f, const struct lcore_operation 
     if (result > 0 && !poll_cluster_may_answer(l, o->shard, clock_ticks(l->node->clock_kind)))
         return RING_RETRY;
     /* Why: the one before may have been lost on the way, and will be sent again. */
-    bool is_write = o->origin.operation == RING_PUT || o->origin.operation == RING_DELETE;
+    bool is_write = forward_has_value(o->origin.operation) || o->origin.operation == RING_DELETE ||
+                    lease_is_operation(o->origin.operation);
     return result == RING_SEQUENCE && is_write && is_gap(o) ? RING_RETRY : (uint32_t)result;
 }
 
@@ -258,7 +269,7 @@ static void execute(struct lcore_forward *f, struct forward_peer *p, struct aske
     if (q->status == RING_OK &&
         (q->replica->replica.promised != q->ask.epoch || !replica_leads(&q->replica->replica)))
         q->status = RING_RETRY;
-    bool in_parts = q->ask.operation == RING_PUT && q->ask.value_here != q->ask.value_length;
+    bool in_parts = forward_is_long(q->ask.operation) && q->ask.value_here != q->ask.value_length;
     if (q->status == RING_OK && in_parts && !part_take(f, p, q))
         return;
     if (q->status == RING_OK) {
@@ -294,7 +305,7 @@ static void judge_next(const struct lcore_forward *f, struct asked *q)
 {
     q->status = RING_OK;
     q->hash = 0;
-    if (q->ask.operation != RING_PUT || q->ask.value_offset == 0) {
+    if (!forward_is_long(q->ask.operation) || q->ask.value_offset == 0) {
         judge(f, q);
         return;
     }

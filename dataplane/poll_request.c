@@ -1,7 +1,12 @@
 #include "dataplane/lcore_forward.h"
 #include "dataplane/request.h"
+#include "engine/lease.h"
+#include "engine/plant.h"
 
 #include <string.h>
+
+/* Of a pass; its frames leave behind the last one. */
+#define ROUNDS_MAX 8u
 
 /* Completions are whole cells; a value travels behind the first one. */
 static uint64_t completion_bytes(const struct lcore_request *q, uint64_t message_max)
@@ -39,9 +44,14 @@ static void judge(struct lcore *l, struct lcore_request *q, const uint8_t *messa
     q->status = request_check(&q->head, &q->copy, &scope);
     if (q->status != RING_OK || q->copy.head.operation == RING_NOP)
         return;
+    struct record_ttl ttl;
     q->payload = message + sizeof q->copy;
+    memcpy(&ttl, q->payload, min_u64(q->copy.extension_length, sizeof ttl));
+    q->payload += align_up(q->copy.extension_length, 8);
     memcpy(q->key, q->payload, q->copy.key_length);
-    q->status = request_check_key(&q->copy, q->key, &scope, &q->hash);
+    q->status = request_check_ttl(&q->copy, &ttl, &q->ttl_ns);
+    if (q->status == RING_OK)
+        q->status = request_check_key(&q->copy, q->key, &scope, &q->hash);
     if (q->status != RING_OK)
         return;
     const struct node_space *space = l->node->spaces[q->copy.space];
@@ -53,12 +63,41 @@ static void judge(struct lcore *l, struct lcore_request *q, const uint8_t *messa
     shard_prefetch_self(q->shard);
 }
 
+/* No token for a request that is there: it stays in the ring, which fills up until the agent's policy says
+ * what to do. */
+static void leave(struct lcore *l, struct agent *a)
+{
+    _Atomic uint64_t *count = &a->rings[l->number].throttled;
+    /* Why: a ring that the lcore lets go of is looked into at once, and would come back. */
+    a->rings[l->number].ticks_used = l->now;
+    if (a->rings[l->number].is_waiting)
+        return;
+    a->rings[l->number].is_waiting = true;
+    counter_add(l->counters, COUNTER_AGENTS_THROTTLED, 1);
+    /* relaxed, both: one writer, and a number for people */
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* Whether a limited agent may have one more request taken. */
+static bool has_token(const struct lcore *l, const struct agent *a)
+{
+    return bucket_has(a->rings[l->number].bucket, &l->agent_rate, l->now);
+}
+
+static void use_token(struct lcore *l, struct agent *a)
+{
+    (void)bucket_take(&a->rings[l->number].bucket, &l->agent_rate, l->now);
+    a->rings[l->number].is_waiting = false;
+}
+
 /* Take messages of one agent into the batch.  Returns false if its ring is broken. */
 static bool gather_agent(struct lcore *l, struct agent *a)
 {
     struct ring *ring = &a->rings[l->number].request;
     struct ring *answers = &a->rings[l->number].completion;
     uint64_t *owed = &a->rings[l->number].owed;
+    const bool limited = a->rings[l->number].limited;
     while (l->request_count < LIMIT_BATCH) {
         void *message;
         struct ring_head head;
@@ -66,6 +105,11 @@ static bool gather_agent(struct lcore *l, struct agent *a)
         int found = ring_peek(ring, &message, &head);
         if (found <= 0)
             return found == 0;
+        if (UNLIKELY(limited) && !has_token(l, a)) {
+            ring->position = position;
+            leave(l, a);
+            return true;
+        }
         struct lcore_request *q = &l->requests[l->request_count];
         q->agent = a;
         q->shard = NULL;
@@ -81,6 +125,8 @@ static bool gather_agent(struct lcore *l, struct agent *a)
         }
         *owed += q->owed;
         ring_consume(ring, &head);
+        if (UNLIKELY(limited))
+            use_token(l, a);
         a->rings[l->number].ticks_used = l->now;
         l->request_count++;
     }
@@ -121,6 +167,9 @@ static struct shard_origin origin_of(const struct lcore *l, const struct lcore_r
 
 static int execute_write(struct lcore *l, const struct lcore_operation *o)
 {
+    int64_t delta = 0;
+    if (o->origin.operation == RING_INCREMENT)
+        memcpy(&delta, o->value, sizeof delta);
     struct shard_write w = {
         .origin = o->origin,
         .hash = o->hash,
@@ -128,20 +177,42 @@ static int execute_write(struct lcore *l, const struct lcore_operation *o)
         .value = o->value,
         .value_length = o->value_length,
         .key_length = o->key_length,
-        .compare = (o->flags & RING_FLAG_COMPARE) != 0,
+        .compare = (o->flags & RING_FLAG_COMPARE) != 0 ? RING_COMPARE_VERSION : RING_COMPARE_NONE,
         .expected_lsn = o->expected_lsn,
+        .delta = delta,
         .session_slot = o->session_slot,
         .uid = o->uid,
         .session = o->session,
         .sequence = o->sequence,
         .clock_ns = l->clock_ns,
     };
+    const struct record_ttl ttl = extension_ttl_make(o->ttl_ns);
+    if (UNLIKELY(o->ttl_ns != 0)) {
+        w.extension = &ttl;
+        w.extension_length = sizeof ttl;
+        /* Why the clock anew: the process may have stood still since the pass began, and who asked
+         * meanwhile counts from then. */
+        uint64_t ticks = PLANTED(TTL_COUNTED_FROM_PASS) ? l->now : clock_ticks(l->node->clock_kind);
+        w.steady_ns = clock_ticks_to_ns(max_u64(l->now, ticks), l->node->ticks_per_s);
+        poll_expiry_due(l, o->ttl_ns);
+    }
     /* Agents write in sessions only: without one nothing would be applied exactly once. */
     return o->session_slot == SESSION_NONE ? RING_FATE_UNKNOWN : shard_write(o->shard, &w);
 }
 
+/* Writes and reads of one key; those of a transaction are counted where they are known. */
+static void key_count(struct lcore *l, const struct lcore_operation *o)
+{
+    const struct hot_keys_asked key = {.length = o->key_length, .hash = o->hash, .bytes = o->key};
+    bool is_session =
+        o->origin.operation == RING_SESSION_OPEN || o->origin.operation == RING_SESSION_CLOSE;
+    if (key.length != 0 && !is_session)
+        poll_key_count(l, o->shard, &key);
+}
+
 int poll_execute(struct lcore *l, const struct lcore_operation *o)
 {
+    key_count(l, o);
     switch (o->origin.operation) {
     case RING_SESSION_OPEN:
         if ((o->flags & RING_FLAG_EXISTING) != 0 &&
@@ -159,15 +230,25 @@ int poll_execute(struct lcore *l, const struct lcore_operation *o)
         };
         return shard_read(o->shard, &read);
     }
+    case RING_POSITION:
+        return shard_position(o->shard, &o->origin);
+    case RING_TRANSACTION:
+        return poll_transactions_supported(l, o->shard) ? poll_execute_transaction(l, o)
+                                                        : RING_UNSUPPORTED;
+    case RING_INCREMENT:
+        return poll_transactions_supported(l, o->shard) ? execute_write(l, o) : RING_UNSUPPORTED;
     default:
-        return execute_write(l, o);
+        return (o->ttl_ns != 0 || lease_is_operation(o->origin.operation)) &&
+                       !poll_transactions_supported(l, o->shard)
+                   ? RING_UNSUPPORTED
+                   : execute_write(l, o);
     }
 }
 
 static int execute(struct lcore *l, const struct lcore_request *q)
 {
     const struct ring_request *r = &q->copy;
-    bool is_read = r->head.operation == RING_GET;
+    bool is_read = r->head.operation == RING_GET || r->head.operation == RING_POSITION;
     bool bulk = (r->head.flags & RING_FLAG_BULK) != 0;
     const struct lcore_operation o = {
         .shard = q->shard,
@@ -178,6 +259,7 @@ static int execute(struct lcore *l, const struct lcore_request *q)
         .session = r->session,
         .sequence = r->sequence,
         .expected_lsn = r->expected_lsn,
+        .ttl_ns = q->ttl_ns,
         .value_length = r->value_length,
         .session_slot = r->session_slot,
         .uid = q->agent->uid,
@@ -212,11 +294,14 @@ static void put_back(struct lcore *l, uint32_t first)
 {
     struct lcore_request *q = &l->requests[first];
     struct agent *a = q->agent;
+    uint32_t i;
     a->rings[l->number].request.position = q->position;
-    for (uint32_t i = first; i < l->request_count && l->requests[i].agent == a; i++) {
+    for (i = first; i < l->request_count && l->requests[i].agent == a; i++) {
         l->requests[i].put_back = true;
         a->rings[l->number].owed -= l->requests[i].owed;
     }
+    if (a->rings[l->number].limited)
+        bucket_return(&a->rings[l->number].bucket, &l->agent_rate, i - first);
     counter_add(l->counters, COUNTER_BACK_PRESSURE, 1);
     lcore_mark_dirty(l, q->shard);
 }
@@ -237,8 +322,8 @@ static void execute_at(struct lcore *l, uint32_t i)
     }
     ASSERT(result >= 0);
     /* Why now: another leader may have followed since this pass began, and written.  What is too large
-     * is so for every leader. */
-    if (result > 0 && result != RING_TOO_LARGE &&
+     * is so for every leader, and what a release does not know no other leader makes it know. */
+    if (result > 0 && result != RING_TOO_LARGE && result != RING_UNSUPPORTED &&
         !poll_cluster_may_answer(l, q->shard, clock_ticks(l->node->clock_kind)))
         result = RING_RETRY;
     if (result > 0)
@@ -267,18 +352,39 @@ static void prefetch(struct lcore *l)
             shard_prefetch_record(l->requests[i].shard, l->requests[i].hash);
 }
 
-uint32_t poll_requests(struct lcore *l)
+static void round_run(struct lcore *l)
 {
     gather(l);
     /* Why early suffices: leases and grants count from it, so it makes them only shorter. */
     l->now = max_u64(l->now, clock_ticks_early(l->node->clock_kind));
     if (l->request_count == 0)
-        return 0;
+        return;
     prefetch(l);
     for (uint32_t i = 0; i < l->request_count; i++)
         execute_at(l, i);
     for (uint32_t i = 0; i < l->request_count; i++)
         if (i + 1 == l->request_count || l->requests[i].agent != l->requests[i + 1].agent)
             ring_publish_due(&l->requests[i].agent->rings[l->number].request);
-    return l->request_count;
+}
+
+/* Whether there may be more that can be taken now. */
+static bool round_was_full(const struct lcore *l)
+{
+    bool put_back = false;
+    for (uint32_t i = 0; i < l->request_count; i++)
+        put_back |= l->requests[i].put_back;
+    return l->request_count == LIMIT_BATCH && !put_back;
+}
+
+/* Why several rounds in a cluster: what they append to a shard leaves in one message for each peer, and a
+ * message costs as much as the judging of many requests. */
+uint32_t poll_requests(struct lcore *l)
+{
+    const uint32_t rounds_max = l->cluster != NULL ? ROUNDS_MAX : 1;
+    uint32_t taken = 0, rounds = 0;
+    do {
+        round_run(l);
+        taken += l->request_count;
+    } while (++rounds < rounds_max && round_was_full(l));
+    return taken;
 }

@@ -175,4 +175,6 @@ void poll_upkeep(struct lcore *l)
     if (l->active_count != 0)
         maintain_active(l);
     sweep_sessions(l);
+    poll_expiry(l);
+    poll_keys_show(l);
 }

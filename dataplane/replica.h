@@ -41,6 +41,7 @@ struct replica_times {
     uint64_t lease;     /* L: how long an echo binds its voter */
     uint64_t heartbeat; /* one ask per pair of nodes and heartbeat; well below the lease */
     uint64_t retry;     /* unanswered: say it again */
+    uint64_t notice;    /* a commit waits so long for bytes that carry it, then goes alone */
     bool read_leases;   /* followers have read leases */
     bool log_write;     /* the transport can: followers grant segments, the leader writes to them */
 };
@@ -64,6 +65,7 @@ struct replica_peer {
     uint64_t grant_seen;      /* number of the newest grant; older ones count no more */
     uint64_t lsn_shown;       /* committed there, as it last said */
     uint64_t lsn_commit_sent; /* commit LSN that it was last told */
+    uint64_t ticks_untold;    /* a commit waits for bytes that carry it since then; 0: none does */
     uint64_t ticks_sent;      /* anything */
     uint64_t ticks_moved;     /* its acknowledgement rose, or we began again */
     uint32_t retry_shift;     /* in vain again and again: each time twice as long */
@@ -160,12 +162,14 @@ struct replica {
     bool right_given_up; /* for the rest of the epoch */
     bool handing_over;
     /* the right to answer linearizable reads: a leader's, or a holder's */
-    bool may_read;           /* while cell says so */
-    struct lease_cell *cell; /* NULL: there never was one */
-    uint64_t generation;     /* changes whenever may_read does */
-    struct group *group;     /* NULL: alone, without leases */
-    bool busy;               /* on the group's list, */
-    uint32_t busy_at;        /* there */
+    bool may_read;             /* while cell says so */
+    bool follower_shown;       /* on the board, */
+    uint64_t generation_shown; /* there too; boards.c */
+    struct lease_cell *cell;   /* NULL: there never was one */
+    uint64_t generation;       /* changes whenever may_read does */
+    struct group *group;       /* NULL: alone, without leases */
+    bool busy;                 /* on the group's list, */
+    uint32_t busy_at;          /* there */
     /* Why here: the slots that are in use stand with all else that a write touches, in front of what it
      * does not. */
     struct replica_peer peers[LIMIT_PEERS];
@@ -248,6 +252,11 @@ static inline void replica_prefetch(const struct replica *r)
 bool replica_is_idle(const struct replica *r);
 /* Not idle, but all is said: until an event or an append only a retry is left to do. */
 bool replica_waits(const struct replica *r);
+
+/* Leader: a commit waits for bytes that carry it to a peer (replica_times.notice). */
+bool replica_is_untold(const struct replica *r);
+/* One does for a peer to which another shard's bytes leave in this pass: another tick lets it go with them. */
+bool replica_rides(const struct replica *r);
 
 /* Leader: let the next one begin without a wait.  Followers' read leases end, then ours, for the rest
  * of the epoch; writes go on until somebody else is made leader. */

@@ -66,6 +66,7 @@ static struct message *append_say(struct replica *r, uint32_t slot, uint64_t now
     m->lsn_committed = r->shard->lsn_committed;
     m->lsn_kept = r->shard->lsn_kept;
     r->peers[slot].lsn_commit_sent = m->lsn_committed;
+    r->peers[slot].ticks_untold = 0;
     r->peers[slot].ticks_sent = now;
     return m;
 }
@@ -153,6 +154,22 @@ static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_
     }
 }
 
+/* In this pass something leaves for that peer anyhow. */
+static bool is_fed(const struct replica *r, const struct replica_peer *peer)
+{
+    const struct pair *pair = r->group != NULL ? group_pair(r->group, peer->id.node) : NULL;
+    return pair != NULL && pair->bytes_fed != 0;
+}
+
+/* A commit that no bytes carried so far goes alone only when it waited for them. */
+static bool notice_is_due(const struct replica *r, struct replica_peer *peer, uint64_t now)
+{
+    if (peer->ticks_untold == 0)
+        peer->ticks_untold = max_u64(now, 1);
+    return now - peer->ticks_untold >= r->times.notice || r->group == NULL || r->group->tell ||
+           is_fed(r, peer);
+}
+
 /* The commit LSN, when no bytes carried it; again until the peer says that it shows it. */
 static void commit_tell(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
@@ -161,8 +178,29 @@ static void commit_tell(struct replica *r, uint32_t slot, uint64_t now, struct r
     if (peer->lsn_shown >= lsn_committed)
         return;
     bool told = peer->lsn_commit_sent >= lsn_committed;
-    if (!told || is_time_again(r, peer, peer->ticks_sent, now))
+    if (told ? is_time_again(r, peer, peer->ticks_sent, now) : notice_is_due(r, peer, now))
         (void)append_say(r, slot, now, u);
+}
+
+static bool is_untold(const struct replica *r, uint32_t slot)
+{
+    return r->peers[slot].ticks_untold != 0 && r->peers[slot].joined && !is_silent(r, slot);
+}
+
+bool replica_is_untold(const struct replica *r)
+{
+    bool untold = false;
+    for (uint32_t i = 1; r->role == REPLICA_LEADING && i < r->commit.peer_count; i++)
+        untold |= is_untold(r, i);
+    return untold;
+}
+
+bool replica_rides(const struct replica *r)
+{
+    bool rides = false;
+    for (uint32_t i = 1; r->role == REPLICA_LEADING && i < r->commit.peer_count; i++)
+        rides |= is_untold(r, i) && is_fed(r, &r->peers[i]);
+    return rides;
 }
 
 static void feed_peer(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)

@@ -24,6 +24,11 @@ struct request_scope {
 enum ring_status request_check(const struct ring_head *head, const struct ring_request *copy,
                                const struct request_scope *scope);
 
+/* Judge the copied extension of a request that passed: *ttl_ns is its ttl, 0 if it has none.  Returns
+ * RING_OK, or RING_INPUT: it is no ttl, or one outside of LIMIT_TTL_NS_MIN and _MAX. */
+enum ring_status request_check_ttl(const struct ring_request *copy, const void *extension,
+                                   uint64_t *ttl_ns);
+
 /* Judge a copied key: *hash is its hash.  Returns RING_OK, or RING_INPUT if it belongs to another shard
  * than the request names. */
 enum ring_status request_check_key(const struct ring_request *copy, const void *key,

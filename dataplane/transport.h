@@ -100,6 +100,7 @@ struct transport {
     const struct transport_ops *ops;
     uint32_t node;       /* own id */
     uint32_t length_max; /* longest bytes of one datagram or log write */
+    uint32_t head_whole; /* longest head that is not cut up on its way; 0: none is */
     int wake_fd;         /* -1: this body cannot wake anybody; poll it */
     transport_place *place;
     void *place_context;
@@ -159,6 +160,13 @@ static inline void transport_disconnect(struct transport *t, uint32_t node)
 {
     if (transport_can_log_write(t))
         t->ops->disconnect(t, node);
+}
+
+/* How long a head may be that travels in one piece, when nothing is beside it. */
+static inline uint32_t transport_head_whole(const struct transport *t)
+{
+    return t->head_whole != 0 && t->head_whole < TRANSPORT_HEAD_MAX ? t->head_whole
+                                                                    : TRANSPORT_HEAD_MAX;
 }
 
 static inline int transport_wake_fd(const struct transport *t)

@@ -88,6 +88,8 @@ static void defaults_set(struct transport_udp_config *c)
     or_default(&c->socket_bytes, TRANSPORT_UDP_SOCKET_BYTES);
     if (c->timeout_ns == 0)
         c->timeout_ns = TRANSPORT_UDP_TIMEOUT_NS;
+    if (c->silence_ns == 0)
+        c->silence_ns = TRANSPORT_UDP_SILENCE_NS;
     if (c->version_highest == 0) {
         c->version_lowest = FRAME_VERSION_LOWEST;
         c->version_highest = FRAME_VERSION_HIGHEST;
@@ -346,6 +348,8 @@ static int peer_open(struct transport_udp_endpoint *e, struct transport_udp_peer
     if (error != 0)
         return error;
     p->piece = piece_of(p->frame_bytes);
+    if (e->transport.head_whole == 0 || p->piece < e->transport.head_whole)
+        e->transport.head_whole = p->piece;
     pacing_init(&p->pacing, e->config.rate, e->config.burst, transport_udp_now(e));
     error = peer_memory(e, p);
     if (error != 0)

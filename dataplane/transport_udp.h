@@ -26,6 +26,10 @@
  * sleep says true only after the kernel said that there was nothing; frames that wait for the pace are
  * sent at the deadline.
  *
+ * Alive: a peer that is up and was silent for silence_ns is sent a HELLO that asks for an answer, again and
+ * again; whoever is there answers, so a pair whose nodes have nothing to say to each other costs two
+ * datagrams in that time, and one that talks costs none.  When a peer was heard of last is published.
+ *
  * Source: RFC 8899 for the choice of a size that the path carries; Linux UDP_SEGMENT and UDP_GRO,
  * Willem de Bruijn, "Optimizing UDP for content delivery" (Linux Plumbers 2018). */
 #ifndef DUNLIN_DATAPLANE_TRANSPORT_UDP_H
@@ -49,6 +53,7 @@
 #define TRANSPORT_UDP_PLACES 16u
 #define TRANSPORT_UDP_TIMEOUT_NS (100 * NS_PER_MS)
 #define TRANSPORT_UDP_SOCKET_BYTES (1u << 22)
+#define TRANSPORT_UDP_SILENCE_NS (250 * NS_PER_MS)
 
 struct transport_udp_secret {
     uint16_t key_id;
@@ -75,6 +80,7 @@ struct transport_udp_config {
     uint32_t queue_frames; /* of each peer; a power of two that holds the longest datagram */
     uint32_t places;       /* datagrams put together at a time, of each peer */
     uint64_t timeout_ns;   /* for the fragments of one datagram */
+    uint64_t silence_ns;   /* of a peer, after which it is asked whether it is there */
     uint64_t rate,
         burst; /* of what is sent to each peer, bytes per second and bytes; 0: no limit */
     uint32_t socket_bytes;      /* kernel's buffers, as far as it allows */
@@ -135,6 +141,10 @@ bool transport_udp_is_up(const struct transport *t, uint32_t node, uint8_t *vers
  * none now.  Any thread. */
 uint64_t transport_udp_start_shown(const struct transport *t, uint32_t node);
 
+/* When something came of that node that its present start sealed, and that was no recording, in time of the
+ * endpoint's clock, as of the last transport_publish; 0: never.  Any thread. */
+uint64_t transport_udp_heard_shown(const struct transport *t, uint32_t node);
+
 /* When the endpoint wants receive to be called even if nothing comes: HELLOs and frames that are
  * due.  Time of the endpoint's clock, UINT64_MAX: never. */
 uint64_t transport_udp_deadline(const struct transport *t);
@@ -167,6 +177,9 @@ struct transport_udp_peer {
     struct frame_window windows[FRAME_SECRETS_MAX]; /* of in */
     uint64_t nonce;                                 /* last one used of out */
     uint64_t hello_nonce;
+    uint64_t hello_heard; /* nonce of its newest HELLO since it came up */
+    uint64_t heard_at;    /* any frame of it; 0: never */
+    uint64_t asked_at;    /* whether it is there */
     struct pacing pacing;
     /* Queue of sealed frames: [head, tail), of which those below sending are in the batch. */
     uint32_t head, sending, tail;
@@ -203,7 +216,7 @@ struct transport_udp_endpoint {
     uint32_t slot_bytes; /* of the longest frame, a multiple of 8 */
     uint64_t tick_at;
     uint32_t nodes[LIMIT_NODES]; /* ids of the peers */
-    _Atomic uint64_t starts_shown[LIMIT_NODES];
+    _Atomic uint64_t starts_shown[LIMIT_NODES], heard_shown[LIMIT_NODES];
     struct transport_udp_peer *peers[LIMIT_NODES];
     uint32_t peer_count;
     uint32_t found; /* index found last */
@@ -216,6 +229,7 @@ struct transport_udp_endpoint {
     struct transport_udp_message messages[TRANSPORT_UDP_BATCH];
     struct transport_udp_control out_control[TRANSPORT_UDP_BATCH];
     struct iovec out_parts[TRANSPORT_UDP_BATCH][TRANSPORT_UDP_SEGMENTS];
+    uint64_t receive_at; /* time of the last receive */
     /* Receiving: buffers [released, current) are handed out, current is being cut at, those below
      * filled wait.  Counts that only grow. */
     uint64_t released, current, filled;

@@ -61,6 +61,7 @@ static void starts_show(struct transport_udp_endpoint *e)
         const struct handshake *h = &e->peers[i]->handshake;
         /* relaxed: for people to look at */
         atomic_store_explicit(&e->starts_shown[i], h->up ? h->peer_start : 0, memory_order_relaxed);
+        atomic_store_explicit(&e->heard_shown[i], e->peers[i]->heard_at, memory_order_relaxed);
     }
 }
 
@@ -72,12 +73,26 @@ void transport_udp_count_all(struct transport *t, uint64_t *counted)
     starts_show(transport_udp_endpoint_of(t));
 }
 
-/* Why nodes may be read: peers are added before the endpoint's thread starts. */
+/* What is shown of a node; 0: it is no peer.  Why nodes may be read: peers are added before the endpoint's
+ * thread starts. */
+static uint64_t shown_of(const struct transport_udp_endpoint *e, const _Atomic uint64_t *words,
+                         uint32_t node)
+{
+    for (uint32_t i = 0; i < e->peer_count; i++)
+        if (e->nodes[i] == node)
+            /* relaxed: for people to look at */
+            return atomic_load_explicit(&words[i], memory_order_relaxed);
+    return 0;
+}
+
 uint64_t transport_udp_start_shown(const struct transport *t, uint32_t node)
 {
     const struct transport_udp_endpoint *e = (const void *)t; /* its first member */
-    for (uint32_t i = 0; i < e->peer_count; i++)
-        if (e->nodes[i] == node)
-            return atomic_load_explicit(&e->starts_shown[i], memory_order_relaxed);
-    return 0;
+    return shown_of(e, e->starts_shown, node);
+}
+
+uint64_t transport_udp_heard_shown(const struct transport *t, uint32_t node)
+{
+    const struct transport_udp_endpoint *e = (const void *)t; /* as above */
+    return shown_of(e, e->heard_shown, node);
 }

@@ -147,6 +147,17 @@ static void hello_send_due(struct transport_udp_endpoint *e, struct transport_ud
         hello_send(e, p, &hello);
 }
 
+/* Of a HELLO that was taken, of the start that we are up with.  Why its nonce must be new: a HELLO that was
+ * recorded opens as it did then. */
+static void hello_heard(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
+                        uint64_t nonce, bool came_up_now)
+{
+    if (!p->handshake.up || (!came_up_now && (int64_t)(nonce - p->hello_heard) <= 0))
+        return;
+    p->hello_heard = nonce;
+    p->heard_at = transport_udp_now(e);
+}
+
 static enum frame_refusal refusal_of(enum handshake_result result)
 {
     switch (result) {
@@ -185,11 +196,33 @@ enum frame_refusal transport_udp_pair_hello(struct transport_udp_endpoint *e,
         forget(e, p);
     if (result == HANDSHAKE_UP)
         came_up(e, p);
+    if (result == HANDSHAKE_UP || result == HANDSHAKE_NOTHING)
+        hello_heard(e, p, h->nonce, result == HANDSHAKE_UP);
     hello_send_due(e, p, transport_udp_now(e));
     return refusal_of(result);
 }
 
 /* ---- time ---- */
+
+/* When a peer that is up is asked whether it is there. */
+static uint64_t ask_deadline(const struct transport_udp_endpoint *e,
+                             const struct transport_udp_peer *p)
+{
+    if (!p->handshake.up)
+        return UINT64_MAX; /* HELLOs go to it anyhow */
+    return max_u64(p->heard_at, p->asked_at) + e->config.silence_ns;
+}
+
+static void ask_due(struct transport_udp_endpoint *e, struct transport_udp_peer *p, uint64_t now)
+{
+    if (now < ask_deadline(e, p))
+        return;
+    /* Why as if it were not up: that is what is answered (handshake.h), by every version. */
+    struct handshake_hello hello = p->handshake.own;
+    hello.up = false;
+    p->asked_at = now;
+    hello_send(e, p, &hello);
+}
 
 void transport_udp_pair_tick(struct transport_udp_endpoint *e, uint64_t now)
 {
@@ -199,6 +232,7 @@ void transport_udp_pair_tick(struct transport_udp_endpoint *e, uint64_t now)
     for (uint32_t i = 0; i < e->peer_count; i++) {
         fragments_expire(&e->peers[i]->fragments, now);
         hello_send_due(e, e->peers[i], now);
+        ask_due(e, e->peers[i], now);
     }
 }
 
@@ -209,6 +243,7 @@ uint64_t transport_udp_deadline(const struct transport *t)
     for (uint32_t i = 0; i < e->peer_count; i++) {
         const struct transport_udp_peer *p = e->peers[i];
         deadline = min_u64(deadline, handshake_deadline(&p->handshake));
+        deadline = min_u64(deadline, ask_deadline(e, p));
         if (p->head != p->tail)
             deadline = min_u64(deadline, p->pacing.since + pacing_wait(&p->pacing));
     }

@@ -55,9 +55,9 @@ static void buffer_filled(struct transport_udp_endpoint *e, uint32_t i)
     e->segments[i] = segment;
 }
 
-/* One call for what there is, into the buffers that are free: twice as many as came last time, and one.
- * Why not always all: one that is asked for and is not there costs a look in vain, which a single
- * answer would wait for.  False: nothing came.  drained: there was no more, or no second look is due. */
+/* One call for what there is, into the buffers that are free: one from each peer and twice as many as came
+ * last time, and one.  Why not always all: each that is asked for has to be set up.  Why one more than is
+ * expected: a call that is not filled says that there was no more.  False: nothing came. */
 static bool fill(struct transport_udp_endpoint *e)
 {
     uint32_t first = index_of(e->filled);
@@ -65,11 +65,11 @@ static bool fill(struct transport_udp_endpoint *e)
     uint32_t room = (uint32_t)min_u64(free_count, TRANSPORT_UDP_BUFFERS - first);
     if (room == 0)
         return false;
-    uint32_t wanted = (uint32_t)min_u64(room, (uint64_t)e->came * 2 + 1);
+    uint32_t wanted = (uint32_t)min_u64(room, (uint64_t)e->came * 2 + e->peer_count + 1);
     int got = recvmmsg(e->transport.wake_fd, e->in + first, wanted, MSG_DONTWAIT, NULL);
     e->counters.calls_received++;
     e->came = got > 0 ? (uint32_t)got : 0;
-    e->drained = got < (int)wanted || wanted == 1;
+    e->drained = got < (int)wanted;
     if (got <= 0) {
         e->counters.receive_errors += got < 0 && errno != EAGAIN && errno != EINTR;
         return false;
@@ -104,6 +104,7 @@ static enum frame_refusal open_with(struct transport_udp_endpoint *e, struct tra
     if (!frame_open(p->in[secret], h, frame, payload))
         return FRAME_WRONG_TAG;
     frame_window_mark(&p->windows[secret], h->nonce);
+    p->heard_at = e->receive_at;
     return frame_is_sound(h, payload) ? FRAME_TAKEN : FRAME_MALFORMED;
 }
 
@@ -200,6 +201,7 @@ uint32_t transport_udp_receive(struct transport *t, struct transport_received *r
     uint32_t got = 0;
     transport_udp_flush(e);
     transport_udp_pair_tick(e, now);
+    e->receive_at = now;
     e->drained = false;
     /* Why not until nothing comes: a last call for nothing would cost as much as the one before. */
     while (got < count && (at_hand(e) || (!e->drained && fill(e) && at_hand(e)))) {

@@ -168,6 +168,7 @@ static void link_open(uint32_t node, uint32_t lcore)
         .authentic_only = as_opened.authentic_only,
         .rate = as_opened.rate,
         .burst = as_opened.burst,
+        .silence_ns = as_opened.hours ? HOUR_NS : 0,
     };
     CU_ASSERT_EQUAL_FATAL(transport_udp_open(&l->inner, &l->config), 0);
     ports[node][lcore] = transport_udp_port(l->inner);

@@ -116,6 +116,12 @@ static void link_awake(struct transport *t)
     transport_awake(link_of(t)->inner);
 }
 
+static uint8_t link_version(const struct transport *t, uint32_t node)
+{
+    const struct forward_link *l = (const struct forward_link *)(const void *)t;
+    return l->version != 0 ? l->version : transport_version(l->inner, node);
+}
+
 static const struct transport_ops link_ops = {
     .send = link_send,
     .receive = link_receive,
@@ -123,6 +129,7 @@ static const struct transport_ops link_ops = {
     .complete = link_complete,
     .sleep = link_sleep,
     .awake = link_awake,
+    .version = link_version,
 };
 
 void forward_link_deliver(struct forward_link *l)

@@ -25,6 +25,7 @@ struct forward_link {
     enum link_fault fault;
     uint8_t kind;         /* enum forward_kind that is disturbed; 0: both */
     bool refuses;         /* takes none from this node */
+    uint8_t version;      /* of the wire, as agreed with every peer; 0: no other program is there */
     bool only;            /* all but datagrams of forward.h are lost */
     uint64_t random;      /* state, LINK_RANDOM */
     uint32_t disturbed;   /* so often */

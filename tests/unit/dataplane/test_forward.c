@@ -124,7 +124,7 @@ static void a_full_pack_takes_no_more(void)
     pack.length = 0;
     for (a.number = 1; forward_put_ask(&pack, &a, "heron", "grey as sky"); a.number++)
         count++;
-    uint64_t each = forward_item_bytes(sizeof a, 5, 11);
+    uint64_t each = forward_item_bytes(FORWARD_ASK_BYTES, 5, 11);
     CU_ASSERT_EQUAL(each, 96);
     CU_ASSERT_EQUAL(count, (TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES) / each);
     CU_ASSERT_EQUAL(pack.length, FORWARD_HEAD_BYTES + count * each);
@@ -140,8 +140,8 @@ static void a_full_pack_takes_no_more(void)
     a.key_length = LIMIT_KEY_BYTES;
     a.value_length = a.value_here = FORWARD_SMALL_BYTES;
     CU_ASSERT_TRUE(forward_put_ask(&pack, &a, zeros, zeros));
-    CU_ASSERT(FORWARD_ASKS_MAX * sizeof a <= TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES);
-    CU_ASSERT((FORWARD_ASKS_MAX + 1) * sizeof a > TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES);
+    CU_ASSERT(FORWARD_ASKS_MAX * FORWARD_ASK_BYTES <= TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES);
+    CU_ASSERT((FORWARD_ASKS_MAX + 1) * FORWARD_ASK_BYTES > TRANSPORT_HEAD_MAX - FORWARD_HEAD_BYTES);
 }
 
 static void a_value_beside_is_alone_and_all_there_is(void)
@@ -182,7 +182,7 @@ static void a_value_beside_is_alone_and_all_there_is(void)
 
 static void asks_that_no_correct_peer_sends_are_refused(void)
 {
-    struct forward_ask wrong[16];
+    struct forward_ask wrong[24];
     uint32_t count = 0;
     CU_ASSERT_EQUAL(ask_alone(&put, NULL, 0), 1);
 #define WRONG(field, with)                                                                         \
@@ -194,6 +194,8 @@ static void asks_that_no_correct_peer_sends_are_refused(void)
     WRONG(epoch, 0);
     WRONG(reserved, 1);
     WRONG(how, FORWARD_MORE);
+    WRONG(how, FORWARD_TTL);              /* of 0 */
+    WRONG(operation, RING_LEASE_ACQUIRE); /* without one */
     WRONG(value_length, LIMIT_VALUE_BYTES + 1);
     WRONG(value_length, 10); /* less than is here */
     WRONG(value_offset, 1);
@@ -216,6 +218,44 @@ static void asks_that_no_correct_peer_sends_are_refused(void)
     open.value_length = open.value_here = 0;
     open.key_length = SESSION_ID_BYTES;
     CU_ASSERT_EQUAL(ask_alone(&open, NULL, 0), 1);
+}
+
+static void a_ttl_goes_where_it_means_something(void)
+{
+    struct forward_ask a = put, got;
+    a.how = FORWARD_TTL;
+    a.ttl_ns = LIMIT_TTL_NS_MIN;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), 1);
+    pack.length = 0;
+    put_ask(&a);
+    put_ask(&put);
+    forward_seal(&pack, 99, 1);
+    struct transport_received d = datagram();
+    CU_ASSERT_EQUAL_FATAL(forward_open(&reader, &d), 0);
+    CU_ASSERT_EQUAL_FATAL(forward_next_ask(&reader, &got, &key, &value), 1);
+    CU_ASSERT_EQUAL(got.ttl_ns, LIMIT_TTL_NS_MIN);
+    CU_ASSERT_EQUAL(memcmp(key, "heron", 5), 0);
+    CU_ASSERT_EQUAL_FATAL(forward_next_ask(&reader, &got, &key, &value), 1);
+    CU_ASSERT_EQUAL(got.ttl_ns, 0);
+    a.ttl_ns = LIMIT_TTL_NS_MAX + 1;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), -EBADMSG);
+    a.ttl_ns = LIMIT_TTL_NS_MAX;
+    a.operation = RING_LEASE_ACQUIRE;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), 1);
+    CU_ASSERT_EQUAL(forward_version(&a), FORWARD_WIRE_TRANSACTIONS);
+    a.operation = RING_DELETE;
+    a.value_length = a.value_here = 0;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), -EBADMSG);
+    a.operation = RING_LEASE_RENEW;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), 1);
+    a.operation = RING_LEASE_RELEASE;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), -EBADMSG);
+    a.how = 0;
+    CU_ASSERT_EQUAL(ask_alone(&a, NULL, 0), 1);
+    a = put;
+    CU_ASSERT_EQUAL(forward_version(&a), FORWARD_WIRE_VERSION);
+    a.ttl_ns = 1;
+    CU_ASSERT_EQUAL(forward_version(&a), FORWARD_WIRE_TRANSACTIONS);
 }
 
 static void answers_that_no_correct_peer_sends_are_refused(void)
@@ -386,6 +426,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_full_pack_takes_no_more),
     UNIT_TEST(a_value_beside_is_alone_and_all_there_is),
     UNIT_TEST(asks_that_no_correct_peer_sends_are_refused),
+    UNIT_TEST(a_ttl_goes_where_it_means_something),
     UNIT_TEST(answers_that_no_correct_peer_sends_are_refused),
     UNIT_TEST(heads_that_no_correct_peer_sends_are_refused),
     UNIT_TEST(numbers_are_taken_in_order_and_once),

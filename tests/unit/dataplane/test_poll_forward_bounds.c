@@ -154,6 +154,34 @@ static void answers_that_do_not_fit_are_refused(void)
     forward_nodes_close(&n);
 }
 
+/* Only what a write met has a number. */
+static void a_get_is_not_answered_with_a_number(void)
+{
+    open_cluster();
+    n.nodes[ORIGIN].lcore->ticks.lease *= 1000; /* nothing is given up meanwhile */
+    n.links[0].fault = LINK_LOSE;
+    for (unsigned bulk = 0; bulk < 2; bulk++) {
+        send(get_of(0, bulk != 0), "k");
+        uint64_t before = faults(ORIGIN);
+        memset(a.agent->bulk, 0, 64);
+        struct forward_answer wrong = answer_of(newest(), 8);
+        wrong.status = RING_CONDITION;
+        answer(0, &wrong);
+        CU_ASSERT_EQUAL(faults(ORIGIN), before + 1);
+        wrong.value_length = LIMIT_VALUE_BYTES; /* more than came, and than there is room for */
+        answer(0, &wrong);
+        CU_ASSERT_EQUAL(faults(ORIGIN), before + 2);
+        CU_ASSERT_EQUAL(a.agent->bulk[0], 0);
+        CU_ASSERT_FALSE(ring_agent_take(&a, &c, NULL));
+        wrong.value_length = wrong.value_here = 0;
+        answer(0, &wrong);
+        CU_ASSERT_TRUE_FATAL(ring_agent_take(&a, &c, NULL));
+        CU_ASSERT_EQUAL(c.status, RING_CONDITION);
+    }
+    CU_ASSERT_EQUAL(a.agent->rings[0].owed, 0);
+    forward_nodes_close(&n);
+}
+
 static struct forward_ask ask_of(uint8_t operation)
 {
     return (struct forward_ask){.number = 1,
@@ -439,6 +467,7 @@ static void without_a_buffer_requests_stay_in_the_ring(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(answers_that_do_not_fit_are_refused),
+    UNIT_TEST(a_get_is_not_answered_with_a_number),
     UNIT_TEST(asks_that_no_agent_could_send_are_not_carried_out),
     UNIT_TEST(parts_that_do_not_continue_are_left_lying),
     UNIT_TEST(parts_of_two_epochs_are_not_put_together),

@@ -1,4 +1,5 @@
 #include "dataplane/request.h"
+#include "engine/extension.h"
 #include "engine/hash.h"
 #include "engine/space.h"
 #include "tests/unit/unit.h"
@@ -70,6 +71,47 @@ static void each_fault_is_refused_by_its_name(void)
     EXPECT(RING_INPUT, q = sound(RING_SESSION_OPEN, 17, 0));
     EXPECT(RING_TOO_LARGE, q = sound(RING_PUT, 5, 1001));
 #undef EXPECT
+}
+
+static void a_ttl_is_the_only_extension(void)
+{
+    struct request_scope s = scope_of(1);
+    static const struct {
+        uint8_t operation;
+        uint32_t value;
+        enum ring_status with, without;
+    } rows[] = {
+        {RING_PUT, 5, RING_OK, RING_OK},
+        {RING_DELETE, 0, RING_INPUT, RING_OK},
+        {RING_GET, 5, RING_INPUT, RING_OK},
+        {RING_LEASE_ACQUIRE, 1, RING_OK, RING_INPUT},
+        {RING_LEASE_ACQUIRE, LIMIT_LEASE_OWNER_BYTES, RING_OK, RING_INPUT},
+        {RING_LEASE_ACQUIRE, LIMIT_LEASE_OWNER_BYTES + 1, RING_INPUT, RING_INPUT},
+        {RING_LEASE_ACQUIRE, 0, RING_INPUT, RING_INPUT},
+        {RING_LEASE_RENEW, 0, RING_OK, RING_INPUT},
+        {RING_LEASE_RENEW, 1, RING_INPUT, RING_INPUT},
+        {RING_LEASE_RELEASE, 0, RING_INPUT, RING_OK},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ring_request q = sound(rows[i].operation, 5, rows[i].value);
+        CU_ASSERT_EQUAL(check(&q, &s), rows[i].without);
+        q.extension_length = sizeof(struct record_ttl);
+        q.head.length += (uint32_t)sizeof(struct record_ttl);
+        CU_ASSERT_EQUAL(check(&q, &s), rows[i].with);
+        q.extension_length += 16;
+        q.head.length += 16;
+        CU_ASSERT_EQUAL(check(&q, &s), RING_INPUT);
+    }
+    struct record_ttl ttl = extension_ttl_make(LIMIT_TTL_NS_MIN);
+    struct ring_request q = {.extension_length = sizeof ttl};
+    uint64_t ttl_ns;
+    CU_ASSERT_EQUAL(request_check_ttl(&q, &ttl, &ttl_ns), RING_OK);
+    CU_ASSERT_EQUAL(ttl_ns, LIMIT_TTL_NS_MIN);
+    ttl.ttl_ns--;
+    CU_ASSERT_EQUAL(request_check_ttl(&q, &ttl, &ttl_ns), RING_INPUT);
+    q.extension_length = 0;
+    CU_ASSERT_EQUAL(request_check_ttl(&q, &ttl, &ttl_ns), RING_OK);
+    CU_ASSERT_EQUAL(ttl_ns, 0);
 }
 
 static void bulk_stays_inside_its_buffer(void)
@@ -154,6 +196,7 @@ static void a_key_belongs_to_one_shard(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(sound_requests_pass),
     UNIT_TEST(each_fault_is_refused_by_its_name),
+    UNIT_TEST(a_ttl_is_the_only_extension),
     UNIT_TEST(bulk_stays_inside_its_buffer),
     UNIT_TEST(access_is_asked_for_what_is_done),
     UNIT_TEST(a_space_that_is_not_here_is_unavailable),
