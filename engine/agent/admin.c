@@ -48,6 +48,11 @@ int64_t dunlin_nodes_json(struct dunlin *handle, char *buffer, size_t capacity)
     return text_ask(handle, ATTACH_NODES, buffer, capacity);
 }
 
+int64_t dunlin_shards_json(struct dunlin *handle, char *buffer, size_t capacity)
+{
+    return text_ask(handle, ATTACH_SHARDS, buffer, capacity);
+}
+
 int64_t dunlin_move(struct dunlin *handle, uint32_t node, const char *space, uint32_t shard)
 {
     struct attach_request request = {.kind = ATTACH_MOVE, .node = node, .shard = shard};
@@ -60,4 +65,16 @@ int64_t dunlin_move(struct dunlin *handle, uint32_t node, const char *space, uin
         memcpy(request.space, space, length);
     int error = exchange(handle, &request, &answer, NULL);
     return error != 0 ? error : (int64_t)answer.shard_count;
+}
+
+int64_t dunlin_shard(const struct dunlin_space *space, const void *key, size_t key_length)
+{
+    struct read_key k;
+    int error = get_check_key(key, key_length);
+    if (error != 0 || space == NULL)
+        return error != 0 ? error : -EINVAL;
+    if (!space->bound)
+        return -ENOTCONN;
+    read_key_init(&k, &space->read, key, key_length);
+    return k.shard;
 }

@@ -67,6 +67,7 @@ struct attachment {
     uint32_t unanswered; /* messages, on all lanes */
     bool clock_good;     /* the daemon's clock and ours are one */
     bool light_fences;   /* its lcores fence for us too: see agent_wait_bell */
+    bool watch_told;     /* the daemon wakes who sleeps on watch_round: ATTACH_WATCH */
     uint64_t clock_checked_ns;
     uint64_t start;
     const struct layout_node *node;
@@ -111,9 +112,11 @@ struct operation {
     uint32_t status; /* enum ring_status */
     uint64_t context;
     struct dunlin_version version;
+    int64_t number; /* as in struct ring_completion */
     uint64_t epoch;
     uint32_t session_slot; /* answer of a SESSION_OPEN */
     uint32_t value_length;
+    uint32_t conflated; /* earlier writes that it stands for */
     size_t capacity;
     void *buffer; /* GET: where the value goes */
 };
@@ -166,10 +169,13 @@ struct dunlin_space {
     bool bound;    /* the daemon has this space */
     bool in_place; /* leases may be judged here: same clock, and not lease_virtual */
     bool writable;
+    bool ordered; /* it can be scanned */
     uint32_t id;
     uint32_t value_bytes_max;
     uint32_t number; /* in handle->spaces */
     uint64_t reads_in_place, reads_retried;
+    uint64_t writes_blocked, writes_dropped, writes_conflated, writes_sampled;
+    struct agent_policy *policy;    /* NULL: what finds no room is refused */
     struct agent_session *sessions; /* by shard; NULL until it may be written */
     uint32_t session_count;
     char name[LIMIT_NAME_BYTES];
@@ -185,15 +191,18 @@ struct dunlin {
     uint64_t retry_ns; /* the earliest of the blocked sessions; 0: none waits for a time */
     uint64_t ended_not_led;
     uint32_t polls_in_vain;
-    uint32_t gets_abandoned;
+    uint32_t gets_abandoned; /* and positions */
     uint64_t attached_count, reads_by_ring;
     struct dunlin_space *spaces[LIMIT_SPACES];
     uint32_t space_count;
     struct agent_session *blocked;
     struct operation *done_first, *done_last;
-    size_t in_flight;               /* asynchronous, not collected */
-    struct operation *last_write;   /* while it is alive: its name may still change */
-    struct dunlin_write_id last_id; /* sequence 0: none */
+    struct agent_waiting *given_up_first;
+    struct agent_waiting *given_up_last; /* never sent; policy.c */
+    uint32_t waiting;                    /* writes that wait to be conflated */
+    size_t in_flight;                    /* asynchronous, not collected */
+    struct operation *last_write;        /* while it is alive: its name may still change */
+    struct dunlin_write_id last_id;      /* sequence 0: none */
     uint8_t *copies;
     struct fifo copy_pieces;
     struct operation *free_first;
@@ -278,12 +287,28 @@ void agent_session_pump_blocked(struct dunlin *d);
 void agent_session_opened(struct dunlin *d, struct agent_session *s,
                           const struct ring_completion *c);
 void agent_session_answered(struct dunlin *d, struct operation *o, const struct ring_completion *c);
-/* d->now is a new attachment and previous the one before (whose bulk buffer is still mapped):
- * send again what was not answered. */
-void agent_session_resume(struct dunlin *d, struct attachment *previous);
 /* The handle is being closed: let the daemon forget the sessions that nobody can ask for, so that
  * programs that come and go leave none behind until their ttl.  Waits a little for the answers. */
 void agent_session_close_all(struct dunlin *d);
+/* The lcore that owns its shard. */
+static inline uint32_t agent_session_lcore(const struct agent_session *s)
+{
+    return s->space->read.boards[s->shard].lcore;
+}
+/* The first from o on that is not answered. */
+struct operation *agent_session_unanswered(struct operation *o);
+/* Something got through: it waits for nothing any more. */
+void agent_session_retry_end(struct agent_session *s);
+/* Everything of the session that was in a ring is answered: number what is left and send it. */
+void agent_session_restart(struct dunlin *d, struct agent_session *s);
+/* No answer will come: what was sent is of unknown fate, unsent_error is the result of the rest. */
+void agent_session_fail_all(struct dunlin *d, struct agent_session *s, int unsent_error);
+
+/* ---- reattach.c: sessions over the end of an attachment ---- */
+
+/* d->now is a new attachment and previous the one before (whose bulk buffer is still mapped):
+ * send again what was not answered. */
+void agent_session_resume(struct dunlin *d, struct attachment *previous);
 /* Nobody will answer any more: everything sent is of unknown fate, the rest was never sent. */
 void agent_session_give_up(struct dunlin *d);
 
@@ -314,6 +339,7 @@ struct ask_message {          /* parts of a request */
     struct ring_request head; /* head.length is computed */
     const void *key;          /* head.key_length bytes */
     const void *value;        /* head.value_length bytes, unless BULK */
+    struct record_ttl ttl;    /* if head.extension_length is not 0 */
 };
 /* Write everything but the first word; returns the head to commit. */
 struct ring_head agent_ask_build(struct ring_request *at, const struct ask_message *m);
@@ -332,6 +358,68 @@ struct get_target {
 /* GET by the owner of the shard.  Fills read; returns as dunlin_get. */
 MUST_USE int agent_ask_get(struct dunlin_space *space, const struct read_key *k,
                            const struct get_target *target, struct dunlin_read *read);
+
+/* A position up to which all is committed that was when this began.  Returns 0, -ENOTCONN, -EOPNOTSUPP: the
+ * leader runs an older release, ... */
+MUST_USE int agent_ask_position(struct dunlin_space *space, uint32_t shard, uint64_t *lsn);
+
+/* ---- write.c, transaction.c: writes in sessions ---- */
+
+/* What is wanted of a lease. */
+struct agent_lease {
+    uint8_t operation; /* RING_LEASE_* */
+    const void *key;
+    size_t key_length;
+    const char *owner; /* ACQUIRE */
+    size_t owner_length;
+    uint64_t token;  /* RENEW, RELEASE */
+    uint64_t ttl_ns; /* 0: none */
+};
+/* What a caller wants written: a write, or a transaction and what of it travels. */
+struct agent_wanted {
+    const struct dunlin_write *write; /* NULL: the lease, or the transaction */
+    const struct agent_lease *lease;  /* NULL: the transaction */
+    const struct dunlin_transaction *transaction;
+    uint8_t *packed; /* struct ring_item and so on; the caller's */
+    uint32_t packed_length;
+    uint32_t conflated; /* writes that it replaced */
+    uint64_t context;
+};
+struct agent_outcome {
+    struct dunlin_version version;
+    int64_t number;
+    bool is_known; /* else it was never answered */
+};
+/* What can be said of a write without its space: 0, -EINVAL or -EMSGSIZE. */
+MUST_USE int agent_write_check(const struct dunlin_write *w);
+uint8_t agent_write_operation(const struct dunlin_write *w);
+/* As dunlin_put; dunlin_submit; dunlin_retry: of what was judged. */
+MUST_USE int agent_write_now(struct dunlin_space *space, const struct agent_wanted *wanted,
+                             struct agent_outcome *outcome);
+MUST_USE int agent_write_submit(struct dunlin_space *space, const struct agent_wanted *wanted);
+/* The same whatever the policy says: -EAGAIN, or as soon as there is room, within the timeout. */
+MUST_USE int agent_write_enter(struct dunlin_space *space, const struct agent_wanted *wanted);
+MUST_USE int agent_write_patiently(struct dunlin_space *space, const struct agent_wanted *wanted);
+MUST_USE int agent_write_repeat(struct dunlin_space *space, const struct dunlin_write_id *id,
+                                const struct agent_wanted *wanted, struct agent_outcome *outcome);
+/* The shard of all keys of a transaction, in the space as the present daemon has it.  Returns 0, -EXDEV, or
+ * -EMSGSIZE: a value is above the space's limit. */
+MUST_USE int agent_transaction_shard(const struct dunlin_space *space,
+                                     const struct dunlin_transaction *t, uint32_t *shard);
+
+/* ---- policy.c: what finds no room ---- */
+
+/* As dunlin_submit, of a space that has a policy. */
+MUST_USE int agent_policy_submit(struct dunlin_space *space, const struct agent_wanted *wanted);
+/* Whether a write of the same key waits, and must be sent first. */
+bool agent_policy_holds(const struct dunlin_space *space, const struct agent_wanted *wanted);
+/* Send what waits and has room now. */
+void agent_policy_pump(struct dunlin *d);
+/* Nobody will take what waits. */
+void agent_policy_give_up(struct dunlin_space *space);
+/* The next one that was given up.  False: there is none. */
+bool agent_policy_collect(struct dunlin *d, struct dunlin_completion *completion);
+void agent_policy_free(struct dunlin_space *space);
 
 /* ---- wait.c ---- */
 
@@ -365,6 +453,48 @@ static ALWAYS_INLINE uint64_t get_epoch(const struct read_point *p)
  * Returns 0, -ESTALE; linearizable: -EAGAIN go by the ring. */
 MUST_USE int agent_get_judge(struct dunlin_space *space, const struct read_point *p,
                              struct dunlin_read *read);
+
+/* What read_find gave for an entry of a batch: 0 or 1. */
+static ALWAYS_INLINE void get_entry_found(struct dunlin_get_entry *e, const struct read_point *p,
+                                          int result, const struct read_found *found)
+{
+    e->result = result == 1 ? 0 : -ENOENT;
+    e->read.length = 0;
+    e->read.version = (struct dunlin_version){0};
+    if (LIKELY(result == 1)) {
+        read_copy(found, e->buffer, e->capacity);
+        e->read.length = found->value_length;
+        e->read.version.log = p->board->log;
+        e->read.version.lsn = found->lsn;
+    }
+}
+
+/* ---- get_whole.c ---- */
+
+/* Entries of a batch: those of one point, which is a shard. */
+struct agent_whole {
+    struct dunlin_space *space;
+    struct dunlin_get_entry *entries;
+    size_t count;
+    const uint8_t *point_of; /* by entry */
+    uint8_t point;
+    uint32_t shard;
+    enum dunlin_mode mode;
+    uint64_t max_age_ns;
+};
+/* Answer them as dunlin_get does, but at one commit LSN.  One by one where nothing else is left: when this
+ * machine has nothing to show (local), and beside a leader of an older release. */
+void agent_get_whole(const struct agent_whole *of);
+
+/* ---- get_at.c ---- */
+
+struct get_key {
+    const void *bytes;
+    size_t length;
+};
+/* dunlin_get at read->at. */
+MUST_USE int agent_get_at(struct dunlin_space *space, const struct get_key *key,
+                          const struct get_target *target, struct dunlin_read *read);
 
 /* ---- handle.c ---- */
 

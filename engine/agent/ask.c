@@ -12,7 +12,8 @@ static bool value_inside(const struct ask_message *m)
 
 uint64_t agent_ask_bytes(const struct ask_message *m)
 {
-    return ring_request_bytes(0, m->head.key_length, value_inside(m) ? m->head.value_length : 0);
+    return ring_request_bytes(m->head.extension_length, m->head.key_length,
+                              value_inside(m) ? m->head.value_length : 0);
 }
 
 struct ring_head agent_ask_build(struct ring_request *at, const struct ask_message *m)
@@ -21,7 +22,8 @@ struct ring_head agent_ask_build(struct ring_request *at, const struct ask_messa
     head.length = (uint32_t)agent_ask_bytes(m);
     memcpy((uint8_t *)at + sizeof head, (const uint8_t *)&m->head + sizeof head,
            sizeof m->head - sizeof head);
-    uint8_t *value = ring_put_padded((uint8_t *)(at + 1), m->key, m->head.key_length);
+    uint8_t *key = ring_put_padded((uint8_t *)(at + 1), &m->ttl, m->head.extension_length);
+    uint8_t *value = ring_put_padded(key, m->key, m->head.key_length);
     if (value_inside(m))
         (void)ring_put_padded(value, m->value, m->head.value_length);
     return head;
@@ -228,4 +230,30 @@ int agent_ask_get(struct dunlin_space *space, const struct read_key *k,
             return -EPROTO;
         room = wanted;
     }
+}
+
+/* ---- a position ---- */
+
+int agent_ask_position(struct dunlin_space *space, uint32_t shard, uint64_t *lsn)
+{
+    struct dunlin *d = space->handle;
+    const struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
+    agent_complete_all(d);
+    /* Why: as in agent_ask_get. */
+    if (d->gets_abandoned != 0 || !agent_attached(d))
+        return -ENOTCONN;
+    struct operation *o = agent_operation_take(d, true);
+    if (o == NULL)
+        return -ENOTCONN;
+    struct ask_message m = {.head = {.head = {.operation = RING_POSITION},
+                                     .space = (uint16_t)space->id,
+                                     .shard = shard}};
+    o->lcore = space->read.boards[shard].lcore;
+    if (agent_ask(d, o, &m, &w) != 0)
+        return -ENOTCONN;
+    d->reads_by_ring++;
+    int result = o->result;
+    *lsn = o->version.lsn;
+    agent_operation_free(d, o);
+    return result;
 }

@@ -1,5 +1,7 @@
 #include "engine/agent/agent.h"
 
+#include "engine/lease.h"
+
 #include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
@@ -266,6 +268,12 @@ int agent_attach_try(struct dunlin *d, uint64_t wait_ns)
 
 /* ---- losing it ---- */
 
+static bool is_write(uint8_t kind)
+{
+    return kind == RING_PUT || kind == RING_DELETE || kind == RING_TRANSACTION ||
+           kind == RING_INCREMENT || lease_is_operation(kind);
+}
+
 void agent_attach_lost(struct dunlin *d)
 {
     struct attachment *a = d->now;
@@ -281,8 +289,7 @@ void agent_attach_lost(struct dunlin *d)
         /* Why -EOWNERDEAD only for writes: what only reads can be asked again.  Why also what waits
          * to be sent: its bulk piece is of this attachment. */
         if ((o->state == OPERATION_SENT || o->state == OPERATION_QUEUED) && o->session == NULL)
-            agent_operation_finish(
-                d, o, o->kind == RING_PUT || o->kind == RING_DELETE ? -EOWNERDEAD : -ENOTCONN);
+            agent_operation_finish(d, o, is_write(o->kind) ? -EOWNERDEAD : -ENOTCONN);
     }
 }
 

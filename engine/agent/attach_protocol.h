@@ -19,6 +19,8 @@ enum attach_kind {
     ATTACH_CLOCK = 5,  /* no fds */
     ATTACH_MOVE = 6,   /* no fds; of root and of the daemon's own uid */
     ATTACH_NODES = 7,  /* fds: as STATUS, of the cluster */
+    ATTACH_WATCH = 8,  /* no fds; from now on who sleeps on watch_round is woken by commits */
+    ATTACH_SHARDS = 9, /* fds: as STATUS, of every shard */
 };
 
 #define ATTACH_SHARDS_ALL UINT32_MAX
@@ -53,7 +55,7 @@ struct attach_answer {
     uint64_t start;        /* HELLO: number of this start of the daemon */
     uint64_t clock_ticks;  /* HELLO, CLOCK: daemon's clock, in ticks of the node file's kind, read
                               while answering: the agent brackets it with two readings of its own */
-    uint64_t bytes;        /* SPACE, CHUNK, STATUS, NODES: size of the memory behind the fd */
+    uint64_t bytes;        /* all with one fd: size of the memory behind it */
     uint32_t space_id;     /* SPACE */
     uint32_t writable;     /* SPACE: 1 if this peer may write */
     struct ring_file file; /* HELLO: geometry of the agent file (its pins are not used) */

@@ -57,6 +57,11 @@ void agent_operation_free(struct dunlin *d, struct operation *o)
     d->free_first = o;
 }
 
+static bool is_read(uint8_t kind)
+{
+    return kind == RING_GET || kind == RING_POSITION;
+}
+
 void agent_operation_finish(struct dunlin *d, struct operation *o, int result)
 {
     return_pieces(d, o);
@@ -65,7 +70,7 @@ void agent_operation_finish(struct dunlin *d, struct operation *o, int result)
     o->state = OPERATION_DONE;
     o->result = result;
     if (o->abandoned) {
-        d->gets_abandoned -= o->kind == RING_GET;
+        d->gets_abandoned -= is_read(o->kind);
         agent_operation_free(d, o);
         return;
     }
@@ -90,7 +95,7 @@ void agent_operation_abandon(struct dunlin *d, struct operation *o)
     o->abandoned = true;
     o->buffer = NULL;
     o->capacity = 0;
-    d->gets_abandoned += o->kind == RING_GET;
+    d->gets_abandoned += is_read(o->kind);
     if (o->session != NULL && o->state == OPERATION_QUEUED)
         agent_session_drop(d, o);
 }
@@ -120,6 +125,12 @@ int agent_status_error(uint32_t status)
         return -EOWNERDEAD;
     case RING_SESSION_LIMIT:
         return -EUSERS;
+    case RING_NOT_NUMBER:
+        return -EDOM;
+    case RING_RANGE:
+        return -ERANGE;
+    case RING_UNSUPPORTED:
+        return -EOPNOTSUPP;
     default: /* RING_INPUT: it did not understand what we built */
         return -EPROTO;
     }
@@ -158,6 +169,7 @@ static int dispatch(struct dunlin *d, const struct ring_completion *c, const uin
         return -EPROTO;
     o->status = c->status;
     o->version = (struct dunlin_version){.log = c->log, .lsn = c->lsn};
+    o->number = c->number;
     if (o->session != NULL)
         agent_session_answered(d, o, c);
     else
@@ -201,4 +213,6 @@ void agent_complete_all(struct dunlin *d)
     }
     if (d->blocked != NULL && agent_attached(d))
         agent_session_pump_blocked(d);
+    if (UNLIKELY(d->waiting != 0))
+        agent_policy_pump(d);
 }

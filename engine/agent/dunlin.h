@@ -15,8 +15,11 @@
  * Errors     0 or a negative errno, the same ones everywhere; what the caller does about each:
  *
  *   -ENOENT      no such key (or space).
- *   -ECANCELED   the condition of a compare did not hold; *version is what stands there.  Read,
- *                then decide.
+ *   -ECANCELED   the condition of a compare did not hold, or the key is a lease that is held; *version
+ *                is what stands there.  Read, then decide.
+ *   -ENODATA     compacted: what is asked for at that version is not kept any more (the space's
+ *                history), or the version is of another shard.  version: the oldest that is kept,
+ *                lsn 0: not known.  Read without a version.  Of a watch: it lagged.
  *   -ENOTCONN    unavailable: no daemon, no lease, no quorum, or this node does not lead the shard
  *                (all that while the library tried again).  For a write: it was never applied.
  *                Try later, or go to your fail-safe state.
@@ -32,7 +35,15 @@
  *   -EMSGSIZE    key or value above the limit of the space.
  *   -ENOBUFS     the buffer is too small; length says how much is needed.
  *   -EAGAIN      asynchronous calls: ring or window is full.  Call dunlin_poll, then again.
- *   -EOPNOTSUPP  asked of a cluster, and the daemon's node is alone.
+ *   -EBUSY       asynchronous calls: the write was left out, as the space's policy says.  Or, of
+ *                dunlin_move: see there.
+ *   -EDOM        an increment of a value that is not a decimal number.  Nothing was changed.
+ *   -ERANGE      an increment past an int64_t.  Nothing was changed.
+ *   -EXDEV       the keys of a transaction lie in several shards.  Give those that belong together the
+ *                same partition: of a key with braces, like seat{flight7}/12A, only what is in the
+ *                first ones says the shard.
+ *   -EOPNOTSUPP  asked of a cluster, and the daemon's node is alone; or a node of the cluster runs an
+ *                older release that does not know it: update that one.
  *   -EPROTO      daemon and library disagree (version, or the ring was damaged): update one.
  *   -EINVAL      a null pointer, an empty key, a bad argument: mend the program.
  *   -ENOMEM, other  the system's own answer at open and attach.
@@ -109,6 +120,9 @@ struct dunlin_read {
     /* asked */
     enum dunlin_mode mode;
     uint64_t max_age_ns; /* 0: any; else an older answer is -ESTALE */
+    /* lsn 0: the newest.  Else the key as it was when the write of that version was visible, the whole
+     * transaction around it included; mode and max_age_ns then mean nothing.  dunlin_get alone. */
+    struct dunlin_version at;
     /* answered */
     size_t length; /* of the value, also with -ENOBUFS */
     struct dunlin_version version;
@@ -121,13 +135,15 @@ struct dunlin_read {
  * system call, no message, while the daemon's lease covers this machine; else a linearizable read
  * asks the owner through the ring.  Returns 0, -ENOENT, -ENOTCONN (linearizable; local only if the
  * value lies in memory that was never touched before the daemon died), -ESTALE (version.lsn 0: as
- * far as known there is no such key), -ENOBUFS, -EMSGSIZE, -EINVAL. */
+ * far as known there is no such key), -ENOBUFS, -EMSGSIZE, -EINVAL.
+ * At a version: in place, on any machine that has the space, and waiting up to the timeout for one that
+ * has not come here yet (then -ENOTCONN); -ENODATA if it is not kept any more. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_get(struct dunlin_space *space, const void *key,
                                           size_t key_length, void *buffer, size_t capacity,
                                           struct dunlin_read *read);
 
-/* Many keys at once, their cache misses overlapped; the same lease check covers all.  mode and
- * max_age_ns of every entry are those of the first. */
+/* Many keys at once, their cache misses overlapped; of each 64, those of a shard as of one moment.  mode and
+ * max_age_ns of every entry are those of the first; at a version: -EINVAL. */
 struct dunlin_get_entry {
     const void *key;
     size_t key_length;
@@ -156,6 +172,52 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_view(struct dunlin_space *space, const voi
  * what was read. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_release(struct dunlin_space *space, struct dunlin_view *view);
 
+/* ---- scanning ---- */
+
+/* The keys of a space that begin with a prefix, in the order of their bytes, each with its value.  Read in
+ * place, page by page; a page is a part of one shard exactly as it was at one moment, with transactions
+ * whole.  The shards are merged, and pages and shards are not one snapshot: a key that is there all the
+ * time is given once; one that is written or deleted meanwhile as it was at some moment of the scan, if at
+ * all.  Linearizable: each page reflects every write that was completed before the first call of
+ * dunlin_scan_next, at least.  Where the prefix has the partition of its keys (user{7}/), one shard is read.
+ * A scan may stay open as long as one likes; it holds up nobody. */
+struct dunlin_scan;
+
+struct dunlin_scan_options {
+    const void *prefix;
+    size_t prefix_length; /* 0: all keys */
+    const void *after;
+    size_t after_length; /* 0: from the beginning; else only what comes behind this key */
+    enum dunlin_mode mode;
+    uint64_t max_age_ns; /* as in dunlin_read */
+    int keys_only;       /* 1: values are not copied */
+};
+
+struct dunlin_scan_entry {
+    const void *key; /* this and value: good until the next call with this scan */
+    size_t key_length;
+    const void *value; /* NULL: keys only */
+    size_t value_length;
+    struct dunlin_version version;
+    uint64_t epoch, age_ns;
+    int stale;
+};
+
+/* Begin.  options may be NULL (all keys, linearizable).  Returns 0 and *scan (end it with
+ * dunlin_scan_close, before its handle is closed), or -EOPNOTSUPP: the space keeps no order (`ordered:
+ * false` in its configuration); -EMSGSIZE, -EINVAL, -ENOMEM, -ENOENT or -ENOTCONN. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_scan_open(struct dunlin_space *space,
+                                                const struct dunlin_scan_options *options,
+                                                struct dunlin_scan **scan);
+
+/* The next key.  Returns 0; -ENOENT: there is none any more; -ENOTCONN, -ESTALE as dunlin_get, also where
+ * this machine takes over a snapshot, or the daemon came back with other shards: then open it again,
+ * behind the last key; -EOPNOTSUPP: the shard's leader runs an older release.  After an error the same
+ * call may be made again. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_scan_next(struct dunlin_scan *scan,
+                                                struct dunlin_scan_entry *entry);
+DUNLIN_API void dunlin_scan_close(struct dunlin_scan *scan);
+
 /* ---- writing ---- */
 
 /* Write, and wait until it is committed.  version may be NULL. */
@@ -177,9 +239,28 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_delete_if(struct dunlin_space *space, cons
                                                 size_t key_length, uint64_t expected_lsn,
                                                 struct dunlin_version *version);
 
+/* Write a value that goes by itself ttl_ns (1 ms to ten years; else -EINVAL) after it was written, not
+ * earlier and, while the shard is led, not much later; a new leader begins to count anew.  Then there is
+ * no such key.  Every other write of the key ends its ttl: after dunlin_put it stays. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_put_ttl(struct dunlin_space *space, const void *key,
+                                              size_t key_length, const void *value,
+                                              size_t value_length, uint64_t ttl_ns,
+                                              struct dunlin_version *version);
+
+/* Add delta to the number that a key holds as decimal text ("-17"), so that dunlin_get shows it; a key
+ * that is not there counts as 0.  *value (may be NULL) is what it is now.  -EDOM, -ERANGE: *version is
+ * what stands there. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_increment(struct dunlin_space *space, const void *key,
+                                                size_t key_length, int64_t delta, int64_t *value,
+                                                struct dunlin_version *version);
+
 /* Asynchronous writes: submit many, poll for their completions.  Per shard they are applied in the
  * order submitted, and completed in that order.  At most 64 per shard and session are in flight. */
-enum dunlin_operation { DUNLIN_PUT = 1, DUNLIN_DELETE = 2 };
+enum dunlin_operation {
+    DUNLIN_PUT = 1,
+    DUNLIN_DELETE = 2,
+    DUNLIN_INCREMENT = 3 /* no value; delta is added, as by dunlin_increment */
+};
 struct dunlin_write {
     enum dunlin_operation operation;
     const void *key;
@@ -189,17 +270,149 @@ struct dunlin_write {
     int compare; /* 1: only if the newest version is expected_lsn */
     uint64_t expected_lsn;
     uint64_t context; /* yours, given back */
+    int64_t delta;    /* INCREMENT */
+    uint64_t ttl_ns;  /* PUT: as dunlin_put_ttl; 0: the value stays */
 };
 struct dunlin_completion {
     uint64_t context;
     int result; /* 0, -ENOENT, -ECANCELED, -EOWNERDEAD, -EACCES, -EDQUOT, -EUSERS, -EMSGSIZE,
-                   -ENOTCONN */
+                   -ENOTCONN, -EDOM, -ERANGE, -EOPNOTSUPP */
     struct dunlin_space *space;
     struct dunlin_version version;
+    int64_t number; /* INCREMENT: the value now; transaction: its branch */
+    /* Earlier writes of the key that this one replaced while it waited (DUNLIN_CONFLATE).  They have no
+     * completions of their own: this one says what became of the last of them. */
+    uint32_t conflated;
 };
-/* Returns 0, or -EAGAIN, -EMSGSIZE, -EINVAL, -ENOTCONN, -EACCES: then nothing was submitted. */
+/* Returns 0, or -EAGAIN, -EMSGSIZE, -EINVAL, -ENOTCONN, -EACCES, -EBUSY (left out, by the policy): then
+ * nothing was submitted. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_submit(struct dunlin_space *space,
                                              const struct dunlin_write *write);
+
+/* What dunlin_submit does where ring or window is full: the agent's choice, for each space. */
+enum dunlin_policy_kind {
+    DUNLIN_REFUSE = 0, /* -EAGAIN */
+    /* Wait for room, or for a daemon, up to the handle's timeout; then -EAGAIN or -ENOTCONN.  -EAGAIN at once
+     * when nothing but dunlin_poll makes room. */
+    DUNLIN_BLOCK = 1,
+    DUNLIN_DROP = 2, /* the newest is dropped: -EBUSY, and counted */
+    /* The latest per key: a put or delete without a compare waits in a table, where a newer one of its key
+     * takes its place; it is sent, and gets its sequence, once there is room.  Writes of one key keep their
+     * order, those of different keys may change theirs: what waits is passed by what finds room.  -EAGAIN
+     * when the table is full, for values above value_max, and, where a write of the key waits (a
+     * transaction: any write), for all that cannot be replaced.  Calls that wait are sent behind what waits
+     * of their key. */
+    DUNLIN_CONFLATE = 3,
+    /* Thin out, room or not: one of `every` writes, or of each key one per interval_ns.  The others are left
+     * out: -EBUSY, and counted.  Where there is no room: as DROP, and the next one is kept instead. */
+    DUNLIN_SAMPLE = 4
+};
+struct dunlin_policy {
+    enum dunlin_policy_kind kind;
+    uint32_t capacity;  /* keys that wait, or are told apart by interval; 0: 1,024; most: 65,536 */
+    uint32_t value_max; /* CONFLATE: bytes of the largest value that may wait; 0: 256 */
+    uint32_t every;     /* SAMPLE: this, or: */
+    uint64_t interval_ns;
+};
+/* From now on, for asynchronous writes to this space by this handle.  All memory is taken here, none per
+ * write.  Returns 0, -EINVAL, -ENOMEM, or -EAGAIN: writes wait by the policy before; collect them first. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_space_policy(struct dunlin_space *space,
+                                                   const struct dunlin_policy *policy);
+
+/* The same, and wait until it is committed, as dunlin_put does. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_apply(struct dunlin_space *space,
+                                            const struct dunlin_write *write,
+                                            struct dunlin_version *version);
+
+/* ---- leases ---- */
+
+/* A lease is a key with an owner and a ttl: at most one owner at a time holds it, whatever node leads the
+ * shard.  Its value, for dunlin_get, is the owner's name.  While it is held every other write of the key
+ * is refused with -ECANCELED, in transactions, too; when its ttl is over there is no such key.
+ * The token is the LSN of the acquire: it only grows from owner to owner, and stays over renewals.  Hand
+ * it on with all that is done under the lease (DUNLIN_COMPARE_TOKEN of a transaction; another system's
+ * fence), since only who looks at the token is safe from an owner that was asleep. */
+#define DUNLIN_OWNER_MAX 64u
+
+struct dunlin_lease {
+    uint64_t token;
+    /* CLOCK_BOOTTIME up to which it is yours for sure: counted from before it was asked for, less
+     * 1,000 ppm for clocks that do not go alike.  dunlin_lease_show: 0. */
+    uint64_t deadline_ns;
+    uint64_t ttl_ns;
+    struct dunlin_version version; /* of the last renewal */
+    char owner[65];                /* up to DUNLIN_OWNER_MAX bytes, then a 0 */
+};
+
+/* Become the owner, if there is no such key.  owner: 1 to 64 bytes; ttl_ns as for dunlin_put_ttl.  Returns
+ * as dunlin_put, and -ECANCELED: it is held, by this owner's name or another (renewing is another call),
+ * or is a key that is no lease; lease->version is what stands there. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_acquire(struct dunlin_space *space, const void *key,
+                                                    size_t key_length, const char *owner,
+                                                    uint64_t ttl_ns, struct dunlin_lease *lease);
+
+/* Hold it on for ttl_ns from now, under lease->token; deadline, ttl and version are then new.  Returns as
+ * dunlin_put, and -ECANCELED: nobody holds it under that token any more; lease is as it was. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_renew(struct dunlin_space *space, const void *key,
+                                                  size_t key_length, uint64_t ttl_ns,
+                                                  struct dunlin_lease *lease);
+
+/* Give it up.  version may be NULL.  As dunlin_lease_renew. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_release(struct dunlin_space *space, const void *key,
+                                                    size_t key_length, uint64_t token,
+                                                    struct dunlin_version *version);
+
+/* Who holds it, linearizable.  Returns as dunlin_get; -ENOENT: nobody, or the key is no lease. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_show(struct dunlin_space *space, const void *key,
+                                                 size_t key_length, struct dunlin_lease *lease);
+
+/* ---- transactions ---- */
+
+enum dunlin_compare {
+    DUNLIN_COMPARE_VERSION = 1, /* the newest version is expected; 0: there is no such key */
+    DUNLIN_COMPARE_EXISTS = 2,
+    DUNLIN_COMPARE_ABSENT = 3,
+    DUNLIN_COMPARE_TOKEN = 4 /* the key is there, and expected is the fencing token it carries */
+};
+struct dunlin_condition {
+    enum dunlin_compare compare;
+    const void *key;
+    size_t key_length;
+    uint64_t expected; /* LSN of a version, or token */
+};
+
+/* All conditions are judged at one moment; if every one holds, then_writes are done, else else_writes: all
+ * of a branch or nothing, visible together, and at most once.  Every key belongs to one shard (-EXDEV).
+ * At most 64 conditions and writes together, and as much in a branch as a segment of the space holds
+ * (-EMSGSIZE).  Of a write, operation, key, value and delta count; its compare must be 0.  No key is
+ * written twice in a branch (-EINVAL).  A key that is to be deleted and is not there is no failure. */
+struct dunlin_transaction {
+    const struct dunlin_condition *conditions;
+    size_t condition_count; /* 0: then_writes are done */
+    const struct dunlin_write *then_writes;
+    size_t then_count;
+    const struct dunlin_write *else_writes;
+    size_t else_count;
+};
+struct dunlin_transaction_result {
+    int branch;                    /* 1: then_writes, 0: else_writes */
+    struct dunlin_version version; /* of the last write; lsn 0: nothing had to be changed */
+};
+
+/* Carry it out, and wait until it is committed.  result may be NULL.  Returns 0: one of the branches was
+ * done, or
+ *   -ECANCELED      a condition does not hold, and else_writes are none: nothing was done;
+ *                   result->version is what stands at the first such key
+ *   -EDOM, -ERANGE  an increment cannot be done: nothing was; result->version stands at that key. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_transaction(struct dunlin_space *space,
+                                                  const struct dunlin_transaction *transaction,
+                                                  struct dunlin_transaction_result *result);
+
+/* As dunlin_submit; its completion says the branch in number. */
+DUNLIN_API DUNLIN_MUST_USE int
+dunlin_submit_transaction(struct dunlin_space *space, const struct dunlin_transaction *transaction,
+                          uint64_t context);
+
 /* Collect completions, waiting up to timeout_ns for the first (0: do not wait).  Returns how many
  * were stored (0 .. capacity), never an error.  Writes that can no longer be answered, because the
  * daemon lost its memory, or none came back or led the shard within the handle's timeout, complete
@@ -227,6 +440,92 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_retry(struct dunlin_space *space,
                                             const struct dunlin_write_id *id,
                                             const struct dunlin_write *write,
                                             struct dunlin_version *version);
+/* The same of an increment, with the value that it made, and of a transaction. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_retry_increment(struct dunlin_space *space,
+                                                      const struct dunlin_write_id *id,
+                                                      const struct dunlin_write *write,
+                                                      int64_t *value,
+                                                      struct dunlin_version *version);
+DUNLIN_API DUNLIN_MUST_USE int
+dunlin_retry_transaction(struct dunlin_space *space, const struct dunlin_write_id *id,
+                         const struct dunlin_transaction *transaction,
+                         struct dunlin_transaction_result *result);
+
+/* ---- watching ---- */
+
+/* What was committed, as it is committed: a watch reads the logs of a space's shards in place, at any node
+ * of the cluster, and costs the daemon nothing.
+ *
+ * Order      per shard, as in its log; of two shards nothing is said.  Transactions come whole, the last
+ *            event of each with last = 1.
+ * Once       every event, unless a lag is told: -ENODATA.  Then what lies between is gone (read the keys
+ *            that matter), and the next call goes on at the oldest that is kept.  A lag comes to who does
+ *            not keep up with what the space's quota keeps; where a majority was lost; where this node, or
+ *            the daemon, begins anew from what others hold.
+ * Position   of a watch as text, "LOG.LSN" of every shard with commas between; it outlives the program, and
+ *            is good at every node.  A version is one, too: what it names is the first event of its shard.
+ * Waiting    a call that finds nothing sleeps; events come within a few milliseconds, and within a few
+ *            dozen where most of what is written does not match.
+ * Daemon     when it dies and comes back, or the space's chunks grow, the watch goes on by itself. */
+struct dunlin_watch;
+
+enum dunlin_event_kind {
+    DUNLIN_EVENT_PUT = 1,
+    DUNLIN_EVENT_DELETE = 2,
+    DUNLIN_EVENT_EXPIRE = 3 /* the key's ttl, or its lease, ran out */
+};
+
+struct dunlin_event {
+    enum dunlin_event_kind kind;
+    int last;        /* 1: there is no more of its transaction */
+    const void *key; /* this and value: good until the watch's next call */
+    size_t key_length;
+    const void *value; /* NULL but for PUT */
+    size_t value_length;
+    struct dunlin_version version;
+    uint64_t clock_ns; /* since 1970, by the writer's clock, made to grow within a shard */
+};
+
+/* Which keys: those that begin with prefix; or those that pattern matches, whose levels are separated by
+ * '/': a level * is any one level, a last level > is one or more; or, with neither, all.
+ * From where: "now" or NULL, "oldest" (that is kept), or a position; shards that it does not name begin
+ * now. */
+struct dunlin_watch_options {
+    const void *prefix;
+    size_t prefix_length;
+    const void *pattern;
+    size_t pattern_length;
+    const char *from;
+};
+
+/* options may be NULL: all keys from now on.  Returns 0 and *watch, to be closed before its handle, or
+ * -EINVAL (a pattern with > inside, both of prefix and pattern, no such position in this space),
+ * -EMSGSIZE (longer than any key), -ENOENT, -ENOTCONN, -ENOMEM. */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_watch_open(struct dunlin_space *space,
+                                                 const struct dunlin_watch_options *options,
+                                                 struct dunlin_watch **watch);
+DUNLIN_API void dunlin_watch_close(struct dunlin_watch *watch);
+
+/* Wait up to timeout_ns for events (0: do not wait).  Returns how many were stored (1 .. capacity), 0 when
+ * the time is up, or
+ *   -ENODATA   lagged: see dunlin_watch_lagged; call again to go on
+ *   -ENOTCONN  the time is up, and no daemon is there: call again
+ *   -ENOENT    the daemon has no such space now: call again later
+ *   -EPROTO    the space is another one than it was (open the watch anew), or its memory is damaged
+ *   -ENOMEM, -EINVAL. */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_watch_next(struct dunlin_watch *watch,
+                                                     struct dunlin_event *events, size_t capacity,
+                                                     uint64_t timeout_ns);
+
+/* The last lag: in which log, and from where, it goes on; and how many bytes of the log were missed.
+ * version and missed may be NULL. */
+DUNLIN_API void dunlin_watch_lagged(const struct dunlin_watch *watch,
+                                    struct dunlin_version *version, uint64_t *missed);
+
+/* The position behind the last event given out (of a transaction that was given out in part: in front of
+ * it), as text that ends with 0.  Returns its length, or -ENOBUFS: 42 bytes per shard are enough. */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_watch_position(const struct dunlin_watch *watch,
+                                                         char *buffer, size_t capacity);
 
 /* ---- the daemon ---- */
 
@@ -238,6 +537,8 @@ struct dunlin_info {
     uint64_t attached_count;                               /* times this handle attached */
     uint64_t reads_in_place, reads_by_ring, reads_retried; /* of this handle */
     uint64_t ended_not_led; /* reads and writes given up while this node did not lead the shard */
+    /* By the policies: submits that waited, writes that were dropped, replaced, left out by sampling. */
+    uint64_t writes_blocked, writes_dropped, writes_conflated, writes_sampled;
 };
 DUNLIN_API void dunlin_info(const struct dunlin *handle, struct dunlin_info *info);
 
@@ -249,11 +550,21 @@ DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_status_json(struct dunlin *handle, cha
 /* ---- the cluster ---- */
 
 /* Ask the daemon for its cluster as JSON text, as dunlin_status_json: its name, this node's id, how
- * many shards there are, are moving, are without an active leader (pending) or lost for good, and
- * the nodes with their addresses and how many shards each leads.  Returns the length, or
- * -EOPNOTSUPP (the node is alone), -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
+ * many shards there are, are moving, are without an active leader (pending), lost for good, or held
+ * by nobody any more (gone); the nodes with their addresses, whether this one has heard of them
+ * lately (up, heard_ms), how many shards each leads, and how many bytes of log each has yet to
+ * acknowledge of the shards led here (lag, their sum; lag_max, of one shard; lag_ms: missing for at
+ * least so long; null when none is led here); and who leads which shards (leaders).  Returns the
+ * length, or -EOPNOTSUPP (the node is alone), -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_nodes_json(struct dunlin *handle, char *buffer,
                                                      size_t capacity);
+
+/* Ask the daemon for all shards as JSON text, as dunlin_status_json: of each its space, number, leader, epoch,
+ * role of this node, state, commit LSN, log end, keys, bytes, lcore, and, where it is led here, how many
+ * bytes of log each other node has yet to acknowledge (lag).  250 bytes per shard are enough.  Returns the
+ * length, or -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_shards_json(struct dunlin *handle, char *buffer,
+                                                      size_t capacity);
 
 #define DUNLIN_SHARDS_ALL UINT32_MAX
 
@@ -264,11 +575,20 @@ DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_nodes_json(struct dunlin *handle, char
  *   -EOPNOTSUPP  the node is alone
  *   -ENOENT      no such node, space or shard
  *   -EAGAIN      a shard has no leader yet: the cluster begins; try again
+ *   -EBUSY       others hold the lock of the coordinator's file, and do not let go of it
+ *   -ENOMEDIUM   the coordinator's file was removed
+ *   -EBADMSG     the coordinator's file is damaged, or an old copy
  *   -EINVAL      node 0, a name too long, a shard without its space
  *   -ENOTCONN    unavailable; asking twice does no harm
  *   -EPROTO      an older daemon; other: the coordinator's own, see the daemon's log. */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_move(struct dunlin *handle, uint32_t node,
                                                const char *space, uint32_t shard);
+
+/* Number of the shard that a key of the space belongs to, as dunlin_move takes it.  Or
+ *   -EINVAL, -EMSGSIZE  no key, or one that is too long
+ *   -ENOTCONN           the space is not known now */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_shard(const struct dunlin_space *space, const void *key,
+                                                size_t key_length);
 
 /* One round trip through lcore's ring; says nothing about writes that were sent before. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_ping(struct dunlin *handle, uint32_t lcore);

@@ -117,7 +117,12 @@ int dunlin_get(struct dunlin_space *space, const void *key, size_t key_length, v
     if (read == NULL) {
         unasked.mode = DUNLIN_LINEARIZABLE;
         unasked.max_age_ns = 0;
+        unasked.at.lsn = 0;
         read = &unasked;
+    }
+    if (UNLIKELY(read->at.lsn != 0)) {
+        const struct get_key at_key = {.bytes = key, .length = key_length};
+        return agent_get_at(space, &at_key, &target, read);
     }
     if (LIKELY(space->bound)) {
         struct read_key k; /* not zeroed: read_key_init writes what is used */

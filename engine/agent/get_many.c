@@ -56,15 +56,7 @@ static void batch_find(struct batch *b)
         struct read_found found;
         int result = read_find(&b->points[point], s, &b->keys[i], &found);
         b->point_of[i] = (uint8_t)point;
-        e->result = result == 1 ? 0 : -ENOENT;
-        e->read.length = 0;
-        e->read.version = (struct dunlin_version){0};
-        if (LIKELY(result == 1)) {
-            read_copy(&found, e->buffer, e->capacity);
-            e->read.length = found.value_length;
-            e->read.version.log = b->points[point].board->log;
-            e->read.version.lsn = found.lsn;
-        }
+        get_entry_found(e, &b->points[point], result, &found);
         b->of_point[point].missed |= result == 0;
         b->of_point[point].again |= result < 0;
     }
@@ -114,17 +106,45 @@ static void batch_judge(struct batch *b)
         batch_judge_each(b);
 }
 
+static void get_each(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct dunlin_get_entry *e = &b->entries[i];
+        e->read.mode = b->mode;
+        e->read.max_age_ns = b->max_age_ns;
+        e->result = dunlin_get(b->space, e->key, e->key_length, e->buffer, e->capacity, &e->read);
+    }
+}
+
+/* Nothing counts of what was found at some of the points. */
+static COLD void batch_again(struct batch *b)
+{
+    uint32_t shard_of[LIMIT_GET_BATCH] = {0};
+    for (size_t i = 0; i < b->count; i++)
+        shard_of[b->point_of[i]] = b->keys[i].shard;
+    for (uint32_t i = 0; i < b->point_count; i++) {
+        const struct agent_whole whole = {.space = b->space,
+                                          .entries = b->entries,
+                                          .count = b->count,
+                                          .point_of = b->point_of,
+                                          .point = (uint8_t)i,
+                                          .shard = shard_of[i],
+                                          .mode = b->mode,
+                                          .max_age_ns = b->max_age_ns};
+        if (b->of_point[i].again)
+            agent_get_whole(&whole);
+    }
+}
+
 static void batch_answer(struct batch *b)
 {
+    bool again = false;
     for (size_t i = 0; i < b->count; i++) {
         struct dunlin_get_entry *e = &b->entries[i];
         uint32_t point = b->point_of[i];
         const struct batch_point *at = &b->of_point[point];
         if (UNLIKELY(at->again)) {
-            e->read.mode = b->mode;
-            e->read.max_age_ns = b->max_age_ns;
-            e->result =
-                dunlin_get(b->space, e->key, e->key_length, e->buffer, e->capacity, &e->read);
+            again = true;
             continue;
         }
         b->space->reads_in_place++;
@@ -136,19 +156,20 @@ static void batch_answer(struct batch *b)
         else if (at->judged != 0)
             e->result = at->judged;
     }
+    if (UNLIKELY(again))
+        batch_again(b);
 }
 
 static void batch_run(struct batch *b)
 {
     b->point_count = 0;
     memset(b->point_at, 0, sizeof b->point_at);
-    if (LIKELY(b->space->bound)) {
-        batch_find(b);
-        batch_judge(b);
-    } else {
-        memset(b->point_of, 0, sizeof b->point_of);
-        b->of_point[0].again = true;
+    if (UNLIKELY(!b->space->bound) && agent_space_again(b->space) != 0) {
+        get_each(b); /* which says why */
+        return;
     }
+    batch_find(b);
+    batch_judge(b);
     batch_answer(b);
 }
 
@@ -158,7 +179,7 @@ int dunlin_get_many(struct dunlin_space *space, struct dunlin_get_entry *entries
         return -EINVAL;
     for (size_t i = 0; i < count; i++)
         if (get_check_key(entries[i].key, entries[i].key_length) != 0 ||
-            (entries[i].buffer == NULL && entries[i].capacity != 0))
+            (entries[i].buffer == NULL && entries[i].capacity != 0) || entries[i].read.at.lsn != 0)
             return -EINVAL;
     for (size_t done = 0; done < count; done += LIMIT_GET_BATCH) {
         struct batch b; /* not zeroed: 40 KiB, of which a batch uses little */

@@ -112,6 +112,7 @@ void dunlin_close(struct dunlin *handle)
         agent_attach_free(a);
     }
     for (uint32_t i = 0; i < handle->space_count; i++) {
+        agent_policy_free(handle->spaces[i]);
         free(handle->spaces[i]->sessions);
         free(handle->spaces[i]);
     }
@@ -134,8 +135,13 @@ void dunlin_info(const struct dunlin *handle, struct dunlin_info *info)
         .ended_not_led = handle->ended_not_led,
     };
     for (uint32_t i = 0; i < handle->space_count; i++) {
-        info->reads_in_place += handle->spaces[i]->reads_in_place;
-        info->reads_retried += handle->spaces[i]->reads_retried;
+        const struct dunlin_space *space = handle->spaces[i];
+        info->reads_in_place += space->reads_in_place;
+        info->reads_retried += space->reads_retried;
+        info->writes_blocked += space->writes_blocked;
+        info->writes_dropped += space->writes_dropped;
+        info->writes_conflated += space->writes_conflated;
+        info->writes_sampled += space->writes_sampled;
     }
 }
 

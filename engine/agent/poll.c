@@ -12,9 +12,17 @@ static size_t collect(struct dunlin *d, struct dunlin_completion *completions, s
         if (d->done_first == NULL)
             d->done_last = NULL;
         completions[count++] = (struct dunlin_completion){
-            .context = o->context, .result = o->result, .space = o->space, .version = o->version};
+            .context = o->context,
+            .result = o->result,
+            .space = o->space,
+            .version = o->version,
+            .number = o->number,
+            .conflated = o->conflated,
+        };
         agent_operation_free(d, o);
     }
+    while (count < capacity && agent_policy_collect(d, &completions[count]))
+        count++;
     d->in_flight -= count;
     return count;
 }

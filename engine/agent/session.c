@@ -40,11 +40,6 @@ int agent_session_prepare(struct dunlin_space *space)
 
 /* ---- sending ---- */
 
-static uint32_t lcore_of(const struct agent_session *s)
-{
-    return s->space->read.boards[s->shard].lcore;
-}
-
 static int send_name(struct attachment *a, struct agent_session *s, uint8_t operation,
                      uint16_t flags)
 {
@@ -56,7 +51,7 @@ static int send_name(struct attachment *a, struct agent_session *s, uint8_t oper
                  .key_length = sizeof s->id},
         .key = s->id,
     };
-    struct lane *lane = &a->lanes[lcore_of(s)];
+    struct lane *lane = &a->lanes[agent_session_lcore(s)];
     void *at;
     int error = ring_claim(&lane->request, agent_ask_bytes(&m), &at);
     if (error != 0)
@@ -71,7 +66,7 @@ static int send_name(struct attachment *a, struct agent_session *s, uint8_t oper
 static int send_write(struct attachment *a, struct agent_session *s, struct operation *o)
 {
     struct ring_request *copy = o->message;
-    struct lane *lane = &a->lanes[lcore_of(s)];
+    struct lane *lane = &a->lanes[agent_session_lcore(s)];
     void *at;
     int error = ring_claim(&lane->request, copy->head.length, &at);
     if (error != 0)
@@ -85,7 +80,7 @@ static int send_write(struct attachment *a, struct agent_session *s, struct oper
     a->unanswered++;
     o->state = OPERATION_SENT;
     o->sent = true;
-    o->lcore = lcore_of(s);
+    o->lcore = agent_session_lcore(s);
     s->sent++;
     return 0;
 }
@@ -101,8 +96,8 @@ static void block(struct dunlin *d, struct agent_session *s)
 
 static void not_led_give_up(struct dunlin *d, struct agent_session *s);
 
-/* Its shard is not led here now: the same once more, after a pause. */
-static void retry_later(struct dunlin *d, struct agent_session *s)
+/* Its shard is not led here now: nothing is sent before a pause is over. */
+static void retry_set(struct agent_session *s)
 {
     uint64_t now = clock_boottime_ns();
     if (s->retry_since_ns == 0) {
@@ -111,11 +106,16 @@ static void retry_later(struct dunlin *d, struct agent_session *s)
     }
     s->retry_ns = now + s->retry_pause_ns;
     s->retry_pause_ns = min_u64(2 * s->retry_pause_ns, AGENT_RETRY_MAX_NS);
+}
+
+/* The same once more, then. */
+static void retry_later(struct dunlin *d, struct agent_session *s)
+{
+    retry_set(s);
     agent_session_pump(d, s);
 }
 
-/* Something got through. */
-static void retry_end(struct agent_session *s)
+void agent_session_retry_end(struct agent_session *s)
 {
     s->retry_ns = s->retry_since_ns = 0;
 }
@@ -142,8 +142,7 @@ static bool retry_waits(struct dunlin *d, struct agent_session *s)
     return true;
 }
 
-/* The first from o on that is not answered. */
-static struct operation *unanswered(struct operation *o)
+struct operation *agent_session_unanswered(struct operation *o)
 {
     while (o != NULL && o->state == OPERATION_ANSWERED)
         o = o->next;
@@ -165,11 +164,11 @@ void agent_session_pump(struct dunlin *d, struct agent_session *s)
     }
     if (s->state == SESSION_OPEN && s->rewind == REWIND_NONE)
         while (s->unsent != NULL && (error = send_write(a, s, s->unsent)) == 0) {
-            s->unsent = unanswered(s->unsent->next);
+            s->unsent = agent_session_unanswered(s->unsent->next);
             told = true;
         }
     if (told)
-        agent_wait_bell(a, lcore_of(s));
+        agent_wait_bell(a, agent_session_lcore(s));
     if (error == -EAGAIN)
         block(d, s);
     else if (error != 0)
@@ -210,7 +209,7 @@ void agent_session_append(struct dunlin *d, struct agent_session *s, struct oper
         s->retry_since_ns = 0; /* who comes now has all his time */
     o->session = s;
     o->state = OPERATION_QUEUED;
-    o->lcore = lcore_of(s);
+    o->lcore = agent_session_lcore(s);
     o->next = NULL;
     d->last_write = o;
     give_name(d, s, o);
@@ -240,7 +239,7 @@ static void unlink_operation(struct agent_session *s, struct operation *o)
     if (s->last == o)
         s->last = previous;
     if (s->unsent == o)
-        s->unsent = unanswered(o->next);
+        s->unsent = agent_session_unanswered(o->next);
     o->next = NULL;
     s->count--;
 }
@@ -287,13 +286,12 @@ static void fail_resent(struct dunlin *d, struct agent_session *s)
     }
 }
 
-/* Everything of the session that was in a ring is answered: number what is left and send it. */
-static void restart(struct dunlin *d, struct agent_session *s)
+void agent_session_restart(struct dunlin *d, struct agent_session *s)
 {
     ASSERT(s->sent == 0);
     if (s->rewind == REWIND_AGAIN) {
         s->rewind = REWIND_NONE;
-        s->unsent = unanswered(s->first);
+        s->unsent = agent_session_unanswered(s->first);
         retry_later(d, s);
         return;
     }
@@ -302,14 +300,14 @@ static void restart(struct dunlin *d, struct agent_session *s)
     if (s->rewind == REWIND_SESSION)
         s->state = SESSION_CLOSED;
     s->rewind = REWIND_NONE;
-    s->unsent = unanswered(s->first);
+    s->unsent = agent_session_unanswered(s->first);
     if (s->state == SESSION_CLOSED) {
         if (s->first == NULL)
             return;
         name_anew(s);
     }
     s->sequence_next = s->sequence_consumed + 1;
-    for (struct operation *o = s->unsent; o != NULL; o = unanswered(o->next))
+    for (struct operation *o = s->unsent; o != NULL; o = agent_session_unanswered(o->next))
         give_name(d, s, o);
     agent_session_pump(d, s);
 }
@@ -329,7 +327,7 @@ void agent_session_drop(struct dunlin *d, struct operation *o)
     finish(d, s, o, -EOWNERDEAD);
     /* Why not while it opens: the answer to that would be taken for the next session's. */
     if (s->sent == 0 && s->state != SESSION_OPENING)
-        restart(d, s);
+        agent_session_restart(d, s);
 }
 
 /* ---- answers ---- */
@@ -393,8 +391,10 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
     case RING_OK:
     case RING_NOT_FOUND:
     case RING_CONDITION:
+    case RING_NOT_NUMBER:
+    case RING_RANGE:
         s->sequence_consumed = max_u64(s->sequence_consumed, sequence);
-        retry_end(s);
+        agent_session_retry_end(s);
         o->state = OPERATION_ANSWERED;
         o->result = agent_status_error(c->status);
         break;
@@ -407,7 +407,7 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
     }
     finish_answered(d, s);
     if (s->rewind != REWIND_NONE && s->sent == 0)
-        restart(d, s);
+        agent_session_restart(d, s);
 }
 
 /* What is left of a session is answered, or of unknown fate, or was never sent. */
@@ -418,7 +418,7 @@ static int result_of(const struct operation *o, int unsent_error)
     return o->sent ? -EOWNERDEAD : unsent_error;
 }
 
-static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error)
+void agent_session_fail_all(struct dunlin *d, struct agent_session *s, int unsent_error)
 {
     while (s->first != NULL)
         finish(d, s, s->first, result_of(s->first, unsent_error));
@@ -426,7 +426,7 @@ static void fail_all(struct dunlin *d, struct agent_session *s, int unsent_error
     s->sent = 0;
     s->rewind = REWIND_NONE;
     s->state = SESSION_CLOSED;
-    retry_end(s);
+    agent_session_retry_end(s);
 }
 
 static void not_led_give_up(struct dunlin *d, struct agent_session *s)
@@ -436,25 +436,33 @@ static void not_led_give_up(struct dunlin *d, struct agent_session *s)
         sent = sent || o->sent;
     d->ended_not_led += s->count;
     if (sent || s->state != SESSION_OPEN) {
-        fail_all(d, s, -ENOTCONN);
+        agent_session_fail_all(d, s, -ENOTCONN);
         return;
     }
     /* Why the session stays: no name of it can mean anything but what it will mean next. */
     while (s->first != NULL)
         finish(d, s, s->first, -ENOTCONN);
     s->sequence_next = s->sequence_consumed + 1;
-    retry_end(s);
+    agent_session_retry_end(s);
+}
+
+/* What was not led is closed again, after a pause; a session that is not known is closed as well. */
+static void closed(struct agent_session *s, uint32_t status)
+{
+    s->state = status == RING_RETRY ? SESSION_OPEN : SESSION_CLOSED;
+    if (status == RING_RETRY)
+        retry_set(s);
 }
 
 void agent_session_opened(struct dunlin *d, struct agent_session *s,
                           const struct ring_completion *c)
 {
     if (s->state == SESSION_CLOSING) {
-        s->state = SESSION_CLOSED;
+        closed(s, c->status);
         return;
     }
     if (s->rewind != REWIND_NONE) {
-        restart(d, s); /* who needed this one was given up meanwhile */
+        agent_session_restart(d, s); /* who needed this one was given up meanwhile */
         return;
     }
     switch (c->status) {
@@ -462,7 +470,7 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
         s->state = SESSION_OPEN;
         s->slot = c->session_slot;
         s->lsn = c->lsn;
-        retry_end(s);
+        agent_session_retry_end(s);
         agent_session_pump(d, s);
         break;
     case RING_RETRY:
@@ -471,130 +479,40 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
         break;
     case RING_FATE_UNKNOWN:
         rewind_to(s, REWIND_SESSION);
-        restart(d, s);
+        agent_session_restart(d, s);
         break;
     default:
-        fail_all(d, s, c->status == RING_SESSION_LIMIT ? -EUSERS : agent_status_error(c->status));
+        agent_session_fail_all(
+            d, s, c->status == RING_SESSION_LIMIT ? -EUSERS : agent_status_error(c->status));
         break;
     }
 }
 
-/* ---- another attachment ---- */
+/* ---- the handle is being closed ---- */
 
-/* The value lies in the bulk buffer of the attachment before: take it along. */
-static int move_bulk(const struct attachment *previous, struct attachment *a, struct operation *o)
+static bool may_close(const struct agent_session *s)
 {
-    struct ring_request *m = o->message;
-    uint32_t offset;
-    if (o->bulk_piece == FIFO_NONE)
-        return 0;
-    o->bulk_piece = FIFO_NONE;
-    int error = agent_fifo_take(&a->bulk_pieces, m->value_length, &offset, &o->bulk_piece);
-    if (error != 0)
-        return error;
-    memcpy(a->bulk + offset, previous->bulk + m->bulk_offset, m->value_length);
-    m->bulk_offset = offset;
-    return 0;
+    return s->state == SESSION_OPEN && s->first == NULL && !s->told;
 }
 
-static void resume(struct dunlin *d, struct agent_session *s, bool same_daemon)
-{
-    bool sent = false;
-    s->blocked = false;
-    s->rewind = REWIND_NONE;
-    s->sent = 0;
-    retry_end(s);
-    s->unsent = unanswered(s->first);
-    for (struct operation *o = s->unsent; o != NULL; o = unanswered(o->next)) {
-        o->state = OPERATION_QUEUED;
-        o->resent = o->sent;
-        o->lcore = lcore_of(s);
-        sent = sent || o->sent;
-    }
-    if (same_daemon && s->state == SESSION_OPEN) {
-        agent_session_pump(d, s);
-    } else if (sent) {
-        s->existing = true;
-        s->state = SESSION_WANTED;
-        agent_session_pump(d, s);
-    } else {
-        s->rewind = REWIND_SESSION;
-        restart(d, s);
-    }
-}
-
-/* The bulk pieces of the attachment before are gone with it. */
-static void forget_bulk(struct operation *o)
-{
-    for (; o != NULL; o = o->next)
-        o->bulk_piece = FIFO_NONE;
-}
-
-static void resume_session(struct dunlin *d, struct agent_session *s, bool same_space,
-                           const struct attachment *previous)
-{
-    struct operation *o = s->first;
-    while (same_space && o != NULL && move_bulk(previous, d->now, o) == 0)
-        o = o->next;
-    if (o == NULL) {
-        resume(d, s, previous->start == d->now->start);
-        return;
-    }
-    /* The space is gone or another one, or the new daemon gives less room. */
-    forget_bulk(o);
-    fail_all(d, s, -ENOTCONN);
-}
-
-/* Messages that were built for the space before mean the same in the present one. */
-static bool is_same_space(const struct dunlin_space *space, const struct layout_space *before)
-{
-    return space->bound && before != NULL && before->id == space->id &&
-           before->geometry.shard_count == space->read.geometry.shard_count &&
-           before->partition_prefix == space->read.partition_prefix;
-}
-
-void agent_session_resume(struct dunlin *d, struct attachment *previous)
-{
-    d->blocked = NULL;
-    d->retry_ns = 0;
-    for (uint32_t i = 0; i < d->space_count; i++) {
-        struct dunlin_space *space = d->spaces[i];
-        bool same = is_same_space(space, previous->mappings[i].header);
-        for (uint32_t shard = 0; shard < space->session_count; shard++) {
-            space->sessions[shard].blocked = false;
-            resume_session(d, &space->sessions[shard], same, previous);
-        }
-        if (!same && space->bound && space->writable && agent_session_prepare(space) != 0)
-            space->writable = false;
-    }
-}
-
-void agent_session_give_up(struct dunlin *d)
-{
-    d->blocked = NULL;
-    d->retry_ns = 0;
-    for (uint32_t i = 0; i < d->space_count; i++)
-        for (uint32_t shard = 0; shard < d->spaces[i]->session_count; shard++) {
-            d->spaces[i]->sessions[shard].blocked = false;
-            fail_all(d, &d->spaces[i]->sessions[shard], -ENOTCONN);
-        }
-}
-
-/* Returns 0, or -EAGAIN: no room in the ring now. */
-static int close_some(struct dunlin *d)
+/* Returns 0, -EAGAIN: no room in the ring now, or -errno.  d->retry_ns: when one is to be asked again, 0:
+ * none is. */
+static int close_some(struct dunlin *d, struct dunlin_space *space)
 {
     struct attachment *a = d->now;
-    for (uint32_t i = 0; i < d->space_count; i++) {
-        struct dunlin_space *space = d->spaces[i];
-        for (uint32_t shard = 0; shard < space->session_count && space->bound; shard++) {
-            struct agent_session *s = &space->sessions[shard];
-            if (s->state != SESSION_OPEN || s->first != NULL || s->told)
-                continue;
-            int error = send_name(a, s, RING_SESSION_CLOSE, 0);
-            if (error != 0)
-                return error;
-            agent_wait_bell(a, lcore_of(s));
+    uint64_t now = clock_boottime_ns();
+    for (uint32_t shard = 0; shard < space->session_count && space->bound; shard++) {
+        struct agent_session *s = &space->sessions[shard];
+        if (!may_close(s))
+            continue;
+        if (now < s->retry_ns) {
+            d->retry_ns = d->retry_ns == 0 ? s->retry_ns : min_u64(d->retry_ns, s->retry_ns);
+            continue;
         }
+        int error = send_name(a, s, RING_SESSION_CLOSE, 0);
+        if (error != 0)
+            return error;
+        agent_wait_bell(a, agent_session_lcore(s));
     }
     return 0;
 }
@@ -604,10 +522,14 @@ void agent_session_close_all(struct dunlin *d)
     struct waiter w = agent_wait_begin(d, min_u64(d->options.timeout_ns, AGENT_CLOSE_NS));
     agent_complete_all(d);
     while (agent_attached(d)) {
-        int error = close_some(d);
+        int error = 0;
+        d->retry_ns = 0;
+        for (uint32_t i = 0; i < d->space_count && error == 0; i++)
+            error = close_some(d, d->spaces[i]);
         if (error != 0 && error != -EAGAIN)
             return;
-        if (d->now->unanswered == 0 || !agent_wait_pause(d, &w, WAIT_ANY_LCORE))
+        if ((d->now->unanswered == 0 && d->retry_ns == 0) ||
+            !agent_wait_pause(d, &w, WAIT_ANY_LCORE))
             return;
         agent_complete_all(d);
     }

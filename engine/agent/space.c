@@ -12,6 +12,7 @@ static bool geometry_valid(const struct layout_geometry *g)
         return false;
     return g->shard_count >= 1 && g->shard_count <= LIMIT_SHARDS && g->chunk_count_max >= 1 &&
            g->chunk_count_max <= LIMIT_CHUNKS && g->frames_per_chunk >= 1 &&
+           g->frames_per_shard >= 1 &&
            g->frames_per_chunk <= 1u << (g->chunk_shift - g->segment_shift) &&
            (uint64_t)g->chunk_count_max << g->chunk_shift <= UINT64_C(1) << LIMIT_ARENA_SHIFT;
 }
@@ -91,6 +92,7 @@ void agent_space_bind(struct dunlin_space *space, struct attachment *a)
     space->writable = m->writable;
     space->id = h->id;
     space->value_bytes_max = h->value_bytes_max;
+    space->ordered = h->ordered != 0;
 }
 
 int agent_space_map_more(struct dunlin_space *space)

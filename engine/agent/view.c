@@ -34,11 +34,12 @@ static uint64_t stamp_of(const struct layout_frame *frame)
 #define VIEW_AGAIN 1
 #define VIEW_MAP 2
 #define VIEW_LEASE 3
+#define VIEW_WAIT 4
 
-/* One attempt: find, pin, then see that the pin came in time.  Returns 0 (pinned), -ENOENT, -ESTALE
- * (pinned, unless there is no value), or VIEW_*.
+/* One attempt: find, pin, then see that the pin came in time.  floor: 0, or what is seen at or above it is
+ * new enough.  Returns 0 (pinned), -ENOENT, -ESTALE (pinned, unless there is no value), or VIEW_*.
  * Why the clock first: the pin lapses view_ns after its segment began to retire, which is later. */
-static int view_once(struct dunlin_space *space, const struct read_key *k, int pin, bool leased,
+static int view_once(struct dunlin_space *space, const struct read_key *k, int pin, uint64_t floor,
                      struct dunlin_view *view)
 {
     struct attachment *a = space->handle->now;
@@ -47,6 +48,8 @@ static int view_once(struct dunlin_space *space, const struct read_key *k, int p
     struct read_found found;
     view->deadline_ns = clock_boottime_ns() + a->node->view_ns;
     read_begin(&p, s, k->shard);
+    if (UNLIKELY(p.lsn < floor))
+        return VIEW_WAIT;
     int result = read_find(&p, s, k, &found);
     if (result < 0)
         return result == -EFAULT ? VIEW_MAP : VIEW_AGAIN;
@@ -76,7 +79,9 @@ static int view_once(struct dunlin_space *space, const struct read_key *k, int p
         view->internal[VIEW_STAMP] = stamp_of(frame);
     }
     int judged = 0;
-    if (leased)
+    view->read.age_ns = 0;
+    view->read.stale = 0;
+    if (LIKELY(floor == 0))
         judged = agent_get_judge(space, &p, &view->read);
     if (judged == -EAGAIN) {
         if (result == 1)
@@ -88,47 +93,50 @@ static int view_once(struct dunlin_space *space, const struct read_key *k, int p
     return result == 1 || judged != 0 ? judged : -ENOENT;
 }
 
-/* No lease: have the owner answer, then look in place.  What its answer reflects is committed, so
- * the board shows it.  Returns VIEW_AGAIN, or -ENOTCONN. */
-static int view_unleased(struct dunlin_space *space, const struct read_key *k)
+/* No lease: have the leader say up to where all is committed, then look in place.  Why not just look then:
+ * this machine may be behind it.  Returns VIEW_AGAIN, -ENOTCONN, or -EAGAIN: it cannot say. */
+static int view_unleased(struct dunlin_space *space, uint32_t shard, uint64_t *floor)
 {
     struct dunlin *d = space->handle;
-    const struct get_target nowhere = {.capacity = 0};
-    struct dunlin_read read;
     if (!agent_attach_look(d))
         return -ENOTCONN;
     agent_attach_clock(d, d->now);
-    int error = agent_ask_get(space, k, &nowhere, &read);
-    return error == 0 || error == -ENOENT || error == -ENOBUFS ? VIEW_AGAIN : error;
+    int error = agent_ask_position(space, shard, floor);
+    return error == 0 ? VIEW_AGAIN : error == -EOPNOTSUPP ? -EAGAIN : error;
 }
 
 int dunlin_view(struct dunlin_space *space, const void *key, size_t key_length,
                 struct dunlin_view *view)
 {
     int error = get_check_key(key, key_length);
-    if (error != 0 || space == NULL || view == NULL)
+    if (error != 0 || space == NULL || view == NULL || view->read.at.lsn != 0)
         return error != 0 ? error : -EINVAL;
-    uint64_t attached_count = space->handle->attached_count;
-    bool leased = true;
+    struct dunlin *d = space->handle;
+    uint64_t attached_count = d->attached_count, floor = 0;
+    struct waiter w; /* while floor is not 0 */
+    int result = 0;
     view->internal[VIEW_ATTACHMENT] = 0;
-    for (unsigned i = 0; i < LIMIT_READ_RETRIES; i++) {
+    for (unsigned i = 0; i < LIMIT_READ_RETRIES; i += result != VIEW_WAIT) {
         struct read_key k;
-        int result = space->bound ? 0 : agent_space_again(space);
+        result = space->bound ? 0 : agent_space_again(space);
         if (result != 0)
             return result;
-        int pin = pin_free(space->handle->now);
+        int pin = pin_free(d->now);
         if (pin < 0)
             return pin;
         read_key_init(&k, &space->read, key, key_length);
         /* An answer of the daemon before says nothing of this one. */
-        leased = leased || space->handle->attached_count != attached_count;
-        result = view_once(space, &k, pin, leased, view);
+        if (d->attached_count != attached_count)
+            floor = 0;
+        result = view_once(space, &k, pin, floor, view);
         if (result == VIEW_MAP && agent_space_map_more(space) != 0)
-            return agent_attached(space->handle) ? -EAGAIN : -ENOTCONN;
+            return agent_attached(d) ? -EAGAIN : -ENOTCONN;
+        if (result == VIEW_WAIT && !agent_wait_pause(d, &w, WAIT_ANY_LCORE))
+            return -ENOTCONN;
         if (result == VIEW_LEASE) {
-            attached_count = space->handle->attached_count;
-            result = view_unleased(space, &k);
-            leased = false;
+            attached_count = d->attached_count;
+            w = agent_wait_begin(d, d->options.timeout_ns);
+            result = view_unleased(space, k.shard, &floor);
         }
         if (result <= 0)
             return result;

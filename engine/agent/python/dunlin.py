@@ -33,14 +33,17 @@ import json
 import math
 import os
 import threading
+import time
 import weakref
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, Type, Union
+from typing import (
+    Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Type, Union)
 
 __all__ = [
-    "ABSENT", "AccessDenied", "Attachment", "Closed", "Conflict", "DunlinError", "FateUnknown",
-    "Info", "InvalidArgument", "LibraryNotFound", "LimitReached", "NodeAlone", "NotFound",
-    "ProtocolMismatch", "QuotaExceeded", "Read", "Space", "Stale", "SystemFailure", "TooLarge", "Unavailable",
-    "Version", "WriteId", "attach",
+    "ABSENT", "AccessDenied", "Attachment", "Closed", "Compacted", "Conflict", "Delete", "Done",
+    "DunlinError", "Event", "FateUnknown", "Holder", "If", "Increment", "Info", "InvalidArgument", "Lagged", "Lease",
+    "LibraryNotFound", "LimitReached", "NodeAlone", "NotANumber", "NotFound", "OutOfRange",
+    "ProtocolMismatch", "Put", "QuotaExceeded", "Read", "SeveralShards", "Space", "Stale", "Sum",
+    "SystemFailure", "TooLarge", "Unavailable", "Version", "Watch", "WriteId", "attach",
 ]
 
 Text = Union[str, bytes]
@@ -105,6 +108,53 @@ class Read(NamedTuple):
         return self.value.decode()
 
 
+class Sum(NamedTuple):
+    """What an increment made of a number."""
+
+    value: int
+    version: Version
+
+
+class Done(NamedTuple):
+    """What became of a transaction."""
+
+    succeeded: bool
+    """Every condition held, and `then` was done; else `otherwise` was."""
+    version: Version
+    """Of its last write; lsn 0: nothing had to be changed."""
+
+
+class If(NamedTuple):
+    """A condition of a transaction: one of what can be asked of a key."""
+
+    key: Text
+    version: Union[Version, int, None] = None
+    """The newest version is this one; ABSENT: there is no such key."""
+    exists: Optional[bool] = None
+    token: Optional[int] = None
+    """The key is there and carries this fencing token."""
+
+
+class Put(NamedTuple):
+    """A write of a transaction."""
+
+    key: Text
+    value: Text
+
+
+class Delete(NamedTuple):
+    """A delete of a transaction; a key that is not there is no failure."""
+
+    key: Text
+
+
+class Increment(NamedTuple):
+    """An increment of a transaction, as Space.increment()."""
+
+    key: Text
+    by: int = 1
+
+
 class Info(NamedTuple):
     """What an attachment knows of itself and of the daemon."""
 
@@ -120,6 +170,36 @@ class Info(NamedTuple):
     reads_retried: int
     ended_not_led: int
     """Reads and writes given up while this node did not lead the shard."""
+    writes_blocked: int
+    writes_dropped: int
+    writes_conflated: int
+    writes_sampled: int
+    """By the policies of asynchronous writes, which only C has."""
+
+
+class Holder(NamedTuple):
+    """Who holds a lease."""
+
+    owner: str
+    token: int
+    ttl_s: float
+    version: Version
+    """Of the last renewal."""
+
+
+class Event(NamedTuple):
+    """Something that was committed, as a watch gives it out."""
+
+    kind: str
+    """"put", "delete", or "expire": its ttl or its lease ran out."""
+    key: bytes
+    value: Optional[bytes]
+    """None unless it was put."""
+    version: Version
+    last: bool
+    """There is no more of its transaction."""
+    time_s: float
+    """Since 1970, by the writer's clock."""
 
 
 # ---- errors --------------------------------------------------------------------------------------
@@ -167,6 +247,14 @@ class Stale(DunlinError):
     read: Optional[Read] = None
 
 
+class Compacted(DunlinError):
+    """What was asked for at a version is not kept any more, or the version is of another shard.
+    oldest is the oldest version that is kept; None: not known.  Read without a version.
+    """
+
+    oldest: Optional[Version] = None
+
+
 class AccessDenied(DunlinError):
     """The access list of the space or the mode of the socket does not let you.  Ask who runs it."""
 
@@ -179,12 +267,34 @@ class LimitReached(DunlinError):
     """The shard holds as many sessions as it may, or the daemon as many agents.  Try later."""
 
 
+class Lagged(DunlinError):
+    """A watch did not keep up, or the daemon began anew: missed_bytes of the log are gone.  Read what
+    matters; the watch goes on at the oldest that is kept with the next event that is asked for.
+    """
+
+    missed_bytes: int = 0
+
+
 class NodeAlone(DunlinError):
     """Asked of a cluster, and the daemon's node is alone.  Ask a node of the cluster."""
 
 
 class TooLarge(DunlinError):
     """Key or value is above the limit of the space.  Send less, or split it."""
+
+
+class NotANumber(DunlinError):
+    """What is to be added to is not a decimal number.  Nothing was changed."""
+
+
+class OutOfRange(DunlinError):
+    """The sum does not fit 64 bits.  Nothing was changed."""
+
+
+class SeveralShards(DunlinError):
+    """The keys of a transaction lie in several shards.  Give those that belong together the same
+    partition in braces, like seat{flight7}/12A.
+    """
 
 
 class ProtocolMismatch(DunlinError):
@@ -211,6 +321,7 @@ class Closed(DunlinError):
 _ERRORS: Dict[int, Tuple[Type[DunlinError], str]] = {
     errno.ENOENT: (NotFound, "not found"),
     errno.ECANCELED: (Conflict, "the condition did not hold"),
+    errno.ENODATA: (Compacted, "not kept any more at that version"),
     errno.ENOTCONN: (Unavailable, "unavailable: no daemon, no lease, or not led by this node"),
     errno.EOWNERDEAD: (FateUnknown, "fate unknown: repeat it under its name, or read first"),
     errno.ESTALE: (Stale, "older than asked"),
@@ -218,6 +329,9 @@ _ERRORS: Dict[int, Tuple[Type[DunlinError], str]] = {
     errno.EDQUOT: (QuotaExceeded, "the shard is full of live data"),
     errno.EUSERS: (LimitReached, "too many sessions or agents"),
     errno.EMSGSIZE: (TooLarge, "key or value above the limit"),
+    errno.EDOM: (NotANumber, "the value is not a number"),
+    errno.ERANGE: (OutOfRange, "the sum does not fit 64 bits"),
+    errno.EXDEV: (SeveralShards, "the keys lie in several shards"),
     errno.EPROTO: (ProtocolMismatch, "daemon and library disagree"),
     errno.EINVAL: (InvalidArgument, "invalid argument"),
     errno.EOPNOTSUPP: (NodeAlone, "the node is in no cluster"),
@@ -240,6 +354,11 @@ LINEARIZABLE = 0
 LOCAL = 1
 PUT = 1
 DELETE = 2
+INCREMENT = 3
+COMPARE_VERSION = 1
+COMPARE_EXISTS = 2
+COMPARE_ABSENT = 3
+COMPARE_TOKEN = 4
 
 
 _STRUCTURES: Dict[str, Type[ctypes.Structure]] = {}
@@ -263,19 +382,42 @@ _Options = _structure(
     "dunlin_options", socket=_string, timeout_ns=_u64, spin_ns=_u64, request_bytes=_u32,
     completion_bytes=_u32, bulk_bytes=_u32, flags=_u32)
 _Read = _structure(
-    "dunlin_read", mode=_int, max_age_ns=_u64, length=_size, version=_Version, epoch=_u64,
+    "dunlin_read", mode=_int, max_age_ns=_u64, at=_Version, length=_size, version=_Version, epoch=_u64,
     age_ns=_u64, stale=_int)
 _GetEntry = _structure(
     "dunlin_get_entry", key=_string, key_length=_size, buffer=_address, capacity=_size, result=_int,
     read=_Read)
 _Write = _structure(
     "dunlin_write", operation=_int, key=_string, key_length=_size, value=_string,
-    value_length=_size, compare=_int, expected_lsn=_u64, context=_u64)
+    value_length=_size, compare=_int, expected_lsn=_u64, context=_u64, delta=ctypes.c_int64,
+    ttl_ns=_u64)
+_Lease = _structure(
+    "dunlin_lease", token=_u64, deadline_ns=_u64, ttl_ns=_u64, version=_Version,
+    owner=ctypes.c_char * 65)
+_Condition = _structure(
+    "dunlin_condition", compare=_int, key=_string, key_length=_size, expected=_u64)
+_Transaction = _structure(
+    "dunlin_transaction", conditions=_address, condition_count=_size, then_writes=_address,
+    then_count=_size, else_writes=_address, else_count=_size)
+_TransactionResult = _structure("dunlin_transaction_result", branch=_int, version=_Version)
 _WriteId = _structure(
     "dunlin_write_id", session=ctypes.c_uint8 * 16, shard=_u32, reserved=_u32, sequence=_u64)
+_Event = _structure(
+    "dunlin_event", kind=_int, last=_int, key=_address, key_length=_size, value=_address,
+    value_length=_size, version=_Version, clock_ns=_u64)
+_ScanOptions = _structure(
+    "dunlin_scan_options", prefix=_string, prefix_length=_size, after=_string, after_length=_size,
+    mode=_int, max_age_ns=_u64, keys_only=_int)
+_ScanEntry = _structure(
+    "dunlin_scan_entry", key=_address, key_length=_size, value=_address, value_length=_size,
+    version=_Version, epoch=_u64, age_ns=_u64, stale=_int)
+_WatchOptions = _structure(
+    "dunlin_watch_options", prefix=_string, prefix_length=_size, pattern=_string,
+    pattern_length=_size, **{"from": _string})
 _Info = _structure(
     "dunlin_info", start=_u64, node_id=_u32, lcores=_u32, lease_ns=_u64, attached_count=_u64,
-    reads_in_place=_u64, reads_by_ring=_u64, reads_retried=_u64, ended_not_led=_u64)
+    reads_in_place=_u64, reads_by_ring=_u64, reads_retried=_u64, ended_not_led=_u64,
+    writes_blocked=_u64, writes_dropped=_u64, writes_conflated=_u64, writes_sampled=_u64)
 
 _to = ctypes.POINTER
 
@@ -290,8 +432,28 @@ _FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "dunlin_put_if": (_int, _address, _string, _size, _string, _size, _u64, _to(_Version)),
     "dunlin_delete": (_int, _address, _string, _size, _to(_Version)),
     "dunlin_delete_if": (_int, _address, _string, _size, _u64, _to(_Version)),
+    "dunlin_apply": (_int, _address, _to(_Write), _to(_Version)),
+    "dunlin_lease_acquire": (_int, _address, _string, _size, _string, _u64, _to(_Lease)),
+    "dunlin_lease_renew": (_int, _address, _string, _size, _u64, _to(_Lease)),
+    "dunlin_lease_release": (_int, _address, _string, _size, _u64, _to(_Version)),
+    "dunlin_lease_show": (_int, _address, _string, _size, _to(_Lease)),
+    "dunlin_increment": (
+        _int, _address, _string, _size, ctypes.c_int64, _to(ctypes.c_int64), _to(_Version)),
+    "dunlin_transaction": (_int, _address, _to(_Transaction), _to(_TransactionResult)),
+    "dunlin_retry_increment": (
+        _int, _address, _to(_WriteId), _to(_Write), _to(ctypes.c_int64), _to(_Version)),
+    "dunlin_retry_transaction": (
+        _int, _address, _to(_WriteId), _to(_Transaction), _to(_TransactionResult)),
     "dunlin_last_write": (_int, _address, _to(_WriteId)),
     "dunlin_retry": (_int, _address, _to(_WriteId), _to(_Write), _to(_Version)),
+    "dunlin_scan_open": (_int, _address, _to(_ScanOptions), _to(_address)),
+    "dunlin_scan_next": (_int, _address, _to(_ScanEntry)),
+    "dunlin_scan_close": (None, _address),
+    "dunlin_watch_open": (_int, _address, _to(_WatchOptions), _to(_address)),
+    "dunlin_watch_close": (None, _address),
+    "dunlin_watch_next": (ctypes.c_int64, _address, _to(_Event), _size, _u64),
+    "dunlin_watch_lagged": (None, _address, _to(_Version), _to(_u64)),
+    "dunlin_watch_position": (ctypes.c_int64, _address, _string, _size),
     "dunlin_info": (None, _address, _to(_Info)),
     "dunlin_status_json": (ctypes.c_int64, _address, _string, _size),
     "dunlin_ping": (_int, _address, _u32),
@@ -363,6 +525,42 @@ def _lsn(expected: Union[Version, int]) -> int:
     if not 0 <= lsn <= _U64_MAX:
         raise InvalidArgument(f"{lsn!r}: no LSN")
     return lsn
+
+
+def _delta(by: int) -> int:
+    # Why here: ctypes would cut it to 64 bits without a word.
+    if not isinstance(by, int) or not -2**63 <= by < 2**63:
+        raise InvalidArgument(f"{by!r}: no whole number of 64 bits")
+    return by
+
+
+def _condition_of(asked: If) -> Any:
+    if sum(x is not None for x in (asked.version, asked.exists, asked.token)) != 1:
+        raise InvalidArgument(f"{asked!r}: give one of version, exists and token")
+    key = _bytes(asked.key)
+    if asked.version is not None:
+        return _Condition(COMPARE_VERSION, key, len(key), _lsn(asked.version))
+    if asked.exists is not None:
+        return _Condition(COMPARE_EXISTS if asked.exists else COMPARE_ABSENT, key, len(key))
+    return _Condition(COMPARE_TOKEN, key, len(key), _lsn(asked.token))
+
+
+def _write_of(part: Union[Put, Delete, Increment]) -> Any:
+    if not isinstance(part, (Put, Delete, Increment)):
+        raise TypeError(f"expected Put, Delete or Increment, not {type(part).__name__}")
+    key = _bytes(part.key)
+    if isinstance(part, Put):
+        value = _bytes(part.value)
+        return _Write(PUT, key, len(key), value, len(value))
+    if isinstance(part, Increment):
+        return _Write(INCREMENT, key, len(key), delta=_delta(part.by))
+    return _Write(DELETE, key, len(key))
+
+
+def _name_of(retry: WriteId) -> Any:
+    if len(retry.session) != 16:
+        raise InvalidArgument(f"{retry!r}: a session has 16 bytes")
+    return _WriteId((ctypes.c_uint8 * 16)(*retry.session), retry.shard, 0, retry.sequence)
 
 
 def _read_of(value: bytes, read: Any) -> Read:
@@ -503,7 +701,9 @@ class Attachment:
 
         self._handle.call_with(work)
         return Info(info.start, info.node_id, info.lcores, info.lease_ns / 1e9, info.attached_count,
-                    info.reads_in_place, info.reads_by_ring, info.reads_retried, info.ended_not_led)
+                    info.reads_in_place, info.reads_by_ring, info.reads_retried, info.ended_not_led,
+                    info.writes_blocked, info.writes_dropped, info.writes_conflated,
+                    info.writes_sampled)
 
     def status(self) -> Dict[str, Any]:
         """The daemon's status, as `dunlin --json status` prints it.  Raises Unavailable, Closed."""
@@ -560,19 +760,25 @@ class Space:
         error = self._fail(result, "get", key)
         if isinstance(error, Stale) and read.version.lsn != 0:
             error.read = _read_of(value, read)
+        if isinstance(error, Compacted) and read.version.lsn != 0:
+            error.oldest = Version(read.version.log, read.version.lsn)
         return error
 
     # ---- reading ----
 
-    def get(self, key: Text, *, local: bool = False, max_age_s: Optional[float] = None) -> Read:
+    def get(self, key: Text, *, local: bool = False, max_age_s: Optional[float] = None,
+            at: Optional[Version] = None) -> Read:
         """The newest value of a key, read in place.
 
         Linearizable: it reflects every write that was completed before; unless local, which is what
-        this machine has, with its age.  Raises NotFound, Unavailable, Stale (older than max_age_s),
-        TooLarge, InvalidArgument.
+        this machine has, with its age.  at: instead the value as it was when the write of that
+        version was visible.  Raises NotFound, Unavailable, Stale (older than max_age_s), Compacted
+        (at is not kept any more), TooLarge, InvalidArgument.
         """
         name = _bytes(key)
         read = _Read(LOCAL if local else LINEARIZABLE, _nanoseconds(max_age_s, "max_age_s"))
+        if at is not None:
+            read.at = _Version(at.log, _lsn(at))
         capacity = _CAPACITY_ONE
         while True:
             buffer = ctypes.create_string_buffer(capacity)
@@ -630,24 +836,69 @@ class Space:
                 answers[at] = self._judge(entry.result, value, entry.read, names[at])
         return more
 
+    def scan(self, prefix: Text = b"", *, after: Optional[Text] = None, local: bool = False,
+             max_age_s: Optional[float] = None) -> Iterator[Tuple[bytes, Read]]:
+        """The keys that begin with prefix, in the order of their bytes, each with its value; only those
+        behind after, if that is given.
+
+        Read as it is iterated, in place.  Linearizable: reflects every write that was completed before
+        the first; unless local.  No snapshot: what is written meanwhile may be seen or not.  Raises
+        Unavailable, Stale, TooLarge, and NodeAlone where the space keeps no order.
+        """
+        begin, behind = _bytes(prefix), _bytes(after) if after is not None else b""
+        options = _ScanOptions(begin, len(begin), behind, len(behind), LOCAL if local else LINEARIZABLE,
+                               _nanoseconds(max_age_s, "max_age_s"), 0)
+        scan = ctypes.c_void_p()
+        result = self._handle.call(self._library.dunlin_scan_open, self._pointer,
+                                   ctypes.byref(options), ctypes.byref(scan))
+        if result != 0:
+            raise self._fail(result, "scan", begin)
+        return self._scan_on(scan, begin)
+
+    def _scan_on(self, scan: Any, begin: bytes) -> Iterator[Tuple[bytes, Read]]:
+        entry = _ScanEntry()
+        try:
+            while True:
+                result = self._handle.call(self._library.dunlin_scan_next, scan, ctypes.byref(entry))
+                if result == -errno.ENOENT:
+                    return
+                if result != 0:
+                    raise self._fail(result, "scan", begin)
+                yield (ctypes.string_at(entry.key, entry.key_length),
+                       _read_of(ctypes.string_at(entry.value, entry.value_length), entry))
+        finally:
+            self._library.dunlin_scan_close(scan)
+
+    def watch(self, prefix: Optional[Text] = None, *, pattern: Optional[Text] = None,
+              start: str = "now") -> Watch:
+        """What is committed from now on, as an iterator of Event; with start="oldest" from the oldest
+        that is kept, else from a position or a version on, both as text.
+
+        Of keys that begin with prefix, or that pattern matches ("/" separates levels, a level "*" is
+        any one, a last level ">" the rest), or of all.  Raises NotFound, TooLarge, InvalidArgument.
+        """
+        return Watch(self, prefix, pattern, start)
+
     # ---- writing ----
     # All of them wait until the write is committed, and return its version.
 
-    def put(self, key: Text, value: Text, *, retry: Optional[WriteId] = None) -> Version:
-        """Write.  retry: repeat the write of that name, which is applied at most once.
+    def put(self, key: Text, value: Text, *, ttl_s: Optional[float] = None,
+            retry: Optional[WriteId] = None) -> Version:
+        """Write.  ttl_s: the value goes by itself after that (1 ms to ten years).  retry: repeat the
+        write of that name, which is applied at most once.
 
         Raises Unavailable, FateUnknown, AccessDenied, QuotaExceeded, LimitReached, TooLarge,
         InvalidArgument, as all writes do.
         """
-        return self._write("put", _bytes(key), _bytes(value), None, retry)
+        return self._write("put", _bytes(key), _bytes(value), None, retry, ttl_s)
 
     def put_if(self, key: Text, value: Text, expected: Union[Version, int], *,
-               retry: Optional[WriteId] = None) -> Version:
-        """Write only if the newest version is the one expected (ABSENT: the key must not exist).
+               ttl_s: Optional[float] = None, retry: Optional[WriteId] = None) -> Version:
+        """Write, as put(), only if the newest version is the one expected (ABSENT: the key must not exist).
 
         Raises Conflict with the version that stands there instead; else as put().
         """
-        return self._write("put", _bytes(key), _bytes(value), _lsn(expected), retry)
+        return self._write("put", _bytes(key), _bytes(value), _lsn(expected), retry, ttl_s)
 
     def delete(self, key: Text, *, retry: Optional[WriteId] = None) -> Version:
         """Delete; raises NotFound if there was nothing, else as put()."""
@@ -661,11 +912,84 @@ class Space:
         """
         return self._write("delete", _bytes(key), None, _lsn(expected), retry)
 
+    def lease(self, key: Text, ttl_s: float, owner: Text) -> Lease:
+        """Hold a key that nobody holds, as owner (1 to 64 bytes), for ttl_s, and as long as it is
+        renewed.  Meanwhile the key's value is the owner's name, and no other write of it is done.
+
+        Raises Conflict if it is held, also under this owner's name; else as put().
+        """
+        return Lease(self, _bytes(key), ttl_s, _bytes(owner))
+
+    def holder(self, key: Text) -> Holder:
+        """Who holds a lease; raises NotFound if nobody does, else as get()."""
+        name, lease = _bytes(key), _Lease()
+        result = self._handle.call(self._library.dunlin_lease_show, self._pointer, name, len(name),
+                                   ctypes.byref(lease))
+        if result != 0:
+            raise self._fail(result, "lease", name)
+        version = Version(lease.version.log, lease.version.lsn)
+        return Holder(lease.owner.decode(errors="backslashreplace"), lease.token,
+                      lease.ttl_ns / 1e9, version)
+
+    def increment(self, key: Text, by: int = 1, *, retry: Optional[WriteId] = None) -> Sum:
+        """Add to the number that the key holds as text; a key that is not there counts as 0.
+
+        Raises NotANumber, OutOfRange; else as put().
+        """
+        name, version, value = _bytes(key), _Version(), ctypes.c_int64()
+        answers = ctypes.byref(value), ctypes.byref(version)
+        if retry is None:
+            result, written = self._handle.write(self._library.dunlin_increment, self._pointer, name,
+                                                 len(name), _delta(by), *answers)
+        else:
+            written = _name_of(retry)
+            write = _write_of(Increment(name, by))
+            result = self._handle.call(self._library.dunlin_retry_increment, self._pointer,
+                                       ctypes.byref(written), ctypes.byref(write), *answers)
+        if result != 0:
+            raise self._told(self._fail(result, "increment", name), version, written)
+        return Sum(value.value, Version(version.log, version.lsn))
+
+    def transaction(self, conditions: Sequence[If] = (), then: Sequence[Any] = (),
+                    otherwise: Sequence[Any] = (), *, retry: Optional[WriteId] = None) -> Done:
+        """If every condition holds, do then, else otherwise: all of it or nothing, at most once.
+
+        then and otherwise hold Put, Delete and Increment, of different keys; all keys belong to one
+        shard.  Raises Conflict if a condition does not hold and otherwise is empty, with the version
+        that stands there; SeveralShards, NotANumber, OutOfRange; else as put().
+        """
+        asked = (_Condition * len(conditions))(*map(_condition_of, conditions))
+        branches = [(_Write * len(parts))(*map(_write_of, parts)) for parts in (then, otherwise)]
+        whole = _Transaction(ctypes.addressof(asked), len(conditions),
+                             ctypes.addressof(branches[0]), len(then),
+                             ctypes.addressof(branches[1]), len(otherwise))
+        made = _TransactionResult()
+        answers = ctypes.byref(whole), ctypes.byref(made)
+        if retry is None:
+            result, written = self._handle.write(self._library.dunlin_transaction, self._pointer,
+                                                 *answers)
+        else:
+            written = _name_of(retry)
+            result = self._handle.call(self._library.dunlin_retry_transaction, self._pointer,
+                                       ctypes.byref(written), *answers)
+        if result != 0:
+            raise self._told(_error(result, f"transaction in {self.name}"), made.version, written)
+        return Done(made.branch == 1, Version(made.version.log, made.version.lsn))
+
+    @staticmethod
+    def _told(error: DunlinError, version: Any, written: Any) -> DunlinError:
+        """The error of a write, with what is known beside it."""
+        if isinstance(error, Conflict):
+            error.version = Version(version.log, version.lsn)
+        if isinstance(error, FateUnknown) and written.sequence != 0:
+            error.write = WriteId(bytes(written.session), written.shard, written.sequence)
+        return error
+
     def _write(self, what: str, key: bytes, value: Optional[bytes], expected_lsn: Optional[int],
-               retry: Optional[WriteId]) -> Version:
+               retry: Optional[WriteId], ttl_s: Optional[float] = None) -> Version:
         version = _Version()
-        if retry is not None:
-            result, written = self._repeat(key, value, expected_lsn, retry, version)
+        if retry is not None or ttl_s is not None:
+            result, written = self._repeat(key, value, expected_lsn, retry, version, ttl_s)
         else:
             suffix = "" if expected_lsn is None else "_if"
             function = getattr(self._library, f"dunlin_{what}{suffix}")
@@ -676,20 +1000,170 @@ class Space:
                                                  ctypes.byref(version))
         if result == 0:
             return Version(version.log, version.lsn)
-        error = self._fail(result, what, key)
-        if isinstance(error, Conflict):
-            error.version = Version(version.log, version.lsn)
-        if isinstance(error, FateUnknown) and written.sequence != 0:
-            error.write = WriteId(bytes(written.session), written.shard, written.sequence)
-        raise error
+        raise self._told(self._fail(result, what, key), version, written)
 
     def _repeat(self, key: bytes, value: Optional[bytes], expected_lsn: Optional[int],
-                retry: WriteId, version: Any) -> Tuple[int, Any]:
-        if len(retry.session) != 16:
-            raise InvalidArgument(f"{retry!r}: a session has 16 bytes")
-        name = _WriteId((ctypes.c_uint8 * 16)(*retry.session), retry.shard, 0, retry.sequence)
+                retry: Optional[WriteId], version: Any,
+                ttl_s: Optional[float]) -> Tuple[int, Any]:
         write = _Write(DELETE if value is None else PUT, key, len(key), value, len(value or b""),
-                       expected_lsn is not None, expected_lsn or 0)
+                       expected_lsn is not None, expected_lsn or 0,
+                       ttl_ns=_nanoseconds(ttl_s, "ttl_s"))
+        if retry is None:
+            return self._handle.write(self._library.dunlin_apply, self._pointer,
+                                      ctypes.byref(write), ctypes.byref(version))
+        name = _name_of(retry)
         result = self._handle.call(self._library.dunlin_retry, self._pointer, ctypes.byref(name),
                                    ctypes.byref(write), ctypes.byref(version))
         return result, name
+
+
+class Lease:
+    """A lease that is held; a context manager that gives it up at the end.  Space.lease() makes it.
+
+    token   only grows from owner to owner: hand it on with all that is done under the lease, as the
+            token of an If in a transaction or to another system's fence
+    """
+
+    def __init__(self, space: Space, key: bytes, ttl_s: float, owner: bytes) -> None:
+        """As Space.lease()."""
+        self.space = space
+        self.key = key
+        self._lease = _Lease()
+        self._ask("dunlin_lease_acquire", _c_string(owner), _nanoseconds(ttl_s, "ttl_s"))
+
+    @property
+    def token(self) -> int:
+        return self._lease.token
+
+    @property
+    def version(self) -> Version:
+        """Of the last renewal."""
+        return Version(self._lease.version.log, self._lease.version.lsn)
+
+    @property
+    def left_s(self) -> float:
+        """For how long it is certainly still held; 0: perhaps no more.  Look before what must not be
+        done without it, and have what is done look at the token all the same."""
+        now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return max(0, self._lease.deadline_ns - now) / 1e9
+
+    def renew(self, ttl_s: float) -> None:
+        """Hold it on for ttl_s from now; raises Conflict if it is not held any more, else as put()."""
+        self._ask("dunlin_lease_renew", _nanoseconds(ttl_s, "ttl_s"))
+
+    def release(self) -> None:
+        """Give it up; raises Conflict if it is not held any more, else as put()."""
+        version = _Version()
+        self._call("dunlin_lease_release", version, self.token)
+        self._lease.deadline_ns = 0
+
+    def _ask(self, name: str, *arguments: Any) -> None:
+        self._call(name, self._lease, *arguments)
+
+    def _call(self, name: str, answer: Any, *arguments: Any) -> None:
+        space = self.space
+        result, written = space._handle.write(
+            getattr(space._library, name), space._pointer, self.key, len(self.key), *arguments,
+            ctypes.byref(answer))
+        if result == 0:
+            return
+        version = answer if isinstance(answer, _Version) else answer.version
+        raise space._told(space._fail(result, "lease", self.key), version, written)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        try:
+            self.release()
+        except Conflict:
+            pass  # it was lost, which its owner sees by left_s
+
+
+_EVENT_KINDS = {1: "put", 2: "delete", 3: "expire"}
+
+
+class Watch:
+    """Events of a space, in the order of each shard's log.  Space.watch() makes it; an iterator, and a
+    context manager that closes it at the end."""
+
+    def __init__(self, space: Space, prefix: Optional[Text], pattern: Optional[Text],
+                 start: str) -> None:
+        """As Space.watch()."""
+        self.space = space  # keeps it open
+        self._handle = space._handle
+        self._library = space._library
+        self._pointer = ctypes.c_void_p()
+        options = _WatchOptions()
+        for name, text in (("prefix", prefix), ("pattern", pattern)):
+            if text is not None:
+                setattr(options, name, _bytes(text))
+                setattr(options, name + "_length", len(_bytes(text)))
+        setattr(options, "from", _c_string(_bytes(start)))
+        result = self._handle.call(self._library.dunlin_watch_open, space._pointer,
+                                   ctypes.byref(options), ctypes.byref(self._pointer))
+        if result != 0:
+            raise _error(result, f"watch {space.name}")
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Watch:
+        return self
+
+    def __next__(self) -> Event:
+        event = None
+        while event is None:
+            event = self.next()
+        return event
+
+    def close(self) -> None:
+        """Free it.  Twice is no error."""
+        pointer, self._pointer = self._pointer, ctypes.c_void_p()
+        if pointer:
+            self._handle.call(self._library.dunlin_watch_close, pointer)
+
+    def next(self, timeout_s: float = 1.0) -> Optional[Event]:
+        """The next event, or None when the time is up.  Raises Lagged, NotFound, Closed."""
+        if not self._pointer:
+            raise Closed("this watch is closed")
+        event = _Event()
+        count = self._handle.call(self._library.dunlin_watch_next, self._pointer,
+                                  ctypes.byref(event), 1, _nanoseconds(timeout_s, "timeout_s"))
+        if count == -errno.ENODATA:
+            raise self._lagged()
+        if count == 0 or count == -errno.ENOTCONN:
+            return None  # it goes on when the daemon is back
+        if count < 0:
+            raise _error(count, f"watch {self.space.name}")
+        return self._event_of(event)
+
+    def _lagged(self) -> Lagged:
+        missed = _u64()
+        self._handle.call(self._library.dunlin_watch_lagged, self._pointer, None,
+                          ctypes.byref(missed))
+        lagged = Lagged(f"watch {self.space.name}: {missed.value} bytes of the log are gone")
+        lagged.errno = errno.ENODATA
+        lagged.missed_bytes = missed.value
+        return lagged
+
+    @staticmethod
+    def _event_of(event: Any) -> Event:
+        value = ctypes.string_at(event.value, event.value_length) if event.value else None
+        return Event(_EVENT_KINDS[event.kind], ctypes.string_at(event.key, event.key_length), value,
+                     Version(event.version.log, event.version.lsn), bool(event.last),
+                     event.clock_ns / 1e9)
+
+    @property
+    def position(self) -> str:
+        """Where a watch would go on that is opened with it as start, also in another program and at
+        another node: behind the last event given out."""
+        buffer = ctypes.create_string_buffer(64 << 10)
+        result = self._handle.call(self._library.dunlin_watch_position, self._pointer, buffer,
+                                   len(buffer))
+        if result < 0:
+            raise _error(result, f"position of a watch of {self.space.name}")
+        return buffer.value.decode()

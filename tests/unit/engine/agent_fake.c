@@ -392,7 +392,9 @@ static void serve_request(struct fake *f, uint32_t lcore, const struct ring_requ
     struct ring_completion c = {
         .head.operation = r->head.operation, .tag = r->tag, .log = 100 + r->shard, .epoch = 1};
     f->requests++;
-    if (f->not_led && r->head.operation != RING_NOP) {
+    bool retry_close = r->head.operation == RING_SESSION_CLOSE && f->close_retries != 0;
+    f->close_retries -= retry_close;
+    if (retry_close || (f->not_led && r->head.operation != RING_NOP)) {
         c.status = RING_RETRY;
         c.epoch = 0;
         complete(f, lcore, &c, NULL, 0);

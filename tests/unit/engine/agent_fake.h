@@ -58,10 +58,11 @@ struct fake {
     bool withhold;          /* applies writes and does not answer */
     uint32_t refuse_status; /* of the refuse_count next writes behind the refuse_after next ones */
     uint32_t refuse_after, refuse_count;
-    bool refuse_cut;   /* refused by RING_RETRY they were appended and cut */
-    bool refuse_stays; /* and turn up in the log after all */
-    bool not_led;      /* leads no shard: RING_RETRY for all that asks for one */
-    bool forge_tag;    /* the next completion is for nobody */
+    bool refuse_cut;        /* refused by RING_RETRY they were appended and cut */
+    bool refuse_stays;      /* and turn up in the log after all */
+    bool not_led;           /* leads no shard: RING_RETRY for all that asks for one */
+    uint32_t close_retries; /* of the next RING_SESSION_CLOSE: RING_RETRY */
+    bool forge_tag;         /* the next completion is for nobody */
     bool writable;
     bool space_gone;
     uint64_t clock_offset; /* of its clock from the machine's */

@@ -87,6 +87,8 @@ static void make_node(struct agent_node *n, const struct agent_node_options *o)
     space.quota_bytes = o->quota_bytes != 0 ? o->quota_bytes : UINT64_C(64) << 20;
     if (o->sessions_max != 0)
         space.sessions_max = o->sessions_max;
+    if (o->history != 0)
+        space.history = o->history;
     CU_ASSERT_EQUAL_FATAL(listener_open(&n->listener, n->path, 0600), 0);
     CU_ASSERT_EQUAL_FATAL(node_open(&n->node, &config, n->listener.start), 0);
     CU_ASSERT_EQUAL_FATAL(keeper_open(&n->keeper, &n->node, &n->listener, 0), 0);

@@ -244,6 +244,52 @@ static void a_space_may_go_and_come_back(void)
     fake_free(f);
 }
 
+/* What the calls of a watch come to say, if it is this. */
+static int64_t watch_result(struct dunlin_watch *w, int64_t expected)
+{
+    struct dunlin_event e;
+    int64_t result = 0;
+    for (unsigned i = 0; i < 2000 && result != expected; i++) {
+        result = dunlin_watch_next(w, &e, 1, 0);
+        (void)usleep(1000);
+    }
+    return result;
+}
+
+/* What a watch knows of its space, it knows when the daemon's memory of it is gone. */
+static void a_watch_outlives_its_space(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    static const struct dunlin_watch_options o = {.from = "100.64,103.128"};
+    struct dunlin_watch *w;
+    char text[4 * 42];
+    CU_ASSERT_EQUAL_FATAL(dunlin_watch_open(s, &o, &w), 0);
+    CU_ASSERT_EQUAL(dunlin_watch_position(w, text, sizeof text), (int64_t)strlen(o.from));
+    fake_kill(f);
+    f->space_gone = true;
+    fake_restart(f);
+    (void)usleep(2000);
+    CU_ASSERT_EQUAL(watch_result(w, -ENOENT), -ENOENT);
+    memset(text, 0, sizeof text);
+    CU_ASSERT_EQUAL(dunlin_watch_position(w, text, sizeof text), (int64_t)strlen(o.from));
+    CU_ASSERT_STRING_EQUAL(text, o.from);
+    fake_lock(f); /* it comes back as another one, with other logs */
+    for (uint32_t i = 0; i < FAKE_SHARDS; i++) {
+        struct layout_board *b = (void *)(f->space.base + layout_board_offset(i));
+        b->log = 200 + i;
+    }
+    f->space_gone = false;
+    fake_unlock(f);
+    CU_ASSERT_EQUAL(watch_result(w, -EPROTO), -EPROTO);
+    CU_ASSERT_EQUAL(dunlin_watch_position(w, text, sizeof text), (int64_t)strlen(o.from));
+    CU_ASSERT_STRING_EQUAL(text, o.from);
+    dunlin_watch_close(w);
+    dunlin_close(d);
+    fake_free(f);
+}
+
 /* In another time namespace, say: what our clock says of the lease means nothing. */
 static void another_clock_sends_reads_through_the_ring(void)
 {
@@ -315,6 +361,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(spaces_are_opened_by_name),
     UNIT_TEST(late_answers_are_dropped),
     UNIT_TEST(a_space_may_go_and_come_back),
+    UNIT_TEST(a_watch_outlives_its_space),
     UNIT_TEST(another_clock_sends_reads_through_the_ring),
     UNIT_TEST(a_read_through_the_ring_knows_the_length),
 };

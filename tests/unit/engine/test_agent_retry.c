@@ -416,6 +416,86 @@ static void a_session_that_is_given_up_is_not_the_next_one(void)
     fake_free(f);
 }
 
+/* Dies when it has the question behind those of before. */
+static uint32_t requests_before;
+static void *die_with_the_next(void *argument)
+{
+    struct fake *f = argument;
+    for (unsigned i = 0; i < 5000 && fake_read(f, &f->requests) < requests_before + 2; i++)
+        (void)usleep(1000); /* the session is asked for first */
+    fake_kill(f);
+    return NULL;
+}
+
+/* What is repeated when the daemon dies may have been applied, of whatever kind it is. */
+static void a_repeated_write_that_is_lost_is_of_unknown_fate(void)
+{
+    static const struct dunlin_write kinds[] = {
+        {.operation = DUNLIN_PUT, .key = "k", .key_length = 1},
+        {.operation = DUNLIN_DELETE, .key = "k", .key_length = 1},
+        {.operation = DUNLIN_INCREMENT, .key = "k", .key_length = 1, .delta = 1}};
+    for (uint32_t i = 0; i < 4; i++) {
+        struct fake *f = fake_make(1);
+        struct dunlin_space *s;
+        struct dunlin *d = fake_attach(f, LONG_MS, &s);
+        struct dunlin_write_id id;
+        pthread_t thread;
+        CU_ASSERT_EQUAL_FATAL(put(s, "k", "v"), 0);
+        CU_ASSERT_EQUAL_FATAL(dunlin_last_write(d, &id), 0);
+        id.sequence++;
+        fake_lock(f);
+        f->withhold = true;
+        requests_before = f->requests;
+        fake_unlock(f);
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, die_with_the_next, f), 0);
+        const struct dunlin_transaction t = {.then_writes = kinds, .then_count = 1};
+        int error = i < 2    ? dunlin_retry(s, &id, &kinds[i], NULL)
+                    : i == 2 ? dunlin_retry_increment(s, &id, &kinds[i], NULL, NULL)
+                             : dunlin_retry_transaction(s, &id, &t, NULL);
+        CU_ASSERT_EQUAL(error, -EOWNERDEAD);
+        CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+        dunlin_close(d);
+        fake_free(f);
+    }
+}
+
+/* A session whose shard is not led just now is closed all the same, a moment later.  Why several times: a
+ * handle that is closed waits only for a moment (AGENT_CLOSE_NS), in which a busy machine may not answer. */
+static void a_close_is_said_again(void)
+{
+    struct fake *f = fake_make(1);
+    bool closed = false;
+    for (uint32_t i = 0; i < 50 && !closed; i++) {
+        struct dunlin_space *s;
+        struct dunlin *d = fake_attach(f, LONG_MS, &s);
+        CU_ASSERT_EQUAL_FATAL(put(s, "k", "v"), 0);
+        fake_lock(f);
+        f->close_retries = 3;
+        f->session_closes = 0;
+        fake_unlock(f);
+        dunlin_close(d);
+        fake_lock(f);
+        closed = f->session_closes == 1;
+        f->close_retries = 0;
+        fake_unlock(f);
+    }
+    CU_ASSERT_TRUE(closed);
+    fake_free(f);
+}
+
+/* One that nobody ever leads: closing ends all the same. */
+static void a_close_in_vain_ends(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
+    CU_ASSERT_EQUAL_FATAL(put(s, "k", "v"), 0);
+    set_not_led(f, true);
+    dunlin_close(d);
+    CU_ASSERT_EQUAL(f->session_closes, 0);
+    fake_free(f);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(refused_then_accepted),
     UNIT_TEST(cut_then_answered_as_the_duplicate_it_is),
@@ -427,6 +507,9 @@ static const struct unit_test tests[] = {
     UNIT_TEST(what_was_cut_ends_unknown),
     UNIT_TEST(what_was_cut_and_then_refused_keeps_its_name),
     UNIT_TEST(a_session_that_is_given_up_is_not_the_next_one),
+    UNIT_TEST(a_repeated_write_that_is_lost_is_of_unknown_fate),
     UNIT_TEST(a_restart_takes_over_what_waits),
+    UNIT_TEST(a_close_is_said_again),
+    UNIT_TEST(a_close_in_vain_ends),
 };
 UNIT_MAIN("agent_retry", tests)

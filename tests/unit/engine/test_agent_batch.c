@@ -1,0 +1,211 @@
+/* Batched gets while transactions go on, beside real lcores (agent_node.h): those of a shard are seen as of
+ * one moment, also when they have to be read once more, and where no lease covers this machine.  There
+ * neither they nor views show what is old where this machine is behind its leader. */
+#include "engine/base.h"
+#include "engine/limits.h"
+#include "engine/read.h"
+#include "tests/unit/engine/agent_node.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+
+#define LONG_MS 20000
+#define KEYS 3u
+
+static const char *const names[KEYS] = {"{p}/a", "{p}/b", "{p}/c"};
+
+/* What the next validations meet: so many transactions are done just before one each, and so many of the
+ * validations then refuse. */
+static unsigned writes_between, refuse_validate;
+static bool refuse_lease;
+/* So many reads begin at an older commit LSN, as at a follower that is behind. */
+static unsigned begin_behind;
+static uint64_t lsn_behind;
+static struct dunlin_space *writer;
+static unsigned generation;
+
+/* One value in all keys. */
+static void write_all(void)
+{
+    char value[16];
+    struct dunlin_write writes[KEYS];
+    size_t length = (size_t)snprintf(value, sizeof value, "%u", ++generation);
+    for (unsigned i = 0; i < KEYS; i++)
+        writes[i] = (struct dunlin_write){.operation = DUNLIN_PUT,
+                                          .key = names[i],
+                                          .key_length = strlen(names[i]),
+                                          .value = value,
+                                          .value_length = length};
+    const struct dunlin_transaction t = {.then_writes = writes, .then_count = KEYS};
+    CU_ASSERT_EQUAL_FATAL(dunlin_transaction(writer, &t, NULL), 0);
+}
+
+void __real_read_begin(struct read_point *p, const struct read_space *s, uint32_t shard);
+void __wrap_read_begin(struct read_point *p, const struct read_space *s, uint32_t shard);
+void __wrap_read_begin(struct read_point *p, const struct read_space *s, uint32_t shard)
+{
+    __real_read_begin(p, s, shard);
+    if (begin_behind != 0) {
+        begin_behind--;
+        p->lsn = lsn_behind;
+    }
+}
+
+bool __real_read_validate(const struct read_point *p, const struct read_space *s, bool missed);
+bool __wrap_read_validate(const struct read_point *p, const struct read_space *s, bool missed);
+bool __wrap_read_validate(const struct read_point *p, const struct read_space *s, bool missed)
+{
+    bool good = __real_read_validate(p, s, missed);
+    if (writes_between != 0) {
+        writes_between--;
+        write_all();
+    }
+    if (refuse_validate != 0) {
+        refuse_validate--;
+        return false;
+    }
+    return good;
+}
+
+bool __real_read_lease(const struct read_point *p, const struct read_space *s);
+bool __wrap_read_lease(const struct read_point *p, const struct read_space *s);
+bool __wrap_read_lease(const struct read_point *p, const struct read_space *s)
+{
+    return !refuse_lease && __real_read_lease(p, s);
+}
+uint64_t __real_read_lease_deadline(const struct read_point *p, const struct read_space *s);
+uint64_t __wrap_read_lease_deadline(const struct read_point *p, const struct read_space *s);
+uint64_t __wrap_read_lease_deadline(const struct read_point *p, const struct read_space *s)
+{
+    return refuse_lease ? 0 : __real_read_lease_deadline(p, s);
+}
+
+struct world {
+    struct agent_node *node;
+    struct dunlin *reading, *writing;
+    struct dunlin_space *space;
+};
+
+static struct world world_make(void)
+{
+    const struct agent_node_options options = {.shard_count = 2, .history = 8};
+    struct world w = {.node = agent_node_make(&options)};
+    w.writing = agent_node_attach(w.node, LONG_MS, &writer);
+    w.reading = agent_node_attach(w.node, LONG_MS, &w.space);
+    write_all();
+    return w;
+}
+
+static void world_free(struct world *w)
+{
+    writes_between = refuse_validate = begin_behind = 0;
+    refuse_lease = false;
+    dunlin_close(w->reading);
+    dunlin_close(w->writing);
+    agent_node_free(w->node);
+}
+
+/* One value in all of them, at least the one that was written before. */
+static void expect_whole(struct world *w, enum dunlin_mode mode)
+{
+    char values[KEYS][16];
+    struct dunlin_get_entry entries[KEYS];
+    unsigned before = generation;
+    memset(values, 0, sizeof values);
+    memset(entries, 0, sizeof entries);
+    for (unsigned i = 0; i < KEYS; i++) {
+        entries[i].key = names[i];
+        entries[i].key_length = strlen(names[i]);
+        entries[i].buffer = values[i];
+        entries[i].capacity = sizeof values[i] - 1;
+        entries[i].read.mode = mode;
+    }
+    CU_ASSERT_EQUAL_FATAL(dunlin_get_many(w->space, entries, KEYS), 0);
+    for (unsigned i = 0; i < KEYS; i++) {
+        CU_ASSERT_EQUAL_FATAL(entries[i].result, 0);
+        CU_ASSERT_EQUAL(entries[i].read.length, strlen(values[0]));
+        CU_ASSERT_STRING_EQUAL(values[i], values[0]);
+        CU_ASSERT_TRUE(mode == DUNLIN_LOCAL || strtoul(values[i], NULL, 10) >= before);
+    }
+}
+
+static void a_batch_that_is_read_again_is_whole(void)
+{
+    struct world w = world_make();
+    for (unsigned times = 1; times < LIMIT_READ_RETRIES; times++)
+        for (int mode = DUNLIN_LINEARIZABLE; mode <= DUNLIN_LOCAL; mode++) {
+            refuse_validate = times;
+            writes_between = times + KEYS;
+            expect_whole(&w, (enum dunlin_mode)mode);
+        }
+    world_free(&w);
+}
+
+static void without_a_lease_it_is_whole(void)
+{
+    struct world w = world_make();
+    struct dunlin_info before, after;
+    refuse_lease = true;
+    for (unsigned i = 0; i < 20; i++) {
+        writes_between = 2 * KEYS;
+        dunlin_info(w.reading, &before);
+        expect_whole(&w, DUNLIN_LINEARIZABLE);
+        dunlin_info(w.reading, &after);
+        CU_ASSERT_EQUAL(after.reads_by_ring - before.reads_by_ring, 1);
+    }
+    world_free(&w);
+}
+
+static void what_is_behind_is_waited_for(void)
+{
+    struct world w = world_make();
+    struct dunlin_read read = {.mode = DUNLIN_LINEARIZABLE};
+    struct dunlin_view view = {.read = {.mode = DUNLIN_LINEARIZABLE}};
+    char value[16], newest[16];
+    write_all();
+    CU_ASSERT_EQUAL(dunlin_get(w.space, names[0], strlen(names[0]), value, sizeof value, &read), 0);
+    lsn_behind = read.version.lsn; /* of the transaction's first record: nothing of it is visible */
+    size_t length = (size_t)snprintf(newest, sizeof newest, "%u", generation);
+    refuse_lease = true;
+    for (unsigned behind = 2; behind < 5; behind++) {
+        begin_behind = behind;
+        expect_whole(&w, DUNLIN_LINEARIZABLE);
+        CU_ASSERT_EQUAL(begin_behind, 0);
+        begin_behind = behind;
+        CU_ASSERT_EQUAL_FATAL(dunlin_view(w.space, names[1], strlen(names[1]), &view), 0);
+        CU_ASSERT_EQUAL(begin_behind, 0);
+        CU_ASSERT_EQUAL(view.read.length, length);
+        CU_ASSERT_EQUAL(memcmp(view.value, newest, length), 0);
+        CU_ASSERT_EQUAL(dunlin_release(w.space, &view), 0);
+    }
+    world_free(&w);
+}
+
+static void a_daemon_that_stands_still_is_said(void)
+{
+    struct world w = world_make();
+    struct dunlin_space *space;
+    struct dunlin *d = agent_node_attach(w.node, 300, &space);
+    char value[2][16];
+    struct dunlin_get_entry entries[2] = {
+        {.key = names[0], .key_length = strlen(names[0]), .buffer = value[0], .capacity = 16},
+        {.key = names[1], .key_length = strlen(names[1]), .buffer = value[1], .capacity = 16}};
+    agent_node_stop_lcores(w.node);
+    refuse_lease = true;
+    CU_ASSERT_EQUAL(dunlin_get_many(space, entries, 2), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(entries[i].result, -ENOTCONN);
+        CU_ASSERT_EQUAL(entries[i].read.length, 0);
+        CU_ASSERT_EQUAL(entries[i].read.version.lsn, 0);
+    }
+    dunlin_close(d);
+    world_free(&w);
+}
+
+static const struct unit_test tests[] = {
+    UNIT_TEST(a_batch_that_is_read_again_is_whole),
+    UNIT_TEST(without_a_lease_it_is_whole),
+    UNIT_TEST(what_is_behind_is_waited_for),
+    UNIT_TEST(a_daemon_that_stands_still_is_said),
+};
+UNIT_MAIN("agent_batch", tests)
