@@ -1,5 +1,6 @@
 #include "control/connection.h"
 #include "control/logline.h"
+#include "control/shards.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -8,6 +9,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* A text that strangers ask for may take one in so many of the thread's time. */
+#define TEXT_SHARE 50u
 
 static void add_fd(struct answer *a, int fd)
 {
@@ -103,10 +107,25 @@ static int nodes_make(struct server *s)
     return admin == NULL ? -EOPNOTSUPP : text_take(&s->nodes, admin->nodes_json(admin->context));
 }
 
-static int status_make(struct server *s)
+static uint64_t throttled_sum(const struct node *n, const struct agent *a)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < n->config.lcore_count; i++)
+        /* relaxed: a number for people */
+        sum += atomic_load_explicit(&a->rings[i].throttled, memory_order_relaxed);
+    return sum;
+}
+
+static int shards_make(struct server *s)
+{
+    return text_take(&s->shards, shards_json(s->node, s->admin));
+}
+
+static int status_text(struct server *s, struct server_text *t)
 {
     struct status_agent agents[SERVER_CONNECTIONS];
     struct status_source source = {
+        .shows_keys = t == &s->status_trusted,
         .node = s->node,
         .started_boottime_ns = s->started_boottime_ns,
         .agents = agents,
@@ -119,6 +138,7 @@ static int status_make(struct server *s)
                 .uid = c->uid,
                 .pid = c->pid,
                 .attached_boottime_ns = c->attached_ns,
+                .throttled = throttled_sum(s->node, c->agent),
             };
     }
     server_counts(s, &source.server);
@@ -126,7 +146,17 @@ static int status_make(struct server *s)
     if (error != 0 && error != -EOPNOTSUPP)
         return error;
     source.cluster_json = error == 0 ? s->nodes.text : NULL;
-    return text_take(&s->status, status_json(&source));
+    return text_take(t, status_json(&source));
+}
+
+static int status_make(struct server *s)
+{
+    return status_text(s, &s->status);
+}
+
+static int status_trusted_make(struct server *s)
+{
+    return status_text(s, &s->status_trusted);
 }
 
 /* Why a file of its own for each asker: they would share its position and could disturb each other.
@@ -151,15 +181,23 @@ static int text_file(const char *text, size_t length)
     return error;
 }
 
+static bool is_fresh(const struct server_text *t, uint64_t now_ns)
+{
+    uint64_t age_ns = max_u64(SERVER_STATUS_AGE_NS, TEXT_SHARE * t->took_ns);
+    return t->text != NULL && now_ns - t->made_ns < age_ns;
+}
+
 /* A text of the server, made now unless a stranger asks and the last one will do. */
 static int answer_text(const struct connection *c, struct server_text *t,
                        int (*make)(struct server *s), struct answer *a)
 {
-    bool fresh = t->text != NULL && !server_trusts(c->server, c->uid) &&
-                 clock_boottime_ns() - t->made_ns < SERVER_STATUS_AGE_NS;
+    uint64_t now_ns = clock_boottime_ns();
+    bool fresh = !server_trusts(c->server, c->uid) && is_fresh(t, now_ns);
     int error = fresh ? 0 : make(c->server);
     if (error != 0)
         return error;
+    if (!fresh)
+        t->took_ns = t->made_ns - now_ns;
     size_t length = strlen(t->text);
     int fd = text_file(t->text, length);
     if (fd < 0)
@@ -209,6 +247,16 @@ static int answer_move(const struct connection *c, const struct attach_request *
     return 0;
 }
 
+/* ---- watches ---- */
+
+static int answer_watch(struct connection *c)
+{
+    if (!c->watches)
+        waker_add(&c->server->waker);
+    c->watches = true;
+    return 0;
+}
+
 /* ---- one answer ---- */
 
 static int answer_kind(struct connection *c, const struct attach_request *r, struct answer *a)
@@ -221,11 +269,17 @@ static int answer_kind(struct connection *c, const struct attach_request *r, str
     case ATTACH_CHUNK:
         return answer_chunk(c, r, a);
     case ATTACH_STATUS:
-        return answer_text(c, &c->server->status, status_make, a);
+        return server_trusts(c->server, c->uid)
+                   ? answer_text(c, &c->server->status_trusted, status_trusted_make, a)
+                   : answer_text(c, &c->server->status, status_make, a);
     case ATTACH_NODES:
         return answer_text(c, &c->server->nodes, nodes_make, a);
+    case ATTACH_SHARDS:
+        return answer_text(c, &c->server->shards, shards_make, a);
     case ATTACH_MOVE:
         return answer_move(c, r, a);
+    case ATTACH_WATCH:
+        return answer_watch(c);
     default: /* CLOCK: every answer has it */
         return 0;
     }

@@ -35,11 +35,14 @@ static bool is_valid(const struct attach_request *r, bool attached)
     case ATTACH_CHUNK:
         return attached && r->space_id >= 1 && r->space_id <= LIMIT_SPACES &&
                r->chunk < LIMIT_CHUNKS;
+    case ATTACH_WATCH:
+        return attached;
     case ATTACH_MOVE:
         return move_is_valid(r);
     case ATTACH_STATUS:
     case ATTACH_CLOCK:
     case ATTACH_NODES:
+    case ATTACH_SHARDS:
         return true;
     default:
         return false;

@@ -17,6 +17,7 @@ enum cli_exit {
     CLI_STALE = 4,
     CLI_REFUSED = 5,
     CLI_FATE_UNKNOWN = 6,
+    CLI_COMPACTED = 7, /* prints the version to restart from */
 };
 
 #define CLI_OPERANDS_MAX 3
@@ -29,18 +30,34 @@ struct cli {
     uint64_t timeout_ms; /* 0: the library's default */
     bool json;
     bool linearizable, local, no_wait;
-    bool has_max_age, has_if_version, has_retry;
+    bool has_max_age, has_if_version, has_retry, has_at;
     uint64_t max_age_ms;
-    struct dunlin_version if_version;
+    struct dunlin_version if_version, at;
     struct dunlin_write_id retry;
+    const char *from; /* of a watch; NULL: now */
+    uint64_t count;   /* events, then it ends; 0: it does not */
+    bool resume;      /* after a lag */
+    bool has_ttl, has_token;
+    uint64_t ttl_ms, token;
+    const char *owner; /* of a lease; NULL: this machine's name */
+    const char *after; /* of a scan: only what comes behind this key; NULL: all */
+    bool keys;         /* a scan without values */
+    uint64_t limit;    /* entries of a scan; 0: all */
 };
 
 /* Each returns the exit code. */
 int cli_put(const struct cli *c);
 int cli_get(const struct cli *c);
 int cli_delete(const struct cli *c);
+int cli_txn(const struct cli *c);
+int cli_incr(const struct cli *c);
+int cli_watch(const struct cli *c);
+int cli_scan(const struct cli *c);
+int cli_lease(const struct cli *c);
 int cli_status(const struct cli *c);
 int cli_nodes(const struct cli *c);
+int cli_spaces(const struct cli *c);
+int cli_shards(const struct cli *c);
 int cli_move(const struct cli *c);
 int cli_key(const struct cli *c);
 
@@ -55,10 +72,33 @@ MUST_USE int cli_attach(const struct cli *c, struct dunlin **handle);
 /* What an error of libdunlin means that means the same for every command: message and exit code. */
 int cli_fail_by(const struct cli *c, int error);
 
+/* As cli_fail_by, of the key in operands 0 and 1, once attached: the message says who did not answer, as far as
+ * the daemon knows. */
+int cli_fail_at_key(const struct cli *c, struct dunlin *handle, struct dunlin_space *space,
+                    int error);
+
 /* All of stdout is written: exit_code; or the message and exit code that it is not. */
 int cli_flushed(int exit_code);
+/* Bytes under a name, in base64 when they are no UTF-8; encoding is the name that says so then.  Returns 0,
+ * or -1: out of memory. */
+MUST_USE int cli_json_bytes(json_t *o, const char *name, const char *encoding, const void *bytes,
+                            size_t length);
 /* An object as one line on stdout; it is freed.  NULL: out of memory. */
 int cli_print_json(json_t *object, int exit_code);
+
+/* ---- cli_data.c ---- */
+
+/* Attach, and open the space that operand 0 names.  As cli_attach. */
+MUST_USE int cli_attach_space(const struct cli *c, struct dunlin **handle,
+                              struct dunlin_space **space);
+/* Nobody knows if the last write was applied: print its name, or that it is forgotten. */
+int cli_fate_unknown(const struct cli *c, const struct dunlin *handle);
+
+/* ---- cli_admin.c ---- */
+
+/* A JSON text of the daemon, read; NULL: *error says why. */
+typedef int64_t cli_text_source(struct dunlin *handle, char *buffer, size_t capacity);
+json_t *cli_object_get(struct dunlin *handle, cli_text_source *source, int *error);
 
 /* ---- cli_options.c ---- */
 

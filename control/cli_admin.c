@@ -12,27 +12,27 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TEXT_BYTES (4u << 20)
+#define TEXT_BYTES_MIN ((size_t)4 << 20)
+#define TEXT_BYTES_MAX ((size_t)64 << 20)
 #define MOVE_WAIT_MS UINT64_C(10000)
 #define MOVE_LOOK_NS (20 * NS_PER_MS)
 
-/* A JSON text of the daemon. */
-typedef int64_t text_source(struct dunlin *handle, char *buffer, size_t capacity);
-
 /* To be freed; NULL: *error says why. */
-static char *text_get(struct dunlin *handle, text_source *source, int *error)
+static char *text_get(struct dunlin *handle, cli_text_source *source, int *error)
 {
-    char *text = malloc(TEXT_BYTES);
-    int64_t length = text != NULL ? source(handle, text, TEXT_BYTES) : -ENOMEM;
-    *error = length < 0 ? (int)length : 0;
-    if (*error == 0)
-        return text;
-    free(text);
+    *error = -ENOBUFS;
+    for (size_t bytes = TEXT_BYTES_MIN; *error == -ENOBUFS && bytes <= TEXT_BYTES_MAX; bytes *= 4) {
+        char *text = malloc(bytes);
+        int64_t length = text != NULL ? source(handle, text, bytes) : -ENOMEM;
+        *error = length < 0 ? (int)length : 0;
+        if (*error == 0)
+            return text;
+        free(text);
+    }
     return NULL;
 }
 
-/* The same, read. */
-static json_t *object_get(struct dunlin *handle, text_source *source, int *error)
+json_t *cli_object_get(struct dunlin *handle, cli_text_source *source, int *error)
 {
     char *text = text_get(handle, source, error);
     json_t *o = text != NULL ? json_loads(text, 0, NULL) : NULL;
@@ -76,6 +76,27 @@ static void print_cluster(const json_t *cluster)
                  (int64_t)number_at(cluster, "moving"), (int64_t)number_at(cluster, "lost"));
 }
 
+/* Agents that used up their rate. */
+static void print_throttled(const json_t *agents)
+{
+    size_t i;
+    const json_t *a;
+    json_array_foreach(agents, i, a) if (number_at(a, "throttled") != 0)(void)
+        printf("agent of process %" PRId64 " (user %" PRId64 ") throttled %" PRId64 " times\n",
+               (int64_t)number_at(a, "pid"), (int64_t)number_at(a, "uid"),
+               (int64_t)number_at(a, "throttled"));
+}
+
+static void print_hot_keys(const json_t *keys)
+{
+    size_t i;
+    const json_t *k;
+    json_array_foreach(keys, i, k)(void)
+        printf("hot key %s %s, %.1f %% of what lcore %" PRId64 " was asked\n", text_at(k, "space"),
+               text_at(k, "key"), 100 * json_real_value(json_object_get(k, "share")),
+               (int64_t)number_at(k, "lcore"));
+}
+
 static int print_status(const json_t *status)
 {
     const json_t *node = json_object_get(status, "node");
@@ -87,6 +108,8 @@ static int print_status(const json_t *status)
     (void)printf("agents %" PRId64 " of %" PRId64 ", operations %" PRId64 "\n",
                  (int64_t)number_at(agents, "attached"), (int64_t)number_at(agents, "limit"),
                  (int64_t)number_at(json_object_get(status, "counters"), "operations"));
+    print_throttled(json_object_get(agents, "list"));
+    print_hot_keys(json_object_get(status, "hot_keys"));
     if (json_object_get(status, "cluster") != NULL)
         print_cluster(json_object_get(status, "cluster"));
     print_spaces(json_object_get(status, "spaces"));
@@ -108,7 +131,7 @@ static int print_object(json_t *o, int (*print)(const json_t *o))
 }
 
 /* What a text says: as it is, or for people.  fail: what its errors mean. */
-static int show(const struct cli *c, text_source *source, int (*print)(const json_t *o),
+static int show(const struct cli *c, cli_text_source *source, int (*print)(const json_t *o),
                 int (*fail)(const struct cli *c, int error))
 {
     struct dunlin *handle;
@@ -117,7 +140,7 @@ static int show(const struct cli *c, text_source *source, int (*print)(const jso
         return exit_code;
     int error;
     char *text = c->json ? text_get(handle, source, &error) : NULL;
-    json_t *o = c->json ? NULL : object_get(handle, source, &error);
+    json_t *o = c->json ? NULL : cli_object_get(handle, source, &error);
     if (error != 0)
         exit_code = fail(c, error);
     else
@@ -159,19 +182,24 @@ static const char *yes_or_no(const json_t *object, const char *name)
     return json_is_true(value) ? "yes" : json_is_false(value) ? "no" : "-";
 }
 
+static void print_node(const json_t *n)
+{
+    char id[24], start[24], leads[24], heard[24], lag[24], behind[24];
+    (void)printf("%10s %-24s %-4s %9s %20s %6s %12s %7s\n", number_text(n, "id", id),
+                 text_at(n, "address"), yes_or_no(n, "up"), number_text(n, "heard_ms", heard),
+                 number_text(n, "start", start), number_text(n, "leads", leads),
+                 number_text(n, "lag", lag), number_text(n, "lag_ms", behind));
+}
+
 static int print_nodes(const json_t *cluster)
 {
     const json_t *nodes = json_object_get(cluster, "nodes");
-    char id[24], start[24], leads[24], lag[24];
     size_t i;
     json_t *n;
     print_cluster(cluster);
-    (void)printf("%10s %-24s %-4s %20s %6s %12s\n", "node", "address", "up", "start", "leads",
-                 "lag");
-    json_array_foreach(nodes, i, n)(void)
-        printf("%10s %-24s %-4s %20s %6s %12s\n", number_text(n, "id", id), text_at(n, "address"),
-               yes_or_no(n, "up"), number_text(n, "start", start), number_text(n, "leads", leads),
-               number_text(n, "lag", lag));
+    (void)printf("%10s %-24s %-4s %9s %20s %6s %12s %7s\n", "node", "address", "up", "heard ms",
+                 "start", "leads", "lag bytes", "lag ms");
+    json_array_foreach(nodes, i, n) print_node(n);
     return cli_flushed(CLI_DONE);
 }
 
@@ -221,7 +249,7 @@ static bool has_node(const json_t *cluster, uint32_t node)
 static int fail_not_found(struct dunlin *handle, const struct move *m)
 {
     int error;
-    json_t *cluster = object_get(handle, dunlin_nodes_json, &error);
+    json_t *cluster = cli_object_get(handle, dunlin_nodes_json, &error);
     bool known = error != 0 || has_node(cluster, m->node);
     json_decref(cluster);
     if (!known)
@@ -248,6 +276,21 @@ static int fail_move(const struct cli *c, struct dunlin *handle, const struct mo
     case -EAGAIN:
         return cli_fail(CLI_UNAVAILABLE,
                         "move: a shard has no leader yet; see dunlin nodes, and try again");
+    case -EBUSY:
+        return cli_fail(
+            CLI_UNAVAILABLE,
+            "move: somebody holds the lock of the coordinator's file (PATH.lock) and does "
+            "not let go; see that no daemon of the cluster hangs, and try again");
+    case -ENOMEDIUM:
+        return cli_fail(
+            CLI_UNAVAILABLE,
+            "move: the coordinator's file was removed, so nothing can be decided; put it "
+            "back, or restart all nodes, which begin empty");
+    case -EBADMSG:
+        return cli_fail(
+            CLI_UNAVAILABLE,
+            "move: the coordinator's file is damaged, or an old copy; the daemon's log says "
+            "where; put the right one back");
     default:
         return fail_of_cluster(c, error);
     }
@@ -272,7 +315,7 @@ static int wait_moved(const struct cli *c, struct dunlin *handle, uint32_t node,
     uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
     for (;;) {
         int error;
-        json_t *cluster = object_get(handle, dunlin_nodes_json, &error);
+        json_t *cluster = cli_object_get(handle, dunlin_nodes_json, &error);
         json_int_t moving = number_at(cluster, "moving");
         json_int_t missing = leads - leads_of(cluster, node);
         json_decref(cluster);
@@ -316,7 +359,7 @@ int cli_move(const struct cli *c)
     if (exit_code != CLI_DONE)
         return exit_code;
     int error = 0;
-    json_t *before = c->no_wait ? NULL : object_get(handle, dunlin_nodes_json, &error);
+    json_t *before = c->no_wait ? NULL : cli_object_get(handle, dunlin_nodes_json, &error);
     json_int_t leads = leads_of(before, m.node);
     json_decref(before);
     int64_t shards = dunlin_move(handle, m.node, m.space, m.shard);

@@ -48,6 +48,11 @@ int cli_fail_by(const struct cli *c, int error)
                         "%s: bad argument (an empty key, a name too long, or a --retry of "
                         "another key)",
                         c->command);
+    case -EOPNOTSUPP:
+        return cli_fail(CLI_REFUSED,
+                        "%s %s: a node of the cluster runs an older release that does not know it; "
+                        "update that one",
+                        c->command, space);
     default:
         return cli_fail(CLI_UNAVAILABLE, "%s: %s", c->command, strerror(-error));
     }
@@ -72,6 +77,17 @@ int cli_flushed(int exit_code)
     if (fflush(stdout) == 0 && ferror(stdout) == 0)
         return exit_code;
     return cli_fail(CLI_UNAVAILABLE, "cannot write to standard output: %s", strerror(errno));
+}
+
+int cli_json_bytes(json_t *o, const char *name, const char *encoding, const void *bytes,
+                   size_t length)
+{
+    if (cli_is_text(bytes, length))
+        return json_object_set_new(o, name, json_stringn(bytes, length));
+    char *encoded = cli_base64(bytes, length);
+    int error = encoded != NULL ? json_object_set_new(o, name, json_string(encoded)) : -1;
+    free(encoded);
+    return error == 0 ? json_object_set_new(o, encoding, json_string("base64")) : -1;
 }
 
 int cli_print_json(json_t *object, int exit_code)

@@ -11,20 +11,7 @@
 
 /* ---- attaching ---- */
 
-/* As cli_fail_by, of a key, once attached. */
-static int fail_at_key(const struct cli *c, const struct dunlin *handle, int error)
-{
-    struct dunlin_info info;
-    dunlin_info(handle, &info);
-    if (error != -ENOTCONN || info.ended_not_led == 0)
-        return cli_fail_by(c, error);
-    return cli_fail(CLI_UNAVAILABLE,
-                    "%s %s %s: shard not led by this node (%u); try again later, or at the node "
-                    "that leads it",
-                    c->command, c->operands[0], c->operands[1], info.node_id);
-}
-
-static int attach_space(const struct cli *c, struct dunlin **handle, struct dunlin_space **space)
+int cli_attach_space(const struct cli *c, struct dunlin **handle, struct dunlin_space **space)
 {
     int exit_code = cli_attach(c, handle);
     if (exit_code != CLI_DONE)
@@ -78,6 +65,10 @@ static int print_version(const struct cli *c, struct dunlin_version version)
 static int condition_failed(const struct cli *c, struct dunlin_version found)
 {
     char text[CLI_VERSION_BYTES] = "none";
+    if (!c->has_if_version)
+        return cli_fail(CLI_NOT_FOUND,
+                        "%s %s %s: a lease is held under that key; dunlin lease show tells by whom",
+                        c->command, c->operands[0], c->operands[1]);
     if (found.lsn != 0)
         cli_version_print(text, found);
     return cli_fail(CLI_NOT_FOUND,
@@ -86,15 +77,16 @@ static int condition_failed(const struct cli *c, struct dunlin_version found)
                     c->command, c->operands[0], c->operands[1], text);
 }
 
-static int fate_unknown(const struct cli *c, const struct dunlin *handle)
+int cli_fate_unknown(const struct cli *c, const struct dunlin *handle)
 {
     struct dunlin_write_id id;
     char text[CLI_WRITE_ID_BYTES];
+    const char *key = c->operands[1] != NULL ? c->operands[1] : "(several keys)";
     if (c->has_retry)
         return cli_fail(
             CLI_FATE_UNKNOWN,
             "%s %s %s: the daemon has forgotten that session; read before you write again",
-            c->command, c->operands[0], c->operands[1]);
+            c->command, c->operands[0], key);
     if (dunlin_last_write(handle, &id) != 0)
         return cli_fail(CLI_FATE_UNKNOWN, "%s: fate unknown; read before you write again",
                         c->command);
@@ -102,11 +94,11 @@ static int fate_unknown(const struct cli *c, const struct dunlin *handle)
     (void)printf(c->json ? "{\"retry\":\"%s\"}\n" : "%s\n", text);
     return cli_flushed(cli_fail(
         CLI_FATE_UNKNOWN, "%s %s %s: nobody knows if it was applied; repeat it with --retry %s",
-        c->command, c->operands[0], c->operands[1], text));
+        c->command, c->operands[0], key, text));
 }
 
-static int report_write(const struct cli *c, const struct dunlin *handle, int error,
-                        struct dunlin_version version)
+static int report_write(const struct cli *c, struct dunlin *handle, struct dunlin_space *space,
+                        int error, struct dunlin_version version)
 {
     switch (error) {
     case 0:
@@ -117,9 +109,9 @@ static int report_write(const struct cli *c, const struct dunlin *handle, int er
     case -ECANCELED:
         return condition_failed(c, version);
     case -EOWNERDEAD:
-        return fate_unknown(c, handle);
+        return cli_fate_unknown(c, handle);
     default:
-        return fail_at_key(c, handle, error);
+        return cli_fail_at_key(c, handle, space, error);
     }
 }
 
@@ -145,7 +137,7 @@ static int write_value(const struct cli *c, const struct dunlin_write *wanted)
     w.key_length = strlen(c->operands[1]);
     w.compare = c->has_if_version;
     w.expected_lsn = c->if_version.lsn;
-    int exit_code = attach_space(c, &handle, &space);
+    int exit_code = cli_attach_space(c, &handle, &space);
     if (exit_code != CLI_DONE)
         return exit_code;
     int error;
@@ -153,6 +145,8 @@ static int write_value(const struct cli *c, const struct dunlin_write *wanted)
         error = -ECANCELED;
     else if (c->has_retry)
         error = dunlin_retry(space, &c->retry, &w, &version);
+    else if (w.ttl_ns != 0)
+        error = dunlin_apply(space, &w, &version);
     else if (w.operation == DUNLIN_PUT)
         error = w.compare != 0
                     ? dunlin_put_if(space, w.key, w.key_length, w.value, w.value_length,
@@ -162,14 +156,14 @@ static int write_value(const struct cli *c, const struct dunlin_write *wanted)
         error = w.compare != 0
                     ? dunlin_delete_if(space, w.key, w.key_length, w.expected_lsn, &version)
                     : dunlin_delete(space, w.key, w.key_length, &version);
-    exit_code = report_write(c, handle, error, version);
+    exit_code = report_write(c, handle, space, error, version);
     dunlin_close(handle);
     return exit_code;
 }
 
 int cli_put(const struct cli *c)
 {
-    struct dunlin_write w = {.operation = DUNLIN_PUT};
+    struct dunlin_write w = {.operation = DUNLIN_PUT, .ttl_ns = c->ttl_ms * NS_PER_MS};
     const char *value;
     char *owned;
     int exit_code = take_value(c, &value, &w.value_length, &owned);
@@ -222,20 +216,38 @@ static int print_value_json(const struct dunlin *handle, const char *value,
     return cli_print_json(o, exit_code);
 }
 
+static int report_compacted(const struct cli *c, struct dunlin_version oldest)
+{
+    char at[CLI_VERSION_BYTES], kept[CLI_VERSION_BYTES];
+    cli_version_print(at, c->at);
+    cli_version_print(kept, oldest);
+    if (oldest.lsn == 0)
+        return cli_fail(CLI_COMPACTED,
+                        "get %s %s: what it was at %s is not kept, or that version is of another "
+                        "shard; get it without --at",
+                        c->operands[0], c->operands[1], at);
+    (void)printf(c->json ? "{\"oldest\":\"%s\"}\n" : "%s\n", kept);
+    return cli_flushed(cli_fail(CLI_COMPACTED,
+                                "get %s %s: what it was at %s is not kept any more; the oldest "
+                                "version kept is %s",
+                                c->operands[0], c->operands[1], at, kept));
+}
+
+/* error: 0, -ENOENT, -ESTALE or -ENODATA. */
 static int report_read(const struct cli *c, const struct dunlin *handle, int error,
                        const char *value, const struct dunlin_read *read)
 {
     int exit_code = CLI_DONE;
+    if (error == -ENODATA)
+        return report_compacted(c, read->version);
     if (error == -ENOENT)
-        return cli_fail(CLI_NOT_FOUND, "get %s %s: there is no such key", c->operands[0],
-                        c->operands[1]);
+        return cli_fail(CLI_NOT_FOUND, "get %s %s: there is no such key%s", c->operands[0],
+                        c->operands[1], c->has_at ? " at that version" : "");
     if (error == -ESTALE)
         exit_code = cli_fail(CLI_STALE,
                              "get %s %s: older than --max-age allows; the daemon at %s is "
                              "slow or gone",
                              c->operands[0], c->operands[1], cli_socket(c));
-    else if (error != 0)
-        return fail_at_key(c, handle, error);
     if (read->version.lsn == 0)
         return exit_code; /* stale, and there is no such key as far as this machine knows */
     return c->json ? print_value_json(handle, value, read, exit_code)
@@ -250,15 +262,18 @@ int cli_get(const struct cli *c)
     struct dunlin_read read = {
         .mode = c->local ? DUNLIN_LOCAL : DUNLIN_LINEARIZABLE,
         .max_age_ns = c->has_max_age ? max_u64(c->max_age_ms * NS_PER_MS, 1) : 0,
+        .at = c->at,
     };
     char *value = malloc(LIMIT_VALUE_BYTES);
     if (value == NULL)
         return cli_fail(CLI_UNAVAILABLE, "out of memory");
-    int exit_code = attach_space(c, &handle, &space);
+    int exit_code = cli_attach_space(c, &handle, &space);
     if (exit_code == CLI_DONE) {
         int error = dunlin_get(space, c->operands[1], strlen(c->operands[1]), value,
                                LIMIT_VALUE_BYTES, &read);
-        exit_code = report_read(c, handle, error, value, &read);
+        exit_code = error == 0 || error == -ENOENT || error == -ESTALE || error == -ENODATA
+                        ? report_read(c, handle, error, value, &read)
+                        : cli_fail_at_key(c, handle, space, error);
         dunlin_close(handle);
     }
     free(value);

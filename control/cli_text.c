@@ -150,3 +150,40 @@ char *cli_base64(const void *bytes, size_t length)
     *to = 0;
     return text;
 }
+
+/* Value of a digit; 64 and above: it is none. */
+static uint32_t base64_digit(char c)
+{
+    return c >= 'A' && c <= 'Z'   ? (uint32_t)(c - 'A')
+           : c >= 'a' && c <= 'z' ? (uint32_t)(c - 'a' + 26)
+           : c >= '0' && c <= '9' ? (uint32_t)(c - '0' + 52)
+           : c == '+'             ? 62
+           : c == '/'             ? 63
+                                  : 64;
+}
+
+int cli_base64_parse(const char *text, size_t text_length, uint8_t *bytes, size_t *length)
+{
+    size_t pads = 0, at = 0;
+    if (text_length % 4 != 0)
+        return -EINVAL;
+    while (pads < 2 && pads < text_length && text[text_length - 1 - pads] == '=')
+        pads++;
+    for (size_t i = 0; i < text_length; i += 4) {
+        uint32_t group = 0;
+        size_t missing = i + 4 == text_length ? pads : 0;
+        for (size_t j = 0; j < 4; j++) {
+            uint32_t digit = j < 4 - missing ? base64_digit(text[i + j]) : 0;
+            if (digit > 63)
+                return -EINVAL;
+            group = group << 6 | digit;
+        }
+        /* Why: bits that say nothing would make two texts of the same bytes. */
+        if ((missing == 1 && (group & 0xff) != 0) || (missing == 2 && (group & 0xffff) != 0))
+            return -EINVAL;
+        for (size_t j = 0; j < 3 - missing; j++)
+            bytes[at++] = (uint8_t)(group >> (16 - 8 * j));
+    }
+    *length = at;
+    return 0;
+}

@@ -26,5 +26,7 @@ bool cli_is_text(const void *bytes, size_t length);
 
 /* RFC 4648 section 4, padded; returns a string to free, NULL: no memory. */
 char *cli_base64(const void *bytes, size_t length);
+/* The other way; bytes has room for text_length * 3 / 4.  Returns 0 or -EINVAL. */
+MUST_USE int cli_base64_parse(const char *text, size_t text_length, uint8_t *bytes, size_t *length);
 
 #endif

@@ -3,7 +3,10 @@
 #include "control/cluster_key.h"
 #include "control/coordinator_file.h"
 #include "control/logline.h"
+#include "control/ruling.h"
+#include "dataplane/lag.h"
 #include "dataplane/transport_udp.h"
+#include "engine/clock.h"
 #include "engine/hash.h"
 
 #include <arpa/inet.h>
@@ -14,6 +17,8 @@
 #include <string.h>
 
 #define AWAIT_MS 100u
+#define UP_HEARTBEATS 5u
+#define LEAVES_MAX 2u
 
 struct cluster_node {
     const struct config *config;
@@ -23,8 +28,11 @@ struct cluster_node {
     struct server_admin admin;
     struct transport_udp_secret secrets[FRAME_SECRETS_MAX];
     uint32_t secret_count;
+    struct lag *lags[LIMIT_LCORES];
     uint64_t start;
     bool is_draining;
+    uint32_t leaves; /* while it drains: times that others were asked to lead */
+    bool is_superseded;
 };
 
 static uint64_t cluster_id(const struct config *config)
@@ -104,17 +112,111 @@ static uint64_t start_of(const struct cluster_node *c, uint32_t node)
     return start;
 }
 
-static json_t *node_json(const struct cluster_node *c, uint32_t number, uint64_t leads)
+/* How long ago an lcore heard of a node last, the one that it is longest for; UINT64_MAX: one never did. */
+static uint64_t silent_ns(const struct cluster_node *c, uint32_t node)
 {
-    const struct config_node *n = &c->config->cluster.nodes[number];
+    uint64_t now = clock_boottime_ns(), longest = 0;
+    for (uint32_t i = 0; node != c->config->node.id && i < c->node->config.lcore_count; i++) {
+        uint64_t heard = transport_udp_heard_shown(c->transports[i], node);
+        uint64_t silent = heard == 0 ? UINT64_MAX : now > heard ? now - heard : 0;
+        longest = max_u64(longest, silent);
+    }
+    return longest;
+}
+
+static bool is_up(const struct cluster_node *c, uint32_t node)
+{
+    uint64_t limit = max_u64(CLUSTER_NODE_UP_NS, UP_HEARTBEATS * c->config->node.heartbeat_ns);
+    return start_of(c, node) != 0 && silent_ns(c, node) <= limit;
+}
+
+struct lag_sum {
+    uint64_t shards, bytes_max, bytes_sum, behind_ns;
+};
+
+/* Over the lcores.  relaxed: lag.h */
+static struct lag_sum lag_sum(const struct cluster_node *c, uint32_t node)
+{
+    struct lag_sum sum = {0};
+    for (uint32_t i = 0; i < c->node->config.lcore_count; i++) {
+        const struct lag_shown *l = lag_of(c->lags[i], node);
+        uint64_t shards = atomic_load_explicit(&l->shards, memory_order_relaxed);
+        uint64_t ticks = atomic_load_explicit(&l->ticks_behind, memory_order_relaxed);
+        if (shards == 0)
+            continue;
+        sum.shards += shards;
+        sum.bytes_sum += atomic_load_explicit(&l->bytes_sum, memory_order_relaxed);
+        sum.bytes_max =
+            max_u64(sum.bytes_max, atomic_load_explicit(&l->bytes_max, memory_order_relaxed));
+        sum.behind_ns = max_u64(sum.behind_ns, clock_ticks_to_ns(ticks, c->node->ticks_per_s));
+    }
+    return sum;
+}
+
+static json_t *number(uint64_t value)
+{
+    return json_integer((json_int_t)min_u64(value, INT64_MAX));
+}
+
+static void lag_set(const struct cluster_node *c, uint32_t id, json_t *node)
+{
+    struct lag_sum lag = lag_sum(c, id);
+    bool any = lag.shards != 0;
+    (void)json_object_set_new(node, "lag", any ? number(lag.bytes_sum) : json_null());
+    (void)json_object_set_new(node, "lag_max", any ? number(lag.bytes_max) : json_null());
+    (void)json_object_set_new(node, "lag_ms",
+                              any ? number(lag.behind_ns / NS_PER_MS) : json_null());
+}
+
+static json_t *node_json(const struct cluster_node *c, uint32_t position, uint64_t leads)
+{
+    const struct config_node *n = &c->config->cluster.nodes[position];
     bool self = n->id == c->config->node.id;
-    uint64_t start = start_of(c, n->id);
-    json_t *node =
-        json_pack("{s:I, s:o, s:b, s:b, s:I}", "id", (json_int_t)n->id, "address", address_json(n),
-                  "self", self, "up", start != 0, "leads", (json_int_t)leads);
+    uint64_t start = start_of(c, n->id), silent = silent_ns(c, n->id);
+    json_t *node = json_pack("{s:I, s:o, s:b, s:b, s:I, s:o}", "id", (json_int_t)n->id, "address",
+                             address_json(n), "self", self, "up", self || is_up(c, n->id), "leads",
+                             (json_int_t)leads, "heard_ms",
+                             silent != UINT64_MAX ? number(silent / NS_PER_MS) : json_null());
+    lag_set(c, n->id, node);
     if (start != 0)
         (void)json_object_set_new(node, "start", json_integer((json_int_t)start));
     return node;
+}
+
+/* ---- who leads which shard ---- */
+
+static void range_append(json_t *ranges, const struct node_space *s, const uint32_t at[2],
+                         uint32_t leader)
+{
+    (void)json_array_append_new(ranges, json_pack("{s:s, s:I, s:I, s:I}", "space", s->config.name,
+                                                  "first", (json_int_t)at[0], "last",
+                                                  (json_int_t)at[1], "node", (json_int_t)leader));
+}
+
+/* Neighbours with one leader are one entry. */
+static void space_leaders(const struct cluster_node *c, const struct node_space *s, json_t *ranges)
+{
+    uint32_t at[2] = {0, 0}, leader = 0;
+    for (uint32_t i = 0; i < s->config.shard_count; i++) {
+        struct configuration newest = {.epoch = 0};
+        (void)coordinator_file_configuration(c->coordinator, s->boards[i].log, &newest);
+        if (i != 0 && newest.leader.node != leader) {
+            range_append(ranges, s, at, leader);
+            at[0] = i;
+        }
+        at[1] = i;
+        leader = newest.leader.node;
+    }
+    range_append(ranges, s, at, leader);
+}
+
+static json_t *leaders_json(const struct cluster_node *c)
+{
+    json_t *ranges = json_array();
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        if (c->node->spaces[id] != NULL)
+            space_leaders(c, c->node->spaces[id], ranges);
+    return ranges;
 }
 
 /* What the transports of all lcores counted. */
@@ -141,14 +243,46 @@ static char *nodes_json(void *context)
     json_t *nodes = json_array();
     for (uint32_t i = 0; i < c->config->cluster.node_count; i++)
         (void)json_array_append_new(nodes, node_json(c, i, leads[i]));
-    json_t *all =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "cluster", c->config->cluster.name,
-                  "node", (json_int_t)c->config->node.id, "shards", (json_int_t)counts.shards,
-                  "pending", (json_int_t)counts.pending, "moving", (json_int_t)counts.moving,
-                  "lost", (json_int_t)counts.lost, "nodes", nodes, "transport", transport_json(c));
+    json_t *all = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "cluster",
+                            c->config->cluster.name, "node", (json_int_t)c->config->node.id,
+                            "shards", (json_int_t)counts.shards, "pending",
+                            (json_int_t)counts.pending, "moving", (json_int_t)counts.moving, "lost",
+                            (json_int_t)counts.lost, "gone", (json_int_t)counts.gone, "nodes",
+                            nodes, "leaders", leaders_json(c), "transport", transport_json(c));
     char *text = json_dumps(all, JSON_INDENT(2));
     json_decref(all);
     return text;
+}
+
+/* ---- one shard ---- */
+
+static enum server_shard_state state_of(const struct coordinator_shard *s)
+{
+    if (ruling_is_lost(&s->configuration))
+        return SERVER_SHARD_LOST;
+    if (s->move != 0)
+        return SERVER_SHARD_MOVING;
+    return s->configuration.active ? SERVER_SHARD_ACTIVE : SERVER_SHARD_PENDING;
+}
+
+static void shard(void *context, const struct server_shard_asked *asked, struct server_shard *told)
+{
+    const struct cluster_node *c = context;
+    const struct config_cluster *cluster = &c->config->cluster;
+    const struct coordinator_shard *s = coordinator_file_shard(c->coordinator, asked->log);
+    *told = (struct server_shard){.state = SERVER_SHARD_PENDING};
+    if (s == NULL)
+        return;
+    told->leader = s->configuration.leader.node;
+    told->epoch = s->configuration.epoch;
+    told->state = state_of(s);
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        uint64_t missing;
+        if (!lag_of_shard(c->lags[asked->lcore], cluster->nodes[i].id, asked->number, &missing))
+            continue;
+        told->peers[told->peer_count].node = cluster->nodes[i].id;
+        told->peers[told->peer_count++].missing = missing;
+    }
 }
 
 const struct server_admin *cluster_node_admin(const struct cluster_node *c)
@@ -164,7 +298,8 @@ int cluster_node_open(struct cluster_node **cluster, const struct config *config
     if (c == NULL)
         return -ENOMEM;
     c->config = config;
-    c->admin = (struct server_admin){.move = move, .nodes_json = nodes_json, .context = c};
+    c->admin =
+        (struct server_admin){.move = move, .nodes_json = nodes_json, .shard = shard, .context = c};
     int error = cluster_key_load(config->cluster.key_path, c->secrets, &c->secret_count, errors);
     if (error != 0) {
         cluster_node_close(c);
@@ -263,12 +398,31 @@ int cluster_node_begin(struct cluster_node *c, uint64_t start, uint64_t *lsn_ori
         .lcore_count = config->node.lcore_count,
         .space_count = config->space_count,
         .spaces = config->spaces,
+        .reopens_lost = config->cluster.lost_reopens,
+        .lsn_ceiling = *lsn_origin,
     };
     c->start = start;
     /* Why first: a start that is registered ends the one before, and only then is this one to run.  What
      * peers send meanwhile is lost to a full socket at worst. */
     int error = transports_make(c);
     return error != 0 ? error : coordinator_file_open(&c->coordinator, &file, lsn_origin);
+}
+
+static int lags_make(struct cluster_node *c, struct node *node)
+{
+    const struct node_cluster *cluster = node->cluster;
+    uint32_t shards = 0;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        shards += node->spaces[id] != NULL ? node->spaces[id]->config.shard_count : 0;
+    for (uint32_t i = 0; i < node->config.lcore_count; i++) {
+        c->lags[i] = calloc(1, lag_bytes(cluster->node_count, shards));
+        if (c->lags[i] == NULL)
+            return -ENOMEM;
+        lag_init(c->lags[i], cluster->nodes, cluster->node_count, shards);
+        c->lags[i]->interval = clock_ns_to_ticks(LAG_INTERVAL_NS, node->ticks_per_s);
+        node->cluster->lags[i] = c->lags[i];
+    }
+    return 0;
 }
 
 int cluster_node_join(struct cluster_node *c, struct node *node)
@@ -283,15 +437,24 @@ int cluster_node_join(struct cluster_node *c, struct node *node)
     c->node = node;
     for (uint32_t i = 0; i < node->config.lcore_count; i++)
         node->cluster->transports[i] = c->transports[i];
-    return 0;
+    error = lags_make(c, node);
+    return error != 0 ? failed(c, "memory", error) : 0;
 }
 
 /* ---- while it serves ---- */
 
-void cluster_node_step(struct cluster_node *c)
+int cluster_node_step(struct cluster_node *c)
 {
-    /* Why the result does not matter: it says itself, once, what it cannot do, and is called again. */
-    (void)!coordinator_file_step(c->coordinator);
+    /* Why other results do not matter: it says itself, once, what it cannot do, and is called again. */
+    if (coordinator_file_step(c->coordinator) != -ESTALE)
+        return 0;
+    if (!c->is_superseded)
+        log_event(LOG_ERROR, "superseded", LOG_TEXT("node", c->config->node.name),
+                  LOG_NUMBER("id", c->config->node.id), LOG_NUMBER("start", c->start),
+                  LOG_TEXT("help", "another daemon has registered under this node's id with the "
+                                   "coordinator; this one ends: each node needs an id of its own"));
+    c->is_superseded = true;
+    return -ESTALE;
 }
 
 int cluster_node_fd(const struct cluster_node *c)
@@ -299,35 +462,55 @@ int cluster_node_fd(const struct cluster_node *c)
     return coordinator_file_fd(c->coordinator);
 }
 
-/* The other nodes that every lcore talks to; returns how many. */
+uint64_t cluster_node_lsn_floor(const struct cluster_node *c)
+{
+    return coordinator_file_lsn_floor(c->coordinator);
+}
+
+/* ---- while it drains ---- */
+
+/* The other nodes that are there; returns how many. */
 static uint32_t others_up(const struct cluster_node *c, uint32_t others[LIMIT_VOTERS])
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->config->cluster.node_count; i++) {
         uint32_t id = c->config->cluster.nodes[i].id;
-        if (id != c->config->node.id && start_of(c, id) != 0)
+        if (id != c->config->node.id && is_up(c, id))
             others[count++] = id;
     }
     return count;
 }
 
+static bool drain_ends(const struct cluster_node *c, const char *event, uint32_t up,
+                       const char *why)
+{
+    log_event(LOG_WARN, event, LOG_TEXT("node", c->config->node.name),
+              LOG_NUMBER("leads", coordinator_file_duties(c->coordinator)), LOG_NUMBER("up", up),
+              LOG_TEXT("help", why));
+    return true;
+}
+
 bool cluster_node_drain(struct cluster_node *c)
 {
-    uint64_t leads[LIMIT_VOTERS];
     uint32_t others[LIMIT_VOTERS];
-    struct coordinator_file_counts counts;
-    cluster_node_step(c);
-    leads_count(c, leads);
-    coordinator_file_counts(c->coordinator, &counts);
-    if (c->is_draining && counts.moving != 0)
-        return false;
-    uint64_t own = leads[own_node(c->config) - c->config->cluster.nodes];
-    if (own == 0 && counts.moving == 0)
+    /* Why the result does not matter: those that end as well may then ask us in vain. */
+    if (!c->is_draining)
+        (void)!coordinator_file_retire(c->coordinator);
+    c->is_draining = true;
+    if (cluster_node_step(c) != 0 || coordinator_file_duties(c->coordinator) == 0)
         return true;
-    /* Why again when nothing moves any more: somebody else's move, or one passed on, may have come to us. */
-    int64_t left = coordinator_file_leave(c->coordinator, others, others_up(c, others));
-    c->is_draining |= left > 0;
-    return (left == 0 && (own == 0 || counts.moving == 0)) || left == -ENOENT || left == -ESTALE;
+    uint32_t up = others_up(c, others);
+    /* Why: all nodes are voters of every shard, and who leads needs most of them. */
+    if (up < majority_of(c->config->cluster.node_count))
+        return drain_ends(c, "hand_over_skipped", up,
+                          "too few other nodes are up for any of them to lead");
+    /* Why again, once: one that it was moved to may be down, or a move to us was under way. */
+    int64_t left = coordinator_file_leave(c->coordinator, others, up);
+    c->leaves += left > 0;
+    if (c->leaves > LEAVES_MAX)
+        return drain_ends(c, "hand_over_given_up", up,
+                          "what was handed over comes back: others are ending, too");
+    return left == -ESTALE;
 }
 
 void cluster_node_leave(struct cluster_node *c)
@@ -341,6 +524,8 @@ void cluster_node_leave(struct cluster_node *c)
         if (c->transports[i] != NULL)
             transport_udp_close(c->transports[i]);
         c->transports[i] = NULL;
+        free(c->lags[i]);
+        c->lags[i] = NULL;
     }
     coordinator_file_close(c->coordinator);
     c->coordinator = NULL;

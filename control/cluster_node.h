@@ -9,6 +9,14 @@
  *           cluster_node_fd is readable, and every COORDINATOR_LOOK_NS
  *   drain   the daemon is to end: leadership goes to others first
  *
+ * A node is up when every lcore has heard of it lately: CLUSTER_NODE_UP_NS, or a few heartbeats if they are
+ * slow.  Nodes that have nothing to say to each other ask each other (transport_udp.h).
+ *
+ * Log events:
+ *   superseded node start help     another daemon has registered under our id: this one is to end
+ *   hand_over_skipped node leads up help   nobody is there to lead what this node leads
+ *   hand_over_given_up node leads help     those that it was handed to are ending, too
+ *
  * Control thread. */
 #ifndef DUNLIN_CONTROL_CLUSTER_NODE_H
 #define DUNLIN_CONTROL_CLUSTER_NODE_H
@@ -17,24 +25,30 @@
 #include "control/server.h"
 #include "dataplane/node.h"
 
+#define CLUSTER_NODE_UP_NS NS_PER_S
+
 struct cluster_node;
 
 /* config has a cluster, and outlives this.  Faults of the key file are lines on errors.  Returns 0, -ENOMEM,
  * or as cluster_key_load. */
 MUST_USE int cluster_node_open(struct cluster_node **c, const struct config *config, FILE *errors);
 
-/* As transport_udp_open, and then the coordinator knows nothing of this start, or as coordinator_file_open. */
+/* As transport_udp_open, and then the coordinator knows nothing of this start, or as coordinator_file_open.
+ * *lsn_origin: as daemon_hooks.begin says. */
 MUST_USE int cluster_node_begin(struct cluster_node *c, uint64_t start, uint64_t *lsn_origin);
 
 /* Waits for the other nodes when the cluster is new.  Returns 0, -ECANCELED (a signal that ends the daemon
  * came meanwhile), or as coordinator_file_join; the log says which step. */
 MUST_USE int cluster_node_join(struct cluster_node *c, struct node *node);
 
-void cluster_node_step(struct cluster_node *c);
+/* 0, or -ESTALE: another daemon has this node's id now; the log says so, and this one is to end. */
+MUST_USE int cluster_node_step(struct cluster_node *c);
 int cluster_node_fd(const struct cluster_node *c);
+/* As daemon_hooks.lsn_floor says. */
+uint64_t cluster_node_lsn_floor(const struct cluster_node *c);
 
 /* Call it with every step until it is true: no shard is led here any more, or nobody is there to lead
- * them. */
+ * them: fewer other nodes than a majority are up, or they end as well. */
 MUST_USE bool cluster_node_drain(struct cluster_node *c);
 
 /* What `dunlin move` and `dunlin nodes` ask; good as long as the cluster_node. */

@@ -49,6 +49,7 @@ struct config_cluster {
     uint32_t frame_bytes;                     /* UDP payload */
     uint32_t wire_version;                    /* the newest that is spoken: frame.h */
     uint64_t rate;                            /* to each peer, bytes per second; 0: no limit */
+    bool lost_reopens; /* a shard that nobody holds any more begins again, empty */
     uint32_t node_count;
     struct config_node nodes[LIMIT_VOTERS]; /* this one, too */
 };

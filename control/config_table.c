@@ -23,6 +23,9 @@
 static const struct config_word clock_words[] = {
     {.text = "real", .value = 0}, {.text = "virtual", .value = 1}, {.text = NULL}};
 
+static const struct config_word lost_words[] = {
+    {.text = "stop", .value = 0}, {.text = "reopen", .value = 1}, {.text = NULL}};
+
 static const struct config_word consistency_words[] = {
     {.text = "strong", .value = SPACE_STRONG},
     {.text = "causal", .value = SPACE_CAUSAL, .later = true},
@@ -104,6 +107,23 @@ static const struct config_key times_keys[] = {{.name = "lease",
                                                 IN_CONFIG(node.view_ns)},
                                                {.name = NULL}};
 
+/* Above it an interval of a few ticks would be rounded too far. */
+#define AGENT_RATE_MAX UINT64_C(10000000)
+
+static const struct config_key agents_keys[] = {
+    {.name = "rate",
+     .kind = CONFIG_COUNT,
+     .fallback = "0",
+     .max = AGENT_RATE_MAX,
+     IN_CONFIG(node.agent_rate)},
+    {.name = "burst",
+     .kind = CONFIG_COUNT,
+     .fallback = "0",
+     .max = AGENT_RATE_MAX,
+     IN_CONFIG(node.agent_burst)},
+    {.name = "all", .kind = CONFIG_BOOL, .fallback = "false", .max = 1, IN_CONFIG(node.agents_all)},
+    {.name = NULL}};
+
 const struct config_key config_space[] = {
     [CONFIG_SPACE_NAME] =
         {.name = "name", .kind = CONFIG_NAME, .required = true, NAME_LIMITS, IN_SPACE(name)},
@@ -157,6 +177,19 @@ const struct config_key config_space[] = {
                                   .min = NS_PER_S,
                                   .max = 720 * HOUR_NS,
                                   IN_SPACE(session_ttl_ns)},
+    [CONFIG_SPACE_HISTORY] = {.name = "history",
+                              .kind = CONFIG_COUNT,
+                              .fallback = "1",
+                              .min = 1,
+                              .max = LIMIT_VERSION_WALK,
+                              IN_SPACE(history)},
+    [CONFIG_SPACE_HISTORY_TIME] = {.name = "history_time",
+                                   .kind = CONFIG_DURATION,
+                                   .fallback = "0ns",
+                                   .max = 720 * HOUR_NS,
+                                   IN_SPACE(history_ns)},
+    [CONFIG_SPACE_ORDERED] =
+        {.name = "ordered", .kind = CONFIG_BOOL, .fallback = "true", .max = 1, IN_SPACE(ordered)},
     [CONFIG_SPACE_READ] = {.name = "read",
                            .kind = CONFIG_ACCESS,
                            .max = UINT32_MAX - 1,
@@ -210,7 +243,7 @@ const struct config_key config_cluster_keys[] = {
      IN_CONFIG(cluster.frame_bytes)},
     {.name = "wire",
      .kind = CONFIG_COUNT,
-     .fallback = "2",
+     .fallback = "3",
      .min = FRAME_VERSION_LOWEST,
      .max = FRAME_VERSION_HIGHEST,
      IN_CONFIG(cluster.wire_version)},
@@ -219,6 +252,11 @@ const struct config_key config_cluster_keys[] = {
      .fallback = "0B",
      .max = PACING_RATE_MAX,
      IN_CONFIG(cluster.rate)},
+    {.name = "lost",
+     .kind = CONFIG_WORD,
+     .fallback = "stop",
+     .words = lost_words,
+     IN_CONFIG(cluster.lost_reopens)},
     {.name = "nodes",
      .kind = CONFIG_ENTRIES,
      .required = true,
@@ -236,6 +274,7 @@ const struct config_key config_root[] = {
     {.name = "socket", .kind = CONFIG_SECTION, .keys = socket_keys},
     {.name = "lcores", .kind = CONFIG_SECTION, .keys = config_lcores},
     {.name = "times", .kind = CONFIG_SECTION, .keys = times_keys},
+    {.name = "agents", .kind = CONFIG_SECTION, .keys = agents_keys},
     {.name = "lease",
      .kind = CONFIG_WORD,
      .fallback = "real",

@@ -1,8 +1,8 @@
 #include "control/connection.h"
 
 #include "control/attach_validate.h"
-#include "engine/bucket.h"
 #include "control/logline.h"
+#include "engine/bucket.h"
 
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -147,6 +147,8 @@ void connection_close(struct connection *c, const char *why)
     last->place = c->place;
     s->connections[c->place] = last;
     s->connections[s->connection_count] = NULL;
+    if (c->watches)
+        waker_remove(&s->waker);
     if (c->agent != NULL) {
         log_detached(c, why);
         node_agent_detach(s->node, c->agent);

@@ -3,6 +3,7 @@
 #define DUNLIN_CONTROL_CONNECTION_H
 
 #include "control/server.h"
+#include "control/waker.h"
 #include "engine/agent/attach_protocol.h"
 
 struct connection {
@@ -16,6 +17,7 @@ struct connection {
     uint64_t attached_ns;
     uint64_t asked_ns; /* the last request, or the accept; CLOCK_BOOTTIME */
     uint64_t requests; /* bucket */
+    bool watches;      /* it was counted by server.waker */
     bool paused;       /* not read for now: */
     bool admitted; /* false: its user came too often, and waits for a token of server.visitors */
 };
@@ -31,7 +33,7 @@ struct visitor {
 /* JSON as it was made last; NULL: never. */
 struct server_text {
     char *text;
-    uint64_t made_ns;
+    uint64_t made_ns, took_ns;
 };
 
 struct server {
@@ -39,9 +41,10 @@ struct server {
     uv_loop_t *loop;
     uv_poll_t listen;
     uv_timer_t tick; /* runs only while somebody waits for it */
+    struct waker waker;
     int listen_fd;
     uint32_t own_uid;
-    uint32_t handles_open; /* of libuv: listen, tick, every connection's */
+    uint32_t handles_open; /* of libuv: listen, tick, waker, every connection's */
     uint32_t connection_count;
     bool stopping;
     bool paused; /* not accepting, until: */
@@ -50,7 +53,8 @@ struct server {
     uint64_t started_boottime_ns;
     struct status_server counts;
     const struct server_admin *admin; /* NULL: alone */
-    struct server_text status, nodes;
+    struct server_text status, nodes, shards;
+    struct server_text status_trusted; /* with what is not for strangers */
     struct visitor visitors[SERVER_VISITORS];
     struct connection *connections[SERVER_CONNECTIONS];
 };

@@ -1,5 +1,6 @@
 #include "control/coordinator_file.h"
 
+#include "control/coordinator_news.h"
 #include "control/coordinator_register.h"
 #include "control/coordinator_store.h"
 #include "control/decision.h"
@@ -11,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
 #include <unistd.h>
 
 #define OPEN_WAIT_MS 5000u /* for the lock */
@@ -37,8 +37,11 @@ struct shard_wait {
 struct coordinator_file {
     struct coordinator_store store;
     struct coordinator_state *state; /* newest that was read or written */
-    struct coordinator_counts counts;
     struct member self;
+    bool reopens_lost;
+    uint32_t gone;      /* shards of the state that nobody holds */
+    uint64_t lsn_floor; /* highest that it says */
+    struct coordinator_news news;
     int watch_fd;
     struct coordinator_fault fault; /* of the file, while error is -EBADMSG or -ESTALE */
     int error;                      /* last said; 0: it works */
@@ -124,28 +127,6 @@ static bool shards_are_same(const struct coordinator_state *a, const struct coor
            memcmp(a->shards, b->shards, a->shard_count * sizeof a->shards[0]) == 0;
 }
 
-static void changes_say(const struct coordinator_file *c, const struct coordinator_state *s,
-                        const struct coordinator_counts *now)
-{
-    const struct coordinator_counts *before = &c->counts;
-    uint32_t decided = 0;
-    for (uint32_t i = 0; i < s->shard_count; i++)
-        decided += before->shards == 0 ||
-                   s->shards[i].configuration.epoch > c->state->shards[i].configuration.epoch;
-    if (decided != 0)
-        log_event(LOG_INFO, "epochs_decided", LOG_NUMBER("shards", decided),
-                  LOG_NUMBER("pending", now->pending), LOG_NUMBER("revision", s->revision));
-    if (now->pending == 0 && before->pending != 0)
-        log_event(LOG_INFO, "epochs_active", LOG_NUMBER("shards", now->shards));
-    if (now->moving != 0 && before->moving == 0)
-        log_event(LOG_INFO, "move_begun", LOG_NUMBER("shards", now->moving));
-    if (now->moving == 0 && before->moving != 0)
-        log_event(LOG_INFO, "move_done", LOG_NUMBER("shards", before->moving));
-    if (now->lost > before->lost)
-        log_event(LOG_ERROR, "shards_lost", LOG_NUMBER("lost", now->lost),
-                  LOG_NUMBER("shards", now->shards));
-}
-
 /* A state that follows ours is the newest; it is ours to free from here on, whatever comes. */
 static int state_take(struct coordinator_file *c, struct coordinator_state *s)
 {
@@ -159,9 +140,12 @@ static int state_take(struct coordinator_file *c, struct coordinator_state *s)
             return -ENOMEM;
         }
     }
+    coordinator_news_say(c->state, s);
     coordinator_state_counts(s, &counts);
-    changes_say(c, s, &counts);
-    c->counts = counts;
+    c->gone = counts.gone;
+    c->lsn_floor = coordinator_state_lsn_floor(s);
+    if (c->node != NULL)
+        coordinator_news_lost(&c->news, s, c->node, c->reopens_lost);
     free(c->state);
     c->state = s;
     if (d != NULL)
@@ -210,16 +194,18 @@ static int look(struct coordinator_file *c)
 typedef int64_t change_apply(struct coordinator_file *c, struct coordinator_state *s,
                              const void *argument);
 
-/* One compare-and-set: on the file as it is now, whatever we knew of it.  Returns as apply does, or
- * -errno, and then nothing changed. */
+/* One compare-and-set: on the file as it is now, whatever we knew of it.  Returns as apply does, or -errno,
+ * and then nothing changed: -EBUSY the lock is held, -ENOMEDIUM there is no file, which apply never says. */
 static int64_t change(struct coordinator_file *c, change_apply *apply, const void *argument,
                       uint32_t wait_ms)
 {
     struct coordinator_state *s = NULL;
     int64_t result = coordinator_store_lock(&c->store, wait_ms);
     if (result != 0)
-        return result;
+        return result == -EAGAIN ? -EBUSY : result;
     result = state_read(c, &s);
+    if (result == -ENOENT)
+        result = -ENOMEDIUM;
     if (result == 0) {
         result = apply(c, s, argument);
         int error = result > 0 ? state_write(c, s) : 0;
@@ -241,8 +227,8 @@ static int64_t change(struct coordinator_file *c, change_apply *apply, const voi
 static int said(struct coordinator_file *c, int error)
 {
     /* Why: others write, too; the lock is soon free. */
-    c->busy = error == -EAGAIN ? c->busy + 1 : 0;
-    if (error == c->error || (error == -EAGAIN && c->busy < BUSY_MAX))
+    c->busy = error == -EBUSY ? c->busy + 1 : 0;
+    if (error == c->error || (error == -EBUSY && c->busy < BUSY_MAX))
         return error;
     c->error = error;
     if (error == 0)
@@ -252,14 +238,6 @@ static int said(struct coordinator_file *c, int error)
                   LOG_TEXT("path", c->store.path),
                   LOG_TEXT("where", error == -EBADMSG || error == -ESTALE ? c->fault.text : ""));
     return error;
-}
-
-static void watch_drain(const struct coordinator_file *c)
-{
-    alignas(struct inotify_event) char events[4096];
-    while (c->watch_fd >= 0 && read(c->watch_fd, events, sizeof events) > 0) {
-        /* that something was renamed is all that they say */
-    }
 }
 
 /* ---- step ---- */
@@ -309,7 +287,7 @@ static bool is_let_go(struct coordinator_file *c, const struct coordinator_shard
 
 static bool is_asked(struct coordinator_file *c, uint64_t now)
 {
-    bool asked = false;
+    bool asked = c->reopens_lost && c->gone != 0;
     for (uint32_t i = 0; i < c->state->shard_count; i++) {
         const struct coordinator_shard *s = &c->state->shards[i];
         asked |= is_activation(c, s, i) || is_let_go(c, s, i, now) || is_in_vain(c, s, i, now);
@@ -323,6 +301,7 @@ static int64_t asked_apply(struct coordinator_file *c, struct coordinator_state 
                            const void *argument)
 {
     uint64_t now = *(const uint64_t *)argument;
+    int64_t given_up = c->reopens_lost ? coordinator_state_give_up(s) : 0;
     int64_t changed = 0, passed_on = 0;
     for (uint32_t i = 0; i < s->shard_count; i++) {
         const struct coordinator_shard *shard = &s->shards[i];
@@ -336,7 +315,10 @@ static int64_t asked_apply(struct coordinator_file *c, struct coordinator_state 
     }
     if (passed_on != 0)
         log_event(LOG_WARN, "epochs_passed_on", LOG_NUMBER("shards", passed_on));
-    return changed + passed_on;
+    if (given_up != 0)
+        log_event(LOG_ERROR, "shards_given_up", LOG_NUMBER("shards", given_up),
+                  LOG_TEXT("help", "nobody held them any more; they begin again, empty"));
+    return changed + passed_on + given_up;
 }
 
 /* Another daemon runs under our id: it is its to ask. */
@@ -356,7 +338,7 @@ static int superseded_say(struct coordinator_file *c)
 
 int coordinator_file_step(struct coordinator_file *c)
 {
-    watch_drain(c);
+    coordinator_store_watch_drain(c->watch_fd);
     int error = look(c);
     if (error == 0 && is_superseded(c))
         error = superseded_say(c);
@@ -365,7 +347,8 @@ int coordinator_file_step(struct coordinator_file *c)
         int64_t changed = change(c, asked_apply, &now, STEP_WAIT_MS);
         error = changed < 0 ? (int)changed : 0;
     }
-    return said(c, error);
+    error = said(c, error);
+    return error == -EBUSY ? -EAGAIN : error == -ENOMEDIUM ? -ENOENT : error;
 }
 
 int coordinator_file_fd(const struct coordinator_file *c)
@@ -378,7 +361,7 @@ int coordinator_file_await(struct coordinator_file *c, uint32_t timeout_ms)
     uint64_t end = clock_boottime_ns() + timeout_ms * NS_PER_MS;
     while (c->state->shard_count == 0) {
         struct pollfd watch = {.fd = c->watch_fd, .events = POLLIN};
-        watch_drain(c);
+        coordinator_store_watch_drain(c->watch_fd);
         int error = said(c, look(c));
         if (error != 0)
             return error;
@@ -429,20 +412,42 @@ int64_t coordinator_file_leave(struct coordinator_file *c, const uint32_t *other
     return is_superseded(c) ? -ESTALE : change(c, leave_apply, &wanted, MOVE_WAIT_MS);
 }
 
+static int64_t retire_apply(struct coordinator_file *c, struct coordinator_state *s,
+                            const void *argument)
+{
+    (void)argument;
+    coordinator_state_retire(s, c->self.node);
+    return 1;
+}
+
+int coordinator_file_retire(struct coordinator_file *c)
+{
+    int64_t done = is_superseded(c) ? -ESTALE : change(c, retire_apply, NULL, MOVE_WAIT_MS);
+    return done < 0 ? (int)done : 0;
+}
+
 void coordinator_file_counts(const struct coordinator_file *c,
                              struct coordinator_file_counts *counts)
 {
-    const struct coordinator_counts *n = &c->counts;
-    *counts = (struct coordinator_file_counts){n->shards, n->pending, n->moving, n->lost};
+    struct coordinator_counts n;
+    coordinator_state_counts(c->state, &n);
+    *counts = (struct coordinator_file_counts){n.shards, n.pending, n.moving, n.lost, n.gone};
 }
 
-bool coordinator_file_configuration(const struct coordinator_file *c, uint32_t log,
-                                    struct configuration *copy)
+uint32_t coordinator_file_duties(const struct coordinator_file *c)
 {
-    const struct coordinator_shard *s = coordinator_state_find(c->state, log);
-    if (s != NULL)
-        *copy = s->configuration;
-    return s != NULL;
+    return coordinator_state_duties(c->state, c->self.node);
+}
+
+uint64_t coordinator_file_lsn_floor(const struct coordinator_file *c)
+{
+    return c->lsn_floor;
+}
+
+const struct coordinator_shard *coordinator_file_shard(const struct coordinator_file *c,
+                                                       uint32_t log)
+{
+    return coordinator_state_find(c->state, log);
 }
 
 /* ---- open: registration ---- */
@@ -475,16 +480,6 @@ static int enter(struct coordinator_file *c, const struct coordinator_file_confi
     return state_take(c, s);
 }
 
-static void watch_open(struct coordinator_file *c)
-{
-    c->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (c->watch_fd < 0 ||
-        inotify_add_watch(c->watch_fd, c->store.directory, IN_MOVED_TO | IN_ONLYDIR) >= 0)
-        return;
-    (void)close(c->watch_fd);
-    c->watch_fd = -1;
-}
-
 int coordinator_file_open(struct coordinator_file **coordinator,
                           const struct coordinator_file_config *config, uint64_t *lsn_origin)
 {
@@ -492,13 +487,14 @@ int coordinator_file_open(struct coordinator_file **coordinator,
     if (c == NULL)
         return -ENOMEM;
     c->self = (struct member){.node = config->node, .incarnation = config->start};
+    c->reopens_lost = config->reopens_lost;
     c->watch_fd = -1;
     int error = coordinator_store_open(&c->store, config->path);
     if (error != 0) {
         free(c);
         return error;
     }
-    watch_open(c);
+    c->watch_fd = coordinator_store_watch(&c->store);
     error = coordinator_register_check(config);
     if (error == 0)
         error = enter(c, config);
@@ -583,6 +579,7 @@ int coordinator_file_join(struct coordinator_file *c, struct node *node)
         c->cluster.nodes[i] = c->state->nodes[i].id;
     c->node = node;
     node->cluster = &c->cluster;
+    coordinator_news_lost(&c->news, c->state, node, c->reopens_lost);
     return 0;
 }
 

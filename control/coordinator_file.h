@@ -10,6 +10,7 @@
  * The file (JSON, replaced as a whole under the flock of PATH.lock: a reader never sees half of it) says
  *   cluster   its id: a file of another cluster is refused
  *   origin    the LSN at which every log of the cluster begins, chosen once
+ *   ceiling   highest LSN ceiling of those that registered with one; only if there is one
  *   spaces    fingerprint of the spaces and of the number of lcores: a node that has others is refused
  *             (an lcore talks to that of the same number on every other node)
  *   nodes     id and start of each node that ever registered
@@ -21,7 +22,10 @@
  * for longest (who came back lately may hold nothing yet, and nobody tells this file when it does); shards
  * spread evenly over several such.  So a restarted node comes back by itself, and the others carry on
  * meanwhile.  A shard most of whose predecessor's voters are gone that way can never be recovered from this
- * file: it stays pending, and coordinator_file_counts says how many there are.
+ * file: it is lost.  It stays pending, the log says so once for each space, and coordinator_file_counts says
+ * how many there are.  One that nobody holds anything of any more, since all of them are gone, is begun
+ * again by a process that is told to (reopens_lost): empty, by a lossy epoch above every LSN that was granted,
+ * for which such processes register their ceilings.
  *
  * A move: the leader is asked to let go of its rights (hand-over); when it said so, or after
  * COORDINATOR_HAND_OVER_NS without, an epoch with the next leader follows.  It is given up when the node
@@ -36,11 +40,9 @@
  *
  * Log events:
  *   node_registered id start revision
- *   epochs_decided shards pending revision   so many shards have a new epoch
- *   epochs_active shards                     none is pending any more
- *   move_begun shards, move_done shards      as this process learned of it
+ *   those of coordinator_news.h
  *   epochs_passed_on shards                  their leaders were waited for in vain
- *   shards_lost lost shards                  more of them than before
+ *   shards_given_up shards help              they begin again, empty
  *   coordinator_file_failed error path where, coordinator_file_back path   once each
  *
  * Threads: control's (which waits for as long as the file system does), but for what it puts into
@@ -50,6 +52,7 @@
 #ifndef DUNLIN_CONTROL_COORDINATOR_FILE_H
 #define DUNLIN_CONTROL_COORDINATOR_FILE_H
 
+#include "control/coordinator_state.h"
 #include "dataplane/cluster.h"
 #include "dataplane/node.h"
 
@@ -69,6 +72,8 @@ struct coordinator_file_config {
     uint32_t lcore_count;
     uint32_t space_count;
     const struct space_config *spaces;
+    bool reopens_lost;
+    uint64_t lsn_ceiling; /* of earlier starts of the node; 0: not known */
 };
 
 /* Register this start; make the file if there is none.  Before node_open.  The directory must exist.
@@ -105,8 +110,13 @@ int coordinator_file_fd(const struct coordinator_file *c);
 
 /* Move leadership of the shards with log numbers first .. last (both included, of one space or of all:
  * 0 .. UINT32_MAX) to a node.  Returns how many are to move (0: it leads all of them, or is asked to), or
- * -ENOENT no such node or shard, -EAGAIN a first epoch is not active yet (or others hold the lock), or
- * -errno of the file.  It is done when coordinator_file_counts says that none is moving. */
+ *   -ENOENT    no such node or shard
+ *   -EAGAIN    a first epoch is not active yet
+ *   -EBUSY     others hold the file's lock, and do not let go of it
+ *   -ENOMEDIUM somebody removed the file
+ *   -EBADMSG   the file is not whole, not one of these, or went back
+ *   another -errno of the files.
+ * It is done when coordinator_file_counts says that none is moving. */
 MUST_USE int64_t coordinator_file_move(struct coordinator_file *c, uint32_t first, uint32_t last,
                                        uint32_t node);
 
@@ -115,18 +125,38 @@ MUST_USE int64_t coordinator_file_move(struct coordinator_file *c, uint32_t firs
 MUST_USE int64_t coordinator_file_leave(struct coordinator_file *c, const uint32_t *others,
                                         uint32_t other_count);
 
+/* Say that this node is about to end, so that others hand over what they lead to it only if there is nobody
+ * else.  Returns 0, or -errno as coordinator_file_leave: then they do not know. */
+MUST_USE int coordinator_file_retire(struct coordinator_file *c);
+
 struct coordinator_file_counts {
     uint32_t shards;
     uint32_t pending; /* newest epoch not active */
     uint32_t moving;  /* asked to, and not led by the next leader in an active epoch yet */
     uint32_t lost;    /* most voters of the predecessor are gone */
+    uint32_t gone;    /* of them: all are */
 };
 void coordinator_file_counts(const struct coordinator_file *c,
                              struct coordinator_file_counts *counts);
 
-/* Newest decision about a log.  False: there is none. */
-bool coordinator_file_configuration(const struct coordinator_file *c, uint32_t log,
-                                    struct configuration *copy);
+/* coordinator_state_duties of this node. */
+uint32_t coordinator_file_duties(const struct coordinator_file *c);
+
+/* Logs may go on behind this LSN, whatever was granted before: lossy epochs begin there.  0: none does. */
+uint64_t coordinator_file_lsn_floor(const struct coordinator_file *c);
+
+/* Newest decision about a log, good until the next call that is not const; NULL: there is none. */
+const struct coordinator_shard *coordinator_file_shard(const struct coordinator_file *c,
+                                                       uint32_t log);
+/* A copy of what it says who holds the shard.  False: there is none. */
+static inline bool coordinator_file_configuration(const struct coordinator_file *c, uint32_t log,
+                                                  struct configuration *copy)
+{
+    const struct coordinator_shard *s = coordinator_file_shard(c, log);
+    if (s != NULL)
+        *copy = s->configuration;
+    return s != NULL;
+}
 
 /* After the lcores stopped; the registration stays in the file.  c may be NULL. */
 void coordinator_file_close(struct coordinator_file *c);

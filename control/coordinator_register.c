@@ -14,9 +14,18 @@ struct space_print {
         sessions_max;
     uint32_t geometry[6];
     char name[LIMIT_NAME_BYTES];
-    uint32_t unused;
+    uint32_t history;
 };
 _Static_assert(sizeof(struct space_print) == 8 + 4 * 14 + LIMIT_NAME_BYTES, "no byte is padding");
+
+/* 0 by default, so that daemons that know of no history agree with those whose spaces keep none. */
+static uint32_t history_print(const struct space_config *s)
+{
+    const uint64_t words[2] = {s->history, s->history_ns};
+    if (s->history <= 1 && s->history_ns == 0)
+        return 0;
+    return (uint32_t)hash_key(words, sizeof words);
+}
 
 static int space_print(const struct space_config *s, struct space_print *p)
 {
@@ -33,6 +42,7 @@ static int space_print(const struct space_config *s, struct space_print *p)
         .partition_prefix = s->partition_prefix,
         .value_bytes_max = s->value_bytes_max,
         .sessions_max = s->sessions_max,
+        .history = history_print(s),
         .geometry = {g.segment_shift, g.chunk_shift, g.frames_per_chunk, g.frames_per_shard,
                      g.shard_count, g.chunk_count_max},
     };
@@ -147,6 +157,8 @@ int coordinator_register(struct coordinator_state **state,
     if (!is_ours(*state, config, print))
         return -EEXIST;
     int changed = coordinator_state_register(*state, config->node, config->start);
+    if (changed > 0 && config->reopens_lost)
+        (*state)->lsn_ceiling = max_u64((*state)->lsn_ceiling, config->lsn_ceiling);
     if (changed < 0 || (*state)->shard_count != 0 || !coordinator_state_is_complete(*state))
         return changed;
     error = shards_begin(state, config, shards);

@@ -25,6 +25,12 @@ static bool had_no_active_epoch(const struct configuration *c)
     return c->epoch_before == 0 && !c->active;
 }
 
+/* Whether it makes sense that another node leads what follows. */
+static bool can_be_led(const struct configuration *c)
+{
+    return !had_no_active_epoch(c) && !ruling_is_lost(c);
+}
+
 /* ---- what may be ---- */
 
 static const char *nodes_fault(const struct coordinator_state *s)
@@ -71,8 +77,10 @@ static const char *shard_fault(const struct coordinator_state *s,
         return "log";
     if (c->epoch > COORDINATOR_NUMBER_MAX)
         return "epoch";
-    if (c->learner_count != 0 || c->lossy || c->lsn_ceiling != 0 || !configuration_is_valid(c))
+    if (c->learner_count != 0 || c->lsn_ceiling != 0 || !configuration_is_valid(c))
         return "configuration";
+    if (c->lossy != (c->lsn_floor != 0) || c->lsn_floor > INT64_MAX)
+        return "floor";
     if (shard->move != 0 &&
         (had_no_active_epoch(c) || position_of(s, shard->move) == s->node_count))
         return "move";
@@ -83,6 +91,8 @@ const char *coordinator_state_fault(const struct coordinator_state *s)
 {
     if (s->origin == 0 || s->origin > INT64_MAX)
         return "origin"; /* LSNs have 63 bits */
+    if (s->lsn_ceiling > INT64_MAX)
+        return "ceiling";
     if (s->revision == 0 || s->revision > COORDINATOR_NUMBER_MAX)
         return "revision";
     if (s->shard_count > COORDINATOR_SHARDS_MAX)
@@ -108,7 +118,8 @@ bool coordinator_state_follows(const struct coordinator_state *s,
                                const struct coordinator_state *known)
 {
     if (s->cluster != known->cluster || s->origin != known->origin || s->spaces != known->spaces ||
-        s->revision < known->revision || s->node_count != known->node_count ||
+        s->revision < known->revision || s->lsn_ceiling < known->lsn_ceiling ||
+        s->node_count != known->node_count ||
         (known->shard_count != 0 && s->shard_count != known->shard_count))
         return false;
     for (uint32_t i = 0; i < known->node_count; i++)
@@ -312,7 +323,7 @@ int64_t coordinator_state_leave(struct coordinator_state *s, uint32_t node, cons
         struct coordinator_shard *shard = &s->shards[i];
         const struct configuration *c = &shard->configuration;
         uint32_t goes_to = shard->move != 0 ? shard->move : c->leader.node;
-        if (goes_to == node && !had_no_active_epoch(c))
+        if (goes_to == node && can_be_led(c))
             moved += shard_move(s, shard, heir);
     }
     return moved;
@@ -321,8 +332,7 @@ int64_t coordinator_state_leave(struct coordinator_state *s, uint32_t node, cons
 bool coordinator_state_pass_on(struct coordinator_state *s, uint32_t log, uint64_t epoch)
 {
     struct coordinator_shard *shard = shard_at(s, log, epoch);
-    if (shard == NULL || shard->configuration.active ||
-        had_no_active_epoch(&shard->configuration) || ruling_is_lost(&shard->configuration))
+    if (shard == NULL || shard->configuration.active || !can_be_led(&shard->configuration))
         return false;
     uint32_t from = position_of(s, shard->configuration.leader.node);
     for (uint32_t i = 1; i < s->node_count; i++) {
@@ -338,6 +348,58 @@ bool coordinator_state_pass_on(struct coordinator_state *s, uint32_t log, uint64
     return false;
 }
 
+/* Why the clock as well: who was not asked for its ceiling has granted none above what starts allow for
+ * (node.h), and a grant. */
+static uint64_t floor_of(const struct coordinator_state *s, const struct configuration *c)
+{
+    uint64_t start = 0;
+    for (uint32_t i = 0; i < s->node_count; i++)
+        start = max_u64(start, s->nodes[i].start);
+    uint64_t by_clock = (start << NODE_LSN_PER_START_SHIFT) + NODE_LSN_GRANT;
+    return max_u64(max_u64(by_clock, s->lsn_ceiling), max_u64(s->origin, c->lsn_floor) + 1);
+}
+
+uint32_t coordinator_state_give_up(struct coordinator_state *s)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->shard_count; i++) {
+        struct coordinator_shard *shard = &s->shards[i];
+        struct configuration next;
+        if (!ruling_is_gone(&shard->configuration))
+            continue;
+        ruling_give_up(&next, &shard->configuration, floor_of(s, &shard->configuration));
+        next_take(shard, &next);
+        count++;
+    }
+    return count;
+}
+
+uint64_t coordinator_state_lsn_floor(const struct coordinator_state *s)
+{
+    uint64_t highest = 0;
+    for (uint32_t i = 0; i < s->shard_count; i++)
+        highest = max_u64(highest, s->shards[i].configuration.lsn_floor);
+    return highest;
+}
+
+void coordinator_state_retire(struct coordinator_state *s, uint32_t node)
+{
+    uint32_t position = position_of(s, node);
+    if (position < s->node_count)
+        s->nodes[position].since = since_next(s);
+}
+
+uint32_t coordinator_state_duties(const struct coordinator_state *s, uint32_t node)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->shard_count; i++) {
+        const struct configuration *c = &s->shards[i].configuration;
+        bool is = s->shards[i].move == node || c->leader.node == node;
+        count += is && can_be_led(c);
+    }
+    return count;
+}
+
 void coordinator_state_counts(const struct coordinator_state *s, struct coordinator_counts *counts)
 {
     *counts = (struct coordinator_counts){.shards = s->shard_count};
@@ -346,5 +408,6 @@ void coordinator_state_counts(const struct coordinator_state *s, struct coordina
         counts->pending += !c->active;
         counts->moving += s->shards[i].move != 0;
         counts->lost += ruling_is_lost(c);
+        counts->gone += ruling_is_gone(c);
     }
 }

@@ -8,7 +8,8 @@
  * incarnation that it has now (its start).
  *
  * Pure.  Units: start  of a node, as listener.h issues them; its incarnation in every shard
- *               since  ordinal of a registration after the first decision; 0: before
+ *               since  ordinal of a registration after the first decision, or of a wish to end; 0:
+ *                      neither.  Who has a lower one is preferred
  * Source: DESIGN section 5; ruling.h for how one configuration follows from another. */
 #ifndef DUNLIN_CONTROL_COORDINATOR_STATE_H
 #define DUNLIN_CONTROL_COORDINATOR_STATE_H
@@ -37,6 +38,7 @@ struct coordinator_shard {
 
 struct coordinator_state {
     uint64_t cluster, origin, spaces; /* as coordinator_file.h says */
+    uint64_t lsn_ceiling;             /* likewise; 0: not known */
     uint64_t revision;                /* of the file: one more with each write */
     uint32_t node_count;
     struct coordinator_node nodes[LIMIT_VOTERS];
@@ -85,7 +87,8 @@ MUST_USE int64_t coordinator_state_move(struct coordinator_state *s, uint32_t fi
                                         uint32_t node);
 
 /* What a node leads, or is asked to, goes to that one of others (which are not it) that has been there
- * for longest: who came back lately may hold nothing yet.  A shard without an active epoch so far stays.
+ * for longest: who came back lately may hold nothing yet.  A shard that had no active epoch yet, or is lost,
+ * stays.
  * Returns how many changed; -ENOENT: none of them is a node. */
 MUST_USE int64_t coordinator_state_leave(struct coordinator_state *s, uint32_t node,
                                          const uint32_t *others, uint32_t other_count);
@@ -94,8 +97,24 @@ MUST_USE int64_t coordinator_state_leave(struct coordinator_state *s, uint32_t n
  * node, in their order, that may; a move to the one that could not is one to that, now. */
 bool coordinator_state_pass_on(struct coordinator_state *s, uint32_t log, uint64_t epoch);
 
+/* Give up every shard that nobody holds anything of any more (ruling_is_gone): it begins again, empty, above
+ * every LSN that was granted as far as that is known, and above all that the clock allowed for.  Returns how
+ * many. */
+uint32_t coordinator_state_give_up(struct coordinator_state *s);
+
+/* A node is about to end: of those that could lead, others are asked before it (coordinator_state_leave). */
+void coordinator_state_retire(struct coordinator_state *s, uint32_t node);
+
+/* Shards that a node leads, or is asked to, and that another one could lead instead. */
+uint32_t coordinator_state_duties(const struct coordinator_state *s, uint32_t node);
+
+/* Highest floor of a lossy epoch; 0: there is none. */
+uint64_t coordinator_state_lsn_floor(const struct coordinator_state *s);
+
 struct coordinator_counts {
-    uint32_t shards, pending, moving, lost;
+    uint32_t shards, pending, moving;
+    uint32_t lost; /* for good, of which */
+    uint32_t gone; /* nobody holds anything */
 };
 void coordinator_state_counts(const struct coordinator_state *s, struct coordinator_counts *counts);
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 #define LOCK_LOOK_US 500u
@@ -262,4 +263,23 @@ int coordinator_store_write(struct coordinator_store *f, const struct coordinato
     }
     free(bytes);
     return error;
+}
+
+/* ---- watch ---- */
+
+int coordinator_store_watch(const struct coordinator_store *f)
+{
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    if (fd < 0 || inotify_add_watch(fd, f->directory, IN_MOVED_TO | IN_ONLYDIR) >= 0)
+        return fd;
+    (void)close(fd);
+    return -1;
+}
+
+void coordinator_store_watch_drain(int fd)
+{
+    alignas(struct inotify_event) char events[4096];
+    while (fd >= 0 && read(fd, events, sizeof events) > 0) {
+        /* that something was renamed is all that they say */
+    }
 }

@@ -62,6 +62,12 @@ MUST_USE int coordinator_store_read(struct coordinator_store *f, struct coordina
 /* What was read last is not to be used after all: it counts as replaced. */
 void coordinator_store_forget(struct coordinator_store *f);
 
+/* A descriptor, the caller's to close, that is readable when something in the directory was replaced; -1: not
+ * to be had here. */
+MUST_USE int coordinator_store_watch(const struct coordinator_store *f);
+/* Not readable any more, until the next time.  fd may be -1. */
+void coordinator_store_watch_drain(int fd);
+
 /* Replace it, under the lock.  It counts as read, too.  Returns 0: on the disk; -EFBIG, -ENOMEM, or
  * -errno: the old file stands, or, if only the directory could not be synced, the new one: read it. */
 MUST_USE int coordinator_store_write(struct coordinator_store *f,

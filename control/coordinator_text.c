@@ -6,7 +6,8 @@
  *               "voters":[[1,start],...],"voters_before":[[1,start],...],"move":0},...]}
  *
  * Hexadecimal: what may have 64 bits.  Every name must be there, and no other: a later format has another
- * name. */
+ * name.  But for two, which stand there when they are not 0: "ceiling" behind "origin", and of a lossy epoch
+ * "floor" behind "before"; a daemon that does not know them refuses the file, which is what it should do. */
 #include "control/coordinator_store.h"
 
 #include <inttypes.h>
@@ -88,11 +89,24 @@ static const char *node_read(json_t *object, struct coordinator_node *n)
     return NULL;
 }
 
+/* One that need not be there. */
+static bool extra_read(const json_t *object, const char *name, size_t *names, uint64_t *number)
+{
+    const json_t *value = json_object_get(object, name);
+    *number = 0;
+    *names += value != NULL;
+    return value == NULL || (number_read(value, INT64_MAX, number) && *number != 0);
+}
+
 static const char *shard_read(json_t *object, struct coordinator_shard *s)
 {
     struct configuration *c = &s->configuration;
     const json_t *active = json_object_get(object, "active");
-    if (json_object_size(object) != 8)
+    size_t names = 8;
+    if (!extra_read(object, "floor", &names, &c->lsn_floor))
+        return "floor";
+    c->lossy = c->lsn_floor != 0;
+    if (json_object_size(object) != names)
         return "names other than those of a shard";
     if (!number_read_32(json_object_get(object, "log"), &s->log))
         return "log";
@@ -153,6 +167,13 @@ static int head_read(json_t *head, struct coordinator_state *s, struct coordinat
     return 0;
 }
 
+/* Returns how many names there are to be; 0: one of them is at fault. */
+static size_t head_extras_read(const json_t *head, struct coordinator_state *s)
+{
+    size_t names = 7;
+    return extra_read(head, "ceiling", &names, &s->lsn_ceiling) ? names : 0;
+}
+
 static int state_read(json_t *head, struct coordinator_state **state,
                       struct coordinator_fault *fault)
 {
@@ -160,7 +181,7 @@ static int state_read(json_t *head, struct coordinator_state **state,
     const json_t *nodes = json_object_get(head, "nodes"), *shards = json_object_get(head, "shards");
     if (format == NULL || strcmp(format, FORMAT) != 0)
         return fault_say(fault, "format is not \"%s\"", FORMAT);
-    if (json_object_size(head) != 7 || !json_is_array(nodes) || !json_is_array(shards))
+    if (!json_is_array(nodes) || !json_is_array(shards))
         return fault_say(fault, "names other than those of a coordinator's file");
     if (json_array_size(shards) > COORDINATOR_SHARDS_MAX)
         return fault_say(fault, "more than %u shards", COORDINATOR_SHARDS_MAX);
@@ -169,7 +190,9 @@ static int state_read(json_t *head, struct coordinator_state **state,
     if (s == NULL)
         return -ENOMEM;
     s->shard_count = shard_count;
-    int error = head_read(head, s, fault);
+    int error = json_object_size(head) == head_extras_read(head, s)
+                    ? head_read(head, s, fault)
+                    : fault_say(fault, "names other than those of a coordinator's file");
     if (error == 0)
         error = nodes_read(nodes, s, fault);
     if (error == 0)
@@ -211,7 +234,7 @@ struct text {
 #define NUMBER_DIGITS ((size_t)20)
 #define MEMBER_BYTES (2 * NUMBER_DIGITS + 4)
 #define HEAD_BYTES (512 + LIMIT_VOTERS * (3 * NUMBER_DIGITS + 32))
-#define SHARD_BYTES (4 * NUMBER_DIGITS + 128 + MEMBER_BYTES + 2 * (LIMIT_VOTERS * MEMBER_BYTES))
+#define SHARD_BYTES (5 * NUMBER_DIGITS + 128 + MEMBER_BYTES + 2 * (LIMIT_VOTERS * MEMBER_BYTES))
 
 static void add(struct text *t, const char *words)
 {
@@ -265,6 +288,8 @@ static void add_shard(struct text *t, const struct coordinator_shard *s)
     add_number(t, ",\"epoch\":", c->epoch);
     add(t, c->active ? ",\"active\":true" : ",\"active\":false");
     add_number(t, ",\"before\":", c->epoch_before);
+    if (c->lossy)
+        add_number(t, ",\"floor\":", c->lsn_floor);
     add(t, ",\"leader\":");
     add_member(t, &c->leader);
     add(t, ",\"voters\":");
@@ -281,6 +306,8 @@ static void add_head(struct text *t, const struct coordinator_state *s)
     add_number(t, ",\"revision\":", s->revision);
     add_hex(t, ",\"cluster\":\"", s->cluster);
     add_number(t, "\",\"origin\":", s->origin);
+    if (s->lsn_ceiling != 0)
+        add_number(t, ",\"ceiling\":", s->lsn_ceiling);
     add_hex(t, ",\"spaces\":\"", s->spaces);
     add(t, "\",\n\"nodes\":[");
     for (uint32_t i = 0; i < s->node_count; i++) {

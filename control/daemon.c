@@ -34,6 +34,7 @@ struct daemon {
     uint32_t handles_open;
     bool has_loop, has_begun, is_running, is_draining;
     uint64_t drain_until_ns, lsn_origin;
+    int ended_by; /* what a step said; 0: none wants an end */
     uint32_t node_count;
     struct place places[LIMIT_PROCESS_NODES];
 };
@@ -48,6 +49,19 @@ struct node *daemon_node(struct daemon *d, uint32_t number)
 
 static void end(struct daemon *d);
 
+static void cluster_look_after(struct daemon *d)
+{
+    if (d->hooks.lsn_floor != NULL) {
+        uint64_t floor = d->hooks.lsn_floor(d->hooks.context);
+        for (uint32_t i = 0; i < d->node_count; i++)
+            d->places[i].keeper.lsn_floor = floor;
+    }
+    if (d->hooks.step != NULL)
+        d->ended_by = d->hooks.step(d->hooks.context);
+    if (d->ended_by != 0)
+        end(d);
+}
+
 static void look_after(struct daemon *d)
 {
     for (uint32_t i = 0; i < d->node_count; i++) {
@@ -56,8 +70,8 @@ static void look_after(struct daemon *d)
             server_detach_faulty(d->places[i].server);
         keeper_step(&d->places[i].keeper);
     }
-    if (d->is_running && d->hooks.step != NULL)
-        d->hooks.step(d->hooks.context);
+    if (d->is_running)
+        cluster_look_after(d);
     if (!d->is_draining)
         return;
     bool is_late = clock_boottime_ns() >= d->drain_until_ns;
@@ -358,6 +372,7 @@ static int begin(struct daemon *d)
 {
     if (d->hooks.begin == NULL)
         return 0;
+    d->lsn_origin = d->places[0].listener.lsn_ceiling;
     int error = d->hooks.begin(d->hooks.context, d->places[0].listener.start, &d->lsn_origin);
     d->has_begun = error == 0;
     return error;
@@ -444,7 +459,7 @@ int daemon_start(struct daemon **daemon, const struct config *configs, uint32_t 
 
 /* ---- serve and stop ---- */
 
-void daemon_serve(struct daemon *d)
+int daemon_serve(struct daemon *d)
 {
     for (uint32_t i = 0; i < d->node_count; i++) {
         const struct place *p = &d->places[i];
@@ -459,6 +474,7 @@ void daemon_serve(struct daemon *d)
         server_free(d->places[i].server);
         d->places[i].server = NULL;
     }
+    return d->ended_by;
 }
 
 /* What is on the loop ends on the loop. */

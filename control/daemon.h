@@ -22,8 +22,9 @@
 
 /* What a program adds; each may be NULL. */
 struct daemon_hooks {
-    /* The start number is known, and no memory is made yet.  *lsn_origin: where logs begin, 0: where the
-     * daemon likes.  0, or -errno: the start fails. */
+    /* The start number is known, and no memory is made yet.  *lsn_origin: as it comes, the LSN ceiling of
+     * earlier starts, 0: not known; then where logs begin, 0: where the daemon likes.  0, or -errno: the
+     * start fails. */
     int (*begin)(void *context, uint64_t start, uint64_t *lsn_origin);
     /* Before the lcores start: make the nodes a cluster.  0, or -errno: the start fails; -ECANCELED: it was
      * asked to end meanwhile. */
@@ -31,9 +32,12 @@ struct daemon_hooks {
     /* After they stopped, if begin or join was well: take it back. */
     void (*leave)(void *context);
     /* While it serves: lcores woke control, fd (-1: none) is readable, or period_ms (0: KEEPER_PERIOD_MS)
-     * are over.  fd counts from after join. */
-    void (*step)(void *context);
+     * are over.  fd counts from after join.  0, or -errno: the daemon ends at once, and daemon_serve returns
+     * it. */
+    int (*step)(void *context);
     int (*fd)(void *context);
+    /* Asked with every step: logs may go on behind this LSN, whatever was granted. */
+    uint64_t (*lsn_floor)(void *context);
     uint32_t period_ms;
     /* It is to end: called with every step until it is true, at most for DAEMON_DRAIN_NS; a second signal
      * ends at once. */
@@ -56,8 +60,8 @@ struct daemon;
 MUST_USE int daemon_start(struct daemon **d, const struct config *configs, uint32_t node_count,
                           const struct daemon_hooks *hooks);
 
-/* Serve until SIGTERM or SIGINT. */
-void daemon_serve(struct daemon *d);
+/* Serve until SIGTERM or SIGINT: 0; or until a step says that it is to end: what it returned. */
+MUST_USE int daemon_serve(struct daemon *d);
 
 /* Stop what still runs, and free all of it. */
 void daemon_stop(struct daemon *d);

@@ -198,9 +198,9 @@ static int serve(struct dev *d)
     error = daemon_start(&daemon, d->configs, d->options->node_count, &hooks);
     if (error != 0)
         return EXIT_FAILURE;
-    daemon_serve(daemon);
+    error = daemon_serve(daemon);
     daemon_stop(daemon);
-    return EXIT_SUCCESS;
+    return error == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int dev_run(const struct dev_options *o)

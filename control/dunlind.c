@@ -7,7 +7,8 @@
  *                                    a cluster in one process (dev.h)
  *
  * Exit: 0 stopped as asked, or the file is good · 1 could not start: the log says why · 2 usage, or
- * the file has faults. */
+ * the file has faults · 3 another daemon has registered under this node's id: do not start it again
+ * before that is mended, or the two end each other in turn. */
 #include "control/cluster_node.h"
 #include "control/coordinator_file.h"
 #include "control/daemon.h"
@@ -22,6 +23,7 @@
 #include <string.h>
 
 #define EXIT_USAGE 2
+#define EXIT_SUPERSEDED 3
 
 static void usage(FILE *out)
 {
@@ -45,7 +47,8 @@ static void usage(FILE *out)
         "                 a moment; default: node 1 leads them all the time\n"
         "\n"
         "exit: 0 stopped as asked, or FILE is good; 1 could not start; 2 usage, or FILE has "
-        "faults\n",
+        "faults;\n"
+        "      3 another daemon runs under this node's id\n",
         out);
 }
 
@@ -204,9 +207,14 @@ static void leave(void *context)
     cluster_node_leave(context);
 }
 
-static void step(void *context)
+static int step(void *context)
 {
-    cluster_node_step(context);
+    return cluster_node_step(context);
+}
+
+static uint64_t lsn_floor(void *context)
+{
+    return cluster_node_lsn_floor(context);
 }
 
 static int fd(void *context)
@@ -227,9 +235,9 @@ static int serve(const struct config *config, const struct daemon_hooks *hooks)
     int error = daemon_start(&daemon, config, 1, hooks);
     if (error != 0)
         return error == -ECANCELED ? EXIT_SUCCESS : EXIT_FAILURE;
-    daemon_serve(daemon);
+    error = daemon_serve(daemon);
     daemon_stop(daemon);
-    return EXIT_SUCCESS;
+    return error == -ESTALE ? EXIT_SUPERSEDED : EXIT_SUCCESS;
 }
 
 static int serve_alone(const struct config *config)
@@ -248,6 +256,7 @@ static int serve_cluster(const struct config *config)
         .leave = leave,
         .ready = ready,
         .step = step,
+        .lsn_floor = lsn_floor,
         .fd = fd,
         .period_ms = (uint32_t)(COORDINATOR_LOOK_NS / NS_PER_MS),
         .drain = drain,

@@ -45,7 +45,7 @@ static void ceiling_raise(struct keeper *k)
     struct node *n = k->node;
     /* relaxed: control alone writes it */
     uint64_t ceiling = atomic_load_explicit(&n->lsn_ceiling, memory_order_relaxed);
-    uint64_t highest = lsn_highest(n);
+    uint64_t highest = max_u64(lsn_highest(n), k->lsn_floor);
     if (highest + NODE_LSN_GRANT / 2 < ceiling)
         return;
     /* Why the larger: a follower's log may have grown past it, to be led from here later. */

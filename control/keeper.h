@@ -14,6 +14,7 @@ struct keeper {
     struct listener *listener;   /* stores the ceiling */
     bool full[LIMIT_SPACES + 1]; /* could not get the memory it wanted: said so once */
     bool ceiling_failed;
+    uint64_t lsn_floor; /* where a log of the cluster may go on; set by whoever knows, only grows */
 };
 
 /* Before the lcores start and after node_open, before node_space_add: put the logs of this start
@@ -22,7 +23,8 @@ struct keeper {
 MUST_USE int keeper_open(struct keeper *k, struct node *node, struct listener *listener,
                          uint64_t lsn_origin);
 
-/* Make the chunks that were asked for; raise the ceiling when a log has used half of the grant. */
+/* Make the chunks that were asked for; raise the ceiling when a log has used half of the grant, or may go on
+ * there. */
 void keeper_step(struct keeper *k);
 
 #endif

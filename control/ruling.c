@@ -36,6 +36,18 @@ void ruling_follow(struct configuration *next, const struct configuration *newes
     ASSERT(configuration_is_valid(next));
 }
 
+void ruling_give_up(struct configuration *next, const struct configuration *newest,
+                    uint64_t lsn_floor)
+{
+    ASSERT(ruling_is_gone(newest));
+    succeed(next, newest);
+    next->lossy = true;
+    next->lsn_floor = lsn_floor;
+    next->voter_before_count = 0;
+    memset(next->voters_before, 0, sizeof next->voters_before);
+    ASSERT(configuration_is_valid(next));
+}
+
 /* ---- a voter's new incarnation ---- */
 
 static uint32_t position_of(const struct configuration *c, uint32_t node)
@@ -89,15 +101,25 @@ bool ruling_may_lead(const struct configuration *newest, const struct member *vo
 {
     if (member_find(newest->voters, newest->voter_count, voter) < 0)
         return false;
-    return newest->active || newest->epoch_before == 0 || was_before(newest, voter);
+    return newest->active || newest->voter_before_count == 0 || was_before(newest, voter);
+}
+
+/* Of the voters of its predecessor, those that are who they were. */
+static uint32_t left_count(const struct configuration *newest)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < newest->voter_before_count; i++)
+        left += member_find(newest->voters, newest->voter_count, &newest->voters_before[i]) >= 0;
+    return left;
 }
 
 bool ruling_is_lost(const struct configuration *newest)
 {
-    uint32_t left = 0;
-    if (newest->active || newest->epoch_before == 0)
-        return false;
-    for (uint32_t i = 0; i < newest->voter_before_count; i++)
-        left += member_find(newest->voters, newest->voter_count, &newest->voters_before[i]) >= 0;
-    return left < majority_of(newest->voter_before_count);
+    return !newest->active && newest->voter_before_count != 0 &&
+           left_count(newest) < majority_of(newest->voter_before_count);
+}
+
+bool ruling_is_gone(const struct configuration *newest)
+{
+    return ruling_is_lost(newest) && left_count(newest) == 0;
 }

@@ -7,7 +7,10 @@
  *   A node that has lost its memory is replaced by its new incarnation in voters alone.
  *   Who leads an epoch that has a predecessor holds what a voter of the predecessor held: a member of
  *   voters_before, as long as there is one.
- *   An epoch that was never active and has no predecessor holds nothing: voters may be replaced freely.
+ *   An epoch that was never active and has no voters of a predecessor holds nothing: voters may be replaced
+ *   freely.  That is the first one, or a lossy one that gave up all there was.
+ *   When nobody is left who held what was, a lossy epoch may follow that begins empty, above every LSN
+ *   there was: somebody has to want that.
  *
  * Pure.  Whoever calls compares epochs under its own lock: nothing here knows what others decided.
  * Units: epoch  configuration number, only ever grows
@@ -39,8 +42,16 @@ void ruling_restart(struct configuration *next, const struct configuration *newe
 /* Whether a voter may lead an epoch that follows newest. */
 bool ruling_may_lead(const struct configuration *newest, const struct member *voter);
 
+/* The epoch after newest (ruling_is_gone) that gives up all there was: led by the same node, empty, above
+ * lsn_floor (not 0).  Not in place. */
+void ruling_give_up(struct configuration *next, const struct configuration *newest,
+                    uint64_t lsn_floor);
+
 /* Whether newest can never be recovered: it is pending, and fewer than a majority of its predecessor's
  * voters are still the incarnations that they were, which is what voters holds. */
 bool ruling_is_lost(const struct configuration *newest);
+
+/* Whether nobody holds anything of it: it is lost, and none of its predecessor's voters is left. */
+bool ruling_is_gone(const struct configuration *newest);
 
 #endif

@@ -1,8 +1,8 @@
 #include "control/server.h"
 
-#include "engine/bucket.h"
 #include "control/connection.h"
 #include "control/logline.h"
+#include "engine/bucket.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -149,10 +149,18 @@ static void on_handle_closed(uv_handle_t *handle)
     s->handles_open--;
 }
 
+static void on_waker_closed(uv_handle_t *handle)
+{
+    struct waker *w = handle->data;
+    struct server *s = (struct server *)(void *)((uint8_t *)w - offsetof(struct server, waker));
+    s->handles_open--;
+}
+
 static void handles_close(struct server *s)
 {
     uv_close((uv_handle_t *)&s->listen, on_handle_closed);
     uv_close((uv_handle_t *)&s->tick, on_handle_closed);
+    uv_close((uv_handle_t *)&s->waker.timer, on_waker_closed);
 }
 
 int server_open(struct server **server, uv_loop_t *loop, struct node *node, int listen_fd,
@@ -172,9 +180,10 @@ int server_open(struct server **server, uv_loop_t *loop, struct node *node, int 
         return error;
     }
     (void)uv_timer_init(loop, &s->tick); /* cannot fail: it only fills the struct */
+    waker_init(&s->waker, loop, node);
     s->listen.data = s;
     s->tick.data = s;
-    s->handles_open = 2;
+    s->handles_open = 3;
     error = uv_poll_start(&s->listen, UV_READABLE, on_listen);
     if (error != 0) {
         server_stop(s);
@@ -219,6 +228,8 @@ void server_free(struct server *s)
     ASSERT(s->handles_open == 0);
     free(s->status.text);
     free(s->nodes.text);
+    free(s->shards.text);
+    free(s->status_trusted.text);
     free(s);
 }
 

@@ -14,7 +14,8 @@
  *                    than 200 times a second, in the long run, waits his turn
  *   requests         SERVER_REQUESTS_PER_TURN per connection and loop iteration, and a token bucket
  *                    each; who is faster is not read for a while
- *   status, nodes    text for strangers is at most SERVER_STATUS_AGE_NS old, not made for each
+ *   status, nodes,   text for strangers is at most SERVER_STATUS_AGE_NS old, not made for each; where it
+ *   shards           takes long to make it may be older, so that making it takes a fiftieth of the time
  *   answers          never waited for: a peer whose socket is full is closed
  *   descriptors      when they run out, nobody is accepted for SERVER_PAUSE_NS
  *
@@ -38,6 +39,28 @@
 
 struct server;
 
+/* Of one shard, as the cluster's side knows it. */
+enum server_shard_state {
+    SERVER_SHARD_ACTIVE,
+    SERVER_SHARD_PENDING, /* without an active leader now */
+    SERVER_SHARD_MOVING,  /* another node is to lead it */
+    SERVER_SHARD_LOST,    /* never to be recovered */
+};
+struct server_shard_asked {
+    uint32_t log, lcore;
+    uint32_t number; /* among those of its lcore, by space and shard */
+};
+struct server_shard {
+    uint32_t leader; /* node; 0: nobody */
+    uint64_t epoch;
+    enum server_shard_state state;
+    uint32_t peer_count; /* below; 0: it is not led here */
+    struct {
+        uint32_t node;
+        uint64_t missing; /* bytes of log */
+    } peers[LIMIT_VOTERS];
+};
+
 /* What only the cluster's side of a daemon can answer.  Called on the control thread; neither may
  * block for longer than a file takes. */
 struct server_admin {
@@ -47,6 +70,8 @@ struct server_admin {
     int64_t (*move)(void *context, uint32_t first_log, uint32_t last_log, uint32_t node);
     /* The cluster as one JSON object, the caller's to free; NULL: no memory. */
     char *(*nodes_json)(void *context);
+    /* Who leads a shard, and how far others are behind; fills all of *told. */
+    void (*shard)(void *context, const struct server_shard_asked *asked, struct server_shard *told);
     void *context;
 };
 

@@ -1,5 +1,6 @@
 #include "control/status.h"
 
+#include "control/status_keys.h"
 #include "dataplane/cluster.h"
 #include "dataplane/transport.h"
 #include "engine/agent/dunlin.h"
@@ -134,6 +135,19 @@ static json_t *counters_json(struct build *b, uint32_t first, uint32_t last)
     return o;
 }
 
+/* Bytes written to logs here, what the cleaner copied included, for each that was appended; null: nothing
+ * was, as at a node that leads nothing. */
+static json_t *amplification_json(struct build *b)
+{
+    const struct layout_node *shared = b->source->node->shared;
+    uint64_t appended = 0, cleaned = 0;
+    for (uint32_t i = 0; i < b->source->node->config.lcore_count; i++) {
+        appended += READ(shared->counters[i].value[COUNTER_RECORD_BYTES]);
+        cleaned += READ(shared->counters[i].value[COUNTER_CLEANED_BYTES]);
+    }
+    return appended == 0 ? json_null() : json_real((double)(appended + cleaned) / (double)appended);
+}
+
 /* Milliseconds from tick `from` to tick `to`, 0 if that is backwards. */
 static uint64_t ticks_ms(const struct node *n, uint64_t from, uint64_t to)
 {
@@ -190,6 +204,7 @@ static json_t *agents_json(struct build *b)
         set_number(b, o, "uid", a->uid);
         set(b, o, "pid", json_integer(a->pid));
         set_number(b, o, "attached_ms", ms(now - a->attached_boottime_ns));
+        set_number(b, o, "throttled", a->throttled);
         append(b, list, o);
     }
     json_t *o = json_object();
@@ -228,10 +243,11 @@ static const char *durability_name(uint32_t durability)
 }
 
 /* Segments by kind, over the chunks that exist. */
-static json_t *segments_json(struct build *b, const struct node_space *s, uint32_t chunks)
+static json_t *segments_json(struct build *b, const struct node_space *s, uint32_t chunks,
+                             uint64_t *used)
 {
     const struct layout_geometry *g = &s->geometry;
-    uint64_t by_kind[FRAME_INDEX + 1] = {0};
+    uint64_t by_kind[FRAME_ORDER + 1] = {0};
     uint64_t retiring = 0;
     for (uint64_t chunk = 0; chunk < chunks; chunk++) {
         const struct layout_frame *first =
@@ -240,17 +256,43 @@ static json_t *segments_json(struct build *b, const struct node_space *s, uint32
             uint32_t kind = READ(first[i].kind);
             if ((kind & FRAME_RETIRING) != 0)
                 retiring++;
-            else if (kind <= FRAME_INDEX)
+            else if (kind <= FRAME_ORDER)
                 by_kind[kind]++;
         }
     }
+    *used = retiring;
+    for (uint32_t kind = FRAME_FREE + 1; kind <= FRAME_ORDER; kind++)
+        *used += by_kind[kind];
     json_t *o = json_object();
     set_number(b, o, "free", by_kind[FRAME_FREE]);
     set_number(b, o, "tail", by_kind[FRAME_TAIL]);
     set_number(b, o, "base", by_kind[FRAME_BASE]);
     set_number(b, o, "index", by_kind[FRAME_INDEX]);
+    set_number(b, o, "order", by_kind[FRAME_ORDER]);
     set_number(b, o, "retiring", retiring);
     return o;
+}
+
+/* "any", or who may beside root and the daemon's user. */
+static json_t *access_json(struct build *b, const struct space_access *a)
+{
+    if (a->everyone)
+        return json_string("any");
+    json_t *uids = json_array();
+    for (uint32_t i = 0; i < a->uid_count; i++)
+        append(b, uids, number(a->uids[i]));
+    return uids;
+}
+
+/* What the configuration says of a space beside its size. */
+static void policy_set(struct build *b, json_t *o, const struct space_config *c)
+{
+    set_number(b, o, "history", c->history);
+    set_number(b, o, "history_ms", ms(c->history_ns));
+    set_number(b, o, "session_ttl_ms", ms(c->session_ttl_ns));
+    set(b, o, "ordered", json_boolean(c->ordered));
+    set(b, o, "read", access_json(b, &c->read));
+    set(b, o, "write", access_json(b, &c->write));
 }
 
 struct space_sums {
@@ -280,6 +322,7 @@ static json_t *space_json(struct build *b, const struct node_space *s)
 {
     struct space_sums sums = space_sum(b->source->node, s);
     uint32_t chunks = READ(s->header->chunk_count);
+    uint64_t segments_used;
     json_t *o = json_object();
     set(b, o, "name", json_string(s->config.name));
     set_number(b, o, "id", s->config.id);
@@ -297,7 +340,9 @@ static json_t *space_json(struct build *b, const struct node_space *s)
     set_number(b, o, "log_bytes", sums.log_bytes);
     set_number(b, o, "uncommitted_bytes", sums.uncommitted_bytes);
     set(b, o, "lsn_committed", json_sprintf("%llu", (unsigned long long)sums.lsn_committed));
-    set(b, o, "segments", segments_json(b, s, chunks));
+    set(b, o, "segments", segments_json(b, s, chunks, &segments_used));
+    set_number(b, o, "used_bytes", segments_used << s->geometry.segment_shift);
+    policy_set(b, o, &s->config);
     return o;
 }
 
@@ -323,10 +368,13 @@ char *status_json(const struct status_source *source)
     set(b, o, "lease", lease_json(b));
     set(b, o, "lcores", lcores_json(b));
     set(b, o, "counters", counters_json(b, 0, source->node->config.lcore_count - 1));
+    set(b, o, "write_amplification", amplification_json(b));
     set(b, o, "agents", agents_json(b));
     set(b, o, "server", server_json(b));
     if (source->cluster_json != NULL)
         set(b, o, "cluster", json_loads(source->cluster_json, 0, NULL));
+    if (source->shows_keys)
+        set(b, o, "hot_keys", status_keys(source->node));
     set(b, o, "spaces", spaces_json(b));
     char *text = b->failed ? NULL : json_dumps(o, JSON_COMPACT);
     json_decref(o);

@@ -10,15 +10,19 @@
  *            transport {...}: what the body counts, in a cluster}]
  *   counters {...}: sums over the lcores, of stall_longest_ns the longest; names are those of
  *            status_counter_name
- *   agents {attached, limit, attachments, faults, list [{slot, uid, pid, attached_ms}]}
+ *   agents {attached, limit, attachments, faults, list [{slot, uid, pid, attached_ms,
+ *            throttled: times that it had used up its rate with requests waiting}]}
  *   server {connections, limit, accepted, refused_connections, refused_requests, closed_slow,
  *           throttled}
  *   cluster {...}: what struct server_admin says; absent when the node is alone
  *   spaces [{name, id, consistency, durability, shards, keys, live_bytes, quota_bytes, arena_bytes,
- *            chunks, chunks_max, value_bytes_max, epoch, log_bytes, uncommitted_bytes,
- * lsn_committed, segments {free, tail, base, index, retiring}}] log_bytes were written to the
- * space's logs since the start; lsn_committed is the highest of any shard, as a string, since it
- * does not fit a double. */
+ *            chunks, chunks_max, value_bytes_max, epoch, log_bytes, uncommitted_bytes, lsn_committed,
+ *            segments {free, tail, base, index, order, retiring}, used_bytes: in segments that are not free,
+ *            history, history_ms, session_ttl_ms, ordered, read, write: "any", or the uids beside root and
+ *            the daemon's own}]
+ *            log_bytes were written to the space's logs since the start; lsn_committed is the highest of any
+ *            shard, as a string, since it does not fit a double
+ *   hot_keys status_keys.h; only for root and the daemon's own uid */
 #ifndef DUNLIN_CONTROL_STATUS_H
 #define DUNLIN_CONTROL_STATUS_H
 
@@ -28,6 +32,7 @@ struct status_agent {
     uint32_t slot, uid;
     int32_t pid;
     uint64_t attached_boottime_ns;
+    uint64_t throttled; /* times that it had used up its rate */
 };
 
 /* Counted by the server since the start. */
@@ -44,6 +49,7 @@ struct status_source {
     const struct status_agent *agents;
     uint32_t agent_count;
     const char *cluster_json; /* an object; NULL: the node is alone */
+    bool shows_keys;          /* it is for who may see every key */
 };
 
 /* The text, ending with 0, owned by the caller (free); NULL: no memory. */

@@ -24,14 +24,31 @@ static const char *same_epoch(struct coordinator_check *c, uint32_t i,
     const struct configuration *was = &c->newest[i];
     if (!members_equal(&was->leader, &now->leader, 1) || was->voter_count != now->voter_count ||
         !members_equal(was->voters, now->voters, now->voter_count) ||
-        was->epoch_before != now->epoch_before ||
-        was->voter_before_count != now->voter_before_count ||
+        was->epoch_before != now->epoch_before || was->lossy != now->lossy ||
+        was->lsn_floor != now->lsn_floor || was->voter_before_count != now->voter_before_count ||
         !members_equal(was->voters_before, now->voters_before, now->voter_before_count))
         return "an epoch means one thing";
     if (was->active && !now->active)
         return "active does not end";
     c->activations += now->active && !was->active;
     return NULL;
+}
+
+/* What nobody holds any more, and begins empty. */
+static const char *given_up(struct coordinator_check *c, uint32_t i,
+                            const struct configuration *before, const struct configuration *now)
+{
+    const struct configuration *was = &c->newest[i];
+    for (uint32_t v = 0; v < now->voter_count && !was->lossy; v++)
+        if (is_voter(before->voters, before->voter_count, &now->voters[v]))
+            return "what is given up is held by nobody";
+    if (was->lossy && !was->active && was->lsn_floor != now->lsn_floor)
+        return "a lossy epoch that is replaced keeps its floor";
+    if (now->lsn_floor <= c->floors[i] && !(was->lossy && !was->active))
+        return "each lossy epoch lies above those before";
+    c->floors[i] = now->lsn_floor;
+    c->given_up += !was->lossy;
+    return now->voter_before_count == 0 ? NULL : "what is given up has no predecessor";
 }
 
 /* The predecessor of a new epoch. */
@@ -49,6 +66,8 @@ static const char *predecessor(struct coordinator_check *c, uint32_t i,
     }
     if (now->epoch_before != before->epoch)
         return "the predecessor is the last active epoch";
+    if (now->lossy)
+        return given_up(c, i, before, now);
     if (now->voter_before_count != (before->epoch != 0 ? before->voter_count : 0) ||
         !members_equal(now->voters_before, before->voters, now->voter_before_count))
         return "voters_before are the voters of the last active epoch";

@@ -14,16 +14,18 @@ static struct fixture *const f = &fixture;
 
 #define NODES_LEADING                                                                              \
     "\"nodes\":[{\"id\":1,\"address\":\"10.0.0.1:7700\",\"self\":true,\"up\":true,"                \
-    "\"start\":1795249235478,\"leads\":24,\"lag\":0},"                                             \
-    "{\"id\":2,\"address\":\"[fd00::2]:7700\",\"self\":false,\"leads\":"
+    "\"start\":1795249235478,\"leads\":24,\"heard_ms\":0,\"lag\":null},"                           \
+    "{\"id\":2,\"address\":\"[fd00::2]:7700\",\"self\":false,\"up\":false,\"heard_ms\":1520,"      \
+    "\"lag\":4096,\"lag_ms\":1500,\"leads\":"
 #define HEAD "{\"cluster\":\"flock\",\"node\":1,\"shards\":24,\"pending\":1,\"lost\":2,\"moving\":"
 
 /* The cluster's side: as many looks as `moving_looks` see a shard that moves. */
 struct cluster {
     int64_t answer;
     uint32_t moves, node, looks, moving_looks;
-    bool refuses; /* the node that is to lead */
-    char text[512];
+    bool refuses;    /* the node that is to lead */
+    uint32_t leader; /* of all shards of the space open; 0: it is not told */
+    char text[640];
 };
 static struct cluster cluster;
 
@@ -43,11 +45,27 @@ static char *nodes_json(void *context)
     bool moving = c->looks++ < c->moving_looks;
     (void)snprintf(c->text, sizeof(c->text), HEAD "%d," NODES_LEADING "%d}]}", moving ? 7 : 0,
                    c->moves != 0 && !c->refuses ? 3 : 0);
+    if (c->leader != 0) {
+        size_t end = strlen(c->text) - 1;
+        (void)snprintf(c->text + end, sizeof(c->text) - end,
+                       ",\"leaders\":[{\"space\":\"closed\",\"first\":0,\"last\":9,\"node\":3},"
+                       "{\"space\":\"open\",\"first\":0,\"last\":9,\"node\":%u}]}",
+                       c->leader);
+    }
     return strdup(c->text);
 }
 
+static void shard(void *context, const struct server_shard_asked *asked, struct server_shard *told)
+{
+    (void)context;
+    *told = (struct server_shard){.leader = 7, .epoch = 42, .state = SERVER_SHARD_MOVING};
+    told->peer_count = asked->number == 0 ? 2 : 0;
+    told->peers[0].missing = 100;
+    told->peers[1].missing = 4096;
+}
+
 static const struct server_admin admin = {
-    .move = move, .nodes_json = nodes_json, .context = &cluster};
+    .move = move, .nodes_json = nodes_json, .shard = shard, .context = &cluster};
 
 /* ---- the command as a child ---- */
 
@@ -116,15 +134,54 @@ static void nodes_are_a_table(void)
     CU_ASSERT_STRING_EQUAL(
         c.text,
         "cluster flock, this is node 1; shards 24, pending 1, moving 0, lost 2\n"
-        "      node address                  up                  start  leads          lag\n"
-        "         1 10.0.0.1:7700            yes         1795249235478     24            0\n"
-        "         2 [fd00::2]:7700           -                       -      0            -\n");
+        "      node address                  up    heard ms                start  leads    lag "
+        "bytes  lag ms\n"
+        "         1 10.0.0.1:7700            yes          0        1795249235478     24         "
+        "   -       -\n"
+        "         2 [fd00::2]:7700           no        1520                    -      0         "
+        "4096    1500\n");
     CU_ASSERT_EQUAL(DUNLIN(&c, "nodes", "--json"), 0);
     CU_ASSERT_STRING_EQUAL(c.text, HEAD "0," NODES_LEADING "0}]}\n");
     CU_ASSERT_EQUAL(DUNLIN(&c, "status", "--json"), 0);
     expect_text(&c, "\"cluster\":" HEAD "0,");
     CU_ASSERT_EQUAL(DUNLIN(&c, "status"), 0);
     expect_text(&c, "\ncluster flock, this is node 1; shards 24, pending 1, moving 0, lost 2\n");
+    fixture_close(f);
+}
+
+static void shards_are_a_table(void)
+{
+    struct command c;
+    cluster_open();
+    CU_ASSERT_EQUAL(DUNLIN(&c, "shards"), 0);
+    expect_text(&c, "space                shard     leader                epoch role     state  ");
+    expect_text(&c,
+                "\nopen                     0          7                   42 leader   moving  ");
+    expect_text(&c, "\nclosed                   1          7 ");
+    expect_text(&c, "       4096          0 "); /* of the one that is furthest behind */
+    expect_text(&c, "          -          0 ");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "shards", "closed", "--json"), 0);
+    expect_text(&c, "{\"shards\":[{\"space\":\"closed\",\"shard\":0,");
+    CU_ASSERT_PTR_NULL(strstr(c.text, "open"));
+    CU_ASSERT_EQUAL(DUNLIN(&c, "shards", "nowhere"), 1);
+    expect_text(&c, "no space 'nowhere'");
+    fixture_close(f);
+}
+
+static void spaces_are_a_table(void)
+{
+    struct command c;
+    fixture_open(f);
+    f->node.spaces[2]->config.write.uid_count = 2;
+    f->node.spaces[2]->config.write.uids[0] = 1000;
+    f->node.spaces[2]->config.write.uids[1] = 1001;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "spaces"), 0);
+    expect_text(&c, "space                 id keeps      shards         keys ");
+    expect_text(&c, "\nopen                   1 strong          2            0 ");
+    expect_text(&c, " any ");
+    expect_text(&c, "       1 - 1000,1001\n");
+    CU_ASSERT_EQUAL(DUNLIN(&c, "spaces", "--json"), 0);
+    expect_text(&c, "{\"spaces\":[{\"name\":\"open\",\"id\":1,");
     fixture_close(f);
 }
 
@@ -190,9 +247,36 @@ static void errors_have_their_exit_code(void)
     cluster.answer = -EAGAIN;
     CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
     expect_text(&c, "no leader yet");
+    cluster.answer = -EBUSY;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
+    expect_text(&c, "holds the lock of the coordinator's file");
+    cluster.answer = -ENOMEDIUM;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
+    expect_text(&c, "the coordinator's file was removed");
+    cluster.answer = -EBADMSG;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
+    expect_text(&c, "the coordinator's file is damaged");
     cluster.answer = -ENOSPC;
     CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
     expect_text(&c, "No space left");
+    fixture_close(f);
+}
+
+/* No lcore runs here, so nothing is answered: the message says whose part that was. */
+static void who_did_not_answer_is_named(void)
+{
+    struct command c;
+    cluster_open();
+    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
+    expect_text(&c, "which leads the shard and did not answer");
+    cluster.leader = 2;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
+    expect_text(&c, "attached to node 7; node 2 leads shard ");
+    expect_text(&c, " of the space and did not answer (up: no, heard of 1520 ms ago)");
+    fixture_close(f);
+    fixture_open(f); /* alone */
+    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
+    expect_text(&c, "which leads the shard and did not answer");
     fixture_close(f);
 }
 
@@ -210,6 +294,8 @@ static void bad_operands_ask_nobody(void)
         {"move", "2", "open", "x"},
         {"nodes", "1"},
         {"nodes", "--no-wait"},
+        {"spaces", "1"},
+        {"shards", "open", "1"},
         {"key", "1"},
     };
     struct command c;
@@ -240,11 +326,14 @@ static void a_node_alone_says_so(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(nodes_are_a_table),
+    UNIT_TEST(shards_are_a_table),
+    UNIT_TEST(spaces_are_a_table),
     UNIT_TEST(a_move_waits_until_nothing_moves),
     UNIT_TEST(a_move_need_not_wait),
     UNIT_TEST(a_move_that_was_passed_on_is_told),
     UNIT_TEST(a_move_that_never_ends_is_told),
     UNIT_TEST(errors_have_their_exit_code),
+    UNIT_TEST(who_did_not_answer_is_named),
     UNIT_TEST(bad_operands_ask_nobody),
     UNIT_TEST(a_node_alone_says_so),
 };

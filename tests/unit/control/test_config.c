@@ -126,6 +126,7 @@ static void cluster_is_absent_unless_given(void)
     CU_ASSERT_EQUAL(c.cluster.frame_bytes, 1400);
     CU_ASSERT_EQUAL(c.cluster.rate, 0);
     CU_ASSERT_EQUAL(c.cluster.wire_version, FRAME_VERSION_HIGHEST);
+    CU_ASSERT(!c.cluster.lost_reopens);
     CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 2);
     expect_ipv4(&c.cluster.nodes[0], 1, "10.0.0.1", 7700);
     expect_ipv4(&c.cluster.nodes[1], 2, "127.0.0.1", 1);
@@ -140,13 +141,14 @@ static void every_key_of_a_cluster_arrives(void)
          "  - {id: 7, address: \"[2001:db8::7]:65520\"}\n"
          "  - {id: 4294967295, address: '[::1]:1'}\n"
          "  - {address: \"[2001:db8::7]:65504\", id: 1}\n"
-         "  rate: 1TiB\n  wire: 1\n  frame: 8952B\n  encrypt: false\n"
+         "  rate: 1TiB\n  wire: 1\n  frame: 8952B\n  encrypt: false\n  lost: reopen\n"
          "  key_file: '/k \"y\"'\n  coordinator: /c/d\n  name: A.b-c_9\n",
          &c);
     CU_ASSERT_STRING_EQUAL(c.cluster.name, "A.b-c_9");
     CU_ASSERT_STRING_EQUAL(c.cluster.coordinator_path, "/c/d");
     CU_ASSERT_STRING_EQUAL(c.cluster.key_path, "/k \"y\"");
     CU_ASSERT(!c.cluster.encrypt);
+    CU_ASSERT(c.cluster.lost_reopens);
     CU_ASSERT_EQUAL(c.cluster.frame_bytes, 8952);
     CU_ASSERT_EQUAL(c.cluster.rate, UINT64_C(1) << 40);
     CU_ASSERT_EQUAL(c.cluster.wire_version, 1);
@@ -265,6 +267,19 @@ static void every_key_arrives(void)
     CU_ASSERT(c.spaces[0].write.everyone);
     CU_ASSERT_EQUAL(c.spaces[1].quota_bytes, UINT64_C(1) << 30);
     CU_ASSERT_EQUAL(c.spaces[1].session_ttl_ns, NS_PER_S);
+}
+
+static void agents_are_unbounded_unless_bounded(void)
+{
+    static struct config c;
+    good(NODE(""), &c);
+    CU_ASSERT_EQUAL(c.node.agent_rate, 0);
+    CU_ASSERT_EQUAL(c.node.agent_burst, 0);
+    CU_ASSERT(!c.node.agents_all);
+    good(NODE("agents: {rate: 10000000, burst: 7, all: true}\n"), &c);
+    CU_ASSERT_EQUAL(c.node.agent_rate, 10000000);
+    CU_ASSERT_EQUAL(c.node.agent_burst, 7);
+    CU_ASSERT(c.node.agents_all);
 }
 
 static void cpus_pin_lcores(void)
@@ -452,6 +467,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(absent_keys_have_their_defaults),
     UNIT_TEST(access_is_closed_unless_opened),
     UNIT_TEST(every_key_arrives),
+    UNIT_TEST(agents_are_unbounded_unless_bounded),
     UNIT_TEST(cpus_pin_lcores),
     UNIT_TEST(files_that_are_none_are_refused),
     UNIT_TEST(file_size_is_bounded),

@@ -6,9 +6,9 @@
     "expected a name: a letter, then letters, digits, '-', '_' or '.', at most 31 bytes"
 #define SPACE_KEYS                                                                                 \
     "name, id, consistency, durability, shards, quota, partition_prefix, value_max, sessions, "    \
-    "session_ttl, read, write"
-#define ROOT_KEYS "node, socket, lcores, times, lease, cluster, spaces"
-#define CLUSTER_KEYS "name, coordinator, key_file, encrypt, frame, wire, rate, nodes"
+    "session_ttl, history, history_time, ordered, read, write"
+#define ROOT_KEYS "node, socket, lcores, times, agents, lease, cluster, spaces"
+#define CLUSTER_KEYS "name, coordinator, key_file, encrypt, frame, wire, rate, lost, nodes"
 #define PATH_EXPECTED "expected an absolute path of a file, printable ASCII, at most 255 bytes"
 #define ADDRESS_EXPECTED                                                                           \
     "expected the numeric address and port of one node, like 10.0.0.1:7700 or "                    \
@@ -97,6 +97,12 @@ static const struct bad {
      "t.yaml:5:12: '17179869185GiB' for quota; expected a size with its unit (B, KiB, "
      "MiB, "
      "GiB, TiB) from 2MiB to 1023GiB\n"},
+    {NODE("agents: {rate: 10000001, burst: -1, all: 1}\n"),
+     "t.yaml:3:16: '10000001' for rate; expected a whole number from 0 to 10000000\n"
+     "t.yaml:3:33: '-1' for burst; expected a whole number from 0 to 10000000\n"
+     "t.yaml:3:42: '1' for all; expected true or false\n"},
+    {NODE("agents: {speed: 1}\n"),
+     "t.yaml:3:10: unknown key 'speed' in agents; expected rate, burst, all\n"},
     {NODE("times: {lease: 4ms, heartbeat: 1.5s, view: 2min}\n"),
      "t.yaml:3:16: '4ms' for lease; expected a duration with its unit (ns, us, ms, s, min, h) from "
      "5ms to 1min\n"
@@ -164,7 +170,7 @@ static const struct bad {
      "t.yaml:3:10: no key 'key_file' in cluster; " PATH_EXPECTED "\n"
      "t.yaml:3:10: no key 'nodes' in cluster; expected a list of 2 to 7 nodes\n"},
     {NODE("cluster: {name: 1, coordinator: c, key_file: /k/, encrypt: yes, frame: 511B, rate: 2TiB,"
-          "\n  nodes: [], port: 1, wire: 3}\n"),
+          "\n  nodes: [], port: 1, wire: 4, lost: maybe}\n"),
      "t.yaml:3:17: '1' for name; " NAME_EXPECTED "\n"
      "t.yaml:3:33: 'c' for coordinator; " PATH_EXPECTED "\n"
      "t.yaml:3:46: '/k/' for key_file; " PATH_EXPECTED "\n"
@@ -176,7 +182,8 @@ static const struct bad {
      "t.yaml:4:10: 0 entries in nodes; expected a list of 2 to 7 nodes\n"
      "t.yaml:4:10: no node 1 in nodes, which is the id of this node; expected it among them\n"
      "t.yaml:4:14: unknown key 'port' in cluster; expected " CLUSTER_KEYS "\n"
-     "t.yaml:4:29: '3' for wire; expected a whole number from 1 to 2\n"},
+     "t.yaml:4:29: '4' for wire; expected a whole number from 1 to 3\n"
+     "t.yaml:4:38: 'maybe' for lost; expected stop or reopen\n"},
     {CLUSTER("{}\n  - 7\n  - {id: 0, address: 10.0.0.2, name: x}", "  frame: 8953B\n"),
      "t.yaml:9:5: no key 'id' in a node of the cluster; " ID_EXPECTED "\n"
      "t.yaml:9:5: no key 'address' in a node of the cluster; " ADDRESS_EXPECTED "\n"

@@ -283,7 +283,7 @@ static void a_leader_asks_and_control_carries_it(void)
 /* Asked, and not yet carried, when somebody else decides otherwise. */
 static void the_file_counts_and_not_what_was_known(void)
 {
-    struct configuration c;
+    struct configuration c = {0};
     cluster_open(SHARDS);
     uint64_t epoch = fixture_configuration(&nodes[0], 0).epoch;
     CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);

@@ -1,6 +1,7 @@
 #include "control/coordinator_state.h"
 
 #include "control/ruling.h"
+#include "dataplane/node.h"
 #include "tests/unit/control/coordinator_check.h"
 #include "tests/unit/unit.h"
 
@@ -337,12 +338,79 @@ static void a_state_that_went_back_does_not_follow(void)
     free(known);
 }
 
+static void what_nobody_holds_begins_again_above_all_that_was(void)
+{
+    struct coordinator_state *s = made_active();
+    s->lsn_ceiling = (START << 22) + 5;
+    for (uint32_t i = 0; i < 2; i++)
+        CU_ASSERT_EQUAL(coordinator_state_register(s, 10 * (i + 1), START + 50 + i), 1);
+    CU_ASSERT_EQUAL(counts_of(s).lost, SHARDS);
+    CU_ASSERT_EQUAL(counts_of(s).gone, 0);
+    CU_ASSERT_EQUAL(coordinator_state_give_up(s), 0); /* node 30 holds what it held */
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 30, START + 60), 1);
+    CU_ASSERT_EQUAL(counts_of(s).gone, SHARDS);
+    CU_ASSERT_EQUAL(coordinator_state_lsn_floor(s), 0);
+    CU_ASSERT_EQUAL(coordinator_state_give_up(s), SHARDS);
+    uint64_t floor = at(s, 0)->lsn_floor;
+    CU_ASSERT(floor >= ((START + 60) << NODE_LSN_PER_START_SHIFT) + NODE_LSN_GRANT);
+    CU_ASSERT_EQUAL(coordinator_state_lsn_floor(s), floor);
+    CU_ASSERT_EQUAL(counts_of(s).lost + counts_of(s).gone, 0);
+    CU_ASSERT_EQUAL(counts_of(s).pending, SHARDS);
+    CU_ASSERT_PTR_NULL(coordinator_state_fault(s));
+    CU_ASSERT_EQUAL(coordinator_state_give_up(s), 0);
+    /* Whoever is asked for it may lead: nobody holds more than another. */
+    uint32_t leader = at(s, 1)->leader.node;
+    CU_ASSERT_TRUE(coordinator_state_pass_on(s, LOG(1), at(s, 1)->epoch));
+    CU_ASSERT_NOT_EQUAL(at(s, 1)->leader.node, leader);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        CU_ASSERT_TRUE(activate(s, i));
+    /* All of it once more: a ceiling that is known counts where the clock says less. */
+    s->lsn_ceiling = floor + (UINT64_C(1) << 50);
+    for (uint32_t i = 0; i < NODES; i++)
+        CU_ASSERT_EQUAL(coordinator_state_register(s, 10 * (i + 1), START + 70 + i), 1);
+    CU_ASSERT_EQUAL(coordinator_state_give_up(s), SHARDS);
+    CU_ASSERT(at(s, 0)->lsn_floor >= s->lsn_ceiling);
+    CU_ASSERT_PTR_NULL(coordinator_state_fault(s));
+    free(s);
+}
+
+/* Two nodes that end together do not hand each other what they lead for ever: both go to the third. */
+static void who_leaves_as_well_is_asked_last(void)
+{
+    struct coordinator_state *s = made_active();
+    CU_ASSERT_EQUAL(coordinator_state_duties(s, 10), SHARDS);
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 10, (const uint32_t[]){20, 30}, 2), SHARDS);
+    coordinator_state_retire(s, 10);
+    CU_ASSERT_EQUAL(s->shards[0].move, 20);
+    CU_ASSERT_EQUAL(coordinator_state_duties(s, 20), SHARDS);
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 20, (const uint32_t[]){10, 30}, 2), SHARDS);
+    coordinator_state_retire(s, 20);
+    CU_ASSERT_EQUAL(s->shards[0].move, 30);
+    CU_ASSERT_EQUAL(coordinator_state_duties(s, 20), 0);
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        CU_ASSERT_TRUE(coordinator_state_let_go(s, LOG(i), at(s, i)->epoch));
+        CU_ASSERT_TRUE(activate(s, i));
+    }
+    CU_ASSERT_EQUAL(coordinator_state_duties(s, 10), 0);
+    CU_ASSERT_EQUAL(coordinator_state_duties(s, 30), SHARDS);
+    /* What is lost can be handed to nobody: it keeps nobody waiting. */
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 10, START + 50), 1);
+    CU_ASSERT_EQUAL(coordinator_state_register(s, 20, START + 51), 1);
+    CU_ASSERT_EQUAL(counts_of(s).lost, SHARDS);
+    CU_ASSERT_EQUAL(coordinator_state_duties(s, 30), 0);
+    CU_ASSERT_EQUAL(coordinator_state_leave(s, 30, (const uint32_t[]){10, 20}, 2), 0);
+    free(s);
+}
+
 /* ---- at random, against the rules ---- */
 
 static void stir(struct coordinator_state *s, unsigned *seed, uint64_t *start)
 {
     uint32_t shard = (uint32_t)rand_r(seed) % SHARDS, node = 10 * (1 + (uint32_t)rand_r(seed) % 3);
-    switch (rand_r(seed) % 10) {
+    switch (rand_r(seed) % 11) {
+    case 10:
+        (void)coordinator_state_give_up(s);
+        break;
     case 8:
         (void)coordinator_state_pass_on(s, LOG(shard), at(s, shard)->epoch);
         break;
@@ -386,11 +454,12 @@ static void rules_hold_on_every_walk(void)
         total.replaced += check.replaced;
         total.moves += check.moves;
         total.activations += check.activations;
+        total.given_up += check.given_up;
         CU_ASSERT_EQUAL(check.gaps, 0);
         free(s);
     }
     CU_ASSERT_TRUE(total.restarts > WALKS && total.replaced > WALKS && total.moves > WALKS &&
-                   total.activations > WALKS);
+                   total.activations > WALKS && total.given_up > WALKS);
 }
 
 static const struct unit_test tests[] = {
@@ -405,6 +474,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_pending_leader_waited_for_in_vain_is_passed_over),
     UNIT_TEST(states_that_no_coordinator_wrote_are_named),
     UNIT_TEST(a_state_that_went_back_does_not_follow),
+    UNIT_TEST(what_nobody_holds_begins_again_above_all_that_was),
+    UNIT_TEST(who_leaves_as_well_is_asked_last),
     UNIT_TEST(rules_hold_on_every_walk),
 };
 UNIT_MAIN("coordinator_state", tests)

@@ -68,6 +68,27 @@ static void a_state_comes_back_as_it_was(void)
     free(s);
 }
 
+/* What is lossy, and the ceiling that its floor lies above. */
+static void a_state_that_gave_something_up_comes_back(void)
+{
+    struct coordinator_state *s = made(), *back = NULL;
+    struct coordinator_fault fault;
+    char *bytes;
+    size_t length;
+    s->origin = s->lsn_ceiling = UINT64_C(1) << 61;
+    for (uint32_t i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(coordinator_state_register(s, s->nodes[i].id, 3000 + i), 1);
+    CU_ASSERT_EQUAL(coordinator_state_give_up(s), SHARDS - 1); /* one was never active */
+    CU_ASSERT_EQUAL_FATAL(coordinator_print(s, &bytes, &length), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(bytes, "\"floor\":2305843009213693953"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(bytes, ",\"ceiling\":2305843009213693952,"));
+    CU_ASSERT_EQUAL_FATAL(coordinator_parse(bytes, length, &back, &fault), 0);
+    CU_ASSERT_TRUE(is_equal(s, back));
+    free(bytes);
+    free(back);
+    free(s);
+}
+
 /* The file with the first old in it replaced. */
 static void spoiled(const char *old, const char *new, const char *says)
 {
@@ -121,6 +142,11 @@ static void what_is_wrong_with_bytes_is_named(void)
     spoiled("\"move\":20", "\"move\":null", "shards[0]: move");
     spoiled("\"log\":4194304", "\"log\":4259840", "impossible: log");
     spoiled("\"log\":4194304", "\"log\":4194307", "impossible: order");
+    spoiled(",\"leader\"", ",\"floor\":0,\"leader\"", "shards[0]: floor");
+    spoiled(",\"leader\"", ",\"floor\":-7,\"leader\"", "shards[0]: floor");
+    spoiled(",\"leader\"", ",\"roof\":7,\"leader\"", "shards[0]: names");
+    spoiled(",\"spaces\"", ",\"ceiling\":0,\"spaces\"", "names");
+    spoiled(",\"spaces\"", ",\"ceilings\":7,\"spaces\"", "names");
     spoiled("\"epoch\":1003", "\"epoch\":1002", "impossible: configuration");
 }
 
@@ -330,6 +356,7 @@ static void a_lock_that_was_removed_is_no_lock(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(a_state_comes_back_as_it_was),
+    UNIT_TEST(a_state_that_gave_something_up_comes_back),
     UNIT_TEST(what_is_wrong_with_bytes_is_named),
     UNIT_TEST(a_file_is_replaced_as_a_whole),
     UNIT_TEST(what_a_crash_left_is_in_nobodys_way),

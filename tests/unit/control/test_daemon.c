@@ -172,7 +172,7 @@ static void nodes_of_one_process_serve_each_its_agents(void)
     CU_ASSERT_EQUAL(seen.joined, 1);
     CU_ASSERT_EQUAL(seen.ready, 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, visit_all, &visit), 0);
-    daemon_serve(d);
+    CU_ASSERT_EQUAL(daemon_serve(d), 0);
     CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
     daemon_stop(d);
     CU_ASSERT_EQUAL(visit.error, 0);
@@ -181,6 +181,41 @@ static void nodes_of_one_process_serve_each_its_agents(void)
     CU_ASSERT_STRING_EQUAL(visit.values[0], "north");
     CU_ASSERT_STRING_EQUAL(visit.values[1], "south");
     CU_ASSERT_EQUAL(seen.ready, 1);
+    CU_ASSERT_EQUAL(seen.left, 1);
+    CU_ASSERT_EQUAL(open_fds(), fds);
+    clear();
+}
+
+static uint32_t steps;
+
+static int on_step(void *context)
+{
+    CU_ASSERT_PTR_EQUAL(context, &seen);
+    return ++steps == 3 ? -ESTALE : 0;
+}
+
+static uint64_t on_lsn_floor(void *context)
+{
+    CU_ASSERT_PTR_EQUAL(context, &seen);
+    return UINT64_C(1) << 62;
+}
+
+/* Nobody asked it to: and what a step says of LSNs is granted by then. */
+static void a_step_may_end_it(void)
+{
+    struct daemon_hooks own = hooks;
+    struct daemon *d;
+    own.step = on_step;
+    own.lsn_floor = on_lsn_floor;
+    own.period_ms = 1;
+    prepare();
+    steps = 0;
+    int fds = open_fds();
+    CU_ASSERT_EQUAL_FATAL(daemon_start(&d, configs, NODES, &own), 0);
+    CU_ASSERT_EQUAL(daemon_serve(d), -ESTALE);
+    CU_ASSERT_EQUAL(steps, 3);
+    CU_ASSERT(daemon_node(d, 1)->lsn_ceiling > UINT64_C(1) << 62);
+    daemon_stop(d);
     CU_ASSERT_EQUAL(seen.left, 1);
     CU_ASSERT_EQUAL(open_fds(), fds);
     clear();
@@ -272,6 +307,7 @@ static void a_node_that_cannot_start_takes_the_others_with_it(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(nodes_of_one_process_serve_each_its_agents),
+    UNIT_TEST(a_step_may_end_it),
     UNIT_TEST(nodes_of_one_process_are_one_start),
     UNIT_TEST(logs_begin_above_the_highest_grant_of_any_node),
     UNIT_TEST(a_node_that_cannot_start_takes_the_others_with_it),

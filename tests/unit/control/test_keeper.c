@@ -51,6 +51,19 @@ static void the_ceiling_is_stored_before_it_is_granted(void)
     fixture_close(f);
 }
 
+/* A log is to go on behind what it has: there must be room for that, before there is a byte. */
+static void the_ceiling_rises_above_a_floor(void)
+{
+    struct keeper k;
+    fixture_open(f);
+    CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener, 0), 0);
+    k.lsn_floor = f->node.lsn_ceiling + 5 * NODE_LSN_GRANT;
+    keeper_step(&k);
+    CU_ASSERT_EQUAL(f->node.lsn_ceiling, k.lsn_floor + NODE_LSN_GRANT / 2);
+    CU_ASSERT_EQUAL(f->listener.lsn_ceiling, f->node.lsn_ceiling);
+    fixture_close(f);
+}
+
 static void chunks_that_were_asked_for_are_made(void)
 {
     struct keeper k;
@@ -67,6 +80,7 @@ static void chunks_that_were_asked_for_are_made(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(logs_begin_above_what_was_granted),
     UNIT_TEST(the_ceiling_is_stored_before_it_is_granted),
+    UNIT_TEST(the_ceiling_rises_above_a_floor),
     UNIT_TEST(chunks_that_were_asked_for_are_made),
 };
 UNIT_MAIN("keeper", tests)

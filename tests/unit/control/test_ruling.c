@@ -218,6 +218,36 @@ static void what_was_lossy_is_so_once(void)
     CU_ASSERT_EQUAL(next.voter_before_count, VOTERS);
 }
 
+static void what_nobody_holds_may_be_given_up(void)
+{
+    struct configuration next, c = active_first();
+    for (uint32_t node = 1; node < VOTERS; node++)
+        c = restart(&c, node, 200, 0);
+    CU_ASSERT_TRUE(ruling_is_lost(&c));
+    CU_ASSERT_FALSE(ruling_is_gone(&c)); /* the last one holds what it held */
+    c = restart(&c, VOTERS, 200, 0);
+    CU_ASSERT_TRUE(ruling_is_gone(&c));
+    ruling_give_up(&next, &c, 7000);
+    CU_ASSERT_TRUE(next.lossy && !next.active);
+    CU_ASSERT_EQUAL(next.lsn_floor, 7000);
+    CU_ASSERT_EQUAL(next.epoch, c.epoch + 1);
+    CU_ASSERT_EQUAL(next.epoch_before, 50);
+    CU_ASSERT_EQUAL(next.voter_before_count, 0);
+    CU_ASSERT_FALSE(ruling_is_lost(&next) || ruling_is_gone(&next));
+    /* It holds nothing, so anybody may lead it, also who comes back once more. */
+    CU_ASSERT_TRUE(ruling_may_lead(&next, &next.voters[2]));
+    c = restart(&next, next.leader.node, 300, 0);
+    CU_ASSERT_TRUE(c.lossy);
+    CU_ASSERT_EQUAL(c.lsn_floor, 7000);
+    CU_ASSERT_FALSE(ruling_is_lost(&c));
+    /* Once it is active it is worth as much as any. */
+    c.active = true;
+    for (uint32_t node = 1; node <= VOTERS; node++)
+        c = restart(&c, node, 400, 0);
+    CU_ASSERT_TRUE(ruling_is_gone(&c));
+    CU_ASSERT_FALSE(c.lossy);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(the_first_epoch_has_no_predecessor),
     UNIT_TEST(what_follows_an_active_epoch_has_it_as_predecessor),
@@ -230,5 +260,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_first_epoch_that_was_never_active_holds_nothing),
     UNIT_TEST(lost_is_what_most_of_the_predecessor_has_forgotten),
     UNIT_TEST(what_was_lossy_is_so_once),
+    UNIT_TEST(what_nobody_holds_may_be_given_up),
 };
 UNIT_MAIN("ruling", tests)
