@@ -5,6 +5,8 @@
  * lumps; the percentiles show the lumps.  What waits for somebody (put through libdunlin) is a
  * median. */
 #include "bench/append_agents.h"
+#include "bench/append_order.h"
+#include "bench/append_watchers.h"
 #include "bench/bench.h"
 #include "bench/client.h"
 #include "bench/report.h"
@@ -353,8 +355,13 @@ static int run(struct bench *b)
     struct rig *rig = rig_new(&shape);
     if (rig == NULL)
         return -ENOMEM;
-    int rc = run_batches(b, rig, all_ns / 4);
+    const struct append_watchers_cpus cpus = {.writer = CLIENT_CPU, .watchers = NODE_CPU};
+    int rc = run_batches(b, rig, all_ns / 5);
+    if (rc == 0)
+        rc = append_watchers_run(&b->report, rig, &cpus, all_ns / 16);
     rig_delete(rig);
+    if (rc == 0)
+        rc = append_order_run(&b->report, all_ns / 6);
     if (rc == 0)
         rc = run_shards(b, all_ns / 10);
     if (rc == 0)

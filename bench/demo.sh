@@ -16,6 +16,8 @@
 #   --speed X|max     replay X times faster than recorded; default: as fast as commands stay quick
 #   --agents P        agent processes (20)
 #   --kill N          of them are killed with -9 at random moments, and replaced (5)
+#   --watchers N      watches at all nodes, of a part of the keys or of all (0): each must be given every
+#                     write once and in its order, and whatever it is not given it must be told of
 #   --seed N          of the kills and of made-up data (printed)
 #   --nodes N         nodes, 1 to 7 (3), each a process; agents attach to all of them in turn, all are
 #                     read in place, and must be equal at the end
@@ -66,7 +68,7 @@ while [ $# -gt 0 ]; do
     --sort) pass+=(--sort) ;;
     --json) json=yes pass+=(--json) ;;
     --in-process) in_process=yes ;;
-    --transport | --chaos | --seconds | --data | --agent-column | --speed | --agents | --kill | --seed | --nodes | --moves | --plant)
+    --transport | --chaos | --seconds | --data | --agent-column | --speed | --agents | --kill | --watchers | --seed | --nodes | --moves | --plant)
         [ $# -ge 2 ] || usage "$1 needs a value"
         case "$1" in
         --seconds) seconds=$2 ;;

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -54,27 +53,20 @@ static int spawn(struct fleet_supervisor *s, uint32_t child, uint32_t life)
     struct fleet *f = s->fleet;
     bool observer = child == f->options.agents;
     struct fleet_region *region = f->regions[life];
-    pid_t parent = getpid();
     region->process = child;
     /* relaxed: nobody else runs on this region yet */
     atomic_store_explicit(&region->virtual_us, s->slowest_us, memory_order_relaxed);
-    (void)fflush(NULL); /* else the child could print what is buffered once more */
-    pid_t pid = fork();
+    pid_t pid = fleet_fork();
     if (pid < 0)
-        return -errno;
-    if (pid == 0) {
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() != parent)
-            _exit(1); /* it died before we could ask to die with it */
-        fleet_short_slice();
+        return pid;
+    if (pid == 0)
         _exit(observer ? fleet_observer_main(f) : fleet_agent_main(f, region));
-    }
     s->children[child] = (struct fleet_child){.pid = pid, .life = life};
     s->alive += !observer;
     return 0;
 }
 
-static int drain_journals(struct fleet_supervisor *s)
+int fleet_drain_journals(struct fleet_supervisor *s)
 {
     struct fleet_entry entries[ENTRIES];
     for (uint32_t r = 0; r < s->fleet->region_count; r++) {
@@ -121,7 +113,7 @@ static int bury(struct fleet_supervisor *s, uint32_t child, int status, bool sto
     /* release, D1 -> D2 (fleet_observer.c): before the controller touches what the dead agents
      * held. */
     atomic_store_explicit(&s->fleet->regions[c->life]->is_dead, 1, memory_order_release);
-    int error = drain_journals(s); /* all that it wrote, before its sectors are touched */
+    int error = fleet_drain_journals(s); /* all that it wrote, before its sectors are touched */
     s->to_adopt[s->adopt_count++] = c->life;
     adopt(s);
     if (error == 0 && !stopping && c->was_killed && s->life_next < s->fleet->life_count)
@@ -226,10 +218,11 @@ static int tick(struct fleet_supervisor *s, bool stopping)
 {
     struct timespec sleep = {.tv_nsec = (long)TICK_NS};
     uint64_t now_ns = clock_boottime_ns();
-    int error = drain_journals(s);
+    int error = fleet_drain_journals(s);
     if (error != 0 || (error = reap(s, stopping)) != 0)
         return error;
     adopt(s);
+    fleet_watchers_look(s);
     set_horizon(s, now_ns);
     if (!stopping) {
         kill_due(s, now_ns);
@@ -293,7 +286,7 @@ static int start(struct fleet_supervisor *s)
         error = fleet_attach(f, 0, true, &s->controller.seat);
     if (error != 0)
         return error;
-    if ((error = fleet_nodes_open(f, &s->nodes)) != 0)
+    if ((error = fleet_nodes_open(f, &s->nodes)) != 0 || (error = fleet_watchers_start(s)) != 0)
         return error;
     s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
     s->start = fleet_start(s->fleet, s->controller.seat.handle);
@@ -320,7 +313,7 @@ static int stop(struct fleet_supervisor *s)
             return -ETIMEDOUT;
         }
     }
-    return error != 0 ? error : drain_journals(s);
+    return error != 0 ? error : fleet_drain_journals(s);
 }
 
 /* Nobody is going to start the daemon again. */
@@ -346,6 +339,8 @@ static int judge(struct fleet_supervisor *s)
     if (error == 0)
         error = fleet_replicas_judge(&s->controller);
     if (error == 0)
+        error = fleet_watchers_judge(s);
+    if (error == 0)
         error = fleet_controller_clean(&s->controller);
     if (error != 0)
         (void)fprintf(stderr, "dunlin-bench fleet: the final state cannot be judged: %s\n",
@@ -369,7 +364,7 @@ static int run(struct fleet_supervisor *s)
     if (s->nodes.stopped != 0) {
         /* Why no more: what asks for a shard that stopped would only wait. */
         s->incomplete = true;
-        return drain_journals(s);
+        return fleet_drain_journals(s);
     }
     if (fleet_is_cluster(s->fleet))
         fleet_chaos_end(&s->chaos, s->fleet, &s->nodes);
@@ -391,6 +386,7 @@ static void kill_all(const struct fleet_supervisor *s)
             (void)waitpid(s->children[i].pid, NULL, 0);
         }
     }
+    fleet_watchers_kill(s);
 }
 
 /* Its agents are dealt out from where those of the one before ended. */
@@ -455,7 +451,8 @@ static int share_memory(struct fleet *f)
     f->slot_count = slots_needed(f);
     f->node_count = f->options.socket_count > 0 ? f->options.socket_count : 1;
     f->life_count = f->options.agents + f->options.kills;
-    f->region_count = f->life_count + f->node_count;
+    f->watcher_count = (uint32_t)min_u64(f->options.watches, FLEET_WATCHERS_MAX);
+    f->region_count = f->life_count + f->node_count + f->watcher_count;
     f->shared = share(sizeof(*f->shared));
     f->regions = calloc(f->region_count, sizeof(struct fleet_region *));
     if (f->shared == NULL || f->regions == NULL)
@@ -465,7 +462,7 @@ static int share_memory(struct fleet *f)
         if (f->regions[r] == NULL)
             return -ENOMEM;
         fleet_region_init(f->regions[r], r, f->slot_count);
-        f->regions[r]->node = r < f->life_count ? 0 : r - f->life_count;
+        f->regions[r]->node = r - f->life_count < f->node_count ? r - f->life_count : 0;
     }
     /* Nothing is due before the clock starts. */
     atomic_store_explicit(&f->shared->clock.horizon_us, -1, memory_order_relaxed);
@@ -566,7 +563,7 @@ int bench_fleet(int argc, char **argv)
     static struct fleet fleet;
     static struct fleet_supervisor supervisor = {.fleet = &fleet};
     struct daemon daemon = {0};
-    int error = fleet_options_parse(argc, argv, &fleet.options);
+    int error = fleet_options_parse(argc, argv, &fleet.options, &supervisor.chaos);
     if (error != 0)
         return error == 1 ? BENCH_OK : BENCH_USAGE;
     uint64_t random = clock_realtime_ns() ^ (uint64_t)getpid() << 32;
@@ -574,10 +571,7 @@ int bench_fleet(int argc, char **argv)
     if (fleet.options.seed == UINT64_MAX)
         fleet.options.seed = clock_realtime_ns() / NS_PER_S;
     int result = BENCH_USAGE;
-    if (fleet.options.chaos != NULL)
-        error = fleet_chaos_parse(fleet.options.chaos, &supervisor.chaos);
-    if (error == 0)
-        error = prepare(&supervisor);
+    error = prepare(&supervisor);
     if (error == -ENOMEM)
         (void)fprintf(stderr, "dunlin-bench fleet: out of memory\n");
     if (error == 0 && fleet.options.socket_count == 0 && getenv("DUNLIN_SOCKET") == NULL) {

@@ -4,14 +4,14 @@
  * journals, kills and replaces agent processes, frees the sectors of dead agents
  * (fleet_controller), and judges.  Each agent process (fleet_agent, fleet_command) flies the
  * recorded agents that were dealt to it.  The observer (fleet_observer) reads in place what all
- * others write.
+ * others write; the watchers' processes (fleet_watcher) are given it as it is committed.
  * Nodes      agents attach to the first or, when each is a process of its own, to all in turn; the
  * controller to the first, the observer to all of them, and at the
  * end every key is compared between the first and each other (fleet_replicas), and each says how
  * often its shards were led anew, and whether one stopped (fleet_nodes).
  * Memory     fleet_shared and one fleet_region per life of a process are shared, the observer's one
- * for each node; sources are the supervisor's own, copied on write, never written after the first
- * fork.
+ * for each node, then the watchers'; sources are the supervisor's own, copied on write, never written
+ * after the first fork.
  * Data       space `telemetry`: one key per agent, put for every row.  Space `sectors`: one key per
  * geohash cell, written only by compare-and-set; its value names the owner. */
 #ifndef DUNLIN_BENCH_FLEET_H
@@ -28,6 +28,8 @@
 #define FLEET_SPEED_AUTO 0.0
 #define FLEET_SPEED_UNBOUND (-1.0)
 #define FLEET_KILLS_MAX 1000u
+#define FLEET_WATCHES_MAX 10000u
+#define FLEET_WATCHERS_MAX 3u            /* processes that hold them */
 #define FLEET_COMMAND_LIMIT_NS NS_PER_MS /* of the 99th percentile */
 
 struct fleet_options {
@@ -42,6 +44,7 @@ struct fleet_options {
     double seconds;
     double speed; /* FLEET_SPEED_AUTO, FLEET_SPEED_UNBOUND, or recorded seconds per second */
     uint32_t agents, kills;
+    uint32_t watches; /* 0: none */
     uint64_t seed;
     int daemon_pids
         [FLEET_NODES_MAX]; /* in the order of the sockets; or of one that has all nodes */
@@ -51,8 +54,12 @@ struct fleet_options {
     bool sort, json, restarts_expected;
 };
 
-/* Returns 0; -EINVAL after a word on stderr; or 1: --help was printed. */
-MUST_USE int fleet_options_parse(int argc, char **argv, struct fleet_options *options);
+struct fleet_chaos;
+
+/* chaos: what options->chaos asks for, nothing without.  Returns 0; -EINVAL after a word on stderr; or 1:
+ * --help was printed. */
+MUST_USE int fleet_options_parse(int argc, char **argv, struct fleet_options *options,
+                                 struct fleet_chaos *chaos);
 
 /* The virtual clock: written by the supervisor, read by all.  A sequence lock; odd while written.
  * C1 sequence (release) -> C2 (acquire) and a fence bracket the words. */
@@ -69,6 +76,7 @@ int64_t fleet_clock_us(const struct fleet_clock *c, uint64_t now_ns);
 struct fleet_shared {
     struct fleet_clock clock;
     _Atomic uint32_t stop;
+    _Atomic uint32_t is_quiet; /* nobody writes any more: the watchers judge, and end */
     struct histogram farthest; /* observer: ns from submission to visible at every node */
 };
 
@@ -78,9 +86,10 @@ struct fleet {
     uint32_t source_count;
     uint32_t run; /* number in all keys */
     uint32_t node_count;
-    uint32_t life_count;   /* agents + kills */
-    uint32_t region_count; /* one for each life, then the observer's, one for each node */
-    uint32_t slot_count;   /* in each region */
+    uint32_t life_count;    /* agents + kills */
+    uint32_t watcher_count; /* processes */
+    uint32_t region_count;  /* one for each life, the observer's for each node, the watchers' */
+    uint32_t slot_count;    /* in each region */
     struct fleet_shared *shared;
     struct fleet_region **regions;
 };
@@ -88,6 +97,11 @@ struct fleet {
 static inline struct fleet_region *fleet_region_observer(const struct fleet *f, uint32_t node)
 {
     return f->regions[f->life_count + node];
+}
+
+static inline struct fleet_region *fleet_region_watcher(const struct fleet *f, uint32_t watcher)
+{
+    return f->regions[f->life_count + f->node_count + watcher];
 }
 
 /* An attachment with both spaces. */
@@ -130,11 +144,7 @@ static inline uint64_t fleet_start(const struct fleet *f, const struct dunlin *h
     return fleet_is_cluster(f) ? 1 : fleet_start_of_daemon(handle);
 }
 
-/* What stands in a sector: lsn 0: no such key.  Returns 0, -EBADMSG: the value is not whole, or an
- * error of dunlin_get. */
-struct fleet_sector_state {
-    uint64_t lsn, owner, stamp_ns;
-};
+/* What stands in a sector.  Returns 0, -EBADMSG: the value is not whole, or an error of dunlin_get. */
 MUST_USE int fleet_sector_get(const struct fleet *f, struct dunlin_space *sectors, uint32_t cell,
                               struct fleet_sector_state *state);
 
@@ -152,9 +162,14 @@ bool fleet_telemetry_agrees(const struct fleet_slot *slot,
 /* For processes that sleep most of the time; keeps the nice value 0. */
 void fleet_short_slice(void);
 
+/* Fork.  The child dies with its parent and runs soon after it was woken.  Returns 0 in it, its pid in the
+ * parent, or -errno. */
+MUST_USE int fleet_fork(void);
+
 /* Bodies of the forked processes; return the exit code. */
 int fleet_agent_main(const struct fleet *f, struct fleet_region *region);
 int fleet_observer_main(const struct fleet *f);
+int fleet_watcher_main(const struct fleet *f, struct fleet_region *region);
 
 /* What goes into a process's journal when a check of its own fails. */
 struct fleet_mismatch {

@@ -314,6 +314,7 @@ static void put_complete(struct fleet_process *p, uint32_t flyer,
     } else {
         fleet_refused(p, done->result);
     }
+    fleet_count(p->region, FLEET_PUTS_FAILED, done->result != 0);
     if (f->ended)
         flyer_settle(p, flyer);
 }

@@ -252,6 +252,12 @@ static const char *const findings[FLEET_FINDING_COUNT] = {
     [FLEET_FINDING_VIEW] = "a view of it changed although its release said it was safe",
     [FLEET_FINDING_REPLICA_VERSION] = "its replica has another version than the first node",
     [FLEET_FINDING_REPLICA_VALUE] = "its replica has the version, but not the value",
+    [FLEET_FINDING_WATCH_VERSION] = "a watch gave out no newer version",
+    [FLEET_FINDING_WATCH_SKIPPED] = "a watch left a write out",
+    [FLEET_FINDING_WATCH_MISSED] = "a watch did not give out the last write",
+    [FLEET_FINDING_WATCH_REMAINS] = "a watch did not give out that it was deleted",
+    [FLEET_FINDING_WATCH_FOREIGN] = "a watch gave it out that had not asked for it",
+    [FLEET_FINDING_WATCH_BROKEN] = "a watch cannot go on",
 };
 
 static void add_finding(struct fleet_check *c, const struct fleet_entry *e)

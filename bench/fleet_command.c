@@ -48,13 +48,12 @@ static uint64_t recall(const struct fleet_process *p, uint32_t cell)
 static int submit(struct fleet_process *p, uint32_t flyer, struct fleet_command *c,
                   enum fleet_request request, uint64_t owner)
 {
-    char value[FLEET_VALUE_BYTES], name[FLEET_NAME_BYTES];
+    char value[FLEET_VALUE_BYTES];
     struct fleet_key key;
-    size_t name_length = fleet_name(p->fleet->sources, owner, name);
     fleet_key_sector(&key, p->fleet->run, c->cell);
     c->ns_submitted = clock_boottime_ns();
-    size_t length =
-        fleet_value_make(value, &key, c->ns_submitted, owner, (struct csv_text){name, name_length});
+    const struct fleet_sector_state state = {c->lsn_expected, owner, c->ns_submitted};
+    size_t length = fleet_value_make_sector(value, &key, p->fleet->sources, &state);
     struct dunlin_write write = {
         .operation = DUNLIN_PUT,
         .key = key.bytes,

@@ -4,8 +4,10 @@
 #include "bench/geohash.h"
 #include "engine/clock.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,6 +59,20 @@ void fleet_short_slice(void)
     } attributes = {.size = sizeof(attributes), .runtime = SLICE_NS};
     /* Older kernels refuse or ignore it: then the scheduler's own slice it is. */
     (void)syscall(SYS_sched_setattr, 0, &attributes, 0);
+}
+
+int fleet_fork(void)
+{
+    pid_t parent = getpid();
+    (void)fflush(NULL); /* else the child could print what is buffered once more */
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid > 0 ? pid : -errno;
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1); /* it died before we could ask to die with it */
+    fleet_short_slice();
+    return 0;
 }
 
 static int complain(const char *socket, const char *what, int error)

@@ -39,7 +39,8 @@ static int free_at(struct fleet_controller *c, const struct remains *r,
         .kind = FLEET_ENTRY_WRITE, .owner_before = state->owner, .lsn_expected = state->lsn};
     uint64_t now = clock_boottime_ns();
     fleet_key_sector(&key, c->fleet->run, r->cell);
-    size_t length = fleet_value_make(value, &key, now, 0, (struct csv_text){"nobody", 6});
+    const struct fleet_sector_state nobody = {state->lsn, 0, now};
+    size_t length = fleet_value_make_sector(value, &key, c->fleet->sources, &nobody);
     int error =
         dunlin_put_if(c->seat.sectors, key.bytes, key.length, value, length, state->lsn, &version);
     if (error == -ECANCELED)

@@ -38,6 +38,12 @@ enum fleet_finding {
     FLEET_FINDING_VIEW,             /* a view changed although its release said it was safe */
     FLEET_FINDING_REPLICA_VERSION,  /* at the end another node has another version */
     FLEET_FINDING_REPLICA_VALUE,    /* or another value of the same version */
+    FLEET_FINDING_WATCH_VERSION,    /* a watch gave out no newer version than before */
+    FLEET_FINDING_WATCH_SKIPPED,    /* it left a write out, and told of no lag */
+    FLEET_FINDING_WATCH_MISSED,     /* at the end: what stands there is not what it gave out last */
+    FLEET_FINDING_WATCH_REMAINS,    /* at the end: it gave out a key, and not that it was deleted */
+    FLEET_FINDING_WATCH_FOREIGN,    /* it gave out a key that it was not asked for */
+    FLEET_FINDING_WATCH_BROKEN,     /* it says that the memory is damaged, or another space */
     FLEET_FINDING_COUNT
 };
 
@@ -106,6 +112,11 @@ enum fleet_counter {
     FLEET_FENCED,        /* sectors written once more, so that a write of unknown fate fails */
     FLEET_JOURNAL_WAITS, /* times a process waited for its journal to be read */
     FLEET_CPU_NS,        /* used by the process, now and then */
+    FLEET_PUTS_FAILED,   /* of telemetry: refused, or of unknown fate: its number may be left out */
+    FLEET_WATCHES,       /* watchers: open */
+    FLEET_EVENTS,
+    FLEET_LAGS,
+    FLEET_WATCHES_JUDGED, /* held against what stood in Dunlin at the end */
     FLEET_COUNTERS
 };
 
@@ -116,12 +127,12 @@ struct fleet_region {
     _Atomic int32_t last_refusal; /* -errno */
     _Atomic uint32_t is_dead;     /* supervisor: its process was killed, its slots no longer hold */
     uint32_t process, life;
-    uint32_t node; /* that its process looks at; agents: 0 */
+    uint32_t node; /* that its process looks at; agents and watchers: 0 */
     uint32_t slot_count;
     uint64_t slots_at;                         /* bytes from here */
     alignas(CACHE_LINE) _Atomic uint64_t tail; /* process */
     alignas(CACHE_LINE) _Atomic uint64_t head; /* supervisor */
-    struct histogram latency; /* ns: of commands; observer: of propagation to the node */
+    struct histogram latency; /* ns: of commands; observer, watchers: of propagation to them */
     struct fleet_entry entries[FLEET_JOURNAL_ENTRIES];
 };
 

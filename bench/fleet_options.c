@@ -31,6 +31,9 @@ static const char help[] =
     "                         the 99th percentile of command latency stays under 1 ms\n"
     "  --agents P             agent processes (default 20)\n"
     "  --kill N               kill N of them with SIGKILL at random moments and replace them\n"
+    "  --watchers N           watches (default 0) of a part of the keys or of all, in up to 3 "
+    "processes, at\n"
+    "                         all nodes: each must be given every write, once and in its order\n"
     "  --seed N               of kills, of made-up data and of what is looked at (default: the "
     "time)\n"
     "  --daemon-pid PID       count this process's CPU time too; several times, one for each "
@@ -58,6 +61,7 @@ enum option_code {
     OPTION_SPEED,
     OPTION_AGENTS,
     OPTION_KILL,
+    OPTION_WATCHERS,
     OPTION_SEED,
     OPTION_DAEMON_PID,
     OPTION_CHAOS,
@@ -79,6 +83,7 @@ static const struct option table[] = {
     {"speed", required_argument, NULL, OPTION_SPEED},
     {"agents", required_argument, NULL, OPTION_AGENTS},
     {"kill", required_argument, NULL, OPTION_KILL},
+    {"watchers", required_argument, NULL, OPTION_WATCHERS},
     {"seed", required_argument, NULL, OPTION_SEED},
     {"daemon-pid", required_argument, NULL, OPTION_DAEMON_PID},
     {"chaos", required_argument, NULL, OPTION_CHAOS},
@@ -192,6 +197,11 @@ static int take_number(int code, const char *value, struct fleet_options *o)
             return usage("--kill takes 0 to 1000, not", value);
         o->kills = (uint32_t)n;
         return 0;
+    case OPTION_WATCHERS:
+        if (parse_whole(value, 0, FLEET_WATCHES_MAX, &n) != 0)
+            return usage("--watchers takes 0 to 10000, not", value);
+        o->watches = (uint32_t)n;
+        return 0;
     case OPTION_SEED:
         return parse_whole(value, 0, UINT64_MAX, &o->seed) == 0
                    ? 0
@@ -233,7 +243,8 @@ static int take(int code, const char *value, struct fleet_options *o)
     }
 }
 
-int fleet_options_parse(int argc, char **argv, struct fleet_options *options)
+int fleet_options_parse(int argc, char **argv, struct fleet_options *options,
+                        struct fleet_chaos *chaos)
 {
     int code, error = 0;
     *options = (struct fleet_options){.seconds = BENCH_SECONDS_DEFAULT,
@@ -247,8 +258,7 @@ int fleet_options_parse(int argc, char **argv, struct fleet_options *options)
         error = take(code, optarg, options);
     if (error == 0 && optind != argc)
         error = usage("unexpected argument", argv[optind]);
-    struct fleet_chaos chaos;
-    if (error == 0 && options->chaos != NULL && fleet_chaos_parse(options->chaos, &chaos) != 0)
+    if (error == 0 && options->chaos != NULL && fleet_chaos_parse(options->chaos, chaos) != 0)
         error = usage("--chaos takes freeze:A-Bs and move:Ns, not", options->chaos);
     if (error == 0 && options->daemon_pid_count > 1 &&
         options->daemon_pid_count != options->socket_count)
@@ -257,6 +267,9 @@ int fleet_options_parse(int argc, char **argv, struct fleet_options *options)
         (options->daemon_pid_count < 2 || options->dunlin == NULL))
         error =
             usage("--chaos needs nodes that are processes of their own", "--daemon-pid, --dunlin");
+    /* Why: what the daemon held is lost then, and with it what watchers are held against. */
+    if (error == 0 && options->watches != 0 && options->restarts_expected)
+        error = usage("--watchers", "not with --daemon-restarts-expected");
     if (error == 0 && options->path_count == 0 && !options->generate_sparse &&
         !options->generate_crowd)
         options->generate_sparse = options->generate_crowd = true;

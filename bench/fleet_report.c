@@ -70,6 +70,14 @@ uint64_t fleet_cpu_ns(int pid)
 
 /* ---- live ---- */
 
+static void print_head(const struct fleet *f, FILE *out)
+{
+    (void)fprintf(out, "%6s %11s %9s %9s %8s %8s %9s %6s %6s %10s", "s", "updates/s", "claims/s",
+                  "conflict", "p50 us", "p99 us", "speed", "procs", "agents", "violations");
+    fleet_watchers_print_head(f, out);
+    (void)fputc('\n', out);
+}
+
 void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns)
 {
     static struct histogram window;
@@ -84,18 +92,18 @@ void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns)
     uint64_t flown = now[FLEET_AGENTS_STARTED] - now[FLEET_AGENTS_ENDED];
     s->flown_s += (double)flown * passed_s;
     if (s->line_number++ == 0 || (!terminal && s->line_number % 20 == 0))
-        (void)fprintf(out, "%6s %11s %9s %9s %8s %8s %9s %6s %6s %10s\n", "s", "updates/s",
-                      "claims/s", "conflict", "p50 us", "p99 us", "speed", "procs", "agents",
-                      "violations");
+        print_head(s->fleet, out);
     (void)fprintf(
-        out, "%s%6.1f %11.0f %9.0f %8.1f%% %8.0f %8.0f %8.0fx %6u %6" PRIu64 " %10" PRIu64 "%s",
+        out, "%s%6.1f %11.0f %9.0f %8.1f%% %8.0f %8.0f %8.0fx %6u %6" PRIu64 " %10" PRIu64,
         terminal ? "\r" : "", (double)(now_ns - s->started_ns) / 1e9,
         (double)(now[FLEET_UPDATES] - before[FLEET_UPDATES]) / passed_s, (double)claims / passed_s,
         claims == 0 ? 0 : 100 * (double)conflicts / (double)claims,
         (double)histogram_percentile(&window, 0.5) / 1e3,
         (double)histogram_percentile(&window, 0.99) / 1e3,
         (double)(s->slowest_us - s->slowest_at_line_us) / 1e6 / passed_s, s->alive, flown,
-        fleet_check_violations(&s->check), terminal ? "" : "\n");
+        fleet_check_violations(&s->check));
+    fleet_watchers_print_columns(s->fleet, out, passed_s);
+    (void)fputs(terminal ? "" : "\n", out);
     (void)fflush(out);
     s->at_line = s->now;
     s->line_ns = now_ns;
@@ -200,6 +208,19 @@ static void judge_nodes(const struct fleet_supervisor *s, struct figures *g)
         unexercised(g, "no key was compared between the nodes");
 }
 
+/* Watchers that were given nothing, or not judged, prove nothing. */
+static void judge_watchers(const struct fleet *f, struct figures *g)
+{
+    static struct fleet_watching w;
+    fleet_watching_take(f, &w);
+    if (w.silent > 0)
+        unexercised(g, "%u of %u processes of watchers were given nothing", w.silent,
+                    f->watcher_count);
+    if (w.judged < f->options.watches)
+        unexercised(g, "%" PRIu64 " of %u watchers were not judged", f->options.watches - w.judged,
+                    f->options.watches);
+}
+
 /* With chaos no write may fail, and what was frozen comes back. */
 static void judge_chaos(const struct fleet_supervisor *s, struct figures *g)
 {
@@ -233,6 +254,7 @@ static void judge_exercise(const struct fleet_supervisor *s, struct figures *g)
         unexercised(g, "the observer saw no update become visible%s",
                     s->fleet->node_count > 1 ? " at every node" : "");
     judge_nodes(s, g);
+    judge_watchers(s->fleet, g);
     judge_chaos(s, g);
     if (o->restarts_expected && s->restarts == 0)
         unexercised(g, "the daemon was not restarted");
@@ -367,6 +389,7 @@ static void print_text(const struct fleet_supervisor *s, const struct figures *g
                  s->fleet->node_count > 1 ? ", at the farthest replica"
                                           : "; the only replica is this node");
     print_nodes(s->fleet);
+    fleet_watchers_print(s->fleet, g->seconds);
     if (s->chaos.event_count != 0)
         print_chaos(s);
     else if (s->fleet->node_count > 1 && !fleet_is_cluster(s->fleet))
@@ -447,6 +470,7 @@ static int print_json(const struct fleet_supervisor *s, const struct figures *g)
                                                     : "to another process of the only node"),
                        g->propagation, 1e-3);
     add_nodes(&r, s);
+    fleet_watchers_report(s->fleet, g->seconds, &r);
     add(&r, "claims", "1/s", (double)n[FLEET_CLAIMS] / g->seconds, NULL)->samples = n[FLEET_CLAIMS];
     add(&r, "conflicts", "%", 100 * g->conflict_share, "of claims")->samples = n[FLEET_CONFLICTS];
     add(&r, "diverted", "%", 100 * g->diverted_share, "of claims")->samples = n[FLEET_DIVERTED];

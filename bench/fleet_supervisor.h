@@ -7,6 +7,7 @@
 #include "bench/fleet_chaos.h"
 #include "bench/fleet_speed.h"
 
+#include <stdio.h>
 #include <sys/resource.h>
 #include <sys/types.h>
 
@@ -36,6 +37,7 @@ struct fleet_supervisor {
     struct fleet_chaos chaos;
     struct fleet_speed speed;
     struct fleet_child *children; /* per process; the last one is the observer */
+    struct fleet_child watchers[FLEET_WATCHERS_MAX];
     struct fleet_kill *kills;
     uint32_t *to_adopt; /* lives */
     uint32_t kill_done, life_next, adopt_count, alive;
@@ -53,6 +55,9 @@ struct fleet_supervisor {
     struct fleet_totals now, at_speed, at_line;
     bool incomplete; /* a check could not be made */
 };
+
+/* fleet.c: give the check all that the journals have.  Returns 0 or -ENOMEM. */
+MUST_USE int fleet_drain_journals(struct fleet_supervisor *s);
 
 /* Sums of all processes so far. */
 void fleet_totals_take(const struct fleet *f, struct fleet_totals *totals);
@@ -72,5 +77,31 @@ uint64_t fleet_daemons_cpu_ns(const struct fleet *f);
 void fleet_print_line(struct fleet_supervisor *s, uint64_t now_ns);
 /* The summary.  Returns the exit code. */
 int fleet_print_summary(struct fleet_supervisor *s);
+
+/* ---- fleet_watchers.c ---- */
+
+/* Fork them, before anything is written, and wait until all watch.  Returns 0 or -errno. */
+MUST_USE int fleet_watchers_start(struct fleet_supervisor *s);
+/* Whether one has ended by itself: counted as failed, told on stderr. */
+void fleet_watchers_look(struct fleet_supervisor *s);
+/* Nobody writes any more, and every key is still there: have them judge, and end.  Returns 0, -ENOMEM, or
+ * -ETIMEDOUT. */
+MUST_USE int fleet_watchers_judge(struct fleet_supervisor *s);
+void fleet_watchers_kill(const struct fleet_supervisor *s);
+
+/* Of all of them so far. */
+struct fleet_watching {
+    uint64_t watches, judged, events, lags, cpu_ns;
+    uint32_t silent; /* processes that were given nothing */
+    struct histogram propagation;
+};
+void fleet_watching_take(const struct fleet *f, struct fleet_watching *sum);
+/* Further columns of the line, and of its head; nothing without watchers. */
+void fleet_watchers_print_head(const struct fleet *f, FILE *out);
+void fleet_watchers_print_columns(const struct fleet *f, FILE *out, double passed_s);
+/* Their part of the summary. */
+void fleet_watchers_print(const struct fleet *f, double seconds);
+struct report;
+void fleet_watchers_report(const struct fleet *f, double seconds, struct report *r);
 
 #endif

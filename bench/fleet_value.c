@@ -9,8 +9,11 @@
 #define STAMP_AT 9u
 #define NUMBER_AT 26u
 #define OWNER_BIT (UINT64_C(1) << 63)
+#define EXPECTED_BYTES 17u /* a space and the digits */
 
 _Static_assert(FLEET_SOURCES_MAX <= 8 && FLEET_AGENTS_MAX <= 1u << 22, "fit an owner's bits");
+_Static_assert(FLEET_NAME_BYTES + EXPECTED_BYTES <= FLEET_VALUE_BYTES - FLEET_VALUE_HEAD,
+               "a sector's text fits");
 
 uint64_t fleet_owner(struct fleet_identity id)
 {
@@ -126,6 +129,25 @@ size_t fleet_value_make(char value[FLEET_VALUE_BYTES], const struct fleet_key *k
         memcpy(value + FLEET_VALUE_HEAD, text.bytes, text.length);
     hex(value, sum(key, value, length), 8);
     return length;
+}
+
+size_t fleet_value_make_sector(char value[FLEET_VALUE_BYTES], const struct fleet_key *key,
+                               const struct fleet_source *sources,
+                               const struct fleet_sector_state *state)
+{
+    char text[FLEET_NAME_BYTES + EXPECTED_BYTES];
+    size_t length = fleet_name(sources, state->owner, text);
+    text[length] = ' ';
+    hex(text + length + 1, state->lsn, EXPECTED_BYTES - 1);
+    return fleet_value_make(value, key, state->stamp_ns, state->owner,
+                            (struct csv_text){text, length + EXPECTED_BYTES});
+}
+
+int fleet_value_expected(const char *value, size_t length, uint64_t *lsn)
+{
+    if (length < FLEET_VALUE_HEAD + EXPECTED_BYTES)
+        return -EBADMSG;
+    return unhex(value + length - (EXPECTED_BYTES - 1), EXPECTED_BYTES - 1, lsn);
 }
 
 int fleet_value_parse(const char *value, size_t length, const struct fleet_key *key,

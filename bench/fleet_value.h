@@ -5,8 +5,9 @@
  *     CHECKSUM STAMP NUMBER TEXT     8, 16 and 16 hexadecimal digits, then anything
  * CHECKSUM is crc32c over key and everything behind it; STAMP the submission in ns of
  * CLOCK_BOOTTIME.  Telemetry: NUMBER counts the agent's puts from 1, TEXT is its row.  Sectors:
- * NUMBER is the owner (0: free), TEXT its name. Keys carry the run's number, so that a run neither
- * meets what another left nor disturbs it. */
+ * NUMBER is the owner (0: free), TEXT its name and, in 16 hexadecimal digits, the version that the write
+ * expected.  Keys carry the run's number, so that a run neither meets what another left nor disturbs
+ * it. */
 #ifndef DUNLIN_BENCH_FLEET_VALUE_H
 #define DUNLIN_BENCH_FLEET_VALUE_H
 
@@ -47,9 +48,21 @@ void fleet_key_sector(struct fleet_key *key, uint32_t run, uint32_t cell);
 void fleet_key_telemetry(struct fleet_key *key, uint32_t run, const struct fleet_source *sources,
                          uint64_t owner);
 
+/* What stands in a sector, or is to stand there; lsn: of it, or the one that is expected; 0: no such key. */
+struct fleet_sector_state {
+    uint64_t lsn, owner, stamp_ns;
+};
+
 /* Returns the length. */
 size_t fleet_value_make(char value[FLEET_VALUE_BYTES], const struct fleet_key *key,
                         uint64_t stamp_ns, uint64_t number, struct csv_text text);
+
+/* A sector's.  Returns the length. */
+size_t fleet_value_make_sector(char value[FLEET_VALUE_BYTES], const struct fleet_key *key,
+                               const struct fleet_source *sources,
+                               const struct fleet_sector_state *state);
+/* Which version a sector's value expected, which fleet_value_parse found whole.  Returns 0 or -EBADMSG. */
+MUST_USE int fleet_value_expected(const char *value, size_t length, uint64_t *lsn);
 
 /* Returns 0, or -EBADMSG: not whole, or the value of another key. */
 MUST_USE int fleet_value_parse(const char *value, size_t length, const struct fleet_key *key,

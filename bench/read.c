@@ -1,9 +1,11 @@
 /* bench read - is a get in place as cheap as the memory reads under it (DESIGN section 10)? */
 #include "bench/bench.h"
 #include "bench/client.h"
+#include "bench/cursor.h"
 #include "bench/lmdb_store.h"
 #include "bench/plain.h"
 #include "bench/report.h"
+#include "bench/scan.h"
 #include "bench/table.h"
 #include "engine/agent/agent.h"
 #include "engine/clock.h"
@@ -23,6 +25,7 @@ static const struct pairs_goal goal_plain = {PAIRS_AT_MOST, 1.3};
 static const struct pairs_goal goal_table = {PAIRS_AT_MOST, 1.1};
 static const struct pairs_goal goal_lmdb = {PAIRS_AT_MOST, 1.0 / 3};
 static const struct pairs_goal goal_lines = {PAIRS_AT_MOST, 1.5};
+static const struct pairs_goal goal_walk = {PAIRS_AT_MOST, 3.0};
 
 struct bench {
     struct report report;
@@ -158,13 +161,57 @@ static int run_many(struct bench *b, const char *name, uint64_t budget_ns)
     return 0;
 }
 
+/* A subscriber that reads the whole log, against a walk over the same bytes. */
+static int run_cursor(struct bench *b, uint64_t budget_ns)
+{
+    struct cursor_side side;
+    struct pairs_judgement judgement;
+    int rc = cursor_side_open(&side, b->client.space);
+    if (rc != 0)
+        return rc;
+    struct pairs_side test = {cursor_measure, &side};
+    struct pairs_baseline baseline = {{cursor_measure_plain, &side}, goal_walk};
+    rc = pairs_run(&test, &baseline, 1, budget_ns, &judgement);
+    if (rc == 0) {
+        const struct report_against to = {"bare walk of the same bytes", goal_walk, judgement};
+        struct report_row *row = report_add_judged(&b->report, "cursor", "ns", &to);
+        report_note(row, "per record, values of %u bytes: %.1f M records/s", KEYS_VALUE_BYTES,
+                    1e3 / row->median);
+    }
+    cursor_side_close(&side);
+    return rc;
+}
+
+/* All keys in order, against as many random lines as their buckets and records cover: what finding out
+ * the order, and putting the shards together, costs on top. */
+static int run_scan(struct bench *b, uint64_t budget_ns)
+{
+    struct pairs_side test = {scan_measure, &b->client};
+    struct pairs_baseline baseline = {{plain_measure_lines, &b->plain}, goal_lines};
+    struct pairs_judgement judgement;
+    int rc = pairs_run(&test, &baseline, 1, budget_ns, &judgement);
+    if (rc != 0)
+        return rc;
+    const struct report_against to = {"independent random lines", goal_lines, judgement};
+    struct report_row *row = report_add_judged(&b->report, "scan, writer idle", "ns", &to);
+    report_note(row,
+                "per record, in order, %u shards merged: %.1f M records/s; %u lines per key in "
+                "the baseline",
+                SHARDS, 1e3 / row->median, 1 + b->plain.shape.record_lines);
+    return 0;
+}
+
 static int run_all(struct bench *b)
 {
     uint64_t all_ns = left_ns(b);
     b->client.chained = true;
-    int rc = run_get(b, "get, writer idle", true, all_ns * 35 / 100);
+    int rc = run_get(b, "get, writer idle", true, all_ns * 30 / 100);
     if (rc == 0)
         rc = run_many(b, "get of 32, writer idle", all_ns * 12 / 100);
+    if (rc == 0)
+        rc = run_cursor(b, all_ns * 8 / 100);
+    if (rc == 0)
+        rc = run_scan(b, all_ns * 8 / 100);
     b->client.chained = false;
     if (rc == 0)
         rc = run_get(b, "get back to back, writer idle", false, all_ns * 18 / 100);

@@ -125,13 +125,16 @@ static int write_batch(struct rig *r, const struct request *requests, uint32_t c
 static int fill(struct rig *r)
 {
     struct request requests[FILL_BATCH];
+    uint32_t bits = 31 - (uint32_t)__builtin_clz(r->shape.key_count);
     int rc = 0;
-    for (uint64_t number = 0; number < r->shape.key_count && rc == 0;) {
+    uint64_t began_ns = clock_boottime_ns();
+    for (uint64_t nth = 0; nth < r->shape.key_count && rc == 0;) {
         uint32_t count = 0;
-        while (count < FILL_BATCH && number < r->shape.key_count)
-            make_request(r, number++, &requests[count++]);
+        for (; count < FILL_BATCH && nth < r->shape.key_count; nth++)
+            make_request(r, r->shape.shuffled ? keys_shuffle(nth, bits) : nth, &requests[count++]);
         rc = write_batch(r, requests, count);
     }
+    r->fill_ns = clock_boottime_ns() - began_ns;
     return rc;
 }
 
@@ -178,6 +181,7 @@ static int open_node(struct rig *r)
     space.shard_count = r->shape.shard_count;
     space.quota_bytes = r->shape.quota_bytes;
     space.sessions_max = RIG_SESSIONS;
+    space.ordered = !r->shape.unordered;
     rc = node_space_add(&r->node, &space);
     if (rc != 0)
         goto fail;

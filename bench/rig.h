@@ -19,6 +19,8 @@ struct rig_shape {
     uint32_t key_count;
     uint32_t shard_count;
     uint64_t quota_bytes;
+    bool unordered; /* the space keeps no order of its keys */
+    bool shuffled;  /* first written in random order: 2^10 keys, or a higher power of two */
 };
 
 struct rig_session {
@@ -34,6 +36,7 @@ struct rig {
     struct lcore *lcore;
     struct rig_session *sessions; /* RIG_SESSIONS of shard 0, of shard 1 ... */
     uint64_t position;
+    uint64_t fill_ns; /* what writing every key once took */
 };
 
 /* Make the node, all its memory, and write every key once.  Owned by the caller until rig_delete.
