@@ -9,7 +9,10 @@
 #   torture  real threads, plain build               demo     bench/demo.sh, short
 #   asan     unit and torture under ASan and UBSan   sim      dunlin-sim, and bugs it must find
 #
-# Without an argument: all of them. Each torture test runs DUNLIN_TORTURE_SECONDS (5). Logs lie in
+# By name only:
+#   soak     everything at once on three processes, for DUNLIN_SOAK_SECONDS (600)
+#
+# Without an argument: all of the others. Each torture test runs DUNLIN_TORTURE_SECONDS (5). Logs lie in
 # build/logs. The last line is `N passed, N failed, N skipped`. Exit 0 when something passed and
 # nothing failed, 1 otherwise, 2 for an unknown suite, 130 or 143 when interrupted.
 set -u
@@ -17,13 +20,14 @@ export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
 
 all_suites=(format lint unit torture sim asan tsan fuzz e2e demo)
+named_suites=(soak)
 
 for suite in "$@"; do
-    case " ${all_suites[*]} " in
+    case " ${all_suites[*]} ${named_suites[*]} " in
     *" $suite "*) ;;
     *)
         [ "$suite" = --help ] && sed -n '2,/^set/{s/^# \{0,1\}//;/^set/!p}' "$0" && exit 0
-        echo "run.sh: no suite '$suite' in this version; suites: ${all_suites[*]}" >&2
+        echo "run.sh: no suite '$suite' in this version; suites: ${all_suites[*]} ${named_suites[*]}" >&2
         exit 2
         ;;
     esac
@@ -38,7 +42,7 @@ if ! flock -n 8; then
 fi
 
 . tests/suites/common.sh
-for suite in "${all_suites[@]}"; do
+for suite in "${all_suites[@]}" "${named_suites[@]}"; do
     . "tests/suites/$suite.sh"
 done
 

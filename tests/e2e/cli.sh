@@ -86,6 +86,8 @@ configuration() {
     space limited 3 1 4MiB 'value_max: 1KiB'
     space small 4 1 4MiB
     space closed 5 1 4MiB
+    space kept 6 1 4MiB 'history: 3'
+    space timed 7 1 4MiB 'history_time: 1h'
 }
 configuration >"$config"
 
@@ -129,6 +131,8 @@ expect 3 d --timeout 200 del one key
 expect 3 d --timeout 200 status
 complains "$socket"
 expect 3 d --timeout 200 nodes
+expect 3 d --timeout 200 spaces
+expect 3 d --timeout 200 shards
 expect 3 d --timeout 200 move 1
 complains "$socket"
 : >"$scratch/file"
@@ -140,18 +144,21 @@ expect 2 "$dunlin" --timeout 200 --socket "$scratch/$(bytes 200)" status
 daemon_start
 expect 1 "$dunlind" --config "$config" # the same node twice
 expect 0 "$dunlin" --help
-for command in put get del status nodes move key; do
+for command in put get del incr txn scan watch status nodes spaces shards move key; do
     says "^ *$command "
 done
-for command in scan watch txn add rem members incr append read ack lease shards spaces space node \
+for command in add rem members append read ack space node \
     snapshot restore top doctor; do
     expect 2 d "$command" one key
     complains 'not in this version'
     expect 0 "$dunlin" --help
     grep -qE "^ *$command " "$out" && fault "--help names $command, which is not in this version"
 done
-expect 2 d get one key --at 1.1
-complains 'not in this version'
+expect 2 d get one key --at nonsense
+complains 'no version'
+expect 2 d get one key --at 0
+expect 2 d get one key --at 1.1 --local
+expect 2 d put one key value --at 1.1
 expect 0 "$dunlin" --version
 says '^dunlin [0-9]'
 expect 2 "$dunlin"
@@ -178,6 +185,8 @@ expect 2 d move 1 ''
 expect 2 d move 1 one 1024
 expect 2 d move 1 one 0 more
 expect 2 d nodes 1
+expect 2 d spaces one
+expect 2 d shards one two
 expect 2 d nodes --no-wait
 expect 2 "$dunlin" key 1
 
@@ -239,6 +248,120 @@ expect 1 d del --if-version "$version" one cas
 expect 0 d del --if-version "$newer" one cas
 expect 1 d put --if-version "$newer" one cas third
 expect 0 d put --if-version 0 one cas fourth
+
+# ---- at a version --------------------------------------------------------------------------------------
+
+kept=()
+for value in a b c d e; do
+    expect 0 d put kept key "value $value"
+    kept+=("$(cat "$out")")
+done
+expect 0 d get kept key --at "${kept[4]}"
+prints 'value e'
+expect 0 d get kept key --at="${kept[2]}"
+prints 'value c'
+expect 0 d --json get kept key --at "${kept[3]}"
+says "\"value\": ?\"value d\".*\"version\": ?\"${kept[3]}\""
+expect 7 d get kept key --at "${kept[1]}"
+prints "${kept[2]}"
+complains "${kept[2]//./\\.}"
+expect 7 d --json get kept key --at "${kept[0]}"
+says "^\{\"oldest\": ?\"${kept[2]}\"\}$"
+expect 7 d get kept key --at 1.1
+complains 'without --at'
+expect 1 d get kept nothing --at "${kept[0]}"
+complains 'at that version'
+expect 0 d del kept key
+gone=$(cat "$out")
+expect 1 d get kept key --at "$gone"
+expect 0 d get kept key --at "${kept[4]}"
+prints 'value e'
+expect 3 d --timeout 200 get kept key --at "${gone%.*}.18446744073709551000"
+kept=()
+for value in $(seq 10); do
+    expect 0 d put timed key "value $value"
+    kept+=("$(cat "$out")")
+done
+for value in $(seq 10); do
+    expect 0 d get timed key --at "${kept[value - 1]}"
+    prints "value $value"
+done
+expect 0 d put one key only
+expect 0 d put one key other
+expect 7 d get one key --at "$version"
+
+# ---- incr, txn ---------------------------------------------------------------------------------------
+
+# txn STATUS JSON [OPTION...]: the transaction, and its exit status.
+txn() {
+    local wanted=$1
+    printf '%s' "$2" >"$scratch/txn"
+    shift 2
+    expect "$wanted" d txn one "$@" <"$scratch/txn"
+}
+
+expect 0 d incr one count 5
+prints 5
+expect 0 d incr one count -12
+prints -7
+expect 0 d get one count
+prints -7
+expect 0 d --json incr one count 47
+says '^\{"value": ?40,"version": ?"[0-9]+\.[0-9]+"\}$'
+expect 0 d put one word heron
+expect 2 d incr one word 1
+complains 'no whole number'
+expect 2 d incr one count 9223372036854775807
+complains 'too large'
+expect 2 d incr one count 1.5
+expect 2 d incr one count ''
+expect 2 d incr one count 9223372036854775808
+expect 2 d incr one count
+expect 2 d incr one '' 1
+expect 1 d incr nowhere count 1
+expect 0 d get one count
+prints 40
+
+both='{"compare":[{"key":"{t}a","exists":false}],
+  "then":[{"put":{"key":"{t}a","value":"aGVyb24=","encoding":"base64"}},{"incr":{"key":"{t}n","by":1}}],
+  "else":[{"delete":{"key":"{t}a"}},{"incr":{"key":"{t}n","by":100}}]}'
+txn 0 "$both"
+says '^[0-9]+\.[0-9]+$'
+expect 0 d get one '{t}a'
+prints heron
+version=$(d --json get one '{t}a' | sed -E 's/.*"version": ?"([^"]*)".*/\1/')
+txn 1 "$both"
+says '^[0-9]+\.[0-9]+$'
+complains 'else'
+expect 1 d get one '{t}a'
+txn 0 "$both" --json
+says '^\{"succeeded": ?true, ?"version": ?"[0-9]+\.[0-9]+"\}$'
+txn 1 "$both" --json
+says '^\{"succeeded": ?false, ?"version": ?"[0-9]+\.[0-9]+"\}$'
+expect 0 d get one '{t}n'
+prints 202
+txn 1 '{"compare":[{"key":"{t}a","version":"'"$version"'"}],"then":[{"put":{"key":"{t}b","value":"x"}}]}' --json
+says '^\{"succeeded": ?false, ?"version": ?null\}$'
+expect 1 d get one '{t}b'
+txn 0 '{"compare":[{"key":"{t}a","version":"0"},{"key":"{t}n","exists":true}],"then":[{"put":{"key":"{t}a","value":"x"}}]}'
+version=$(cat "$out")
+txn 0 '{"compare":[{"key":"{t}a","version":"'"$version"'"}],"then":[{"put":{"key":"{t}a","value":"y"}}]}'
+# Of another log: no version that this key can have.
+txn 1 '{"compare":[{"key":"{t}a","version":"7.'"$(cut -d. -f2 "$out")"'"}],"then":[{"put":{"key":"{t}a","value":"z"}}]}'
+expect 0 d get one '{t}a'
+prints y
+txn 1 '{"compare":[{"key":"{t}a","token":4096}],"then":[{"delete":{"key":"{t}a"}}]}'
+txn 2 '{"then":[{"put":{"key":"a","value":""}},{"put":{"key":"b","value":""}},{"put":{"key":"c","value":""}},{"put":{"key":"d","value":""}},{"put":{"key":"e","value":""}}]}'
+complains 'shards.*braces'
+txn 2 ''
+complains 'line 1'
+txn 2 '{"then":[{"put":{"key":"a"}}]}'
+complains 'then\[0\].*value'
+txn 2 '{"then":[{"incr":{"key":"{t}a","by":1}}]}' # it holds y
+complains 'no whole number'
+txn 2 '{"then":[{"delete":{"key":"a"}},{"delete":{"key":"a"}}]}'
+expect 2 d txn one more </dev/null
+expect 1 d txn nowhere <<<'{"then":[{"delete":{"key":"a"}}]}'
 
 # ---- keys and values -------------------------------------------------------------------------------------
 
@@ -341,7 +464,11 @@ if [ "$(id -u)" -eq 0 ]; then
     expect 5 stranger del one text
     expect 5 stranger get closed key
     expect 5 stranger put closed key value
-    expect 0 stranger status
+    expect 0 stranger status --json
+    checks=$((checks + 1))
+    grep -q hot_keys "$out" && fault "a stranger sees what others ask for"
+    expect 0 stranger spaces
+    expect 0 stranger shards one
     expect 3 stranger nodes
     complains 'is alone'
     expect 5 stranger move 1
@@ -363,6 +490,36 @@ for name in version node start uptime_ms clock lease lcores counters agents serv
 done
 expect 2 d status more
 
+# What is asked for most is seen within a moment: one write in some sixteen is looked at.
+checks=$((checks + 1))
+for number in $(seq 1 200); do
+    d put one very-hot "$number" >/dev/null
+    d --json status >"$out"
+    grep -q '"hot_keys":\[.*"key":"very-hot"' "$out" && break
+done
+grep -q '"hot_keys":\[.*"key":"very-hot"' "$out" || fault "200 writes of a key make it not hot"
+expect 0 d status
+says '^hot key one very-hot, '
+
+# ---- spaces, shards --------------------------------------------------------------------------------------
+
+expect 0 d spaces
+says '^space +id +keeps '
+says '^one +1 +strong +4 .* any -$'
+says '^kept +6 .* 3 - -$'
+expect 0 d --json spaces
+says '^\{"spaces":\[\{"name":"one","id":1,.*"history":3,'
+expect 0 d shards
+checks=$((checks + 1))
+[ "$(grep -cE '^[a-z]+ +[0-9]+ +1 +[0-9]+ leader +active ' "$out")" -eq 10 ] || fault "not every shard is led here"
+expect 0 d shards one
+checks=$((checks + 1))
+[ "$(wc -l <"$out")" -eq 5 ] || fault "not the four shards of a space"
+expect 0 d shards small --json
+says '^\{"shards":\[\{"space":"small","shard":0,.*"state":"active",'
+expect 1 d shards nowhere
+complains 'no space .nowhere'
+
 # ---- the cluster, which this node has not ----------------------------------------------------------------------
 
 for line in 'nodes' 'nodes --json' 'move 1' 'move 1 one' 'move 1 one 0 --no-wait'; do
@@ -380,6 +537,151 @@ checks=$((checks + 1))
 [ "$(cat "$out")" != "$key" ] || fault "the same key twice"
 checks=$((checks + 1))
 "$dunlin" key >/dev/full 2>"$err" && fault "a full disk went unnoticed by dunlin key"
+
+# ---- scan --------------------------------------------------------------------------------------------
+
+expect 0 d put one scan/b 2
+version=$(cat "$out")
+for key in scan/a scan/c scan/10 scan/9; do
+    expect 0 d put one "$key" "of $key"
+done
+expect 0 d scan one scan/
+checks=$((checks + 1))
+[ "$(awk '{ print $1 }' "$out" | tr '\n' ,)" = "scan/10,scan/9,scan/a,scan/b,scan/c," ] ||
+    fault "keys are not in order: $(cat "$out")"
+says "^scan/b 2 $version\$"
+expect 0 d scan one scan/ --after scan/9 --limit 2 --keys --local
+checks=$((checks + 1))
+[ "$(awk '{ print $1 }' "$out" | tr '\n' ,)" = "scan/a,scan/b," ] || fault "--after and --limit: $(cat "$out")"
+says "^scan/b $version\$"
+expect 0 d --json scan one scan/b
+says '"stale":false,"node":[0-9]*,"key":"scan/b","value":"2"}'
+expect 1 d scan one no-such-key
+complains 'there is no such key'
+expect 1 d scan no-such-space
+expect 2 d scan one a --limit 0
+expect 2 d scan one a --after ''
+expect 2 d scan one a b
+
+# ---- watch -------------------------------------------------------------------------------------------
+
+expect 0 d put one watch/a first
+version=$(cat "$out")
+expect 0 d put one other/a x
+expect 0 d put one watch/b second
+expect 0 d del one watch/a
+expect 0 d put one watch/a third
+expect 0 d watch one watch/a --from "$version" --count 3
+checks=$((checks + 1))
+[ "$(awk '{ print $1, $3, $4 }' "$out" | tr '\n' ,)" = "put watch/a first,delete watch/a ,put watch/a third," ] ||
+    fault "the events of a key are not what was written"
+grep -q "^put $version watch/a first\$" "$out" || fault "an event is not of the version that put printed"
+expect 0 d --json watch one 'watch/*' --from oldest --count 4
+says '"event":"put","version":"[0-9.]+","last":true'
+says '"event":"delete".*"key":"watch/a"}'
+says '"key":"watch/b","value":"second"'
+expect 2 d watch one
+expect 2 d watch one 'a/>/b'
+complains 'no such pattern'
+expect 2 d watch one a --from nonsense
+expect 2 d watch one a --from 1.1
+expect 2 d watch one a --count 0
+expect 2 d get one a --count 1
+expect 1 d watch no-such-space a
+printf 'live %s' "$$" >"$scratch/live"
+timeout 60 "$dunlin" --socket "$socket" watch one live/ --count 2 >"$scratch/watched" &
+watcher=$!
+children+=("$watcher")
+for _ in $(seq 1 100); do # it may begin after the first of them
+    expect 0 d put one live/k "$(cat "$scratch/live")"
+    kill -0 "$watcher" 2>/dev/null || break
+    sleep 0.05
+done
+wait "$watcher" || fault "a watch of what is written now ended with status $?"
+[ "$(grep -c '^put .* live/k live ' "$scratch/watched")" -eq 2 ] || fault "it did not print two events"
+
+# ---- ttl, leases ---------------------------------------------------------------------------------------
+
+# gone COMMAND...: until it exits 1.
+gone() {
+    for _ in $(seq 1 200); do
+        d "$@" >"$out" 2>"$err"
+        [ $? -eq 1 ] && return
+        sleep 0.05
+    done
+    fault "it does not go: $*"
+}
+expect 0 "$dunlin" --help
+says '^ *lease acquire '
+says '^ *--ttl MS'
+expect 0 d put one mortal soon --ttl 300
+version=$(cat "$out")
+expect 0 d get one mortal
+prints soon
+gone get one mortal
+expect 1 d del one mortal
+expect 0 d put one mortal again --if-version 0
+expect 1 d put one mortal again --if-version 0 --ttl 300
+expect 0 d put one mortal again --ttl 300
+expect 0 d put one mortal 'for ever'
+expect 0 d watch one mortal --from "$version" --count 2
+says '^expire [0-9.]+ mortal'
+sleep 0.5
+expect 0 d get one mortal
+prints 'for ever'
+for ttl in 0 -1 soon 315360000001; do
+    expect 2 d put one mortal x --ttl "$ttl"
+done
+expect 2 d get one mortal --ttl 5
+
+expect 1 d lease show one boat
+complains 'nobody holds it'
+expect 0 d lease acquire one boat --ttl 60000 --owner ann
+says '^[0-9]+$'
+token=$(cat "$out")
+expect 1 d lease acquire one boat --ttl 60000 --owner bob
+complains "held by 'ann', token $token"
+expect 1 d lease acquire one boat --ttl 60000 --owner ann
+expect 0 d get one boat
+prints ann
+expect 0 d lease show one boat
+says "^ann token $token ttl 60000 ms version [0-9]+\\.$token\$"
+expect 0 d --json lease show one boat
+says "\"owner\":\"ann\",\"token\":\"$token\",\"ttl_ms\":60000,\"version\":\"[0-9]+\\.$token\""
+expect 1 d put one boat mine
+complains 'a lease is held'
+expect 1 d del one boat
+expect 1 d lease renew one boat --token "$((token + 8))" --ttl 1
+expect 1 d lease release one boat --token "$((token + 8))"
+expect 0 d lease renew one boat --token "$token" --ttl 50000
+prints "$token"
+expect 0 d --json lease renew one boat --token "$token" --ttl 40000
+says "\"owner\":\"ann\",\"token\":\"$token\",\"ttl_ms\":40000"
+expect 0 d lease release one boat --token "$token"
+says '^[0-9]+\.[0-9]+$'
+expect 1 d lease release one boat --token "$token"
+expect 0 d lease acquire one boat --ttl 300
+checks=$((checks + 1))
+[ "$(cat "$out")" -gt "$token" ] || fault "a token fell"
+token=$(cat "$out")
+gone lease show one boat
+expect 1 d lease renew one boat --token "$token" --ttl 300
+complains 'nobody holds it'
+expect 0 d put one boat 'no lease'
+expect 1 d lease acquire one boat --ttl 300
+complains 'no lease'
+expect 1 d lease show one boat
+expect 2 d lease borrow one boat
+expect 2 d lease acquire one boat
+complains 'needs --ttl'
+expect 2 d lease renew one boat --ttl 5
+expect 2 d lease release one boat --token 5 --ttl 5
+expect 2 d lease release one boat --token x
+expect 2 d lease show one boat --owner x
+expect 2 d lease acquire one boat --ttl 5 --owner ''
+expect 2 d lease acquire one boat --ttl 5 --owner "$(bytes 65)"
+expect 2 d lease show one
+expect 1 d lease show no-such-space boat
 
 # ---- fate unknown ---------------------------------------------------------------------------------------------
 
@@ -428,6 +730,7 @@ esac
 # ---- after a restart; stale -------------------------------------------------------------------------------------
 
 expect 0 d put one token before
+before_version=$(cat "$out")
 before=$(cut -d. -f2 "$out")
 daemon_stop
 expect 3 d --timeout 200 get one token
@@ -438,6 +741,15 @@ expect 0 d put one token after
 after=$(cut -d. -f2 "$out")
 checks=$((checks + 1))
 [ "$after" -gt "$before" ] || fault "a token fell from $before to $after over a restart"
+# What was written before the restart is gone from the log: said once, with where it goes on.
+expect 7 d watch one token --from "$before_version" --count 1
+says '^[0-9]+\.[0-9]+(,[0-9]+\.[0-9]+)*$'
+complains 'not kept any more'
+expect 0 d watch one token --from "$(cat "$out")" --count 1
+says "^put [0-9]+\\.$after token after\$"
+expect 0 d watch one token --from "$before_version" --count 1 --resume
+says '^lagged [0-9]+\.[0-9]+'
+says "^put [0-9]+\\.$after token after\$"
 # No lease in place: a local read knows its age, and 0 ms is too young for any.
 expect 0 d get one token
 prints after

@@ -19,6 +19,7 @@
 #   caught_up n BYTES [SECONDS]  until committed n is so much; how long in $took_ms
 #   leads n [AT]                 shards that n leads, as node AT says
 #   pending n, lost n            shards without an active epoch, or lost, as node n says
+#   node n m NAME                what node n says of node m, in one word: up, heard_ms, lag ...
 #
 #   fleet_start SECONDS LAST [OPTION...]
 #                                a fleet with agents at all nodes but LAST, which is watched all the same
@@ -35,7 +36,7 @@
 #   verdict                      ends the script
 #
 # Settings, before cluster_begin or cluster_configure: quota_telemetry, quota_sectors, cluster_name,
-# key_files[n], wires[n] (version), lease, and seen[n,m] (where node n believes that m is).
+# key_files[n], wires[n] (version), losts[n] (stop, reopen), lease, and seen[n,m] (where node n believes that m is).
 #
 # Deadlines are long, and only say that something hangs: no result depends on how fast a machine is.
 # shellcheck source=tests/e2e/netns.sh
@@ -56,7 +57,7 @@ nodes=0
 faults=0
 took_ms=0
 stopped=0
-pids=() logs=() configs=() sockets=() key_files=() wires=()
+pids=() logs=() configs=() sockets=() key_files=() wires=() losts=()
 declare -A seen agent_pids
 fleet_pid=
 fleet_seconds=0
@@ -132,6 +133,7 @@ cluster_configure() {
         printf 'cluster:\n  name: %s\n  coordinator: %s\n  key_file: %s\n' \
             "$cluster_name" "${coordinator:-$scratch/coordinator.json}" "${key_files[n]:-$scratch/key}"
         [ -z "${wires[n]:-}" ] || echo "  wire: ${wires[n]}"
+        [ -z "${losts[n]:-}" ] || echo "  lost: ${losts[n]}"
         echo "  nodes:"
         for ((m = 1; m <= nodes; m++)); do
             printf '    - {id: %s, address: "%s"}\n' "$m" "${seen[$n,$m]:-$(net_address "$m"):7700}"
@@ -255,11 +257,16 @@ pending() { of "$1" pending; }
 lost() { of "$1" lost; }
 is_active() { [ "$(pending "$1")" = 0 ]; }
 
-# leads n [AT]
-leads() {
-    "$dunlin" --socket "${sockets[${2:-$1}]}" --json nodes 2>/dev/null | tr -d ' \n' |
-        grep -oE "\"id\":$1,[^}]*" | grep -oE '"leads":[0-9]+' | grep -oE '[0-9]+$'
+# node n m NAME: what n says of m.
+node() {
+    "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null | tr -d ' \n' |
+        grep -oE "\"id\":$2,[^}]*" | grep -oE "\"$3\":[^,}]*" | cut -d: -f2-
 }
+is_up() { [ "$(node "$1" "$2" up)" = true ]; }
+is_down() { [ "$(node "$1" "$2" up)" = false ]; }
+
+# leads n [AT]
+leads() { node "${2:-$1}" "$1" leads; }
 
 leads_all() { [ "$(leads "$1" "${2:-$1}")" = "$(of "${2:-$1}" shards)" ]; }
 

@@ -1,6 +1,7 @@
-/* cluster_agent [--writer SOCKET] [--reader SOCKET]... [OPTION...] - one key, counted up at one node of a
+/* cluster_agent [--writer SOCKET] [--reader|--unleased SOCKET]... [OPTION...] - one key, counted up at one node of a
  * cluster and read at others, for ever: nobody may ever read less than what was acknowledged before.
  *
+ *   --unleased SOCKET   a reader that no lease covers: all its linearizable reads go by the ring
  *   --space NAME        strong space (telemetry)
  *   --key NAME          (its process id)
  *   --bytes N           length of each value, 24 to 65536 (24)
@@ -13,11 +14,13 @@
  *
  * What a reader checks of every linearizable get: the number is at least what the writer had acknowledged,
  * and this reader had read, before the get began, and at most what was submitted when it ended.  Of
- * local ones: at most what was submitted.
+ * local ones: at most what was submitted.  Every SCAN_EVERYth linearizable one is a scan, whose first page
+ * comes from every shard.
  *
  * Prints a line of counts every PERIOD_MS, the last one at SIGTERM or SIGINT: NAME=VALUE with blanks between,
  * those of the nth reader as rN.NAME.  Exit: 0 all held, 1 something did not (the first are on stderr), 2 bad
  * usage or no daemon. */
+#include "engine/read.h"
 #include "tests/e2e/e2e.h"
 
 #include <getopt.h>
@@ -35,6 +38,7 @@
 #define NUMBER_BYTES 24u
 #define VALUE_BYTES_MAX 65536u
 #define LOCAL_EVERY 8u
+#define SCAN_EVERY 4u
 #define TOLD_MAX 10u
 
 struct side {
@@ -50,7 +54,10 @@ struct side {
     _Atomic uint64_t unknown;  /* -EOWNERDEAD, of puts */
     _Atomic uint64_t other;    /* any other error */
     _Atomic uint64_t local, local_stale, local_age_ns;
+    _Atomic uint64_t scanned, scans_asked; /* scans that were done, and leaders asked by scans */
+    _Atomic uint64_t scans_refused, scan_refused_longest_ns;
     _Atomic uint64_t wrong;
+    bool unleased;
     _Atomic uint64_t longest_ns; /* call that was done */
     _Atomic uint64_t last_ns;    /* when the last one was done */
 };
@@ -66,6 +73,15 @@ struct rig {
     _Atomic bool quit;
     _Atomic uint32_t told;
 };
+
+/* Those of this thread find no lease. */
+static _Thread_local bool refuse_lease;
+bool __real_read_lease(const struct read_point *p, const struct read_space *s);
+bool __wrap_read_lease(const struct read_point *p, const struct read_space *s);
+bool __wrap_read_lease(const struct read_point *p, const struct read_space *s)
+{
+    return !refuse_lease && __real_read_lease(p, s);
+}
 
 static struct rig rig = {.space = "telemetry", .value_bytes = NUMBER_BYTES, .pause_us = 200};
 
@@ -170,12 +186,55 @@ static int get(struct side *s, enum dunlin_mode mode, uint64_t *number, char *bu
     return error == -ENOENT ? 0 : error;
 }
 
-static void read_linearizable(struct side *s, uint64_t *seen, char *buffer)
+/* A scan of the key: of those that begin with it, it is the first.  As get. */
+static int scan_first(struct side *s, uint64_t *number, char *buffer)
+{
+    const struct dunlin_scan_options options = {.prefix = rig.key,
+                                                .prefix_length = strlen(rig.key)};
+    struct dunlin_scan *scan;
+    struct dunlin_scan_entry e;
+    *number = 0;
+    int error = dunlin_scan_open(s->space, &options, &scan);
+    if (error != 0)
+        return error;
+    error = dunlin_scan_next(scan, &e);
+    if (error == 0 && e.key_length == options.prefix_length) {
+        memcpy(buffer, e.value, e.value_length);
+        buffer[e.value_length] = '\0';
+        *number = strtoull(buffer, NULL, 10);
+        s->read.version = e.version;
+        s->read.epoch = e.epoch;
+    }
+    dunlin_scan_close(scan);
+    return error == -ENOENT ? 0 : error;
+}
+
+static int scan(struct side *s, uint64_t *number, char *buffer)
+{
+    struct dunlin_info before, after;
+    uint64_t begun_ns = clock_boottime_ns();
+    s->how = "by a scan";
+    dunlin_info(s->handle, &before);
+    int error = scan_first(s, number, buffer);
+    dunlin_info(s->handle, &after);
+    /* relaxed: for people */
+    atomic_fetch_add_explicit(&s->scans_asked, after.reads_by_ring - before.reads_by_ring,
+                              memory_order_relaxed);
+    if (error == 0) {
+        bump(&s->scanned);
+    } else {
+        bump(&s->scans_refused);
+        raise_to(&s->scan_refused_longest_ns, clock_boottime_ns() - begun_ns);
+    }
+    return error;
+}
+
+static void read_linearizable(struct side *s, bool by_scan, uint64_t *seen, char *buffer)
 {
     uint64_t number;
     uint64_t floor = atomic_load_explicit(&rig.acknowledged, memory_order_acquire); /* N2 */
     uint64_t begun_ns = clock_boottime_ns();
-    int error = get(s, DUNLIN_LINEARIZABLE, &number, buffer);
+    int error = by_scan ? scan(s, &number, buffer) : get(s, DUNLIN_LINEARIZABLE, &number, buffer);
     if (error != 0) {
         not_done(s, error);
         return;
@@ -210,13 +269,14 @@ static void *reader_run(void *context)
     struct side *s = context;
     char *buffer = malloc(VALUE_BYTES_MAX + 1);
     uint64_t seen = 0;
+    refuse_lease = s->unleased;
     if (buffer == NULL)
         e2e_die("no memory");
     for (uint64_t n = 0; !is_over(); n++) {
         if (n % LOCAL_EVERY == 0)
             read_local(s, buffer);
         else
-            read_linearizable(s, &seen, buffer);
+            read_linearizable(s, n % SCAN_EVERY == 1, &seen, buffer);
         rest();
     }
     free(buffer);
@@ -250,6 +310,11 @@ static void print_line(void)
                      " ",
                      prefix, count_of(&s->local), prefix, count_of(&s->local_stale), prefix,
                      count_of(&s->local_age_ns) / NS_PER_MS, prefix, count_of(&s->wrong));
+        (void)printf("%sscanned=%" PRIu64 " %sasked=%" PRIu64 " %sscans_refused=%" PRIu64
+                     " %sscan_refused_ms=%" PRIu64 " ",
+                     prefix, count_of(&s->scanned), prefix, count_of(&s->scans_asked), prefix,
+                     count_of(&s->scans_refused), prefix,
+                     count_of(&s->scan_refused_longest_ns) / NS_PER_MS);
     }
     (void)printf("end=1\n");
     (void)fflush(stdout);
@@ -280,8 +345,10 @@ static bool take(int option)
         rig.writer.socket = optarg;
         return true;
     case 'r':
+    case 'u':
         if (rig.reader_count == READERS_MAX)
             return false;
+        rig.readers[rig.reader_count].unleased = option == 'u';
         rig.readers[rig.reader_count++].socket = optarg;
         return true;
     case 's':
@@ -307,10 +374,15 @@ static bool take(int option)
 static bool options_read(int argc, char **argv)
 {
     static const struct option table[] = {
-        {"writer", required_argument, NULL, 'w'},     {"reader", required_argument, NULL, 'r'},
-        {"space", required_argument, NULL, 's'},      {"key", required_argument, NULL, 'k'},
-        {"bytes", required_argument, NULL, 'b'},      {"pause-us", required_argument, NULL, 'p'},
-        {"timeout-ms", required_argument, NULL, 't'}, {NULL, 0, NULL, 0},
+        {"writer", required_argument, NULL, 'w'},
+        {"reader", required_argument, NULL, 'r'},
+        {"unleased", required_argument, NULL, 'u'},
+        {"space", required_argument, NULL, 's'},
+        {"key", required_argument, NULL, 'k'},
+        {"bytes", required_argument, NULL, 'b'},
+        {"pause-us", required_argument, NULL, 'p'},
+        {"timeout-ms", required_argument, NULL, 't'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "", table, NULL)) != -1)
@@ -329,9 +401,10 @@ int main(int argc, char **argv)
     (void)snprintf(key, sizeof(key), "%d", (int)getpid());
     rig.key = key;
     if (!options_read(argc, argv)) {
-        (void)fprintf(stderr, "usage: cluster_agent [--writer SOCKET] [--reader SOCKET]... "
-                              "[--space NAME] [--key NAME] [--bytes N] [--pause-us N] "
-                              "[--timeout-ms N]\n");
+        (void)fprintf(stderr,
+                      "usage: cluster_agent [--writer SOCKET] [--reader|--unleased SOCKET]... "
+                      "[--space NAME] [--key NAME] [--bytes N] [--pause-us N] "
+                      "[--timeout-ms N]\n");
         return 2;
     }
     (void)sigemptyset(&ends);

@@ -2,7 +2,7 @@
 # Who does not belong to the cluster is not heard, and counted: a node with another key, one of a
 # cluster of another name.  One that speaks the version of the wire before the newest belongs to it.
 #
-#   cluster_key.sh BUILD [wrong_key|other_cluster|older_wire]...
+#   cluster_key.sh BUILD [wrong_key|other_cluster|older_wire|no_transactions]...
 # shellcheck disable=SC2317 # scenes are called by name
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
@@ -147,7 +147,47 @@ older_wire() {
     caught_up 3 "$bytes"
 }
 
+# incr_at n: adds 1 at node n; the exit status of the command, the sum in $scratch/sum.
+incr_at() { "$dunlin" --socket "${sockets[$1]}" --timeout 5000 incr telemetry '{w}sum' 1 >"$scratch/sum" 2>"$scratch/sum.err"; }
+# txn_at n: a transaction that adds 100, wherever it is asked.
+txn_at() {
+    "$dunlin" --socket "${sockets[$1]}" --timeout 5000 txn telemetry >/dev/null 2>&1 \
+        <<<'{"compare":[{"key":"{w}none","exists":true}],"else":[{"incr":{"key":"{w}sum","by":100}}]}'
+}
+
+# While a node speaks 2 there are no records of transactions, wherever the agent and the leader are.
+no_transactions() {
+    local n bytes
+    scene "a node whose release knows no transactions"
+    cluster_move 1
+    for n in 1 2 3; do
+        check "an increment at node $n" incr_at "$n"
+        check "a transaction at node $n" [ "$(txn_at "$n"; echo $?)" = 1 ] # its else branch
+    done
+    check "each counted once" [ "$("$dunlin" --socket "${sockets[2]}" get telemetry '{w}sum')" = 303 ]
+    cluster_stop 3
+    wires[3]=2
+    cluster_configure 3
+    cluster_start 3
+    cluster_ready 3
+    check "a put at it goes on to the leader" put_at 3
+    for n in 1 2 3; do
+        check "an increment at node $n is refused" [ "$(incr_at "$n"; echo $?)" = 5 ]
+        check "it says why" grep -q 'older release' "$scratch/sum.err"
+        check "a transaction at node $n is refused" [ "$(txn_at "$n"; echo $?)" = 5 ]
+    done
+    cluster_stop 3
+    unset "wires[3]"
+    cluster_configure 3
+    cluster_start 3
+    cluster_ready 3
+    await 20 "with the newest all may" incr_at 3
+    check "none of the refused ones counted" [ "$(cat "$scratch/sum")" = 304 ]
+    bytes=$(committed 1)
+    caught_up 3 "$bytes"
+}
+
 cluster_make 3 2
 cluster_begin
-scenes wrong_key other_cluster older_wire
+scenes wrong_key other_cluster older_wire no_transactions
 verdict

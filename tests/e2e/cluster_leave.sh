@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Leadership moves by hand; nodes end by SIGTERM, one and all, and come back.
 #
-#   cluster_leave.sh BUILD [moves|moves_read|terminated|restarted]...
+#   cluster_leave.sh BUILD [moves|moves_read|terminated|restarted|together]...
 # shellcheck disable=SC2317 # scenes are called by name
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
@@ -95,16 +95,26 @@ start_all() {
 }
 is_up_again() { "$dunlin" --socket "${sockets[$1]}" status >/dev/null 2>&1; }
 
+# What cannot be handed over is waited for by nobody: less than the five seconds that a hand-over may take.
+ended_soon() { [ "$took_ms" -lt 4000 ]; }
+
 # Nothing is on any disk: what was there is gone, and the coordinator's file says so, rather than let
-# an empty cluster pass for the one that was.
+# an empty cluster pass for the one that was; unless that is what it is told.
 restarted() {
     local n before after
     scene "all nodes end by SIGTERM, and are started again"
     before=$(put 1 old)
-    for n in 1 2 3; do
+    for n in 1 2; do
         cluster_stop "$n" 20
         told "node $n ended within $took_ms ms"
     done
+    for n in 1 2; do
+        await 20 "node 3 notices that node $n is gone" is_down 3 "$n"
+    done
+    cluster_stop 3 20
+    told "node 3, the last one, ended within $took_ms ms"
+    check "node 3 ended soon" ended_soon
+    check "the last one says why" grep -q 'event=hand_over_skipped' "${logs[3]}"
     start_all
     for n in 1 2 3; do
         await 20 "node $n says that all shards are lost" all_are_lost "$n"
@@ -115,17 +125,55 @@ restarted() {
         cluster_stop "$n" 20
         told "lost, node $n ended within $took_ms ms"
     done
-    rm -f "$scratch/coordinator.json" # what the README tells to do
+    for n in 1 2 3; do
+        check "node $n says for each space that it is lost" \
+            [ "$(grep -c 'event=space_lost .*gone=8' "${logs[n]}")" = 2 ]
+    done
+    losts[2]=reopen # what the README tells to do; one of them is enough
+    cluster_configure 2
     start_all
     for n in 1 2 3; do
-        await 30 "without the file all shards are active at node $n" is_active "$n"
+        await 30 "all shards are active at node $n" is_active "$n"
     done
     check "it is empty" [ "$(exit_of get 2)" = 1 ]
     after=$(put 3 new)
     check "a version is never given twice" [ "${after##*.}" -gt "${before##*.}" ]
+    await 20 "it is everywhere" has_new
     told "version $before, then $after"
 }
 
+has_new() { [ "$(get 1)$(get 2)$(get 3)" = newnewnew ]; }
+
+# Whoever is asked first, nobody is left to lead what the others have.
+together() {
+    local n
+    scene "two nodes end together, then all three"
+    for n in 1 2 3; do
+        await 30 "node $n is up" is_up 3 "$n"
+    done
+    losts[2]=reopen
+    cluster_configure 2
+    await 30 "node 1 takes all" cluster_move 1 # once it holds all
+    kill -TERM "${pids[1]}" "${pids[2]}"
+    for n in 1 2; do
+        cluster_stopped "$n"
+        told "node $n ended within $took_ms ms"
+        check "node $n ended soon" ended_soon
+    done
+    cluster_stop 3 # nobody holds anything then: they begin again, as they are told
+    start_all
+    for n in 1 2 3; do
+        await 30 "all shards are active at node $n" is_active "$n"
+    done
+    await 30 "node 1 takes all" cluster_move 1
+    kill -TERM "${pids[1]}" "${pids[2]}" "${pids[3]}"
+    for n in 1 2 3; do
+        cluster_stopped "$n"
+        told "node $n ended within $took_ms ms"
+        check "node $n ended soon" ended_soon
+    done
+}
+
 cluster_up 3
-scenes moves moves_read terminated restarted
+scenes moves moves_read terminated restarted together
 verdict

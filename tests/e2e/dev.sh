@@ -160,6 +160,63 @@ expect "node 2 led" "$(($(activations 2) >= 2))" 1
 expect "node 3 led" "$(($(activations 3) >= 2))" 1
 stop TERM
 
+# ---- a version says the same at every node ---------------------------------------------------------
+
+printf 'spaces:\n  - {name: pond, id: 4, shards: 2, quota: 16MiB, history: 4}\n' >"$scratch/kept.yaml"
+start --nodes 3 --moves 150 --spaces "$scratch/kept.yaml" || finish 1
+versions=()
+for i in $(seq 1 30); do
+    versions+=("$("$dunlin" --socket "$(socket_of $((i % 3 + 1)))" put pond key "$i")")
+    [ "$i" -ge 4 ] || continue
+    for node in 1 2 3; do
+        for back in 0 3; do
+            expect "node $node, $back before version $i" \
+                "$("$dunlin" --socket "$(socket_of $node)" get pond key --at "${versions[i - 1 - back]}")" \
+                "$((i - back))"
+        done
+    done
+done
+for node in 1 2 3; do
+    expect "too old, at node $node" "$(exit_of "$dunlin" --socket "$(socket_of $node)" \
+        get pond key --at "${versions[20]}")" 7
+    expect "the oldest kept, at node $node" "$(grep -cx "${versions[26]}" "$scratch/said")" 1
+done
+stop TERM
+
+# ---- a lease outlives its leaders --------------------------------------------------------------
+
+start --nodes 3 --moves 150 --spaces "$scratch/spaces.yaml" || finish 1
+at() { "$dunlin" --socket "$(socket_of "$1")" "${@:2}"; }
+token=$(at 1 lease acquire pond boat --ttl 60000 --owner ann)
+expect "a value with a ttl" "$(exit_of at 2 put pond mortal soon --ttl 50)" 0
+for i in $(seq 1 200); do
+    node=$((i % 3 + 1))
+    expect "who holds it, at node $node" \
+        "$(at $node --json lease show pond boat | grep -o '"owner":.*"token":"[0-9]*"')" \
+        "\"owner\":\"ann\",\"token\":\"$token\""
+    expect "another gets it at node $node" \
+        "$(exit_of at $node lease acquire pond boat --ttl 60000 --owner bob)" 1
+    expect "a renewal at node $node keeps the token" \
+        "$(at $node lease renew pond boat --token "$token" --ttl 60000)" "$token"
+    [ "$i" -ge 10 ] && [ "$(activations 1)" -ge 6 ] && [ "$(activations 2)" -ge 2 ] && break
+    sleep 0.02
+done
+expect "leaders moved" "$(($(activations 1) >= 6))" 1
+expect "its end, wherever" "$(exit_of at 3 lease release pond boat --token "$token")" 0
+other=$(at 2 lease acquire pond boat --ttl 60000 --owner bob)
+expect "tokens only grow" "$((other > token))" 1
+expect "the first owner's renewal" "$(exit_of at 1 lease renew pond boat --token "$token" --ttl 1)" 1
+for _ in $(seq 1 200); do
+    [ "$(exit_of at 2 get pond mortal)" = 1 ] && break
+    sleep 0.05
+done
+for node in 1 2 3; do
+    expect "a value whose ttl is over, at node $node" "$(exit_of at $node get pond mortal)" 1
+    expect "a ttl at any node" "$(exit_of at $node put pond "mortal-$node" again --ttl 60000)" 0
+    expect "is of a value" "$(at 1 get pond "mortal-$node")" again
+done
+stop TERM
+
 start --nodes 2 --spaces "$scratch/spaces.yaml" || finish 1
 expect "put at a node that does not lead goes on to the leader" \
     "$(exit_of "$dunlin" --socket "$(socket_of 2)" put pond key x)" 0

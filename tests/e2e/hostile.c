@@ -41,6 +41,7 @@ static const struct attack attacks[] = {
     {"forged ring positions", attack_positions, ATTACK_MS},
     {"forged heads", attack_heads, ATTACK_MS},
     {"forged fields", attack_fields, 0},
+    {"forged transactions", attack_items, 0},
     {"sessions of others", attack_sessions, 0},
     {"writes of others repeated", attack_retry, 0},
     {"pins on every frame", attack_pins, 3 * ATTACK_MS},

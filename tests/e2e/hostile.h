@@ -49,6 +49,7 @@ void attack_random_bytes(struct hostile *h);
 void attack_positions(struct hostile *h);
 void attack_heads(struct hostile *h);
 void attack_fields(struct hostile *h);
+void attack_items(struct hostile *h);
 void attack_sessions(struct hostile *h);
 void attack_retry(struct hostile *h);
 void attack_pins(struct hostile *h);

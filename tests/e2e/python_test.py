@@ -101,6 +101,19 @@ class OneNode(WithDaemon):
         with self.assertRaises(dunlin.NotFound):
             self.space.delete(self.key)
 
+    def test_get_at_a_version(self):
+        first = self.space.put(self.key, "first")
+        second = self.space.put(self.key, "second")
+        read = self.space.get(self.key, at=second)
+        self.assertEqual((read.text, read.version), ("second", second))
+        with self.assertRaises(dunlin.Compacted) as caught:  # the space keeps one version
+            self.space.get(self.key, at=first)
+        self.assertEqual(caught.exception.errno, errno.ENODATA)
+        self.assertEqual(caught.exception.oldest, second)
+        with self.assertRaises(dunlin.Compacted) as caught:
+            self.space.get(self.key, at=dunlin.Version(second.log + 99, second.lsn))
+        self.assertIsNone(caught.exception.oldest)
+
     def test_put_and_get(self):
         version = self.space.put(self.key, "first")
         read = self.space.get(self.key)
@@ -165,6 +178,96 @@ class OneNode(WithDaemon):
         self.space.put(self.key, "third")
         self.space.delete(self.key)
         self.assertRaises(dunlin.NotFound, self.space.get, self.key)
+
+    def test_increment(self):
+        first = self.space.increment(self.key, 5)
+        self.assertEqual(first.value, 5)
+        self.assertEqual(self.space.increment(self.key).value, 6)
+        self.assertEqual(self.space.increment(self.key, -10).value, -4)
+        self.assertEqual(self.space.get(self.key).text, "-4")
+        self.assertRaises(dunlin.OutOfRange, self.space.increment, self.key, -2**63)
+        for by in 2**63, 1.5:
+            self.assertRaises(dunlin.InvalidArgument, self.space.increment, self.key, by)
+        self.space.put(self.key, "word")
+        self.assertRaises(dunlin.NotANumber, self.space.increment, self.key)
+
+    def test_ttl(self):
+        self.space.put(self.key, "soon", ttl_s=0.1)
+        version = self.space.put(self.key + "-cas", "soon", ttl_s=60)
+        self.assertRaises(dunlin.Conflict, self.space.put_if, self.key + "-cas", "x",
+                          dunlin.ABSENT, ttl_s=60)
+        self.space.put_if(self.key + "-cas", "x", version, ttl_s=0.1)
+        for key in self.key, self.key + "-cas":
+            self.until_gone(key)
+        self.space.put(self.key, "soon", ttl_s=0.1)
+        self.space.put(self.key, "for ever")
+        time.sleep(0.3)
+        self.assertEqual(self.space.get(self.key).text, "for ever")
+        for ttl_s in 0, 1e-6, 4e8, -1:
+            self.assertRaises(dunlin.InvalidArgument, self.space.put, self.key, "x", ttl_s=ttl_s)
+
+    def until_gone(self, key):
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            try:
+                self.space.get(key)
+            except dunlin.NotFound:
+                return
+            time.sleep(0.02)
+        self.fail(f"{key} does not go")
+
+    def test_lease(self):
+        self.assertRaises(dunlin.NotFound, self.space.holder, self.key)
+        with self.space.lease(self.key, 60, "ann") as lease:
+            self.assertEqual(self.space.get(self.key).text, "ann")
+            self.assertEqual(self.space.holder(self.key),
+                             ("ann", lease.token, 60, lease.version))
+            self.assertTrue(50 < lease.left_s < 59.95)
+            with self.assertRaises(dunlin.Conflict) as caught:
+                self.space.lease(self.key, 60, "bob")
+            self.assertEqual(caught.exception.version, lease.version)
+            self.assertRaises(dunlin.Conflict, self.space.put, self.key, "x")
+            token, version = lease.token, lease.version
+            lease.renew(50)
+            self.assertEqual(lease.token, token)
+            self.assertGreater(lease.version.lsn, version.lsn)
+            self.assertLess(lease.left_s, 50)
+        self.assertRaises(dunlin.NotFound, self.space.holder, self.key)
+        self.assertRaises(dunlin.Conflict, lease.renew, 60)
+        self.assertEqual(lease.left_s, 0)
+        self.assertGreater(self.space.lease(self.key, 0.1, "bob").token, token)
+        self.until_gone(self.key)
+        for owner in "", "o" * 65, "a\0b":
+            self.assertRaises(dunlin.InvalidArgument, self.space.lease, self.key, 60, owner)
+
+    def test_transaction(self):
+        a, b = f"{{{self.key}}}a", f"{{{self.key}}}b"
+        parts = dict(conditions=[dunlin.If(a, exists=False)],
+                     then=[dunlin.Put(a, b"\0\xff"), dunlin.Increment(b, 1)],
+                     otherwise=[dunlin.Delete(a), dunlin.Increment(b, 100)])
+        self.assertTrue(self.space.transaction(**parts).succeeded)
+        self.assertEqual(self.space.get(a).value, b"\0\xff")
+        done = self.space.transaction(**parts)
+        self.assertFalse(done.succeeded)
+        self.assertEqual(self.space.get(b).version, done.version)
+        self.assertEqual(self.space.get(b).text, "101")
+        with self.assertRaises(dunlin.Conflict) as caught:
+            self.space.transaction([dunlin.If(b, dunlin.ABSENT)], [dunlin.Put(a, "x")])
+        self.assertEqual(caught.exception.version, done.version)
+        self.assertTrue(self.space.transaction([dunlin.If(b, done.version)], []).succeeded)
+        self.assertRaises(dunlin.Conflict, self.space.transaction, [dunlin.If(b, token=8)])
+        with self.assertRaises(dunlin.SeveralShards):
+            self.space.transaction(then=[dunlin.Put(f"{{{i}}}", "x") for i in range(40)])
+        self.assertRaises(dunlin.InvalidArgument, self.space.transaction)
+        self.assertRaises(dunlin.InvalidArgument, self.space.transaction, [dunlin.If(a)])
+        self.assertRaises(TypeError, self.space.transaction, [], [a])
+        name = dunlin._WriteId()
+        self.space.transaction(**parts)
+        library = dunlin._library()
+        self.node._handle.call_with(lambda at: library.dunlin_last_write(at, ctypes.byref(name)))
+        write = dunlin.WriteId(bytes(name.session), name.shard, name.sequence)
+        self.assertTrue(self.space.transaction(**parts, retry=write).succeeded)
+        self.assertEqual(self.space.get(b).text, "102")
 
     def test_get_many(self):
         wanted = {f"{self.key}-{i}": os.urandom(i * i) for i in range(200)}
@@ -376,6 +479,63 @@ class DaemonLost(WithDaemon):
         self.assertEqual(patient.get("fate").version, version)
 
 
+class Scanning(WithDaemon):
+    def setUp(self):
+        self.space = self.attach(timeout_s=PATIENCE_S).space("one")
+
+    def test_keys_come_in_order(self):
+        versions = {name: self.space.put("scan/" + name, "of " + name) for name in ("b", "c", "a")}
+        found = list(self.space.scan("scan/"))
+        self.assertEqual([key for key, _ in found], [b"scan/a", b"scan/b", b"scan/c"])
+        self.assertEqual([read.text for _, read in found], ["of a", "of b", "of c"])
+        self.assertEqual(found[1][1].version, versions["b"])
+        self.assertEqual([key for key, _ in self.space.scan("scan/", after="scan/a", local=True)],
+                         [b"scan/b", b"scan/c"])
+        self.assertEqual(list(self.space.scan("scan/none")), [])
+        for key, _ in self.space.scan():
+            self.assertIsInstance(key, bytes)
+            break
+
+
+class Watching(WithDaemon):
+    def setUp(self):
+        self.space = self.attach(timeout_s=PATIENCE_S).space("one")
+
+    def test_what_is_written_comes(self):
+        with self.space.watch("watch/") as watch:
+            put = self.space.put("watch/a", "1")
+            self.space.put("elsewhere", "x")
+            gone = self.space.delete("watch/a")
+            first, second = next(watch), next(watch)
+            self.assertEqual((first.kind, first.key, first.value, first.version, first.last),
+                             ("put", b"watch/a", b"1", put, True))
+            self.assertEqual((second.kind, second.value, second.version), ("delete", None, gone))
+            self.assertGreater(first.time_s, 1e9)
+            self.assertIsNone(watch.next(0.01))
+
+    def test_a_position_goes_on(self):
+        with self.space.watch(pattern="watch/*/x", start="oldest") as watch:
+            for name in ("watch/1/x", "watch/2/y", "watch/3/x"):
+                self.space.put(name, "v")
+            seen = {next(watch).key}
+            position = watch.position
+        with self.space.watch(pattern="watch/*/x", start=position) as watch:
+            seen.add(next(watch).key)
+            self.assertIsNone(watch.next(0.01))
+        self.assertEqual(seen, {b"watch/1/x", b"watch/3/x"})
+
+    def test_what_cannot_be_is_refused(self):
+        with self.assertRaises(dunlin.InvalidArgument):
+            self.space.watch(pattern="a/>/b")
+        with self.assertRaises(dunlin.InvalidArgument):
+            self.space.watch(start="nowhere")
+        watch = self.space.watch()
+        watch.close()
+        watch.close()
+        with self.assertRaises(dunlin.Closed):
+            watch.next()
+
+
 class NoDaemon(unittest.TestCase):
     def test_nobody_there(self):
         for socket in SCRATCH / "nowhere.sock", str(SCRATCH / "nowhere.sock"):
@@ -432,10 +592,14 @@ class NoDaemon(unittest.TestCase):
 # ---- dunlin.h ------------------------------------------------------------------------------------
 
 # Not of this module: it has no views in place, and no asynchronous writes.
-STRUCTURES_LEFT_OUT = {"dunlin_view", "dunlin_completion"}
+STRUCTURES_LEFT_OUT = {"dunlin_view", "dunlin_completion", "dunlin_policy"}
 CONSTANTS = {"DUNLIN_KEY_MAX": dunlin.KEY_MAX, "DUNLIN_OPEN_WAIT": dunlin.OPEN_WAIT,
              "DUNLIN_LINEARIZABLE": dunlin.LINEARIZABLE, "DUNLIN_LOCAL": dunlin.LOCAL,
-             "DUNLIN_PUT": dunlin.PUT, "DUNLIN_DELETE": dunlin.DELETE}
+             "DUNLIN_PUT": dunlin.PUT, "DUNLIN_DELETE": dunlin.DELETE,
+             "DUNLIN_INCREMENT": dunlin.INCREMENT, "DUNLIN_COMPARE_VERSION": dunlin.COMPARE_VERSION,
+             "DUNLIN_COMPARE_EXISTS": dunlin.COMPARE_EXISTS,
+             "DUNLIN_COMPARE_ABSENT": dunlin.COMPARE_ABSENT,
+             "DUNLIN_COMPARE_TOKEN": dunlin.COMPARE_TOKEN}
 
 
 def without_comments(header):
@@ -560,10 +724,12 @@ class Header(unittest.TestCase):
         listed = self.header.split("*/")[0]
         named = set(re.findall(r"^ \*   -(E[A-Z]+) ", listed, flags=re.M))
         self.assertIn("ENOTCONN", named)
-        # ENOBUFS and EAGAIN do not leave the module; ENOMEM is the system's own answer.
+        # ENOBUFS and EAGAIN do not leave the module; EBUSY is of asynchronous writes, which only C has;
+        # ENOMEM is the system's own answer.
         # By number: some have two names.
         self.assertEqual(set(dunlin._ERRORS),
-                         {getattr(errno, name) for name in named - {"ENOBUFS", "EAGAIN", "ENOMEM"}})
+                         {getattr(errno, name)
+                          for name in named - {"ENOBUFS", "EAGAIN", "EBUSY", "ENOMEM"}})
 
     def test_every_error_says_what_to_do(self):
         for kind in dunlin.DunlinError.__subclasses__():

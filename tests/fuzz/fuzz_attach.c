@@ -33,6 +33,9 @@ static void check_accepted(const struct attach_request *r, bool attached)
         ASSERT(r->node != 0 && strnlen(r->space, sizeof(r->space)) < sizeof(r->space));
         ASSERT(r->shard == ATTACH_SHARDS_ALL || (r->space[0] != 0 && r->shard < LIMIT_SHARDS));
         break;
+    case ATTACH_WATCH:
+        ASSERT(attached);
+        break;
     default:
         ASSERT(r->kind == ATTACH_STATUS || r->kind == ATTACH_CLOCK || r->kind == ATTACH_NODES);
     }

@@ -1,6 +1,6 @@
 /* Any bytes as a copied request: what request_check lets through stays inside the message, the bulk
  * buffer and the limits. */
-#include "dataplane/request.h"
+#include "dataplane/items.h"
 #include "engine/session.h"
 
 #include <string.h>
@@ -14,14 +14,48 @@ static void require_sound(const struct ring_request *q, const struct request_sco
     bool bulk = (q->head.flags & RING_FLAG_BULK) != 0;
     uint64_t inside = q->head.operation == RING_GET || bulk ? 0 : q->value_length;
     ASSERT(q->head.operation < RING_OPERATION_COUNT);
-    ASSERT(q->key_length != 0 && q->key_length <= LIMIT_KEY_BYTES && q->extension_length == 0);
-    ASSERT(q->head.length == sizeof *q + align_up(q->key_length, 8) + align_up(inside, 8));
+    ASSERT((q->key_length != 0) ==
+           (q->head.operation != RING_TRANSACTION && q->head.operation != RING_POSITION));
+    ASSERT(q->key_length <= LIMIT_KEY_BYTES);
+    ASSERT(q->head.length == sizeof *q + align_up(q->extension_length, 8) +
+                                 align_up(q->key_length, 8) + align_up(inside, 8));
+    bool is_lease =
+        q->head.operation == RING_LEASE_ACQUIRE || q->head.operation == RING_LEASE_RENEW;
+    ASSERT(q->extension_length == sizeof(struct record_ttl) ||
+           (q->extension_length == 0 && !is_lease));
+    ASSERT(q->extension_length == 0 || is_lease || q->head.operation == RING_PUT);
     ASSERT(!bulk || (uint64_t)q->bulk_offset + q->value_length <= BULK);
     ASSERT(q->head.operation != RING_PUT || q->value_length <= s->value_bytes_max);
+    ASSERT(q->head.operation != RING_TRANSACTION || q->value_length <= LIMIT_TRANSACTION_BYTES);
+    ASSERT(q->head.operation != RING_INCREMENT || q->value_length == sizeof(int64_t));
     ASSERT(q->head.operation != RING_SESSION_OPEN || q->key_length == SESSION_ID_BYTES);
     ASSERT(s->geometry != NULL && q->shard < s->geometry->shard_count);
-    ASSERT((s->access & (q->head.operation == RING_GET ? REQUEST_MAY_READ : REQUEST_MAY_WRITE)) !=
-           0);
+    bool is_read = q->head.operation == RING_GET || q->head.operation == RING_POSITION;
+    ASSERT((s->access & (is_read ? REQUEST_MAY_READ : REQUEST_MAY_WRITE)) != 0);
+}
+
+/* What is taken of packed parts lies inside them, and every byte of them belongs to one. */
+static void take_items(const uint8_t *packed, size_t length, const struct request_scope *s)
+{
+    static struct items items;
+    uint32_t shard = length != 0 ? packed[0] % s->geometry->shard_count : 0;
+    enum ring_status status = items_take(&items, s, shard, packed, length);
+    ASSERT(status == RING_OK || status == RING_INPUT || status == RING_TOO_LARGE);
+    if (status != RING_OK)
+        return;
+    uint64_t bytes = 0;
+    ASSERT(items.count != 0 && items.count <= LIMIT_TRANSACTION_RECORDS);
+    for (uint32_t i = 0; i < items.count; i++) {
+        const struct shard_item *item = &items.items[i];
+        const uint8_t *key = item->key, *value = item->value;
+        uint64_t value_length =
+            item->operation == RING_INCREMENT ? sizeof(int64_t) : item->value_length;
+        ASSERT(key >= packed && value + value_length <= packed + length);
+        ASSERT(item->key_length != 0 && item->key_length <= LIMIT_KEY_BYTES);
+        ASSERT(item->section <= RING_SECTION_ELSE && item->compare < RING_COMPARE_COUNT);
+        bytes += ring_item_bytes(item->key_length, value_length);
+    }
+    ASSERT(bytes == length);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -59,6 +93,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(key, data + 1 + sizeof q,
            size - 1 - sizeof q < sizeof key ? size - 1 - sizeof q : sizeof key);
     uint64_t hash = 0;
+    if (q.head.operation == RING_TRANSACTION)
+        take_items(data + 1 + sizeof q, size - 1 - sizeof q, &scope);
     status = request_check_key(&q, key, &scope, &hash);
     ASSERT(status == RING_OK || status == RING_INPUT);
     return 0;

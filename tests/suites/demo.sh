@@ -6,6 +6,7 @@ suite_demo() {
     script_test demo short 600 bench/demo.sh --seconds 10
     script_test demo one-node 600 bench/demo.sh --seconds 10 --nodes 1
     script_test demo in-process 600 bench/demo.sh --seconds 10 --in-process --moves 2000
+    script_test demo watchers 600 bench/demo.sh --seconds 10 --watchers 1000
     script_test demo chaos 600 bench/demo.sh --seconds 14 --chaos freeze:3-8s,move:2s
     for bug in compare-ignored ack-before-append reuse-before-grace; do
         script_test demo "finds-$bug" 600 tests/suites/planted.sh "$bug" --nodes 1

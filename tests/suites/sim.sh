@@ -7,7 +7,11 @@ sim_bugs=(commit-without-majority commit-old-epoch-by-count holder-not-waited-fo
     show-above-indexed generation-ignored retry-applied-twice answer-uncommitted old-list-echoed
     hand-over-delayed clock-read-once same-epoch-twice holds-ignored reuse-before-grace
     rewrite-in-place half-transaction
-    announce-unchecked quarantine-skipped grant-outlives-seal)
+    announce-unchecked quarantine-skipped grant-outlives-seal
+    board-after-echo read-deadline-before-loads batch-lsn-per-key
+    else-ignores-condition increment-applied-twice ttl-counted-from-write ttl-counted-from-pass
+    expired-too-soon lease-token-reused version-trimmed-early link-not-swung cursor-half-transaction
+    order-not-undone)
 
 suite_sim() {
     local bug

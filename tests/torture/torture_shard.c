@@ -6,6 +6,7 @@
  * was deleted meanwhile or before.  Exit 0: no violation, and everything that is counted happened.
  */
 #include "engine/clock.h"
+#include "engine/scan.h"
 #include "tests/unit/engine/fixture.h"
 
 #include <pthread.h>
@@ -17,6 +18,7 @@
 #define KEYS 64u
 #define READERS 2u
 #define VALUE_MAX 3000u
+#define SCAN_BYTES (1u << 15)
 
 struct key_state {
     alignas(CACHE_LINE) _Atomic uint64_t committed; /* version; odd: there, even: deleted */
@@ -29,6 +31,7 @@ struct reader {
     uint64_t seed;
     uint64_t reads, found, missed, retries, views, views_unsafe, again;
     uint64_t lsn_seen[KEYS];
+    uint64_t pages, pages_again;
     uint64_t violations;
     uint8_t value[VALUE_MAX + 8];
 };
@@ -147,11 +150,43 @@ static void read_one(struct reader *r)
     }
 }
 
+/* A page from some key on: in order, each value of some version of its key. */
+static void read_page(struct reader *r)
+{
+    alignas(8) uint8_t bytes[SCAN_BYTES];
+    struct scan_page page = {.buffer = bytes, .capacity = sizeof bytes};
+    struct read_point p;
+    struct order_key last;
+    char name[32];
+    uint32_t length = fixture_key(fixture_below(&r->seed, KEYS), name);
+    page.count_max = 1 + fixture_below(&r->seed, 40);
+    scan_begin(&page, name, 5, name, length);
+    last = page.from;
+    int error = scan_read(&page, &t.f.space, &p);
+    r->pages_again += error != 0;
+    r->pages += error == 0;
+    const struct scan_entry *e = (const void *)bytes;
+    for (uint32_t i = 0; i < page.count; i++, e = scan_entry_next(e, false)) {
+        uint64_t version;
+        uint32_t key = (uint32_t)strtoul((const char *)scan_entry_key(e) + 4, NULL, 10);
+        uint32_t shorter = e->key_length < last.length ? e->key_length : last.length;
+        int compared = memcmp(scan_entry_key(e), last.bytes, shorter);
+        if (compared < 0 || (compared == 0 && e->key_length < last.length))
+            violation(r, "a page out of order", key);
+        if (key < KEYS && !value_is_sound(key, scan_entry_value(e), e->value_length, &version))
+            violation(r, "a page with a value of no version", key);
+        order_key_set(&last, scan_entry_key(e), e->key_length);
+    }
+}
+
 static void *reader_main(void *argument)
 {
     struct reader *r = argument;
-    while (!atomic_load_explicit(&t.stop, memory_order_acquire))
+    while (!atomic_load_explicit(&t.stop, memory_order_acquire)) {
         read_one(r);
+        if (fixture_below(&r->seed, 8) == 0)
+            read_page(r);
+    }
     return NULL;
 }
 
@@ -247,6 +282,8 @@ static int report(void)
         sum.again += r->again;
         sum.views += r->views;
         sum.views_unsafe += r->views_unsafe;
+        sum.pages += r->pages;
+        sum.pages_again += r->pages_again;
         sum.violations += r->violations;
     }
     uint64_t freed = fixture_counter(&t.f, COUNTER_SEGMENTS_FREED);
@@ -258,7 +295,10 @@ static int report(void)
            (unsigned long long)sum.again, (unsigned long long)sum.views,
            (unsigned long long)sum.views_unsafe, (unsigned long long)freed, bits,
            (unsigned long long)sum.violations);
-    bool met = sum.found != 0 && sum.missed != 0 && sum.views != 0 && freed > 20 && bits > 10;
+    printf("pages %llu again %llu, levels of the tree %u\n", (unsigned long long)sum.pages,
+           (unsigned long long)sum.pages_again, t.f.shard->order.levels);
+    bool met = sum.pages != 0 && sum.found != 0 && sum.missed != 0 && sum.views != 0 &&
+               freed > 20 && bits > 10;
     if (!met)
         (void)fprintf(stderr, "torture_shard: something never happened\n");
     if (t.f.shard->live_bytes != fixture_live_bytes(&t.f, NULL)) {
@@ -271,8 +311,8 @@ static int report(void)
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? strtod(argv[1], NULL) : 5;
-    fixture_open(&t.f,
-                 &(struct fixture_config){.quota_bytes = UINT64_C(4) << 20, .shard_count = 1});
+    fixture_open(&t.f, &(struct fixture_config){
+                           .quota_bytes = UINT64_C(4) << 20, .shard_count = 1, .ordered = true});
     t.f.now.pinned = any_pin;
     t.f.now.view_ticks = 2000000; /* about a millisecond */
     for (unsigned i = 0; i < READERS; i++) {
