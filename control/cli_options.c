@@ -120,16 +120,17 @@ static const struct {
     enum option option;
     bool takes_value;
 } options[] = {
-    {"--socket", OPTION_SOCKET, true},    {"--timeout", OPTION_TIMEOUT, true},
-    {"--json", OPTION_JSON, false},       {"--if-version", OPTION_IF_VERSION, true},
-    {"--retry", OPTION_RETRY, true},      {"--linearizable", OPTION_LINEARIZABLE, false},
-    {"--local", OPTION_LOCAL, false},     {"--max-age", OPTION_MAX_AGE, true},
-    {"--from", OPTION_FROM, true},        {"--count", OPTION_COUNT_OF, true},
-    {"--resume", OPTION_RESUME, false},   {"--no-wait", OPTION_NO_WAIT, false}, {"--help", OPTION_HELP, false},
-    {"--version", OPTION_VERSION, false}, {"--at", OPTION_AT, true},
-    {"--ttl", OPTION_TTL, true},          {"--token", OPTION_TOKEN, true},
-    {"--owner", OPTION_OWNER, true},      {"--limit", OPTION_LIMIT, true},
-    {"--after", OPTION_AFTER, true},      {"--keys", OPTION_KEYS, false},
+    {"--socket", OPTION_SOCKET, true},  {"--timeout", OPTION_TIMEOUT, true},
+    {"--json", OPTION_JSON, false},     {"--if-version", OPTION_IF_VERSION, true},
+    {"--retry", OPTION_RETRY, true},    {"--linearizable", OPTION_LINEARIZABLE, false},
+    {"--local", OPTION_LOCAL, false},   {"--max-age", OPTION_MAX_AGE, true},
+    {"--from", OPTION_FROM, true},      {"--count", OPTION_COUNT_OF, true},
+    {"--resume", OPTION_RESUME, false}, {"--no-wait", OPTION_NO_WAIT, false},
+    {"--help", OPTION_HELP, false},     {"--version", OPTION_VERSION, false},
+    {"--at", OPTION_AT, true},          {"--ttl", OPTION_TTL, true},
+    {"--token", OPTION_TOKEN, true},    {"--owner", OPTION_OWNER, true},
+    {"--limit", OPTION_LIMIT, true},    {"--after", OPTION_AFTER, true},
+    {"--keys", OPTION_KEYS, false},
 };
 
 static const struct {
@@ -203,8 +204,8 @@ static int apply_lease(struct cli *c, enum option option, const char *value)
         c->has_token = true;
         if (cli_number_parse(value, INT64_MAX, &c->token) == 0 && c->token != 0)
             return 0;
-        return cli_fail(CLI_USAGE,
-                        "--token: '%s' is no token; give it as lease acquire printed it", value);
+        return cli_fail(CLI_USAGE, "--token: '%s' is no token; give it as lease acquire printed it",
+                        value);
     default:
         c->owner = value;
         if (value[0] != 0 && strlen(value) <= LIMIT_LEASE_OWNER_BYTES)

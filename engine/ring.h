@@ -35,7 +35,8 @@ enum ring_operation {
     RING_TRANSACTION = 7, /* no key; value: packed struct ring_item, of keys of one shard */
     RING_INCREMENT = 8,   /* value: what to add, int64_t; what is stored is decimal text */
     /* User leases: a key with an owner and a ttl.  The token is the LSN of the acquire. */
-    RING_LEASE_ACQUIRE = 9,  /* value: the owner's name; extension TTL; only if there is no such key */
+    RING_LEASE_ACQUIRE =
+        9, /* value: the owner's name; extension TTL; only if there is no such key */
     RING_LEASE_RENEW = 10,   /* expected_lsn: the token, which stays; extension TTL */
     RING_LEASE_RELEASE = 11, /* expected_lsn: the token */
     /* Of one shard, no key; lsn: position up to which all is committed that was appended before the

@@ -140,10 +140,10 @@ struct shard {
     struct shard_pending *pending; /* LIMIT_PENDING */
     /* Positions in it, 0 again when it is empty: so its first entries stay in the cache. */
     uint32_t pending_head, pending_applied, pending_tail;
-    bool dirty;   /* the lcore has it on its list of this pass */
-    bool active;  /* the lcore has it on its list of shards to maintain */
-    bool starved; /* an append found no frame since the last maintenance */
-    bool has_history; /* a commit cuts not every link: versions.h */
+    bool dirty;           /* the lcore has it on its list of this pass */
+    bool active;          /* the lcore has it on its list of shards to maintain */
+    bool starved;         /* an append found no frame since the last maintenance */
+    bool has_history;     /* a commit cuts not every link: versions.h */
     struct expiry expiry; /* keys that have a ttl */
     struct frames frames;
     struct reclaim reclaim;
@@ -153,9 +153,9 @@ struct shard {
     uint64_t lsn_kept;      /* the log from here on is kept for peers: not cleaned */
     struct landing landing; /* as a follower */
     struct log log;         /* Why last of what a write touches: it ends with the epoch table */
-    struct order order;     /* Why behind it: only a new key, or one that is forgotten, touches it */
-    struct grants grants;   /* what leaders may write to */
-    struct install install; /* a snapshot that it takes over */
+    struct order order;   /* Why behind it: only a new key, or one that is forgotten, touches it */
+    struct grants grants; /* what leaders may write to */
+    struct install install;   /* a snapshot that it takes over */
     struct versions versions; /* versions that are kept */
 };
 
@@ -175,7 +175,7 @@ struct shard_config {
     uint64_t lsn_start; /* rounded up to a segment; above every LSN this log ever had */
     uint64_t epoch;     /* its first record is written and committed; 0: replication will do it */
     uint64_t clock_ns;
-    bool ordered; /* keeps its keys in order: order.h */
+    bool ordered;        /* keeps its keys in order: order.h */
     uint32_t history;    /* versions of a key that are kept; 0 is 1 */
     uint64_t history_ns; /* and those replaced since so long */
 };
