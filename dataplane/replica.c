@@ -143,6 +143,22 @@ static bool comes_after(const struct log_epoch *lossy, const struct replica_log 
            (own != NULL && own->epoch >= lossy->epoch);
 }
 
+/* A log begins at a base that it took over with a snapshot, and the other is as long, but their tables agree
+ * only up to common: whether nothing lies from there to the base in either, but for a pad.  Why it is asked:
+ * what follows in a log that is as long may be a tail that was never committed. */
+static bool is_empty_to(uint64_t lsn_base, uint64_t common, const struct replica_log *other,
+                        const struct replica_log *based)
+{
+    for (uint32_t i = 0; i < based->table_count; i++)
+        if (based->table[i].lsn_end_before >= common && based->table[i].lsn_start < lsn_base)
+            return false;
+    for (uint32_t i = 0; i < other->table_count; i++)
+        if (i == 0 || other->table[i].lsn_end_before == common)
+            if (other->table[i].lsn_start >= lsn_base)
+                return true;
+    return false;
+}
+
 uint64_t replica_common(const struct replica *r, const struct replica_log *other)
 {
     const struct log *l = &r->shard->log;
@@ -155,11 +171,11 @@ uint64_t replica_common(const struct replica *r, const struct replica_log *other
         !comes_after(lossy_epoch(other->table, other->table_count), &own))
         return 0;
     uint64_t common = common_of_tables(r, other->table, other->table_count, other->lsn_end);
-    /* What a snapshot stands for is committed, so in every log that is as long; where it ends, between
-     * segments, a pad may lie behind the last record of an epoch. */
-    if (common < l->lsn_base && l->lsn_base <= other->lsn_end)
+    if (common < l->lsn_base && l->lsn_base <= other->lsn_end &&
+        is_empty_to(l->lsn_base, common, other, &own))
         return l->lsn_base;
-    if (common < other->lsn_base && other->lsn_base <= l->lsn_whole)
+    if (common < other->lsn_base && other->lsn_base <= l->lsn_whole &&
+        is_empty_to(other->lsn_base, common, &own, other))
         return other->lsn_base;
     return common;
 }

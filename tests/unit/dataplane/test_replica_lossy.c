@@ -45,6 +45,17 @@ static const struct told lossy3_alone = {"lossy3_alone", {E1, LOSSY(3, 20000, 26
 static const struct told then4 = {
     "then4", {E1, LOSSY(2, 9000, 2000), {4, 9800, 9700, 0}}, 3, 0, 9950};
 
+/* Without lossy ones: epoch 1 ended at 2000; its leader of then has a tail; epoch 2 begins behind a pad, and
+ * somebody took over a snapshot whose log begins there. */
+static const struct told tail1 = {"tail1", {E1}, 1, 0, 2600};
+static const struct told then2 = {"then2", {E1, {2, 2048, 2000, 0}}, 2, 0, 2600};
+static const struct told then2_base = {"then2_base", {E1, {2, 2048, 2000, 0}}, 2, 2048, 2600};
+static const struct told pad_base = {"pad_base", {E1}, 1, 2048, 2048};
+static const struct told then3 = {
+    "then3", {E1, {2, 2040, 2000, 0}, {3, 2200, 2100, 0}}, 3, 0, 2600};
+static const struct told then3_base = {
+    "then3_base", {E1, {2, 2040, 2000, 0}, {3, 2200, 2100, 0}}, 3, 2048, 2600};
+
 static uint64_t common(const struct told *own, const struct told *other)
 {
     memset(&shard, 0, sizeof shard);
@@ -94,6 +105,17 @@ static void who_knows_the_same_lossy_epochs_has_a_prefix(void)
     expect_common(&lossy2, &lossy2_long, 9400);
     expect_common(&lossy2_long, &then4, 9700);
     expect_common(&lossy3, &lossy3, 20500);
+}
+
+/* What follows the common part of a log that is as long may be a tail that was never committed. */
+static void a_tail_is_no_part_of_what_a_snapshot_stands_for(void)
+{
+    expect_common(&tail1, &then2, 2000);
+    expect_common(&tail1, &then2_base, 2000);
+    expect_common(&tail1, &then3_base, 2000);
+    expect_common(&then2, &pad_base, 2048);
+    expect_common(&then2, &then2_base, 2600);
+    expect_common(&then3, &then3_base, 2600);
 }
 
 /* A log that goes on from a snapshot behind the gap needs nothing of what lies before. */
@@ -386,6 +408,7 @@ static void what_a_survivor_without_a_log_says_is_no_commit(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(who_knows_nothing_of_a_lossy_epoch_has_nothing_in_common),
     UNIT_TEST(who_knows_the_same_lossy_epochs_has_a_prefix),
+    UNIT_TEST(a_tail_is_no_part_of_what_a_snapshot_stands_for),
     UNIT_TEST(a_snapshot_behind_the_gap_is_in_common),
     UNIT_TEST(all_survivors_and_one_lease_are_waited_for),
     UNIT_TEST(the_lease_is_waited_for_to_its_end),
