@@ -8,9 +8,10 @@
 struct leaf {
     struct order_node node; /* copy of what is in use */
     struct order_meta meta;
-    uint32_t first;        /* entry */
-    bool has_high;         /* else it is the last one */
-    struct order_key high; /* all its keys are below */
+    const struct order_key *from; /* what is looked for */
+    uint32_t first;               /* entry */
+    bool has_high;                /* else it is the last one */
+    struct order_key high;        /* all its keys are below */
 };
 
 void scan_begin(struct scan_page *page, const void *prefix, uint32_t prefix_length,
@@ -61,8 +62,7 @@ static uint64_t root_of(const struct read_point *p)
                                 memory_order_acquire);
 }
 
-static int leaf_copy(const struct order_node *n, uint64_t version, const struct order_key *from,
-                     struct leaf *l)
+static int leaf_copy(const struct order_node *n, uint64_t version, struct leaf *l)
 {
     const struct order_meta *m = &l->meta;
     bool equal;
@@ -72,18 +72,17 @@ static int leaf_copy(const struct order_node *n, uint64_t version, const struct 
         atomic_store_explicit(&l->node.words[w], order_word(n, w), memory_order_relaxed);
     if (!version_is(n, version))
         return -EAGAIN;
-    l->first = order_find(&l->node, m, 0, from, &equal);
+    l->first = order_find(&l->node, m, 0, l->from, &equal);
     return 0;
 }
 
 /* From a node, whose version was loaded before it was known to be the right one, to the child that holds
- * from.  Returns NULL: -EAGAIN or -EFAULT in *error. */
+ * l->from.  Returns NULL: -EAGAIN or -EFAULT in *error. */
 static const struct order_node *child_of(struct read_point *p, const struct read_space *s,
-                                         const struct order_node *n, struct leaf *l,
-                                         const struct order_key *from, int *error)
+                                         const struct order_node *n, struct leaf *l, int *error)
 {
     const struct order_meta *m = &l->meta;
-    uint32_t i = order_find_child(n, m, from);
+    uint32_t i = order_find_child(n, m, l->from);
     uint32_t child = order_head_payload(order_word(n, order_base(m) + 2 * i + 1));
     *error = -EAGAIN;
     if (i + 1 < m->count) {
@@ -104,6 +103,7 @@ static int leaf_find(struct read_point *p, const struct read_space *s, const str
 {
     uint64_t root = root_of(p);
     l->meta = (struct order_meta){.count = 0};
+    l->from = from;
     l->first = 0;
     l->has_high = false;
     if (root == 0)
@@ -120,8 +120,8 @@ static int leaf_find(struct read_point *p, const struct read_space *s, const str
         if (!order_meta_sound(&l->meta) || l->meta.level >= above)
             return -EAGAIN;
         if (l->meta.level == 0)
-            return leaf_copy(n, version, from, l);
-        const struct order_node *child = child_of(p, s, n, l, from, &error);
+            return leaf_copy(n, version, l);
+        const struct order_node *child = child_of(p, s, n, l, &error);
         uint64_t version_child = child != NULL ? version_of(child) : 0;
         if (!version_is(n, version))
             return -EAGAIN;
@@ -153,7 +153,6 @@ static void walk_begin(struct walk *w, const struct leaf *l, const struct scan_p
     w->leaf = l;
     w->base = order_base(&l->meta);
     w->end = (uint32_t)min_u64(l->meta.count, l->first + (uint64_t)page->count_max);
-    w->inside = page->prefix.length <= l->meta.prefix_length;
     w->bucket = w->record = l->first;
     w->group.hashes = w->hashes;
     w->group.slots = w->slots;
@@ -161,6 +160,8 @@ static void walk_begin(struct walk *w, const struct leaf *l, const struct scan_p
     w->group.key.shard = page->shard;
     for (uint32_t i = 0; i < (l->meta.prefix_length + 7) / 8; i++)
         words[i] = order_word(&l->node, ORDER_HEAD_WORDS + i);
+    w->inside = page->prefix.length <= l->meta.prefix_length &&
+                memcmp(words, page->prefix.bytes, page->prefix.length) == 0;
     for (uint32_t i = l->first; i < w->end; i++)
         w->hashes[i] = order_head_payload(order_word(&l->node, w->base + 2 * i + 1));
 }

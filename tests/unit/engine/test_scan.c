@@ -245,6 +245,27 @@ static void what_is_forgotten_takes_no_memory(void)
     fixture_close(&t.f);
 }
 
+/* Keys that all begin alike, and with something else than what is asked for. */
+static void a_prefix_that_no_key_has_finds_none(void)
+{
+    open_with(13, 8);
+    static const char *const keys[] = {"6", "66", "6a"};
+    for (uint32_t count = 1; count <= sizeof keys / sizeof keys[0]; count++) {
+        CU_ASSERT_EQUAL(
+            fixture_put(&t.f, keys[count - 1], (uint32_t)strlen(keys[count - 1]), "v", 1), 0);
+        fixture_settle(&t.f);
+        static const char *const others[] = {"5", "7", "6b", "65"};
+        for (uint32_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+            struct scan_page page = {.buffer = buffer, .capacity = BUFFER_BYTES, .count_max = 9};
+            struct read_point p;
+            scan_begin(&page, others[i], (uint32_t)strlen(others[i]), "", 0);
+            CU_ASSERT_EQUAL(scan_read(&page, &t.f.space, &p), 0);
+            CU_ASSERT_EQUAL(page.count, 0);
+        }
+    }
+    fixture_close(&t.f);
+}
+
 /* A page that was put together while a tombstone was given up is no page. */
 static void a_page_from_before_the_horizon_is_read_again(void)
 {
@@ -288,6 +309,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(an_empty_shard_has_nothing),
     UNIT_TEST(pages_are_what_is_committed),
     UNIT_TEST(what_is_forgotten_takes_no_memory),
+    UNIT_TEST(a_prefix_that_no_key_has_finds_none),
     UNIT_TEST(a_page_from_before_the_horizon_is_read_again),
     UNIT_TEST(a_node_that_is_written_gives_no_page),
 };
