@@ -202,6 +202,7 @@ bool clean_step(struct shard *s, uint64_t budget, const struct reclaim_now *now)
     ASSERT(victim_is_dead(s));
     reclaim_retire(&s->reclaim, c->victim, now);
     c->cleaning = false;
+    s->install.segments_dirty -= s->install.segments_dirty != 0; /* one less of its round */
     counter_add(s->counters, COUNTER_SEGMENTS_FREED, 1);
     return true;
 }

@@ -143,6 +143,7 @@ void install_adopt(struct shard *s, const struct snapshot_end *end)
     s->lsn_visible = end->lsn_end;
     in->beside = INSTALL_SHOWN;
     in->frames_wanted = 0;
+    in->lsn_cleaned = UINT64_MAX;
     if (!shown)
         beside_abandon(s);
     if (s->lsn_committed >= s->lsn_visible)
@@ -235,11 +236,25 @@ static bool make_room(struct shard *s, const struct reclaim_now *now)
             in->frames_wanted)
         return false;
     bool went_on = clean_step(s, segment_bytes(s), now);
-    if (went_on && !s->cleaner.cleaning)
-        in->segments_dirty--;
-    else if (!went_on && s->reclaim.count == 0 && in->retired_count == 0)
+    if (!went_on && s->reclaim.count == 0 && in->retired_count == 0)
         in->segments_dirty = 0;
     return true;
+}
+
+bool install_may_clean(const struct shard *s)
+{
+    return s->install.beside != INSTALL_SHOWN || s->install.segments_dirty != 0;
+}
+
+/* Records die by a commit, so the cleaner goes round once for each; what time alone ends (history) waits
+ * for the next. */
+static void round_begin(struct shard *s)
+{
+    struct install *in = &s->install;
+    if (in->lsn_cleaned == s->lsn_committed)
+        return;
+    in->lsn_cleaned = s->lsn_committed;
+    in->segments_dirty = s->log.queue_count + s->cleaner.cleaning;
 }
 
 /* The state that catches up has no memory to go on, and none is on its way. */
@@ -260,6 +275,8 @@ bool install_step(struct shard *s, const struct reclaim_now *now)
     /* Why by itself: without it the newer state would never be shown, and nobody could tell. */
     if (in->beside == INSTALL_SHOWN && is_starved(s))
         install_discard(s);
+    if (in->beside == INSTALL_SHOWN)
+        round_begin(s);
     for (uint32_t i = 0; i < RETIRE_PER_STEP && in->retired_count != 0; i++)
         reclaim_retire(&s->reclaim, in->retired[--in->retired_count], now);
     growth_allow(s);

@@ -73,7 +73,8 @@ struct install {
     uint64_t position;  /* in it; 0: none was begun */
 
     uint64_t frames_wanted;  /* the cleaner makes so many free; 0: enough are */
-    uint32_t segments_dirty; /* that it has not been through for this */
+    uint32_t segments_dirty; /* that it has not been through for this; SHOWN: for lsn_cleaned */
+    uint64_t lsn_cleaned;    /* SHOWN: commit LSN that the cleaner goes, or went, round for */
     uint32_t *retired;       /* frames without reference, to be handed to reclaim */
     uint32_t retired_count;
     struct log log; /* Why last: it ends with the epoch table */
@@ -123,6 +124,11 @@ void install_init(struct shard *s, const struct log_place *place, void *session_
 
 /* The log has reached lsn_visible: store tombstone horizon and index root; the commit LSN follows. */
 void install_show(struct shard *s);
+
+/* The cleaner may go on.  False: beside an older state it has been through all segments of the newer one,
+ * and nothing was committed since that it could gain by: it would only take the frames that come back, and
+ * neither the log would get them nor the older state be given up. */
+bool install_may_clean(const struct shard *s);
 
 /* A bounded step of housekeeping: make room, retire.  True: there is more to do. */
 MUST_USE bool install_step(struct shard *s, const struct reclaim_now *now);

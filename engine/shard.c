@@ -475,7 +475,9 @@ bool shard_maintain(struct shard *s, const struct reclaim_now *now)
         more |= versions_sweep(s, appended);
 
     bool cleaning = false;
-    if (frames_available(&s->frames) + reclaim_coming(&s->reclaim) < free_target(s) || s->starved) {
+    bool is_short =
+        frames_available(&s->frames) + reclaim_coming(&s->reclaim) < free_target(s) || s->starved;
+    if (is_short && LIKELY(install_may_clean(s))) {
         /* Why a segment for the starved: the write that waits is put back until one is free. */
         uint64_t least = s->starved ? UINT64_C(1) << s->geometry.segment_shift : CLEAN_BYTES_MIN;
         uint64_t budget = appended * CLEAN_RATIO + least;

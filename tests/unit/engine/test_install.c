@@ -293,6 +293,46 @@ static void the_log_that_catches_up_gets_the_memory_of_the_older_state(void)
     install_world_close(&w);
 }
 
+/* Frames that somebody else has, for the rest of the test. */
+static void take_all_but(struct fixture *f, uint32_t left)
+{
+    uint32_t frame;
+    while (frames_available(&f->shard->frames) > left)
+        CU_ASSERT_EQUAL_FATAL(frames_take(&f->shard->frames, FRAME_BASE, 0, &frame), 0);
+}
+
+/* Nothing is free and nothing has died: what the cleaner moves must not look like memory on its way. */
+static void the_cleaner_does_not_go_round_and_round_beside_an_older_state(void)
+{
+    uint32_t given_up = 0;
+    for (uint32_t run = 1; run <= 12; run++) {
+        static struct install_world w;
+        install_world_open(&w, 700 + run, &install_config);
+        history_write(w.h, &w.leader, 3000);
+        install_catch_up(&w, 20);
+        w.leader.shard->lsn_kept = UINT64_MAX;
+        history_write(w.h, &w.leader, 1500);
+        install_take_snapshot(&w, 20);
+        struct shard *s = w.follower.shard;
+        CU_ASSERT_EQUAL(s->install.beside, INSTALL_SHOWN);
+        history_write(w.h, &w.leader, 3000);
+        history_commit(w.h, &w.leader);
+        take_all_but(&w.follower, FRAMES_KEPT + 2);
+        for (uint32_t turn = 0; install_lsn_visible(s) != 0; turn++) {
+            CU_ASSERT_FATAL(turn < 20000);
+            w.leader.shard->lsn_kept = s->log.lsn_end;
+            install_ship(&w);
+            install_follower_maintain(&w);
+            install_reads_go_on(&w);
+            given_up += s->install.beside == INSTALL_NONE && install_lsn_visible(s) != 0;
+        }
+        install_catch_up(&w, 20);
+        install_check_equal(&w);
+        install_world_close(&w);
+    }
+    CU_ASSERT(given_up != 0);
+}
+
 /* ---- growth ---- */
 
 static uint64_t root(const struct fixture *f)
@@ -428,6 +468,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(an_aborted_install_changes_nothing),
     UNIT_TEST(without_memory_for_both_the_older_state_goes),
     UNIT_TEST(the_log_that_catches_up_gets_the_memory_of_the_older_state),
+    UNIT_TEST(the_cleaner_does_not_go_round_and_round_beside_an_older_state),
     UNIT_TEST(no_index_grows_while_there_are_two),
     UNIT_TEST(what_grows_can_be_given_up),
     UNIT_TEST(what_nobody_sees_grows_unseen),
