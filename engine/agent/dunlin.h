@@ -352,7 +352,8 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_acquire(struct dunlin_space *space, 
                                                     uint64_t ttl_ns, struct dunlin_lease *lease);
 
 /* Hold it on for ttl_ns from now, under lease->token; deadline, ttl and version are then new.  Returns as
- * dunlin_put, and -ECANCELED: nobody holds it under that token any more; lease is as it was. */
+ * dunlin_put, and -ECANCELED: nobody holds it under that token any more; lease is as it was, but after
+ * -EOWNERDEAD, when a shorter ttl may count already, for a deadline that allows for it. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_renew(struct dunlin_space *space, const void *key,
                                                   size_t key_length, uint64_t ttl_ns,
                                                   struct dunlin_lease *lease);

@@ -26,14 +26,19 @@ static int ask(struct dunlin_space *space, const struct agent_lease *wanted,
     return agent_write_now(space, &what, outcome);
 }
 
-/* Held since asked_ns, by our clock, and for how long. */
+/* Until when a lease that was asked for then is certainly held, by our clock. */
+static uint64_t deadline_of(uint64_t asked_ns, uint64_t ttl_ns)
+{
+    return asked_ns + ttl_ns - ttl_ns / RATE_SHARE;
+}
+
 static void hold(struct dunlin_lease *lease, const struct agent_outcome *outcome, uint64_t asked_ns,
                  uint64_t ttl_ns)
 {
     lease->token = (uint64_t)outcome->number;
     lease->version = outcome->version;
     lease->ttl_ns = ttl_ns;
-    lease->deadline_ns = asked_ns + ttl_ns - ttl_ns / RATE_SHARE;
+    lease->deadline_ns = deadline_of(asked_ns, ttl_ns);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): six parameters are the contract of dunlin.h */
@@ -89,6 +94,9 @@ int dunlin_lease_renew(struct dunlin_space *space, const void *key, size_t key_l
     error = ask(space, &wanted, &outcome);
     if (error == 0)
         hold(lease, &outcome, asked_ns, ttl_ns);
+    /* Why: it may count already, and end before the one that we know of. */
+    if (error == -EOWNERDEAD)
+        lease->deadline_ns = min_u64(lease->deadline_ns, deadline_of(asked_ns, ttl_ns));
     return error;
 }
 
