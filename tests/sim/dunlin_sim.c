@@ -1,5 +1,6 @@
 /* dunlin-sim - runs the simulator over seeds; COMMANDS: --seed, --seeds, --scenario, --steps, --plant,
  * --trace. */
+#include "tests/sim/sim_model.h"
 #include "tests/sim/sim_scenario.h"
 
 #include "engine/plant.h"
@@ -117,8 +118,7 @@ static void add(struct sim_totals *t, const struct sim *s)
     for (uint32_t i = 0; i < s->operation_count; i++) {
         const struct sim_operation *o = &s->history[i];
         t->unknown += o->returned == 0;
-        t->refused += o->returned != 0 && o->status != RING_OK && o->status != RING_CONDITION &&
-                      o->status != RING_NOT_FOUND;
+        t->refused += o->returned != 0 && !sim_model_is_answered(o);
     }
     for (unsigned i = 0; i < FAULT_COUNT; i++)
         t->faults[i] += s->fault_counts[i];
@@ -126,11 +126,30 @@ static void add(struct sim_totals *t, const struct sim *s)
         t->counts[i] += s->counts[i];
     t->reads_leader += s->reads_leader;
     t->reads_holder += s->reads_holder;
+    t->reads_board += s->reads_board;
+    t->reads_between += s->reads_between;
+    t->reads_split_again += s->reads_split_again;
     t->reads_refused += s->reads_refused;
+    t->reads_late += s->reads_late;
+    t->batches += s->batches;
+    t->stalls += s->stalls;
     t->writes_late += s->writes_late;
     t->transactions += s->transactions;
     t->halves += s->halves;
     t->undecided += s->undecided;
+    t->elses += s->elses;
+    t->pages += s->pages;
+    t->scans_newest += s->scans_newest;
+    t->followed += s->followed;
+    t->follow_moves += s->follow_moves;
+    t->lagged += s->lagged;
+    t->reads_at += s->reads_at;
+    t->reads_compacted += s->reads_compacted;
+    t->increments += s->increments;
+    t->expired += s->expired;
+    t->acquired += s->acquired;
+    t->renewed += s->renewed;
+    t->lease_refused += s->lease_refused;
 }
 
 /* All that happened, and all that the scenario has a word to say about. */

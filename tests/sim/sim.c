@@ -9,6 +9,8 @@
 #define OPERATIONS_PER_SEED 5000u
 #define TIME_MAX (60 * NS_PER_S)
 #define EVENTS_MAX 20000u
+#define HISTORY_NS (40 * NS_PER_MS)
+#define DAY_FIRST (1000000 * NS_PER_S) /* the world begins then */
 
 /* splitmix64 */
 uint64_t sim_random(struct sim *s)
@@ -33,6 +35,11 @@ uint64_t sim_clock(const struct sim *s, const struct sim_node *n)
 {
     int64_t drift = (int64_t)s->time * n->clock_ppm / 1000000;
     return (uint64_t)((int64_t)s->time + drift + n->clock_offset);
+}
+
+uint64_t sim_day(const struct sim *s, const struct sim_node *n)
+{
+    return (uint64_t)((int64_t)(s->time + DAY_FIRST) + n->day_offset);
 }
 
 void sim_broken(struct sim *s, const char *invariant, const char *format, ...)
@@ -115,7 +122,7 @@ static void handle(struct sim *s, const struct sim_event *e)
         sim_node_tick(s, e->node);
         break;
     case EVENT_FLUSH:
-        sim_node_flush(s, e->node);
+        sim_node_flush(s, e);
         break;
     case EVENT_CONFIGURE:
         sim_node_configure(s, e->node, (uint32_t)e->a);
@@ -136,10 +143,10 @@ static void handle(struct sim *s, const struct sim_event *e)
         sim_client_timeout(s, e);
         break;
     case EVENT_READ:
-        sim_read_begin(s, e->node);
+        sim_read_some(s, e->node);
         break;
-    case EVENT_READ_END:
-        if (e->a == s->reads[e->node].ring_read)
+    case EVENT_READ_STEP:
+        if (e->a == s->reads[e->node].turn)
             sim_read_step(s, e->node);
         break;
     case EVENT_FAULT:
@@ -232,12 +239,19 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
         .event_capacity = capacity,
         .history = history,
         .trace = with_trace,
+        .steps_to_agent = 1,
+        .steps_to_pause = 1,
+        .echoes_to_pause = 1,
+        .rights_to_pause = 1,
     };
     for (uint32_t i = 0; i < SIM_NODES; i++)
         s->nodes[i].memory = memories[i];
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         s->shards[k].records = records[k];
     s->log_write = s->scenario->log_write && seed % 2 != 0;
+    /* one version, a few, or those of a while */
+    s->versions = seed % 3 == 0 ? 1 : seed % 3 == 1 ? 2 + (uint32_t)(seed / 3 % 6) : 1;
+    s->history_ns = seed % 3 == 2 ? HISTORY_NS : 0;
     s->node_count = sim_scenario_nodes(s);
     for (uint32_t i = 0; i < s->node_count; i++)
         sim_node_start(s, i, true);

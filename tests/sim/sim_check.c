@@ -2,6 +2,7 @@
 #include "tests/sim/sim.h"
 #include "tests/sim/sim_search.h"
 
+#include "engine/extension.h"
 #include "engine/install.h"
 #include "engine/pending.h"
 
@@ -10,14 +11,14 @@
 static uint32_t key_of(const struct record *r)
 {
     uint64_t key = SIM_KEYS;
-    if ((r->kind == RECORD_DATA || r->kind == RECORD_TOMBSTONE) && r->key_length == sizeof key)
+    if (record_is_keyed(r) && r->key_length == sizeof key)
         memcpy(&key, record_key(r), sizeof key);
     return (uint32_t)key;
 }
 
 /* ---- the committed log ---- */
 
-static const struct sim_record *record_find(const struct sim_shard *s, uint64_t lsn)
+const struct sim_record *sim_record_find(const struct sim_shard *s, uint64_t lsn)
 {
     uint32_t low = 0;
     uint32_t high = s->record_count;
@@ -33,24 +34,84 @@ static const struct sim_record *record_find(const struct sim_shard *s, uint64_t 
                : NULL;
 }
 
-static void record_learn(struct sim_shard *s, const struct record *r, uint64_t size, uint64_t epoch)
+/* When a leader appended first what a client asked for, if that still waits for its answer. */
+static uint64_t written_of(const struct sim *s, const struct record *r, uint32_t k)
 {
-    if (s->record_count == SIM_RECORDS_MAX)
+    for (uint32_t i = 0; i < SIM_CLIENTS && r->session != 0; i++) {
+        const struct sim_client *c = &s->clients[i];
+        if (c->busy && c->shard == k && c->now.session == r->session &&
+            c->now.sequence == r->sequence)
+            return c->now.written;
+    }
+    return 0;
+}
+
+/* S19: by no clock is a ttl over before it is. */
+static void expired_learn(struct sim *s, struct sim_shard *shard, const struct sim_record *r)
+{
+    const struct sim_record *before = sim_record_find(shard, r->lsn_previous);
+    if (before == NULL || before->key != r->key || before->ttl_ns == 0) {
+        sim_broken(s, "S19", "the expiry at %llu is of no version that has a ttl",
+                   (unsigned long long)r->lsn);
         return;
-    struct sim_record *known = &s->records[s->record_count++];
+    }
+    uint64_t least_ns = before->ttl_ns - before->ttl_ns / 1000;
+    if (before->written != 0 && s->time < before->written + least_ns)
+        sim_broken(s, "S19", "key %u at %llu expired after %llu ns, its ttl is %llu", r->key,
+                   (unsigned long long)before->lsn, (unsigned long long)(s->time - before->written),
+                   (unsigned long long)before->ttl_ns);
+    s->expired++;
+    const struct sim_operation o = {
+        .kind = OPERATION_EXPIRE,
+        .key = r->key,
+        .invoked = max_u64(before->learned, before->written + least_ns),
+        .returned = s->time,
+        .status = RING_OK,
+        .expected = before->lsn,
+    };
+    sim_place_add(s, &o);
+}
+
+static void record_learn(struct sim *s, uint32_t k, const struct record *r, uint64_t size,
+                         uint64_t epoch)
+{
+    struct sim_shard *shard = &s->shards[k];
+    if (shard->record_count == SIM_RECORDS_MAX)
+        return;
+    struct sim_record *known = &shard->records[shard->record_count++];
     *known = (struct sim_record){
         .lsn = r->lsn,
         .lsn_end = r->lsn + size,
+        .lsn_previous = r->lsn_previous,
         .epoch = epoch,
         .session = r->session,
         .sequence = r->sequence,
+        .token = extension_token(r),
+        .ttl_ns = extension_ttl(r),
+        .learned = s->time,
+        .written = written_of(s, r, k),
         .key = key_of(r),
         .kind = r->kind,
+        .operation = r->operation,
+        .flags = r->flags,
         .ends = (r->flags & RECORD_FLAG_TRANSACTION_END) != 0,
         .crc = r->crc,
     };
-    if (r->kind == RECORD_DATA && r->value_length >= SIM_VALUE_BYTES)
-        memcpy(&known->value, record_value(r), SIM_VALUE_BYTES);
+    if (r->kind == RECORD_VOID) {
+        struct record_result result = {.status = RING_OK};
+        struct record_token token = {.token = 0};
+        if (record_extension(r, RECORD_EXTENSION_RESULT, &result, sizeof result))
+            known->status = (uint8_t)result.status;
+        if (record_extension(r, RECORD_EXTENSION_TOKEN, &token, sizeof token))
+            known->token = token.token;
+    }
+    if (r->kind == RECORD_DATA)
+        memcpy(&known->value, record_value(r), min_u64(r->value_length, sizeof known->value));
+    if (r->kind == RECORD_EXPIRE && known->key != SIM_KEYS) {
+        known->kind = RECORD_TOMBSTONE; /* what it acts as */
+        known->expired = true;
+        expired_learn(s, shard, known);
+    }
 }
 
 static uint64_t committed_end(const struct sim_shard *shard)
@@ -151,9 +212,9 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
         }
         if (r.kind != RECORD_PAD) {
             at->amid = (r.flags & RECORD_FLAG_TRANSACTION_END) == 0;
-            const struct sim_record *known = record_find(shard, r.lsn);
+            const struct sim_record *known = sim_record_find(shard, r.lsn);
             if (known == NULL && r.lsn >= committed_end(shard))
-                record_learn(shard, (const void *)bytes, (uint64_t)size, log_epoch_at(log, r.lsn));
+                record_learn(s, k, (const void *)bytes, (uint64_t)size, log_epoch_at(log, r.lsn));
             else if (known == NULL || known->crc != r.crc)
                 sim_broken(s, "S5", "node %u commits another record at %llu", node,
                            (unsigned long long)r.lsn);
@@ -165,8 +226,7 @@ static void committed_compare(struct sim *s, uint32_t node, uint32_t k)
                    (unsigned long long)shown);
 }
 
-/* Newest committed version of a key at or below lsn; NULL: none. */
-static const struct sim_record *version_at(const struct sim_shard *s, uint32_t key, uint64_t lsn)
+const struct sim_record *sim_version_at(const struct sim_shard *s, uint32_t key, uint64_t lsn)
 {
     for (uint32_t i = s->record_count; i-- > 0;)
         if (s->records[i].lsn <= lsn && s->records[i].key == key && !s->records[i].lost)
@@ -245,8 +305,26 @@ static void check_ceiling(struct sim *s, uint32_t node, uint32_t k)
                    (unsigned long long)lsn_end, (unsigned long long)s->shards[k].lsn_granted);
 }
 
-/* S8: rights to read of different epochs never overlap in real time.  S9: who may answer from its
- * memory holds all that is committed. */
+/* What a node shows lets agents read a shard there, whatever its replica knows by now. */
+static bool is_shown_readable(const struct sim *s, const struct sim_node *n, uint32_t k)
+{
+    struct read_point p;
+    read_begin(&p, &n->read, k);
+    return sim_clock(s, n) < read_lease_deadline(&p, &n->read);
+}
+
+/* S9: who lets read holds all that is committed. */
+static void check_holds(struct sim *s, uint32_t node, uint32_t k, bool shown)
+{
+    uint64_t lsn_end = s->nodes[node].shards[k].shard->log.lsn_end;
+    uint64_t lsn_committed = committed_end(&s->shards[k]);
+    if (lsn_end < lsn_committed)
+        sim_broken(s, "S9", "node %u %s and ends at %llu, committed is %llu", node,
+                   shown ? "shows that it may be read" : "may answer", (unsigned long long)lsn_end,
+                   (unsigned long long)lsn_committed);
+}
+
+/* S8: rights to read of different epochs never overlap in real time.  S9, too. */
 static void check_rights(struct sim *s, uint32_t node, uint32_t k)
 {
     const struct sim_node *stepped = &s->nodes[node];
@@ -259,16 +337,15 @@ static void check_rights(struct sim *s, uint32_t node, uint32_t k)
     for (uint32_t i = 0; i < s->node_count; i++) {
         const struct sim_node *n = &s->nodes[i];
         const struct replica *r = &n->shards[k].replica;
-        uint64_t lsn_end = n->up ? n->shards[k].shard->log.lsn_end : 0;
+        if (n->up && is_shown_readable(s, n, k))
+            check_holds(s, i, k, true);
         if (!n->up || !replica_may_answer(r, sim_clock(s, n)))
             continue;
         if (epoch != 0 && epoch != r->promised)
             sim_broken(s, "S8", "rights to read in epochs %llu and %llu at once",
                        (unsigned long long)epoch, (unsigned long long)r->promised);
         epoch = r->promised;
-        if (lsn_end < lsn_committed)
-            sim_broken(s, "S9", "node %u may answer and ends at %llu, committed is %llu", i,
-                       (unsigned long long)lsn_end, (unsigned long long)lsn_committed);
+        check_holds(s, i, k, false);
     }
 }
 
@@ -303,7 +380,7 @@ static void check_state(struct sim *s, uint32_t node, uint32_t k)
         if (p.lsn < s->shards[k].lsn_lossy)
             return; /* as above */
         const struct sim_record *stands =
-            version_at(&s->shards[k], (uint32_t)key, p.lsn != 0 ? p.lsn - 1 : 0);
+            sim_version_at(&s->shards[k], (uint32_t)key, p.lsn != 0 ? p.lsn - 1 : 0);
         uint64_t lsn = stands != NULL && stands->kind == RECORD_DATA ? stands->lsn : 0;
         uint64_t seen = result == 1 ? found.lsn : 0;
         if (result == 1)
@@ -317,6 +394,12 @@ static void check_state(struct sim *s, uint32_t node, uint32_t k)
 
 #define STATE_STEPS 64u /* it is checked as often */
 
+void sim_check_shown(struct sim *s, uint32_t node)
+{
+    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+        committed_compare(s, node, k);
+}
+
 void sim_check_node(struct sim *s, uint32_t node)
 {
     for (uint32_t k = 0; k < SIM_SHARDS; k++) {
@@ -326,149 +409,13 @@ void sim_check_node(struct sim *s, uint32_t node)
         check_complete(s, node, k);
         check_ceiling(s, node, k);
         check_rights(s, node, k);
+        sim_check_order(s, node, k);
         if (s->steps % STATE_STEPS == 0)
             check_state(s, node, k);
     }
 }
 
-/* ---- linearizability, the LSN as witness ---- */
-
-static bool was_deleted(const struct sim_shard *s, uint32_t key, uint64_t since)
-{
-    for (uint32_t i = s->record_count; i-- > 0 && s->records[i].lsn > since;)
-        if (s->records[i].key == key && s->records[i].kind == RECORD_TOMBSTONE &&
-            !s->records[i].lost)
-            return true;
-    return false;
-}
-
-/* A read that found lsn (0: it was never there, or its tombstone is cleaned) was right at some moment between its invocation and now: it is
- * a committed version, and no newer one was known to anybody before the read was invoked. */
-static bool read_is_right(const struct sim_shard *s, uint32_t key, uint64_t lsn, uint64_t lsn_floor)
-{
-    const struct sim_record *newest = version_at(s, key, lsn_floor);
-    if (lsn == 0)
-        return newest == NULL || newest->kind != RECORD_DATA || was_deleted(s, key, lsn_floor);
-    if (newest != NULL && newest->lsn > lsn)
-        return false;
-    const struct sim_record *found = record_find(s, lsn);
-    return found != NULL && found->key == key;
-}
-
-void sim_check_read(struct sim *s, const struct sim_read *r)
-{
-    const struct sim_shard *shard = &s->shards[sim_shard_of(r->key)];
-    if (!read_is_right(shard, r->key, r->lsn, r->lsn_floor)) {
-        sim_broken(s, "S10", "read in place at node %u: key %u at %llu, told of %llu before",
-                   r->node, r->key, (unsigned long long)r->lsn, (unsigned long long)r->lsn_floor);
-        return;
-    }
-    const struct sim_record *found = record_find(shard, r->lsn);
-    if (r->result == 1 && (found == NULL || found->value != r->value))
-        sim_broken(s, "S11", "read in place at node %u: another value at %llu", r->node,
-                   (unsigned long long)r->lsn);
-}
-
-/* ---- transactions ---- */
-
-/* The record that ends what a session asked for under a sequence; NULL: it is not there. */
-static const struct sim_record *sequence_find(const struct sim_shard *shard,
-                                              const struct sim_operation *o)
-{
-    for (uint32_t i = 0; i < shard->record_count; i++) {
-        const struct sim_record *r = &shard->records[i];
-        if (r->session == o->session && r->sequence == o->sequence && !r->lost)
-            return r;
-    }
-    return NULL;
-}
-
-/* Whether a part left what it must: a put its record, a delete one or none, a condition none. */
-static bool part_is_there(const struct sim_part *part, const struct sim_record **next,
-                          const struct sim_record *end)
-{
-    const struct sim_record *r = *next;
-    bool matches = r != end && r->key == part->key;
-    if (part->kind == OPERATION_PUT)
-        matches = matches && r->kind == RECORD_DATA && r->value == part->value;
-    else
-        matches = matches && part->kind == OPERATION_DELETE && r->kind == RECORD_TOMBSTONE;
-    *next += matches;
-    return matches || part->kind != OPERATION_PUT;
-}
-
-/* Whether what the conditions of a transaction name stood right before it. */
-static bool conditions_held(const struct sim_shard *shard, const struct sim_operation *o,
-                            uint64_t lsn_first)
-{
-    for (uint32_t i = 0; i < o->part_count; i++) {
-        const struct sim_record *before = version_at(shard, o->parts[i].key, lsn_first - 1);
-        uint64_t stood = before != NULL && before->kind == RECORD_DATA ? before->lsn : 0;
-        if (o->parts[i].compare && stood != o->parts[i].expected)
-            return false;
-    }
-    return true;
-}
-
-/* All of a transaction's records stand next to each other in the committed log, or none does. */
-static void check_transaction(struct sim *s, const struct sim_operation *o)
-{
-    const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
-    const struct sim_record *last = sequence_find(shard, o);
-    bool done = o->returned != 0 && o->status == RING_OK;
-    if (last == NULL || last->kind == RECORD_VOID) {
-        if ((done && o->lsn != 0) ||
-            (o->returned != 0 && last == NULL && o->status != RING_SEQUENCE))
-            sim_broken(s, "S5", "acknowledged transaction at %llu is not in the log",
-                       (unsigned long long)o->lsn);
-        return;
-    }
-    const struct sim_record *first = last;
-    while (first != shard->records && !first[-1].ends && !first[-1].lost)
-        first--;
-    const struct sim_record *next = first;
-    bool whole = last->ends;
-    for (uint32_t i = 0; i < o->part_count; i++)
-        whole = part_is_there(&o->parts[i], &next, last + 1) && whole;
-    if (!whole || next != last + 1)
-        sim_broken(s, "S6", "the transaction at %llu is not whole in the log",
-                   (unsigned long long)last->lsn);
-    else if (o->returned != 0 && (!done || o->lsn != last->lsn))
-        sim_broken(s, "S10", "transaction at %llu answered with status %u at %llu",
-                   (unsigned long long)last->lsn, o->status, (unsigned long long)o->lsn);
-    else if (first->lsn <= o->lsn_floor)
-        sim_broken(s, "S10", "transaction at %llu lies before %llu, known when it began",
-                   (unsigned long long)first->lsn, (unsigned long long)o->lsn_floor);
-    else if (!conditions_held(shard, o, first->lsn))
-        sim_broken(s, "S10", "a condition of the transaction at %llu did not hold",
-                   (unsigned long long)first->lsn);
-}
-
-static void check_write(struct sim *s, const struct sim_operation *o)
-{
-    const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
-    const struct sim_record *made = record_find(shard, o->lsn);
-    if (o->status == RING_OK) {
-        uint8_t kind = o->kind == OPERATION_DELETE ? RECORD_TOMBSTONE : RECORD_DATA;
-        if (made == NULL || made->key != o->key || made->kind != kind ||
-            made->session != o->session || made->sequence != o->sequence)
-            sim_broken(s, "S5", "acknowledged write at %llu is not in the log",
-                       (unsigned long long)o->lsn);
-        else if (made->lsn <= o->lsn_floor)
-            sim_broken(s, "S10", "write at %llu lies before %llu, known when it began",
-                       (unsigned long long)o->lsn, (unsigned long long)o->lsn_floor);
-        if (made == NULL || o->kind != OPERATION_PUT_IF)
-            return;
-        const struct sim_record *before = version_at(shard, o->key, o->lsn - 1);
-        uint64_t stood = before != NULL && before->kind == RECORD_DATA ? before->lsn : 0;
-        if (stood != o->expected)
-            sim_broken(s, "S10", "compare with %llu held where %llu stood",
-                       (unsigned long long)o->expected, (unsigned long long)stood);
-    } else if (o->status != RING_CONDITION && o->status != RING_NOT_FOUND &&
-               o->status != RING_SEQUENCE) {
-        sim_broken(s, "S10", "write answered with status %u", o->status);
-    }
-}
+/* ---- the history ---- */
 
 /* S15: a (session, sequence) stands in the log once. */
 static void check_once(struct sim *s, const struct sim_shard *shard)
@@ -493,30 +440,11 @@ static void check_once(struct sim *s, const struct sim_shard *shard)
 
 void sim_check_history(struct sim *s)
 {
-    for (uint32_t i = 0; i < s->operation_count && s->broken == NULL; i++) {
-        const struct sim_operation *o = &s->history[i];
-        const struct sim_shard *shard = &s->shards[sim_shard_of(o->key)];
-        /* Why the second: it may have been given up with the majority that knew of it. */
-        if (shard->epoch_lossy != 0 && o->invoked < shard->time_lossy)
-            continue;
-        if (o->kind == OPERATION_TRANSACTION)
-            check_transaction(s, o);
-        if (o->returned == 0 || o->kind == OPERATION_TRANSACTION)
-            continue;
-        if (o->kind != OPERATION_GET) {
-            check_write(s, o);
-            continue;
-        }
-        if (!read_is_right(shard, o->key, o->lsn, o->lsn_floor))
-            sim_broken(s, "S10", "get of key %u at %llu, told of %llu before", o->key,
-                       (unsigned long long)o->lsn, (unsigned long long)o->lsn_floor);
-        const struct sim_record *found = record_find(shard, o->lsn);
-        if (o->status == RING_OK && (found == NULL || found->value != o->read_value))
-            sim_broken(s, "S11", "get of key %u: another value at %llu", o->key,
-                       (unsigned long long)o->lsn);
-    }
-    for (uint32_t k = 0; k < SIM_SHARDS; k++)
+    sim_check_gets(s);
+    for (uint32_t k = 0; k < SIM_SHARDS; k++) {
         check_once(s, &s->shards[k]);
+        sim_replay(s, k);
+    }
     uint32_t shard, undecided = 0;
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         if (s->shards[k].epoch_lossy != 0)

@@ -10,24 +10,30 @@
 #define ALL_COUNTS (BIT(HAPPENING_END) - COUNT_BIT(0) - COUNT_BIT(REPLICA_COUNT_LOSSY))
 #define READS                                                                                      \
     (BIT(HAPPENING_OPERATIONS) | BIT(HAPPENING_TRANSACTIONS) | BIT(HAPPENING_READS_LEADER) |       \
-     BIT(HAPPENING_READS_HOLDER))
+     BIT(HAPPENING_READS_HOLDER) | BIT(HAPPENING_READS_BOARD) | BIT(HAPPENING_READS_BETWEEN) |     \
+     BIT(HAPPENING_BATCHES) | BIT(HAPPENING_ELSES) | BIT(HAPPENING_INCREMENTS) |                   \
+     BIT(HAPPENING_EXPIRED) | BIT(HAPPENING_ACQUIRED) | BIT(HAPPENING_RENEWED) |                   \
+     BIT(HAPPENING_LEASE_REFUSED) | BIT(HAPPENING_READS_AT) | BIT(HAPPENING_PAGES) |               \
+     BIT(HAPPENING_SCANS_NEWEST) | BIT(HAPPENING_FOLLOWED) | BIT(HAPPENING_FOLLOW_MOVES))
 
 #define CLOCK_PPM_MAX 500 /* of one clock */
 
-_Static_assert(FAULT_COUNT == 11, "each has a weight in default and a name below");
+_Static_assert(FAULT_COUNT == 12, "each has a weight in default and a name below");
 static const struct sim_scenario scenarios[] = {
     {
         .name = "default",
         .text = "every fault there is, at random, up to two at a time",
-        .weights = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1},
+        .weights = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, [FAULT_JUMP] = 1},
         .faults = 20,
         .faults_at_once = 2,
         .pause_least_ns = 10 * NS_PER_MS,
         .pause_ns = 100 * NS_PER_MS,
         .seeds = 2000,
         .log_write = true,
-        .must = READS | BIT(HAPPENING_READS_REFUSED) | BIT(HAPPENING_WRITES_LATE) |
-                BIT(HAPPENING_HALVES) | ALL_FAULTS | ALL_COUNTS,
+        .must = READS | BIT(HAPPENING_READS_SPLIT_AGAIN) | BIT(HAPPENING_READS_REFUSED) |
+                BIT(HAPPENING_READS_LATE) | BIT(HAPPENING_READS_COMPACTED) | BIT(HAPPENING_LAGGED) |
+                BIT(HAPPENING_STALLS) | BIT(HAPPENING_WRITES_LATE) | BIT(HAPPENING_HALVES) |
+                ALL_FAULTS | ALL_COUNTS,
     },
     {
         .name = "calm",
@@ -77,8 +83,9 @@ static const struct sim_scenario scenarios[] = {
     },
     {
         .name = "clocks",
-        .text = "nodes that stand still longer than a lease; clocks as far apart as they may be",
-        .weights = {[FAULT_FREEZE] = 4, [FAULT_MOVE] = 1},
+        .text = "nodes that stand still longer than a lease; clocks as far apart as they may be, "
+                "times of day set",
+        .weights = {[FAULT_FREEZE] = 4, [FAULT_MOVE] = 1, [FAULT_JUMP] = 1},
         .faults = 30,
         .faults_at_once = 2,
         .pause_least_ns = 10 * NS_PER_MS,
@@ -87,8 +94,8 @@ static const struct sim_scenario scenarios[] = {
         .seeds = 100,
         .log_write = true,
         .must = READS | BIT(HAPPENING_READS_REFUSED) | FAULT_BIT(FAULT_FREEZE) |
-                COUNT_BIT(REPLICA_COUNT_SEALS_WAITED) | COUNT_BIT(REPLICA_COUNT_LAPSES) |
-                COUNT_BIT(REPLICA_COUNT_HOLDER_WAITS),
+                FAULT_BIT(FAULT_JUMP) | COUNT_BIT(REPLICA_COUNT_SEALS_WAITED) |
+                COUNT_BIT(REPLICA_COUNT_LAPSES) | COUNT_BIT(REPLICA_COUNT_HOLDER_WAITS),
     },
     {
         .name = "amnesia",
@@ -161,6 +168,8 @@ void sim_scenario_clocks(struct sim *s)
 {
     for (uint32_t i = 0; i < s->node_count && s->scenario->drift_extreme; i++)
         s->nodes[i].clock_ppm = sim_chance(s, 50) ? CLOCK_PPM_MAX : -CLOCK_PPM_MAX;
+    for (uint32_t i = 0; i < SIM_CLIENTS; i++)
+        s->clients[i].clock_ppm = (int32_t)sim_below(s, 2 * CLOCK_PPM_MAX + 1) - CLOCK_PPM_MAX;
 }
 
 enum sim_fault sim_scenario_fault(struct sim *s)
@@ -188,9 +197,28 @@ static const char *const names[HAPPENING_END] = {
     [HAPPENING_REFUSED] = "operations refused",
     [HAPPENING_READS_LEADER] = "reads in place at leaders",
     [HAPPENING_READS_HOLDER] = "reads in place at holders",
-    [HAPPENING_READS_REFUSED] = "reads in place refused",
+    [HAPPENING_READS_BOARD] = "board reads",
+    [HAPPENING_READS_BETWEEN] = "steps of readers amid a pass",
+    [HAPPENING_READS_SPLIT_AGAIN] = "split reads retried",
+    [HAPPENING_READS_REFUSED] = "reads refused at R7",
+    [HAPPENING_READS_LATE] = "of them by the clock alone",
+    [HAPPENING_BATCHES] = "batches read in place",
+    [HAPPENING_READS_AT] = "reads at a version",
+    [HAPPENING_READS_COMPACTED] = "reads at a version compacted",
+    [HAPPENING_PAGES] = "pages of scans",
+    [HAPPENING_SCANS_NEWEST] = "of them under a lease",
+    [HAPPENING_FOLLOWED] = "records that cursors gave out",
+    [HAPPENING_FOLLOW_MOVES] = "cursors moved to another node",
+    [HAPPENING_LAGGED] = "cursors that lagged",
+    [HAPPENING_STALLS] = "passes that stood still",
     [HAPPENING_WRITES_LATE] = "log writes into quarantined memory",
     [HAPPENING_TRANSACTIONS] = "transactions committed",
+    [HAPPENING_ELSES] = "transactions that did the else",
+    [HAPPENING_INCREMENTS] = "increments",
+    [HAPPENING_EXPIRED] = "keys that expired",
+    [HAPPENING_ACQUIRED] = "leases acquired",
+    [HAPPENING_RENEWED] = "leases renewed",
+    [HAPPENING_LEASE_REFUSED] = "leases refused",
     [HAPPENING_HALVES] = "transactions cut in half at a follower",
     [HAPPENING_UNDECIDED] = "histories too long for the search",
     [HAPPENING_FAULT + FAULT_LOSS] = "loss",
@@ -204,6 +232,7 @@ static const char *const names[HAPPENING_END] = {
     [HAPPENING_FAULT + FAULT_MOVE] = "move-leader",
     [HAPPENING_FAULT + FAULT_VOTERS] = "change-voters",
     [HAPPENING_FAULT + FAULT_LOSE] = "lose-majority",
+    [HAPPENING_FAULT + FAULT_JUMP] = "jump of the time of day",
     [HAPPENING_COUNT + REPLICA_COUNT_SEALS_WITH_TAIL] = "seals with an uncommitted tail",
     [HAPPENING_COUNT + REPLICA_COUNT_SEALS_WAITED] = "seals that waited for a promise",
     [HAPPENING_COUNT + REPLICA_COUNT_FETCHES] = "recoveries from another voter's log",
@@ -248,12 +277,50 @@ uint64_t sim_happening_count(const struct sim_totals *t, uint32_t happening)
         return t->reads_leader;
     case HAPPENING_READS_HOLDER:
         return t->reads_holder;
+    case HAPPENING_READS_BOARD:
+        return t->reads_board;
+    case HAPPENING_READS_BETWEEN:
+        return t->reads_between;
+    case HAPPENING_READS_SPLIT_AGAIN:
+        return t->reads_split_again;
     case HAPPENING_READS_REFUSED:
         return t->reads_refused;
+    case HAPPENING_READS_LATE:
+        return t->reads_late;
+    case HAPPENING_BATCHES:
+        return t->batches;
+    case HAPPENING_READS_AT:
+        return t->reads_at;
+    case HAPPENING_READS_COMPACTED:
+        return t->reads_compacted;
+    case HAPPENING_PAGES:
+        return t->pages;
+    case HAPPENING_SCANS_NEWEST:
+        return t->scans_newest;
+    case HAPPENING_FOLLOWED:
+        return t->followed;
+    case HAPPENING_FOLLOW_MOVES:
+        return t->follow_moves;
+    case HAPPENING_LAGGED:
+        return t->lagged;
+    case HAPPENING_STALLS:
+        return t->stalls;
     case HAPPENING_WRITES_LATE:
         return t->writes_late;
     case HAPPENING_TRANSACTIONS:
         return t->transactions;
+    case HAPPENING_ELSES:
+        return t->elses;
+    case HAPPENING_INCREMENTS:
+        return t->increments;
+    case HAPPENING_EXPIRED:
+        return t->expired;
+    case HAPPENING_ACQUIRED:
+        return t->acquired;
+    case HAPPENING_RENEWED:
+        return t->renewed;
+    case HAPPENING_LEASE_REFUSED:
+        return t->lease_refused;
     case HAPPENING_HALVES:
         return t->halves;
     case HAPPENING_UNDECIDED:

@@ -14,12 +14,31 @@ enum sim_happening {
     HAPPENING_REFUSED, /* operations answered with neither success nor a condition that failed */
     HAPPENING_READS_LEADER,
     HAPPENING_READS_HOLDER,
-    HAPPENING_READS_REFUSED,
-    HAPPENING_WRITES_LATE,  /* log writes that landed in quarantined memory */
-    HAPPENING_TRANSACTIONS, /* answered, with records of several keys */
-    HAPPENING_HALVES,       /* of transactions that an epoch ended amid */
-    HAPPENING_UNDECIDED,    /* histories of a shard that were too much for the search */
-    HAPPENING_FAULT,        /* and on: one for each enum sim_fault */
+    HAPPENING_READS_BOARD,       /* that came to R7 */
+    HAPPENING_READS_BETWEEN,     /* steps of readers between two of a pass */
+    HAPPENING_READS_SPLIT_AGAIN, /* that paused amid their loads, and began again */
+    HAPPENING_READS_REFUSED,     /* at R7 */
+    HAPPENING_READS_LATE,        /* of them, by the clock alone */
+    HAPPENING_BATCHES,           /* of keys read in place, at one commit LSN */
+    HAPPENING_READS_AT,          /* at a version */
+    HAPPENING_READS_COMPACTED,   /* of it, and it was not kept */
+    HAPPENING_PAGES,             /* of scans */
+    HAPPENING_SCANS_NEWEST,      /* of them, under a lease */
+    HAPPENING_FOLLOWED,          /* records that cursors gave out */
+    HAPPENING_FOLLOW_MOVES,      /* of cursors, to another node */
+    HAPPENING_LAGGED,            /* cursors that were told so */
+    HAPPENING_STALLS,            /* passes that stood still between two steps */
+    HAPPENING_WRITES_LATE,       /* log writes that landed in quarantined memory */
+    HAPPENING_TRANSACTIONS,      /* answered, with records of several keys */
+    HAPPENING_ELSES,             /* of them, that did what stands under else */
+    HAPPENING_INCREMENTS,        /* done */
+    HAPPENING_EXPIRED,           /* keys whose ttl was over */
+    HAPPENING_ACQUIRED,          /* leases */
+    HAPPENING_RENEWED,           /* leases */
+    HAPPENING_LEASE_REFUSED,     /* acquires and renewals, since somebody else has it */
+    HAPPENING_HALVES,            /* of transactions that an epoch ended amid */
+    HAPPENING_UNDECIDED,         /* histories of a shard that were too much for the search */
+    HAPPENING_FAULT,             /* and on: one for each enum sim_fault */
     HAPPENING_COUNT = HAPPENING_FAULT + FAULT_COUNT, /* and on: for each enum replica_count */
     HAPPENING_END = HAPPENING_COUNT + REPLICA_COUNT_COUNT
 };

@@ -1,185 +1,9 @@
 #include "tests/sim/sim_search.h"
 
-#include "engine/ring.h"
-
 #include <stdlib.h>
 #include <string.h>
 
 #define BIT(n) (UINT64_C(1) << (n))
-
-/* ---- the registers ---- */
-
-static bool is_answered(const struct sim_operation *o)
-{
-    return o->returned != 0 &&
-           (o->status == RING_OK || o->status == RING_CONDITION || o->status == RING_NOT_FOUND);
-}
-
-static struct sim_search_value *value_of(struct sim_search_state *state, uint32_t key)
-{
-    return &state->keys[key / SIM_SHARDS];
-}
-
-/* Does this version stand?  One that nobody has shown is learned from who shows it first. */
-static bool stands(struct sim_search_value *v, uint64_t version)
-{
-    if (version == 0 || !v->there)
-        return version == 0 && !v->there;
-    if (v->version == 0)
-        v->version = version;
-    return v->version == version;
-}
-
-static bool is_equal(const struct sim_search_state *a, const struct sim_search_state *b)
-{
-    for (uint32_t i = 0; i < SIM_SEARCH_KEYS; i++) {
-        const struct sim_search_value *x = &a->keys[i], *y = &b->keys[i];
-        if (x->there != y->there || x->version != y->version || x->value != y->value)
-            return false;
-    }
-    return true;
-}
-
-static void write_at(struct sim_search_value *v, uint64_t version, uint64_t value)
-{
-    *v = (struct sim_search_value){.version = version, .value = value, .there = true};
-}
-
-static void remove_at(struct sim_search_value *v)
-{
-    *v = (struct sim_search_value){.there = false};
-}
-
-/* ---- transactions ---- */
-
-/* Do all conditions of the first count parts hold? */
-static bool conditions_hold(const struct sim_operation *o, uint32_t count,
-                            struct sim_search_state *state)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (o->parts[i].compare && !stands(value_of(state, o->parts[i].key), o->parts[i].expected))
-            return false;
-    return true;
-}
-
-/* What its writes leave.  lsn: the version of the last one, 0 if that is unknown.  Returns whether
- * there is one. */
-static bool parts_write(const struct sim_operation *o, uint64_t lsn, struct sim_search_state *state)
-{
-    struct sim_search_value *last = NULL;
-    for (uint32_t i = 0; i < o->part_count; i++) {
-        const struct sim_part *part = &o->parts[i];
-        struct sim_search_value *v = value_of(state, part->key);
-        if (part->kind == OPERATION_PUT)
-            write_at(v, 0, part->value);
-        else if (part->kind == OPERATION_DELETE && v->there)
-            remove_at(v);
-        else
-            continue;
-        last = v;
-    }
-    if (last != NULL && last->there)
-        last->version = lsn;
-    return last != NULL;
-}
-
-/* Answered: the first condition that does not hold met this version.  Where more than one of them may
- * have been it, since nobody has shown what stands there, nothing is learned. */
-static bool step_refused(const struct sim_operation *o, struct sim_search_state *state)
-{
-    struct sim_search_state learned = *state;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < o->part_count; i++) {
-        struct sim_search_state met = *state;
-        const struct sim_part *part = &o->parts[i];
-        if (!part->compare || part->expected == o->lsn || !conditions_hold(o, i, &met) ||
-            !stands(value_of(&met, part->key), o->lsn))
-            continue;
-        learned = met;
-        count++;
-    }
-    if (count == 1)
-        *state = learned;
-    return count != 0;
-}
-
-static bool step_transaction(const struct sim_operation *o, struct sim_search_state *state)
-{
-    if (o->status == RING_CONDITION)
-        return step_refused(o, state);
-    return o->status == RING_OK && conditions_hold(o, o->part_count, state) &&
-           parts_write(o, o->lsn, state) == (o->lsn != 0);
-}
-
-/* ---- one operation ---- */
-
-/* An operation without an answer, with the effect that it may have. */
-static bool step_unanswered(const struct sim_operation *o, struct sim_search_state *state)
-{
-    struct sim_search_value *v = value_of(state, o->key);
-    switch (o->kind) {
-    case OPERATION_PUT:
-        write_at(v, 0, o->value);
-        return true;
-    case OPERATION_PUT_IF:
-        if (!stands(v, o->expected))
-            return false;
-        write_at(v, 0, o->value);
-        return true;
-    case OPERATION_DELETE:
-        remove_at(v);
-        return true;
-    case OPERATION_TRANSACTION:
-        if (!conditions_hold(o, o->part_count, state))
-            return false;
-        (void)parts_write(o, 0, state);
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool step_get(const struct sim_operation *o, struct sim_search_value *v)
-{
-    if (o->status != RING_OK)
-        return o->status == RING_NOT_FOUND && !v->there;
-    return v->there && v->value == o->read_value && stands(v, o->lsn);
-}
-
-static bool step_put_if(const struct sim_operation *o, struct sim_search_value *v)
-{
-    if (o->status == RING_CONDITION)
-        return o->lsn != o->expected && stands(v, o->lsn);
-    if (o->status != RING_OK || o->lsn == 0 || !stands(v, o->expected))
-        return false;
-    write_at(v, o->lsn, o->value);
-    return true;
-}
-
-/* Operation n is next: what it leaves.  False: it would have been answered otherwise. */
-static bool step(const struct sim_search *q, uint32_t n, struct sim_search_state *state)
-{
-    const struct sim_operation *o = &q->operations[n];
-    struct sim_search_value *v = value_of(state, o->key);
-    if (!is_answered(o))
-        return step_unanswered(o, state);
-    switch (o->kind) {
-    case OPERATION_TRANSACTION:
-        return step_transaction(o, state);
-    case OPERATION_GET:
-        return step_get(o, v);
-    case OPERATION_PUT_IF:
-        return step_put_if(o, v);
-    case OPERATION_DELETE:
-        if ((o->status == RING_OK) != v->there || o->status == RING_CONDITION)
-            return false;
-        remove_at(v);
-        return true;
-    default:
-        write_at(v, o->lsn, o->value);
-        return o->status == RING_OK && o->lsn != 0;
-    }
-}
 
 /* ---- what was tried ---- */
 
@@ -195,7 +19,7 @@ static bool is_covered(const struct sim_search_level *l, const struct sim_search
 {
     return e->done.base == l->done.base &&
            memcmp(e->done.window, l->done.window, sizeof l->done.window) == 0 &&
-           (e->done.unanswered & ~l->done.unanswered) == 0 && is_equal(&e->state, &l->state);
+           (e->done.unanswered & ~l->done.unanswered) == 0 && sim_model_equal(&e->state, &l->state);
 }
 
 /* True: it is new, and remembered now. */
@@ -204,8 +28,9 @@ static bool remember(struct sim_search *q, const struct sim_search_level *l)
     uint64_t hash = l->done.base;
     for (uint32_t i = 0; i < SIM_SEARCH_WORDS; i++)
         hash = mix(hash, l->done.window[i]);
-    for (uint32_t i = 0; i < SIM_SEARCH_KEYS; i++)
-        hash = mix(mix(hash, l->state.keys[i].version), l->state.keys[i].value);
+    for (uint32_t i = 0; i < SIM_MODEL_KEYS; i++)
+        hash = mix(mix(mix(hash, l->state.keys[i].version), l->state.keys[i].value),
+                   l->state.keys[i].token);
     for (uint32_t at = (uint32_t)hash;; at++) {
         struct sim_search_entry *e = &q->memory[at % SIM_SEARCH_MEMORY];
         if (e->run != q->run) {
@@ -322,9 +147,9 @@ static enum sim_search_result search(struct sim_search *q)
         }
         struct sim_search_level next;
         uint32_t n = take(l, &next);
-        if (!step(q, n, &next.state))
+        if (!sim_model_step(&q->operations[n], &next.state))
             continue;
-        if (n < SIM_SEARCH_ANSWERED && is_equal(&next.state, &l->state)) {
+        if (n < SIM_SEARCH_ANSWERED && sim_model_equal(&next.state, &l->state)) {
             /* Why no other: it changes nothing, so wherever else it fits, it fits here as well. */
             memset(l->window, 0, sizeof l->window);
             l->unanswered = 0;
@@ -346,18 +171,33 @@ static void begin(struct sim_search *q)
     q->no_room = false;
 }
 
+/* One without an answer, to happen or not. */
+static void add_unanswered(struct sim_search *q, const struct sim_operation *o, int64_t number)
+{
+    q->no_room |= q->unanswered == SIM_SEARCH_UNANSWERED;
+    if (q->no_room)
+        return;
+    struct sim_operation *added = &q->operations[SIM_SEARCH_ANSWERED + q->unanswered++];
+    *added = *o;
+    added->returned = 0;
+    added->lsn = 0;
+    added->number = number;
+}
+
 /* An operation, as it was known at a time. */
 static void add(struct sim_search *q, const struct sim_operation *o, uint64_t now)
 {
-    bool changed = !is_answered(o) || o->status == RING_OK;
-    if (is_answered(o) && o->returned <= now) {
+    bool changed = !sim_model_is_answered(o) || o->status == RING_OK;
+    if (sim_is_once(o->key))
+        return; /* nobody else asks for it */
+    if (sim_model_is_answered(o) && o->returned <= now) {
         q->no_room |= q->answered == SIM_SEARCH_ANSWERED;
         if (!q->no_room)
             q->operations[q->answered++] = *o;
     } else if (o->kind != OPERATION_GET && changed) {
-        q->no_room |= q->unanswered == SIM_SEARCH_UNANSWERED;
-        if (!q->no_room)
-            q->operations[SIM_SEARCH_ANSWERED + q->unanswered++] = *o;
+        add_unanswered(q, o, 1);
+        if (o->kind == OPERATION_TRANSACTION && sim_model_has_else(o))
+            add_unanswered(q, o, 0); /* one of both, which nobody knows */
     }
 }
 
@@ -393,7 +233,8 @@ static uint64_t time_searched(const struct sim *s, uint32_t shard)
     uint32_t answered = 0, operation = 0, place = 0;
     const struct sim_operation *o;
     while ((o = next_of(s, &operation, &place)) != NULL)
-        if (sim_shard_of(o->key) == shard && is_answered(o) && ++answered == SIM_SEARCH_ANSWERED)
+        if (sim_shard_of(o->key) == shard && !sim_is_once(o->key) && sim_model_is_answered(o) &&
+            ++answered == SIM_SEARCH_ANSWERED)
             return o->returned;
     return UINT64_MAX;
 }

@@ -1,12 +1,11 @@
 /* sim_search - whether a history of operations is linearizable, found out by search: no LSN, epoch or
  * log is looked at, so it knows nothing that the core could have got wrong.
  *
- * A shard is a few registers; each holds nothing, or a value under a version.  A transaction is one
- * operation on several of them, a read in place one like any other.  A version is opaque: a write
- * gives it, a read shows it, a compare names it, and all that counts is whether two are equal (0:
- * nothing is there).  An operation without an answer takes effect at any time after its invocation, or
- * never; the version it made is unknown until somebody shows it, as are those of a transaction but for
- * the last that it made.
+ * What operations do, sim_model.h says.  A transaction is one operation on several keys, a read in place
+ * one like any other, and so is the expiry of a key, between when its ttl was over and when it was
+ * committed.  An operation without an answer takes effect at any time after its invocation, or never; the
+ * version it made is unknown until somebody shows it, as are those of a transaction but for the last that
+ * it made.
  *
  * Source: Wing, Gong, "Testing and Verifying Concurrent Objects" (J. Parallel Distrib. Comput. 17,
  * 1993), the search; Lowe, "Testing for Linearizability" (Concurr. Comput. 29(4), 2017), what was tried
@@ -16,9 +15,8 @@
 #ifndef DUNLIN_TESTS_SIM_SIM_SEARCH_H
 #define DUNLIN_TESTS_SIM_SIM_SEARCH_H
 
-#include "tests/sim/sim.h"
+#include "tests/sim/sim_model.h"
 
-#define SIM_SEARCH_KEYS (SIM_KEYS / SIM_SHARDS)
 #define SIM_SEARCH_ANSWERED 4096u /* operations of one shard with an answer */
 #define SIM_SEARCH_UNANSWERED 64u /* and without */
 /* Under way at the same time: a reader that is descheduled is there for long. */
@@ -32,16 +30,6 @@ enum sim_search_result {
     SIM_SEARCH_UNDECIDED, /* more operations, or more states, than there is room for */
 };
 
-/* What stands at a key, and at all of a shard. */
-struct sim_search_value {
-    uint64_t version; /* 0: nobody has shown it */
-    uint64_t value;
-    bool there;
-};
-struct sim_search_state {
-    struct sim_search_value keys[SIM_SEARCH_KEYS];
-};
-
 /* Which operations are done: the answered ones below base, those from there on a bit each, and the
  * unanswered ones a bit each. */
 struct sim_search_done {
@@ -52,13 +40,13 @@ struct sim_search_done {
 /* One operation after another was chosen, deepest first; a level of it. */
 struct sim_search_level {
     struct sim_search_done done;
-    struct sim_search_state state;
+    struct sim_model_state state;
     uint64_t window[SIM_SEARCH_WORDS], unanswered; /* may be next, and were not tried */
 };
 
 struct sim_search_entry {
     struct sim_search_done done;
-    struct sim_search_state state;
+    struct sim_model_state state;
     uint32_t run; /* entries of earlier runs count for nothing */
 };
 

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define JUMP_NS (2 * NS_PER_S) /* of a time of day, from ours, at most */
+
 static bool sim_may(const struct sim *s, enum sim_fault fault)
 {
     return s->scenario->weights[fault] != 0;
@@ -396,6 +398,10 @@ static bool fault_at_once(struct sim *s, enum sim_fault fault)
         sim_node_stop(s, node);
         sim_node_start(s, node, false);
         return true;
+    case FAULT_JUMP:
+        s->nodes[sim_below(s, s->node_count)].day_offset =
+            (int64_t)sim_below(s, 2 * JUMP_NS) - (int64_t)JUMP_NS;
+        return true;
     case FAULT_LOSE:
         return majority_lose(s, sim_below(s, SIM_SHARDS));
     case FAULT_MOVE:
@@ -407,6 +413,15 @@ static bool fault_at_once(struct sim *s, enum sim_fault fault)
     }
 }
 
+static void fault_start(struct sim *s, enum sim_fault fault, uint64_t which)
+{
+    fault_switch(s, fault, true, which);
+    s->fault_counts[fault]++;
+    s->faults_now++;
+    sim_schedule(s, 5 * NS_PER_MS + sim_below(s, 150000000),
+                 (struct sim_event){.kind = EVENT_FAULT_END, .a = fault, .b = which});
+}
+
 void sim_fault_begin(struct sim *s)
 {
     sim_schedule(s, sim_scenario_pause(s), (struct sim_event){.kind = EVENT_FAULT});
@@ -414,11 +429,10 @@ void sim_fault_begin(struct sim *s)
     uint64_t which = sim_random(s) >> 32;
     if (s->faults_now >= s->scenario->faults_at_once || !fault_at_once(s, fault))
         return;
-    fault_switch(s, fault, true, which);
-    s->fault_counts[fault]++;
-    s->faults_now++;
-    sim_schedule(s, 5 * NS_PER_MS + sim_below(s, 150000000),
-                 (struct sim_event){.kind = EVENT_FAULT_END, .a = fault, .b = which});
+    fault_start(s, fault, which);
+    /* Trouble seldom comes alone: what was said before leadership moves comes late. */
+    if (fault == FAULT_MOVE && sim_may(s, FAULT_DELAY) && sim_chance(s, 50))
+        fault_start(s, FAULT_DELAY, which);
 }
 
 void sim_fault_end(struct sim *s, const struct sim_event *e)
