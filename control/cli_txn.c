@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* JSON of the largest transaction: base64 of its values, and names. */
-#define TEXT_BYTES_MAX (2u * LIMIT_TRANSACTION_BYTES)
+#define TEXT_BYTES_MAX ((size_t)2 * LIMIT_TRANSACTION_BYTES)
 
 /* ---- what both can meet ---- */
 
@@ -112,7 +112,7 @@ static int read_stdin(char **text, size_t *length)
     if (ferror(stdin) != 0)
         return cli_fail(CLI_USAGE, "txn: cannot read standard input: %s", strerror(errno));
     if (*length > TEXT_BYTES_MAX)
-        return cli_fail(CLI_USAGE, "txn: standard input is longer than %u bytes", TEXT_BYTES_MAX);
+        return cli_fail(CLI_USAGE, "txn: standard input is longer than %zu bytes", TEXT_BYTES_MAX);
     return CLI_DONE;
 }
 
@@ -185,8 +185,9 @@ int cli_txn(const struct cli *c)
     struct cli_txn *t = calloc(1, sizeof *t);
     char fault[CLI_TXN_FAULT_BYTES], *text = NULL;
     size_t length = 0;
-    int exit_code =
-        t == NULL ? cli_fail(CLI_UNAVAILABLE, "out of memory") : read_stdin(&text, &length);
+    if (t == NULL)
+        return cli_fail(CLI_UNAVAILABLE, "out of memory");
+    int exit_code = read_stdin(&text, &length);
     if (exit_code == CLI_DONE) {
         int error = cli_txn_parse(t, text, length, fault);
         exit_code = error == 0         ? run(c, t)

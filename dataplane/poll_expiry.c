@@ -1,8 +1,8 @@
 /* Keys that expire: engine/expire.h, by the lcore's clock.
  *
  * Why now in ticks and not the time of day: it is the clock of leases, which nobody sets; a jump of the
- * other would expire everything at once.  Why early in the pass does no harm: a request that was taken
- * in it was asked for before, and its owner counts from then. */
+ * other would expire everything at once.  Why early in the pass does no harm here: what is judged by it
+ * expires later, if at all.  From when a value's own ttl counts is read when it is written (poll_request.c). */
 #include "dataplane/lcore_cluster.h"
 
 /* Between looks, so that a shard full of short ttls costs no pass, nor a leader that cannot commit. */

@@ -48,7 +48,7 @@
 #define LIMIT_TRANSACTION_BYTES LIMIT_VALUE_BYTES /* of them, packed; a branch fits one segment */
 
 #define LIMIT_TTL_NS_MIN 1000000ull                         /* of a value: 1 ms */
-#define LIMIT_TTL_NS_MAX (10 * 365 * 86400ull * 1000000000) /* ten years */
+#define LIMIT_TTL_NS_MAX (10ull * 365 * 86400 * 1000000000) /* ten years */
 #define LIMIT_LEASE_OWNER_BYTES 64u                         /* name of who holds a user lease */
 
 #define LIMIT_PINS 8u                   /* views an agent holds at a time */

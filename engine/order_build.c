@@ -267,6 +267,7 @@ bool order_build_join(struct order_edit *e, const struct order_node *parent, uin
     v.count = 0;
     views_add(&v, &left, &one);
     views_add(&v, &right, &other);
+    ASSERT(v.count > one.count);
     if (one.level != 0) {
         uint32_t child = v.at[one.count].payload;
         v.at[one.count] = entry;

@@ -117,7 +117,8 @@ static ALWAYS_INLINE bool order_meta_sound(const struct order_meta *m)
 
 static ALWAYS_INLINE uint64_t order_head_make(uint32_t payload, uint32_t heap, uint32_t length)
 {
-    return (uint64_t)payload | (uint64_t)heap << 32 | (uint64_t)length << 48;
+    uint64_t upper = length << 16 | heap;
+    return upper << 32 | payload;
 }
 static ALWAYS_INLINE uint32_t order_head_payload(uint64_t head)
 {

@@ -58,7 +58,7 @@ struct shard_pending {
     uint8_t record_kind;   /* enum record_kind made; 0: none (read, duplicate) */
     int64_t number;        /* as in struct ring_completion */
 };
-_Static_assert(2 * CACHE_LINE % sizeof(struct shard_pending) == 0 ||
+_Static_assert((size_t)2 * CACHE_LINE % sizeof(struct shard_pending) == 0 ||
                    sizeof(struct shard_pending) % CACHE_LINE == CACHE_LINE / 2,
                "two lines at most");
 

@@ -102,15 +102,16 @@ static uint64_t branch_bytes(const struct dunlin_write *writes, size_t count)
     return bytes;
 }
 
-/* Make what travels; it is freed by the caller.  Returns 0, -EMSGSIZE or -ENOMEM. */
+/* Make what travels; it is freed by the caller.  Returns 0, -EINVAL (there is nothing in it),
+ * -EMSGSIZE or -ENOMEM. */
 static int pack(const struct dunlin_transaction *t, struct agent_wanted *wanted)
 {
     uint64_t bytes =
         branch_bytes(t->then_writes, t->then_count) + branch_bytes(t->else_writes, t->else_count);
     for (size_t i = 0; i < t->condition_count; i++)
         bytes += ring_item_bytes(t->conditions[i].key_length, 0);
-    if (bytes > LIMIT_TRANSACTION_BYTES)
-        return -EMSGSIZE;
+    if (bytes == 0 || bytes > LIMIT_TRANSACTION_BYTES)
+        return bytes == 0 ? -EINVAL : -EMSGSIZE;
     uint8_t *at = malloc(bytes);
     if (at == NULL)
         return -ENOMEM;

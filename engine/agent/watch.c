@@ -186,7 +186,7 @@ int64_t dunlin_watch_position(const struct dunlin_watch *watch, char *buffer, si
             continue; /* nothing is shown of it yet: from now on */
         int n = snprintf(text, sizeof text, "%s%" PRIu32 ".%" PRIu64, length != 0 ? "," : "",
                          watch->shards[i].log, watch->shards[i].lsn);
-        if (length + (size_t)n < capacity)
+        if (buffer != NULL && length + (size_t)n < capacity)
             memcpy(buffer + length, text, (size_t)n + 1);
         length += (size_t)n;
     }
