@@ -547,10 +547,14 @@ static void live(struct fake *f)
         f->event_fds[l] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     f->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&f->thread, NULL, serve, f), 0);
+    f->alive = true;
 }
 
 void fake_kill(struct fake *f)
 {
+    if (!f->alive)
+        return;
+    f->alive = false;
     fake_lock(f);
     f->stop = true;
     fake_unlock(f);

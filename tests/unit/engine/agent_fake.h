@@ -81,6 +81,7 @@ struct fake {
     uint32_t lcore_count, bulk_bytes;
     int listener, connection, wake;
     bool stop;
+    bool alive; /* it has a thread and files */
     pthread_t thread;
     pthread_mutex_t lock;
     struct memory node, doorbell, space, file;
