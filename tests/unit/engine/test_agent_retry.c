@@ -217,7 +217,9 @@ static void what_was_never_appended_ends_unavailable(void)
     CU_ASSERT_TRUE(clock_boottime_ns() - begun >= SHORT_MS * NS_PER_MS);
     CU_ASSERT_EQUAL(ended_not_led(d), 1);
     CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof(value), NULL), -ENOTCONN);
-    CU_ASSERT_EQUAL(ended_not_led(d), 2);
+    /* Why not 2 alone: on a busy machine the time may be up before the last try is answered. */
+    uint64_t ended = ended_not_led(d);
+    CU_ASSERT(ended == 1 || ended == 2);
     set_not_led(f, false);
     CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
     set_not_led(f, true);
@@ -227,7 +229,7 @@ static void what_was_never_appended_ends_unavailable(void)
     CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
     for (uint64_t i = 0; i < 4; i++)
         CU_ASSERT_EQUAL(c[i].result, -ENOTCONN);
-    CU_ASSERT_EQUAL(ended_not_led(d), 7);
+    CU_ASSERT_EQUAL(ended_not_led(d), ended + 5);
     set_not_led(f, false);
     CU_ASSERT_EQUAL(put(s, "k", "last"), 0);
     CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
