@@ -37,7 +37,8 @@ static void check_accepted(const struct attach_request *r, bool attached)
         ASSERT(attached);
         break;
     default:
-        ASSERT(r->kind == ATTACH_STATUS || r->kind == ATTACH_CLOCK || r->kind == ATTACH_NODES);
+        ASSERT(r->kind == ATTACH_STATUS || r->kind == ATTACH_CLOCK || r->kind == ATTACH_NODES ||
+               r->kind == ATTACH_SHARDS);
     }
 }
 
