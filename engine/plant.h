@@ -61,6 +61,36 @@ enum plant {
     /* of the ordered index */
     PLANT_ORDER_NOT_UNDONE,     /* a cut leaves a key in it that it takes out of the index */
     PLANT_NODE_VERSION_SKIPPED, /* nodes are written under their readers without a new version */
+    /* of chunks that go and come again */
+    PLANT_CHUNK_GENERATION_IGNORED, /* a reader goes on with what it mapped of the chunk before */
+    /* of leader leases, found by their own simulation */
+    PLANT_LEASE_AFTER_AMNESIA,      /* a restarted control voter answers at once */
+    PLANT_LEADER_LEASE_FROM_ANSWER, /* a leader lease runs from the answer's arrival, not the ask */
+    PLANT_LEASE_OVER_UNBOUND,       /* a control voter grants what it has said to be over */
+    PLANT_LEADER_RATE_IGNORED,      /* leader leases take all clocks to go alike */
+    /* of what is counted with, sessions, and scans at followers */
+    PLANT_INCREMENT_WRAPS,           /* a sum past the largest goes on at the smallest */
+    PLANT_NOT_NUMBER_IS_ZERO,        /* what is no number counts as 0 */
+    PLANT_SESSION_FORGOTTEN_APPLIED, /* a write of a session that is forgotten is applied */
+    PLANT_POSITION_UNJUDGED,         /* a position leaves though somebody else may lead by now */
+    /* of history */
+    PLANT_SPAN_HALVED,     /* versions are kept for half the time that the space says */
+    PLANT_CUT_IS_NOTHING,  /* a trimmed chain ends as if there had never been more */
+    PLANT_HORIZON_SKIPPED, /* a tombstone is given up, and what was there before with it, untold */
+    /* of the index */
+    PLANT_BUCKET_EMPTIED, /* a bucket that has moved is emptied under its readers */
+    /* of the control plane, found by its own scenario */
+    PLANT_ACTIVATE_UNCHECKED,   /* an epoch is made active by who led another one */
+    PLANT_START_REUSED,         /* a daemon starts again under its old number */
+    PLANT_CEILING_IGNORED,      /* what begins again begins where the first logs did */
+    PLANT_RAFT_ACK_BEFORE_SYNC, /* the control log is acknowledged before it is on the disk */
+    PLANT_RAFT_STANDBY_REFUSES, /* who does not know yet that it votes refuses to */
+    PLANT_RAFT_CHANGE_LATE,     /* a change of control voters counts when it is on the disk */
+    PLANT_RAFT_DEMOTED_AT_ONCE, /* a control voter hears of its demotion before that is committed */
+    PLANT_RAFT_VOTERS_AT_ONCE,  /* control voters change without a lease between */
+    PLANT_LEASE_OF_OLD_VOTERS,  /* a grant counts, whatever set of voters its voter is of */
+    PLANT_REMOVED_NODE_COUNTED, /* a node that was removed is granted leases */
+    PLANT_LOST_DIRECTORY_VOTES, /* a control voter that lost its directory takes part */
     PLANT_COUNT
 };
 
