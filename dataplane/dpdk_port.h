@@ -1,0 +1,207 @@
+/* dpdk_port - a DPDK port and what each lcore sends and receives on it.
+ *
+ *   dpdk_port.c       set-up: find or make the device, configure, start, reset, close
+ *   dpdk_port_steer.c rules that put packets into the queue of their lcore
+ *   dpdk_port_tick.c  control: link, resets, counters
+ *   dpdk_queue.c      hot path: receive, hand over between lcores, send
+ *   dpdk_chain.h      whether frames chained to the log's memory leave as they should
+ *
+ * Edge.  Control opens, ticks and closes; the lcore of a struct dpdk_queue alone calls the dpdk_queue_* functions.
+ *
+ * Queues: lcore i has the pair i of the port's, or shares pair i modulo their number.  A packet for another lcore
+ * (its UDP port is that lcore's) is handed over to it by a ring, so that it comes out of dpdk_queue_receive of the
+ * right lcore wherever the port put it; rules that make the port itself put it right (rte_flow) are set
+ * where it takes them.  What is for no one lcore (ARP, ICMP) comes out at each, as copies.
+ *
+ * Locks: each pair has one for each direction, which is only ever tried: who does not get it receives or sends
+ * nothing this time.  Uncontended unless lcores share a pair, or control resets the port: it takes all of them, so
+ * that no burst is under way.
+ *
+ * Mbufs received: one segment, in memory that is nobody else's, to be written in place, PACKET_HEADER_BYTES into it
+ * 8-aligned.  The pools' buffers begin so that a port puts them there; what comes otherwise (net_af_xdp chooses
+ * the place itself; net_ring hands over a sender's chain) is moved or copied, counted.
+ *
+ * Mbufs sent: their free callbacks (rte_pktmbuf_attach_extbuf) run on any thread that uses the port: an lcore that
+ * shares the pair, control at a reset or close, with net_ring the receiver's.  They only store.
+ *
+ * Reset: the port asks for one (RTE_ETH_EVENT_INTR_RESET), or control does; dpdk_port_tick then does it.  What was in
+ * the port's queues is lost, and freed.  A port that does not come back is tried again each second, and sends
+ * and receives nothing until then.
+ *
+ * Source: DPDK 22.11 Programmer's Guide, "Poll Mode Driver", "Mbuf Library". */
+#ifndef DUNLIN_DATAPLANE_DPDK_PORT_H
+#define DUNLIN_DATAPLANE_DPDK_PORT_H
+
+#include "dataplane/packet.h"
+#include "engine/limits.h"
+
+#define DPDK_PORT_NAME_BYTES 64u
+#define DPDK_PORT_DESCRIPTORS 512u
+#define DPDK_PORT_MBUFS 8192u
+#define DPDK_PORT_INBOX                                                                            \
+    1024u /* packets handed over that wait for an lcore; more are dropped, counted */
+#define DPDK_PORT_BURST 32u /* packets of one receive at most */
+
+struct rte_mbuf;
+struct rte_mempool;
+struct rte_ring;
+struct dpdk_port;
+
+struct dpdk_port_config {
+    /* Of a port that EAL knows ("net_ring0"), a PCI address ("0000:00:04.0"), or devargs of one to be made
+     * ("net_af_packet0,iface=eth1"). */
+    const char *device;
+    uint32_t mtu;         /* PACKET_MTU_MIN .. PACKET_MTU_MAX; 0: the port's own */
+    uint32_t lcore_count; /* 1 .. LIMIT_LCORES */
+    uint16_t udp_port;    /* of lcore 0; lcore i has udp_port + i */
+    uint32_t
+        descriptors; /* of each queue and direction, as near as the port can; 0: the default above */
+    uint32_t mbufs;  /* of each lcore's pool; 0: the default above */
+    bool no_offload; /* no checksums by the port */
+};
+
+/* Of one lcore.  Plain words of that lcore. */
+struct dpdk_queue_counters {
+    uint64_t received, sent; /* packets */
+    uint64_t received_bytes, sent_bytes;
+    uint64_t handed_over, inbox_full; /* to other lcores; dropped */
+    uint64_t copied;                  /* received in several segments, or shared */
+    uint64_t moved;                   /* received where a payload is not 8-aligned */
+    uint64_t no_mbuf;                 /* dropped for want of one */
+    uint64_t busy;                    /* bursts not made: somebody else had the pair */
+    uint64_t prepare_failed;          /* packets that the port does not send as they are; dropped */
+};
+
+struct dpdk_queue {
+    struct dpdk_port *port;
+    uint32_t lcore;
+    uint16_t port_id, pair;
+    /* Mbufs with room for a whole packet: PACKET_ETHERNET_BYTES + mtu behind the usual headroom. */
+    struct rte_mempool *pool;
+    /* Without room, to be attached to memory of others. */
+    struct rte_mempool *chain_pool;
+    uint32_t offloads;   /* enum packet_offload: for packet_write */
+    uint64_t send_flags; /* of mbufs: dpdk_queue_mark sets them */
+    struct rte_ring *inbox;
+    struct dpdk_queue_counters counters;
+};
+
+enum dpdk_port_state {
+    DPDK_PORT_RUNNING,
+    DPDK_PORT_RESETTING, /* as long as control is in dpdk_port_tick */
+    DPDK_PORT_FAILED,    /* a reset failed; tried again */
+};
+
+/* By any thread, as of the last dpdk_port_tick. */
+struct dpdk_port_shown {
+    _Atomic uint32_t state;   /* enum dpdk_port_state */
+    _Atomic uint32_t link_up; /* 0 or 1 */
+    _Atomic uint32_t speed_mbps;
+    _Atomic uint64_t link_ups; /* changes: the body asks its neighbours again (arp_link_up) */
+    _Atomic uint64_t link_downs;
+    _Atomic uint64_t resets, resets_failed, removals;
+    _Atomic uint64_t missed, errors_in, errors_out, no_mbuf; /* rte_eth_stats */
+};
+
+/* What a port is, as found and set at open. */
+struct dpdk_port_facts {
+    char name[DPDK_PORT_NAME_BYTES], driver[DPDK_PORT_NAME_BYTES];
+    struct packet_mac mac;
+    uint32_t mtu;
+    int socket;           /* NUMA node; -1: any */
+    uint32_t pairs;       /* of queues in use */
+    bool multi_segs;      /* it says that it sends chained mbufs; dpdk_chain.h proves it */
+    bool ip_out, udp_out; /* checksums that it writes */
+    bool ip_in, udp_in;   /* checksums that it looks at */
+    bool steered;         /* by rules of the port */
+};
+
+/* Returns 0 and a started port, which the caller closes; or
+ *   -EINVAL        something in config is out of bounds
+ *   -ENODEV        no such port, and none could be made: DPDK said why to stderr
+ *   -EBUSY         the port is in use
+ *   -EMSGSIZE      the port does not carry that mtu
+ *   -ENOTSUP       no Ethernet address, no queue, or packets that do not fit one buffer
+ *   -ENOMEM, or what the driver says.  Nothing is left behind. */
+MUST_USE int dpdk_port_open(struct dpdk_port **port, const struct dpdk_port_config *config);
+/* No lcore uses it any more.  Frees what was sent and not yet given back. */
+void dpdk_port_close(struct dpdk_port *port);
+
+const struct dpdk_port_facts *dpdk_port_facts(const struct dpdk_port *port);
+const struct dpdk_port_shown *dpdk_port_shown(const struct dpdk_port *port);
+struct dpdk_queue *dpdk_port_queue(struct dpdk_port *port, uint32_t lcore);
+
+/* Control, some ten times a second: link, resets that are due, counters.  now: nanoseconds. */
+void dpdk_port_tick(struct dpdk_port *port, uint64_t now);
+/* Any thread: reset it at the next tick. */
+void dpdk_port_ask_reset(struct dpdk_port *port);
+
+/* Control: memory of the log, which mbufs may name from then on.  base and bytes are multiples of 4 KiB and one
+ * piece of address space.  Returns 0, or
+ *   -EOPNOTSUPP  devices need physical addresses: frames are copied
+ *   -ENOSPC      too many pieces; -ENOMEM, or what the driver says: frames from there are copied. */
+MUST_USE int dpdk_port_map(struct dpdk_port *port, void *base, uint64_t bytes);
+/* Nothing sent from there is still held. */
+void dpdk_port_unmap(struct dpdk_port *port, void *base, uint64_t bytes);
+
+/* ---- hot path, the lcore's ---- */
+
+/* Take up to count packets, which are the caller's to free. */
+MUST_USE uint32_t dpdk_queue_receive(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t count);
+/* Checksums of a packet received that the port found right: enum packet_offload. */
+MUST_USE uint32_t dpdk_queue_checked(const struct rte_mbuf *m);
+
+/* Say on a packet's first mbuf what the port is to do with what packet_write or packet_echo_write wrote by q->offloads
+ * (udp: false for an echo).  Not for a packet whose checksums are whole. */
+void dpdk_queue_mark(const struct dpdk_queue *q, struct rte_mbuf *m, bool udp);
+
+/* Send packets in order.  Returns how many were taken, always the first ones: those are the port's, which frees them
+ * when it let go.  The rest is the caller's still: the port's queue is full, or somebody else had it. */
+MUST_USE uint32_t dpdk_queue_send(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t count);
+
+/* Have the port give back what it has sent, where it can: each pass, while something is held. */
+void dpdk_queue_clean(struct dpdk_queue *q);
+
+/* ---- between the files ---- */
+
+#define DPDK_PORT_RETRY_NS NS_PER_S
+
+/* A pair of queues.  busy: 0 or 1, taken by exchange, never waited for but by control. */
+struct dpdk_pair {
+    alignas(CACHE_LINE) _Atomic uint32_t receive_busy;
+    alignas(CACHE_LINE) _Atomic uint32_t send_busy;
+};
+
+struct dpdk_port {
+    struct dpdk_port_config config; /* device: void after open */
+    struct dpdk_port_facts facts;
+    struct dpdk_port_shown shown;
+    uint16_t id;
+    bool shifts;         /* buffers of the pools begin where a payload comes to lie 8-aligned */
+    bool owned, watched; /* set-up that close takes back */
+    uint64_t owner;
+    uint32_t room;     /* of a buffer, behind the headroom */
+    uint32_t mtu_told; /* to the device: not more than it says that it carries */
+    bool running;      /* written by control while it has all pairs, read by who has one */
+    uint64_t offloads_in, offloads_out;
+    uint16_t descriptors_in, descriptors_out;
+    uint64_t retry_at;
+    _Atomic uint32_t reset_wanted;
+    struct dpdk_pair pairs[LIMIT_LCORES];
+    struct dpdk_queue queues[LIMIT_LCORES];
+};
+
+/* Configure and start the device with what open chose.  0, or what the driver says. */
+MUST_USE int dpdk_port_start(struct dpdk_port *port);
+/* Start it as it is configured. */
+MUST_USE int dpdk_port_run(struct dpdk_port *port);
+/* Rules for the port to put packets into the queue of their lcore, all of them or none.  True: it took them. */
+bool dpdk_port_steer(const struct dpdk_port *port);
+/* Take all pairs, and give them back. */
+void dpdk_port_quiesce(struct dpdk_port *port);
+void dpdk_port_resume(struct dpdk_port *port);
+/* Have events counted; and no more. */
+MUST_USE int dpdk_port_watch(struct dpdk_port *port);
+void dpdk_port_unwatch(struct dpdk_port *port);
+
+#endif
