@@ -15,7 +15,7 @@ fi
 
 # What they may take: memory and strings, ISA-L's checksum, the failed assert, the planted bug, what
 # the compiler itself adds.
-allowed='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|chr)|__mem(cpy|move|set)_chk|crc32_iscsi
+allowed='mem(cpy|move|set|cmp|chr)|str(len|nlen|cmp|ncmp|chr)|__mem(cpy|move|set)_chk|crc32_iscsi|(__)?explicit_bzero(_chk)?
 |base_assert_failed|plant_active|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__u?(div|mod)ti3
 |__(a|t|ub|h|l)san_.*|__sanitizer_.*|__tls_get_addr'
 allowed=$(printf '%s' "$allowed" | tr -d '\n')
