@@ -13,6 +13,13 @@ static uint64_t arena_bytes(const struct layout_geometry *g)
     return (uint64_t)g->chunk_count_max << g->chunk_shift;
 }
 
+/* Chunks that the quota allows; the geometry has room for what it may be raised to. */
+static uint32_t chunks_of_quota(const struct node_space *s)
+{
+    return (uint32_t)min_u64(s->config.quota_bytes >> s->geometry.chunk_shift,
+                             s->geometry.chunk_count_max);
+}
+
 static void space_file_format(const struct node *n, struct node_space *s)
 {
     struct layout_space *header = s->header;
@@ -28,7 +35,7 @@ static void space_file_format(const struct node *n, struct node_space *s)
     header->ordered = s->config.ordered;
     memcpy(header->name, s->config.name, sizeof(header->name));
     /* relaxed: nobody else has the file yet */
-    atomic_store_explicit(&header->chunk_limit, s->geometry.chunk_count_max, memory_order_relaxed);
+    atomic_store_explicit(&header->chunk_limit, chunks_of_quota(s), memory_order_relaxed);
 }
 
 static int space_file_create(const struct node *n, struct node_space *s)
@@ -52,7 +59,10 @@ static int chunk_create(struct node_space *s, uint32_t chunk)
     int error = memory_create(&s->chunks[chunk], "dunlin-chunk", bytes, MEMORY_READ_ONLY, true, at);
     if (error != 0)
         return error;
-    /* release: whoever sees the count finds the chunk mapped (frames_take, agents) */
+    uint32_t generation = atomic_load_explicit(&s->header->arena_generation, memory_order_relaxed);
+    atomic_store_explicit(layout_chunk_generation(s->header, chunk), generation,
+                          memory_order_relaxed);
+    /* release: whoever sees the count finds the chunk mapped (frames_take, agents), and its generation */
     atomic_store_explicit(&s->header->chunk_count, chunk + 1, memory_order_release);
     return 0;
 }
@@ -72,14 +82,14 @@ int node_chunks_grow(struct node *n, struct node_space *s)
     /* relaxed: a number; who raised it woke us afterwards */
     uint32_t wanted = atomic_load_explicit(&s->chunks_wanted, memory_order_relaxed);
     uint32_t count = atomic_load_explicit(&header->chunk_count, memory_order_relaxed);
-    uint32_t last = (uint32_t)min_u64(wanted, s->geometry.chunk_count_max);
+    uint32_t last = (uint32_t)min_u64(wanted, chunks_of_quota(s));
     int made = 0;
     int error = 0;
     for (uint32_t chunk = count; chunk < last && error == 0; chunk++) {
         error = chunk_create(s, chunk);
         made += error == 0 ? 1 : 0;
     }
-    uint32_t limit = error == 0 ? s->geometry.chunk_count_max : count + (uint32_t)made;
+    uint32_t limit = error == 0 ? chunks_of_quota(s) : count + (uint32_t)made;
     atomic_store_explicit(&header->chunk_limit, limit, memory_order_relaxed);
     return error == 0 ? made : error;
 }
@@ -88,7 +98,7 @@ int node_chunks_grow(struct node *n, struct node_space *s)
 static void board_format(const struct node *n, const struct node_space *s, uint32_t shard)
 {
     struct layout_board *board = &s->boards[shard];
-    board->lcore = (shard + s->config.id) % n->config.lcore_count;
+    board->lcore = (uint16_t)((shard + s->config.id) % n->config.lcore_count);
     board->log = s->config.id << NODE_LOG_SPACE_SHIFT | shard;
     /* relaxed: nobody else has the file yet; every lcore renews one lease for all that it leads */
     atomic_store_explicit(&board->lease_cell, board->lcore * LIMIT_LEASE_CELLS_PER_LCORE,

@@ -103,24 +103,26 @@ void poll_commit(struct lcore *l)
         shard_commit(l->dirty[i], l->dirty[i]->log.lsn_end);
 }
 
-/* For who wakes sleeping watchers (control/waker.h).  Why all dirty shards: nearly every one was committed
- * in this pass, and a word too many costs nothing. */
-static void commits_count(struct lcore *l)
+/* For who wakes the space's sleeping watchers (control/waker.h). */
+static void commit_count(struct lcore *l, struct shard *s)
 {
-    if (l->dirty_count == 0)
+    if (!s->shown)
         return;
+    s->shown = false;
+    const uint32_t space = s->log.number >> NODE_LOG_SPACE_SHIFT;
+    _Atomic uint32_t *count = &l->shared->commits[space - 1];
     /* relaxed: one writer */
-    uint32_t commits = atomic_load_explicit(&l->shared->commits, memory_order_relaxed);
-    /* release: the boards are stored before */
-    atomic_store_explicit(&l->shared->commits, commits + 1, memory_order_release);
+    uint32_t commits = atomic_load_explicit(count, memory_order_relaxed);
+    /* release: the board is stored before */
+    atomic_store_explicit(count, commits + 1, memory_order_release);
 }
 
 void poll_answers(struct lcore *l)
 {
-    commits_count(l);
     for (uint32_t i = 0; i < l->dirty_count; i++) {
         struct shard *s = l->dirty[i];
         struct shard_answer answer;
+        commit_count(l, s);
         while (shard_answer_next(s, &answer))
             answer_send(l, s, &answer);
         s->dirty = false;

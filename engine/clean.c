@@ -26,7 +26,7 @@ static void base_grow_younger(struct shard *s, const struct log_segment *base, u
         atomic_store_explicit(youngest, lsn, memory_order_relaxed);
 }
 
-static int copy_forward(struct shard *s, const struct record *r, uint64_t offset, uint64_t *to)
+static int base_copy(struct shard *s, const struct record *r, uint64_t *to)
 {
     uint64_t size = record_size(r);
     struct log_segment *base = &s->cleaner.base;
@@ -35,6 +35,21 @@ static int copy_forward(struct shard *s, const struct record *r, uint64_t offset
         return error;
     base_grow_younger(s, base, r->lsn);
     record_copy(s->arena + *to, (const uint8_t *)r, size);
+    return 0;
+}
+
+/* Where a live record goes. */
+static int copy_forward(struct shard *s, const struct record *r, uint64_t offset, uint64_t *to)
+{
+    uint64_t size = record_size(r);
+    if (s->cleaner.moved_to != 0) {
+        *to = (uint64_t)(s->cleaner.moved_to - 1) << s->geometry.segment_shift;
+        *to += s->cleaner.position;
+    } else {
+        int error = base_copy(s, r, to);
+        if (error != 0)
+            return error;
+    }
     uint64_t link = atomic_load_explicit(shard_link(s, offset), memory_order_relaxed);
     atomic_store_explicit(shard_link(s, *to), link, memory_order_relaxed);
     shard_live_add(s, *to, size);
@@ -63,8 +78,9 @@ static void tombstone_give_up(struct shard *s, const struct record *r, uint64_t 
     uint64_t horizon = atomic_load_explicit(&s->board->lsn_tombstone_horizon, memory_order_relaxed);
     /* Why its end: a reader at the LSN where it begins still sees the version before it.
      * release: the horizon is there before the slot is empty */
-    atomic_store_explicit(&s->board->lsn_tombstone_horizon,
-                          max_u64(horizon, r->lsn + record_size(r)), memory_order_release);
+    if (!PLANTED(HORIZON_SKIPPED))
+        atomic_store_explicit(&s->board->lsn_tombstone_horizon,
+                              max_u64(horizon, r->lsn + record_size(r)), memory_order_release);
     versions_drop(s, shard_link(s, offset));
     shard_live_sub(s, offset, record_size(r));
     index_erase(&s->index, place);
@@ -93,12 +109,13 @@ static int clean_keyed(struct shard *s, const struct record *r, uint64_t offset)
     int error = versions_reference_find(s, offset, &found);
     if (error != 0 || found.word == NULL)
         return error;
-    if (r->kind != RECORD_DATA && found.word == found.place.slot &&
+    bool stays = s->cleaner.moved_to != 0;
+    if (r->kind != RECORD_DATA && !stays && found.word == found.place.slot &&
         tombstone_is_over(s, r, offset)) {
         tombstone_give_up(s, r, offset, &found.place);
         return 0;
     }
-    if (UNLIKELY(s->has_history))
+    if (UNLIKELY(s->has_history) && !stays)
         versions_trim(s, offset, found.rank);
     uint64_t to;
     error = copy_forward(s, r, offset, &to);
@@ -152,6 +169,12 @@ static bool victim_is_dead(const struct shard *s)
                                 memory_order_relaxed) == 0;
 }
 
+/* Behind its last record. */
+static uint32_t victim_end(const struct shard *s)
+{
+    return s->cleaner.moved_to != 0 ? s->cleaner.end : 1u << s->geometry.segment_shift;
+}
+
 /* Records whose buckets are on their way while one is looked at. */
 #define CLEAN_AHEAD 12u
 
@@ -169,7 +192,7 @@ static uint64_t bytes_of(const struct record *r)
 static void look_ahead(const struct shard *s, struct lookahead *ahead)
 {
     const uint8_t *base = s->arena + ((uint64_t)s->cleaner.victim << s->geometry.segment_shift);
-    uint32_t segment = 1u << s->geometry.segment_shift;
+    uint32_t segment = victim_end(s);
     for (; ahead->records < CLEAN_AHEAD && ahead->position < segment; ahead->records++) {
         const struct record *r = (const void *)(base + ahead->position);
         if (record_is_keyed(r))
@@ -182,9 +205,9 @@ static void look_ahead(const struct shard *s, struct lookahead *ahead)
 bool clean_step(struct shard *s, uint64_t budget, const struct reclaim_now *now)
 {
     struct cleaner *c = &s->cleaner;
-    uint32_t segment = 1u << s->geometry.segment_shift;
     if (!clean_choose(s))
         return false;
+    uint32_t segment = victim_end(s);
     uint64_t start = (uint64_t)c->victim << s->geometry.segment_shift;
     struct lookahead ahead = {.position = c->position};
     while (c->position < segment && !victim_is_dead(s)) {
@@ -202,7 +225,52 @@ bool clean_step(struct shard *s, uint64_t budget, const struct reclaim_now *now)
     ASSERT(victim_is_dead(s));
     reclaim_retire(&s->reclaim, c->victim, now);
     c->cleaning = false;
+    c->moved_to = 0;
     s->install.segments_dirty -= s->install.segments_dirty != 0; /* one less of its round */
     counter_add(s->counters, COUNTER_SEGMENTS_FREED, 1);
     return true;
+}
+
+/* ---- a segment of the tail that goes to another frame ---- */
+
+/* Why: no link leads on from a record that is dead, but the frame's memory is of another segment. */
+static void links_clear(struct shard *s, uint64_t to)
+{
+    for (uint64_t at = 0; at < UINT64_C(1) << s->geometry.segment_shift; at += 64)
+        /* relaxed: what leads here is stored later */
+        atomic_store_explicit(shard_link(s, to + at), 0, memory_order_relaxed);
+}
+
+int clean_move(struct shard *s, uint32_t place)
+{
+    struct cleaner *c = &s->cleaner;
+    bool is_open = place == s->log.queue_count;
+    uint32_t from = is_open ? s->log.tail.frame : log_queue_at(&s->log, place), to;
+    const struct layout_frame *entry = &s->directory[from];
+    ASSERT(!c->cleaning);
+    if (frames_take(&s->frames, FRAME_TAIL,
+                    atomic_load_explicit(&entry->lsn_start, memory_order_relaxed), &to) != 0)
+        return -EAGAIN;
+    atomic_store_explicit(&s->directory[to].bytes_used,
+                          atomic_load_explicit(&entry->bytes_used, memory_order_relaxed),
+                          memory_order_relaxed);
+    /* Why all of it: behind the log's end there may be what was received. */
+    record_copy(s->arena + ((uint64_t)to << s->geometry.segment_shift),
+                s->arena + ((uint64_t)from << s->geometry.segment_shift),
+                UINT64_C(1) << s->geometry.segment_shift);
+    links_clear(s, (uint64_t)to << s->geometry.segment_shift);
+    c->end = is_open ? s->log.tail.used : 1u << s->geometry.segment_shift;
+    log_tail_replace(&s->log, place, to);
+    c->victim = from;
+    c->position = 0;
+    c->moved_to = to + 1;
+    c->cleaning = true;
+    return 0;
+}
+
+int clean_move_end(struct shard *s, const struct reclaim_now *now)
+{
+    if (LIKELY(!s->cleaner.cleaning || s->cleaner.moved_to == 0))
+        return 0;
+    return clean_step(s, UINT64_MAX, now) ? 0 : -EAGAIN;
 }

@@ -301,6 +301,8 @@ int cursor_read(struct cursor *c, const struct read_space *s, const struct topic
         return 0;
     struct walk w = {.lsn_base = segment_start(s, c->lsn)};
     int error = frame_find(s, c->shard, w.lsn_base, &p.frames[0]);
+    if (error == 0 && UNLIKELY(read_is_stale(&p, s)))
+        error = -EFAULT;
     if (error != 0)
         return error == -ENODATA ? lagged(c, s) : error;
     w.base = s->arena + ((uint64_t)p.frames[0] << s->geometry.segment_shift);

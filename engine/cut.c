@@ -233,8 +233,13 @@ int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
 {
     if (lsn < s->lsn_committed || lsn > s->log.lsn_end || !is_boundary(s, lsn))
         return -EINVAL;
+    if (clean_move_end(s, now) != 0)
+        return -EAGAIN;
     bool inside = (lsn & ((UINT64_C(1) << s->geometry.segment_shift) - 1)) != 0;
+    uint32_t epochs = s->log.epoch_count;
     pending_undo(s, lsn);
+    /* Why they stay until the end: who is told to come again asks the table where to cut. */
+    s->log.epoch_count = epochs;
     pending_release_reads(s);
     bool stays = inside && stays_in_place(s, lsn);
     if (stays)
@@ -249,6 +254,8 @@ int land_cut(struct shard *s, uint64_t lsn, const struct reclaim_now *now)
     if (log_end_at(&s->log, lsn, s->landing.cut_frame - 1, &frame) && !stays)
         reclaim_retire(&s->reclaim, frame, now);
     s->landing.cut_frame = 0;
+    while (s->log.epoch_count != 0 && s->log.epochs[s->log.epoch_count - 1].lsn_start >= lsn)
+        s->log.epoch_count--;
     atomic_store_explicit(&s->board->lsn_end, lsn, memory_order_relaxed);
     return 0;
 }

@@ -109,6 +109,16 @@ static const struct log_epoch *epoch_now(const struct shard *s)
     return &s->log.epochs[s->log.epoch_count - 1];
 }
 
+uint64_t expire_counted(const struct shard *s, const struct record *r)
+{
+    const struct expiry *e = &s->expiry;
+    uint32_t place = expiry_find(e, r->lsn);
+    if (place == NOWHERE || e->epoch != epoch_now(s)->epoch)
+        return 0;
+    uint64_t counted_ns = e->heap[place].counted_ns;
+    return r->lsn < epoch_now(s)->lsn_start ? max_u64(counted_ns, e->active_ns) : counted_ns;
+}
+
 /* From when on the ttl of a version is counted. */
 static uint64_t counted_from(const struct shard *s, const struct record *r, uint64_t steady_ns,
                              uint64_t clock_ns)

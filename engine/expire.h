@@ -32,6 +32,9 @@ uint32_t expire_capacity(const struct layout_geometry *g);
 void expire_follow(struct shard *s, const struct record *from, const struct record *to,
                    uint64_t steady_ns);
 
+/* Leader: since when the ttl of a version counts here, the newest of its key; 0: not known. */
+uint64_t expire_counted(const struct shard *s, const struct record *r);
+
 /* Whether so many more keys may have a ttl. */
 MUST_USE bool expire_has_room(struct shard *s, uint32_t count);
 

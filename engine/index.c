@@ -1,4 +1,5 @@
 #include "engine/index_bucket.h"
+#include "engine/plant.h"
 #include "engine/record.h"
 
 #include <string.h>
@@ -28,6 +29,15 @@ uint32_t index_pages(const struct index *x)
     return table_pages(x, &x->table) + (x->growing ? table_pages(x, &x->next) : 0);
 }
 
+/* Any bucket of the page may be looked at as soon as it is there.  Not so in a growing table, whose buckets
+ * are reached by MOVED marks alone, nor among those for overflow, which are reached by the one before: each
+ * is cleared when it is first used.  Why then: a page is up to 2 MiB, and the writes of one pass may meet
+ * many pages that are new. */
+static bool is_open(const struct index *x, const struct index_table *t, uint32_t number)
+{
+    return t != &x->next && number < 1u << t->bits;
+}
+
 /* Give the page that holds this bucket memory, if it has none.  Returns 0 or -EAGAIN: the cleaner
  * has what is promised to the growing table, or the last frame is the cleaner's. */
 static int page_ensure(struct index *x, const struct index_table *t, uint32_t number)
@@ -48,10 +58,8 @@ static int page_ensure(struct index *x, const struct index_table *t, uint32_t nu
      * relaxed: the page number publishes it */
     uint64_t count = atomic_load_explicit(&x->board->reclaim_count, memory_order_relaxed);
     atomic_store_explicit(&x->frames->directory[frame].stamp, count, memory_order_relaxed);
-    _Atomic uint64_t *words = (void *)(x->arena + ((uint64_t)frame << (shift + 6)));
-    /* relaxed: nobody gets here before the page number, or a MOVED mark, is stored */
-    for (uint32_t i = 0; i < 8u << shift; i++)
-        atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+    if (is_open(x, t, number))
+        index_buckets_clear((void *)(x->arena + ((uint64_t)frame << (shift + 6))), 1u << shift);
     atomic_store_explicit(page, frame + 1, memory_order_release);
     return 0;
 }
@@ -72,7 +80,8 @@ int index_init(struct index *x, struct layout_board *board, struct frames *frame
         error = page_ensure(x, &x->table, 1u << x->table.bits);
     if (error != 0)
         return error;
-    atomic_store_explicit(&board->index_root, x->table.bits, memory_order_release);
+    x->root = x->table.bits;
+    atomic_store_explicit(&board->index_root, x->root, memory_order_release);
     return 0;
 }
 
@@ -163,9 +172,11 @@ static int chain_extend(struct index *x, struct index_table *t, struct layout_bu
     if (error != 0)
         return error;
     t->overflow_used++;
-    /* release: the page and its zeros are there before the number leads to them */
+    struct layout_bucket *b = index_bucket_at(x, t, number);
+    index_buckets_clear(b, 1);
+    /* release: the page and the bucket's zeros are there before the number leads to them */
     atomic_store_explicit(&(*last)->meta, number, memory_order_release);
-    *last = index_bucket_at(x, t, number);
+    *last = b;
     return 0;
 }
 
@@ -233,6 +244,8 @@ int index_bucket_move(struct index *x, uint32_t number)
     int error = move_prepare(x, number);
     if (error != 0)
         return error;
+    index_buckets_clear(index_bucket_at(x, &x->next, number), 1);
+    index_buckets_clear(index_bucket_at(x, &x->next, number + (1u << x->table.bits)), 1);
     const struct layout_bucket *b = first;
     for (;;) {
         for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS; i++) {
@@ -252,6 +265,8 @@ int index_bucket_move(struct index *x, uint32_t number)
      * own overflow stays, for readers that looked at the mark before */
     atomic_store_explicit(&first->meta, index_meta_of(first) | LAYOUT_BUCKET_MOVED,
                           memory_order_release);
+    for (unsigned i = 0; i < LAYOUT_BUCKET_SLOTS && PLANTED(BUCKET_EMPTIED); i++)
+        atomic_store_explicit(&first->slots[i], 0, memory_order_relaxed);
     return 0;
 }
 
@@ -446,9 +461,18 @@ static void growth_begin(struct index *x)
     x->growing = true;
 }
 
+static bool nobody_pins(void *context, uint32_t frame)
+{
+    (void)context, (void)frame;
+    return false;
+}
+
 static void growth_finish(struct index *x, const struct reclaim_now *now)
 {
     struct index_table old = x->table;
+    /* Why: a view pins the segment of its record, never a page, and the question goes to every agent. */
+    struct reclaim_now unpinned = *now;
+    unpinned.pinned = nobody_pins;
     uint32_t pages = table_pages(x, &x->next);
     for (uint32_t i = 0; i < pages; i++)
         if (atomic_load_explicit(&x->board->pages[x->next.array][i], memory_order_relaxed) == 0)
@@ -460,7 +484,7 @@ static void growth_finish(struct index *x, const struct reclaim_now *now)
     for (uint32_t i = 0; i < table_pages(x, &old); i++) {
         uint32_t page = atomic_load_explicit(&x->board->pages[old.array][i], memory_order_relaxed);
         if (page != 0)
-            reclaim_retire(x->reclaim, page - 1, now);
+            reclaim_retire(x->reclaim, page - 1, &unpinned);
     }
     /* Why: the other page array may be rewritten only when no reader that started from the old root
      * can validate any more: after all frames retired so far are stamped. */
@@ -536,9 +560,12 @@ int index_build_step(struct index *x, uint32_t count)
 void index_show(struct index *x)
 {
     x->unshown = false;
-    uint64_t root = x->table.bits | (x->table.array != 0 ? LAYOUT_ROOT_ARRAY : 0);
+    /* relaxed: written by this thread */
+    uint64_t before = atomic_load_explicit(&x->board->index_root, memory_order_relaxed);
+    x->root = (before & ~(LAYOUT_ROOT_SHOWN - 1)) + LAYOUT_ROOT_SHOWN + x->table.bits +
+              (x->table.array != 0 ? LAYOUT_ROOT_ARRAY : 0);
     /* release: pairs with R3's load of the root */
-    atomic_store_explicit(&x->board->index_root, root, memory_order_release);
+    atomic_store_explicit(&x->board->index_root, x->root, memory_order_release);
 }
 
 /* Frames of a table's pages; those of a growing table that have none yet are promised no more. */
@@ -562,6 +589,11 @@ uint32_t index_abandon(struct index *x, uint32_t *frames)
 {
     if (is_abandoned(x))
         return 0;
+    /* relaxed: written by this thread.  Why only then: the board may name another table by now.  release: it is there
+     * before a page of the next one is. */
+    if (atomic_load_explicit(&x->board->index_root, memory_order_relaxed) == x->root)
+        atomic_store_explicit(&x->board->index_root, x->root | LAYOUT_ROOT_GIVEN_UP,
+                              memory_order_release);
     uint32_t count = table_abandon(x, &x->table, frames);
     if (x->growing)
         count += table_abandon(x, &x->next, frames + count);

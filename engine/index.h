@@ -36,6 +36,7 @@ struct index {
     uint32_t moved; /* buckets below are moved */
     uint64_t key_count;
     uint64_t growth_stamp; /* no growth before the board's reclaim counter is there */
+    uint64_t root;         /* as it was shown last; 0: it never was */
     bool unshown;          /* being built: the board's root does not name it */
 };
 
@@ -140,6 +141,11 @@ static inline void index_walk_on(struct index_walk *w)
 {
     w->position++;
 }
+
+/* ---- chunks that are to go (leave.h) ---- */
+
+/* Move one page that lies there.  Returns 1: it did; 0: none does; -EAGAIN: it grows, or no frame now. */
+MUST_USE int index_leave_step(struct index *x, const struct reclaim_now *now);
 
 /* Pages in use or promised, both tables; and those a growth that is due would take. */
 uint32_t index_pages(const struct index *x);

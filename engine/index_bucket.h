@@ -23,6 +23,15 @@ static ALWAYS_INLINE uint64_t index_meta_of(const struct layout_bucket *b)
     return atomic_load_explicit(&b->meta, memory_order_relaxed);
 }
 
+/* Buckets that no reader has been led to. */
+static inline void index_buckets_clear(struct layout_bucket *b, uint32_t count)
+{
+    _Atomic uint64_t *words = (void *)b;
+    /* relaxed: a page number, a bucket number or a MOVED mark is stored later, with release */
+    for (uint32_t i = 0; i < count * (CACHE_LINE / 8); i++)
+        atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+}
+
 /* Copy a bucket of the growing index to the table twice as large, if that was not done.  Returns 0 or
  * -EAGAIN  a page has no memory yet: call again in a later pass. */
 MUST_USE int index_bucket_move(struct index *x, uint32_t number);

@@ -236,7 +236,7 @@ static bool make_room(struct shard *s, const struct reclaim_now *now)
             in->frames_wanted)
         return false;
     bool went_on = clean_step(s, segment_bytes(s), now);
-    if (!went_on && s->reclaim.count == 0 && in->retired_count == 0)
+    if (!went_on && reclaim_coming(&s->reclaim) == 0 && in->retired_count == 0)
         in->segments_dirty = 0;
     return true;
 }
@@ -257,14 +257,15 @@ static void round_begin(struct shard *s)
     in->segments_dirty = s->log.queue_count + s->cleaner.cleaning;
 }
 
-/* The state that catches up has no memory to go on, and none is on its way. */
+/* The state that catches up has no memory to go on, and none is on its way: what a peer may still write into
+ * may never be. */
 static bool is_starved(const struct shard *s)
 {
     const struct index_table *t = &s->index.table;
     if (t->overflow_used == t->overflow_count)
         return true;
-    return s->starved && frames_available(&s->frames) <= FRAMES_KEPT && s->reclaim.count == 0 &&
-           s->install.retired_count == 0;
+    return s->starved && frames_available(&s->frames) <= FRAMES_KEPT &&
+           reclaim_coming(&s->reclaim) == 0 && s->install.retired_count == 0;
 }
 
 bool install_step(struct shard *s, const struct reclaim_now *now)

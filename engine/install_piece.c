@@ -32,7 +32,7 @@ static int room_for(struct shard *s, uint64_t frames)
     }
     in->frames_wanted = wanted;
     pending_release_reads(s);
-    bool comes = available + s->reclaim.count + in->retired_count >= wanted;
+    bool comes = available + reclaim_coming(&s->reclaim) + in->retired_count >= wanted;
     return comes || in->segments_dirty != 0 ? -EAGAIN : -ENOSPC;
 }
 
@@ -105,10 +105,9 @@ static int take_header(struct shard *s, const uint8_t *body, uint64_t bytes)
         return error;
     uint32_t pages = TABLE_BYTES_PER_CALL >> s->geometry.segment_shift;
     error = index_build_step(&in->index, pages != 0 ? pages : 1);
-    if (error == -EAGAIN)
-        error = room_for(s, 1);
+    /* Why even if there is room: it may be in a chunk that does not exist yet. */
     if (error != 0)
-        return error == -ENOSPC ? error : -EAGAIN;
+        return error == -EAGAIN && room_for(s, 1) == -ENOSPC ? -ENOSPC : -EAGAIN;
     in->key_count_max = h.key_count;
     in->header_taken = true;
     return 0;

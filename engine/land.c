@@ -226,6 +226,14 @@ bool land_tail_is_granted(const struct shard *s)
            grant_is_out(&s->grants, l->tail.frame);
 }
 
+bool land_has_ahead(const struct shard *s)
+{
+    for (unsigned i = 0; i < LIMIT_LAND_SEGMENTS; i++)
+        if (s->landing.ahead[i].frame != 0)
+            return true;
+    return false;
+}
+
 /* Frame to grant for a segment: it has none of its own yet, or is nobody's.  FRAME_NONE: not now. */
 static uint32_t grant_frame(struct shard *s, uint64_t lsn_start)
 {

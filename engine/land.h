@@ -61,10 +61,17 @@ bool land_grant_is_open(const struct shard *s, const struct grant *g);
  * appended there before land_cut at the log's end. */
 bool land_tail_is_granted(const struct shard *s);
 
+/* Whether segments wait for bytes ahead of the log's end, granted or partly received.  Before the shard appends
+ * records of its own they go, by land_cut at the log's end: its log goes on elsewhere, and they would come to lie
+ * below its end without being a part of it. */
+bool land_has_ahead(const struct shard *s);
+
 /* Walk what was received: index whole transactions, move the log's end.  Returns 1 if it moved, 0
- * if not, or -EBADMSG  what was received is not what the leader wrote: all beyond the log's end is
- * dropped, ask for it again -EAGAIN   more is here than may wait uncommitted, or no memory now:
- * call again after a commit. */
+ * if not, or
+ *   -EBADMSG  what was received is not what the leader wrote: all beyond the log's end is dropped, ask for
+ *             it again
+ *   -EPROTO   a transaction of more than LIMIT_TRANSACTION_RECORDS: the peer is broken, what it sent is dropped
+ *   -EAGAIN   more is here than may wait uncommitted, or no memory now: call again after a commit. */
 MUST_USE int land_check(struct shard *s);
 
 /* Drop all that was received and not made part of the log. */

@@ -12,6 +12,7 @@
 /* Records walked before they are applied: enough that the misses of one hide behind those of the
  * others, few enough that what was fetched is still there. */
 #define WALK_RECORDS 64u
+_Static_assert(WALK_RECORDS >= LIMIT_TRANSACTION_RECORDS, "a walk holds a transaction");
 
 static uint64_t segment_bytes(const struct shard *s)
 {
@@ -279,8 +280,9 @@ static void walk_close(struct walk *w, uint64_t lsn_end)
         w->records[w->complete++].lsn_end = lsn_end;
 }
 
-/* Walk up to WALK_RECORDS records and fetch what applying them will touch.  Returns 0, or -EBADMSG:
- * what stands behind the whole transactions, of which there are none, is not what the leader wrote. */
+/* Walk up to WALK_RECORDS records and fetch what applying them will touch.  Returns 0; or, where there is no
+ * whole transaction, -EBADMSG: what stands there is not what the leader wrote, or -EPROTO: a transaction of
+ * more records than any leader writes. */
 static int walk(struct shard *s, struct walk *w)
 {
     const struct log *l = &s->log;
@@ -306,6 +308,8 @@ static int walk(struct shard *s, struct walk *w)
         if (w->complete == w->count)
             w->bytes = at + (uint64_t)size;
     }
+    if (UNLIKELY(w->complete == 0 && w->count == WALK_RECORDS))
+        return -EPROTO;
     /* A segment holds whole transactions: what does not end in it is none. */
     bool cut_off = size == -EAGAIN || (size > 0 && w->count < WALK_RECORDS && w->bytes < there);
     if (w->bytes == 0 && cut_off && l->tail.used + there == segment_bytes(s))
@@ -342,56 +346,6 @@ static int apply_walk(struct shard *s, const struct walk *w)
     return error;
 }
 
-/* ---- transactions of more records than a walk takes ---- */
-
-/* Length of the transaction at the log's end, 0 (not all there) or -EBADMSG. */
-static int64_t long_length(const struct shard *s)
-{
-    const struct log *l = &s->log;
-    uint64_t there = bytes_there(s);
-    for (uint64_t at = 0;;) {
-        struct record h;
-        int64_t size = at < there ? look(s, at, there, &h) : -EAGAIN;
-        if (size == -EAGAIN)
-            return l->tail.used + there == segment_bytes(s) ? -EBADMSG : 0;
-        if (size < 0)
-            return size;
-        at += (uint64_t)size;
-        if (h.kind != RECORD_PAD && (h.flags & RECORD_FLAG_TRANSACTION_END) != 0)
-            return (int64_t)at;
-    }
-}
-
-static int apply_long(struct shard *s, uint64_t length)
-{
-    const struct log *l = &s->log;
-    for (uint64_t at = 0; at < length;) {
-        struct landed r = {
-            .offset = (uint64_t)(l->tail.base + l->tail.used + at - s->arena),
-            .lsn_end = l->lsn_end + length,
-            .session_slot = SESSION_NONE,
-        };
-        int64_t size = look(s, at, length, &r.header);
-        ASSERT(size > 0);
-        int error = pending_is_full(s) ? -EAGAIN : 0;
-        if (error == 0 && r.header.kind != RECORD_PAD)
-            error = apply(s, &r);
-        if (error != 0) {
-            pending_undo(s, l->lsn_end);
-            return error;
-        }
-        at += (uint64_t)size;
-    }
-    advance(s, l->lsn_end + length, l->lsn_end + length);
-    return 0;
-}
-
-static int long_step(struct shard *s)
-{
-    int64_t length = long_length(s);
-    return length > 0 ? apply_long(s, (uint64_t)length) : (int)length;
-}
-
 /* ---- all of it ---- */
 
 /* The log's end is at a segment's start: go on in the segment that got bytes ahead.  False: none
@@ -423,11 +377,7 @@ static int check_step(struct shard *s)
 {
     struct walk w;
     int error = walk(s, &w);
-    if (error != 0)
-        return error;
-    if (w.bytes != 0)
-        return apply_walk(s, &w);
-    return w.count == WALK_RECORDS ? long_step(s) : 0;
+    return error != 0 || w.bytes == 0 ? error : apply_walk(s, &w);
 }
 
 int land_check(struct shard *s)
@@ -439,7 +389,7 @@ int land_check(struct shard *s)
         last = s->log.lsn_end;
         error = check_step(s);
     }
-    if (error == -EBADMSG)
+    if (error == -EBADMSG || error == -EPROTO)
         land_forget(s);
     return error != 0 ? error : s->log.lsn_end != before;
 }

@@ -4,7 +4,8 @@
  *   node file   one per daemon start; agents map it read-only.  Clock, lcores, lease cells, counters.
  *   space file  one per space; read-only.  Geometry, one board page per shard, segment directory, and by
  *               which frame each segment of a shard's tail is held.
- *   chunk       many per space; read-only.  Segments: log bytes, link arrays, index pages.
+ *   chunk       many per space; read-only.  Segments: log bytes, link arrays, index pages.  The last ones
+ *               go when they are needed no more; a later one of that number is another file (leave.h).
  *   doorbell    one per daemon; agents may write it, so it is only a hint.
  * (The fourth sort, one file per agent for its rings, is written by both: see ring.h.)
  *
@@ -26,7 +27,7 @@
 #define LAYOUT_MAGIC_AGENT UINT64_C(0x746e65676c6e7564) /* "dunlgent" */
 
 /* Changes with any layout: a library and a daemon that disagree refuse each other by it. */
-#define LAYOUT_VERSION UINT64_C(3)
+#define LAYOUT_VERSION UINT64_C(6)
 #define LAYOUT_FINGERPRINT                                                                         \
     ((LAYOUT_VERSION << 48) ^ ((uint64_t)sizeof(struct layout_board) << 32) ^                      \
      ((uint64_t)sizeof(struct layout_node) << 20) ^                                                \
@@ -40,7 +41,8 @@ struct layout_lcore {
     alignas(CACHE_LINE) _Atomic uint64_t ticks_alive; /* last pass; the age of local reads */
     /* Not 0: blocked on its descriptors, ring its eventfd, once for each value. */
     _Atomic uint32_t sleeping;
-    _Atomic uint32_t commits; /* passes that may have committed something; it wraps */
+    /* By id - 1 of a space: changes when something of it was committed here; it wraps. */
+    alignas(CACHE_LINE) _Atomic uint32_t commits[LIMIT_SPACES];
 };
 
 /* A lease cell: until when linearizable reads under it are good.  An idle shard costs nothing: all
@@ -115,23 +117,29 @@ struct layout_node {
                                  expedited), so these need none between commit and consumer_state */
     uint32_t reserved;
     char name[LIMIT_NAME_BYTES];
-    /* Written by control: changes, and is woken (futex), when something may have been committed since
-     * watchers told in the doorbell file that they sleep on it. */
-    alignas(CACHE_LINE) _Atomic uint32_t watch_round;
+    char zone[LIMIT_NAME_BYTES]; /* "": none; written once, before agents attach */
     struct layout_lcore lcores[LIMIT_LCORES];
     struct layout_lease leases[LIMIT_LEASE_CELLS]; /* lcore * LIMIT_LEASE_CELLS_PER_LCORE + cell */
     struct layout_counters counters[LIMIT_LCORES];
 };
 
 /* Agents set bits; the lcore clears them.  Anybody may clear anybody's: a slow sweep visits all.
- * watchers: not 0, some sleep on watch_round; agents set it, control clears it and wakes them.  Where
- * somebody else clears it they wake by their own clock. */
+ * watched: bit id - 1 is set where some sleep on the watch_round of that space; agents set it, control
+ * clears it and wakes them.  Where somebody else clears it they wake by their own clock. */
 struct layout_doorbell {
     struct {
         alignas(CACHE_LINE) _Atomic uint64_t bits[LIMIT_AGENTS / 64];
     } lcores[LIMIT_LCORES];
-    alignas(CACHE_LINE) _Atomic uint32_t watchers;
+    alignas(CACHE_LINE) _Atomic uint64_t watched;
 };
+_Static_assert(LIMIT_SPACES <= 64, "a bit of watched for each space");
+
+/* Of a futex that watchers sleep on: those of a round, so that who wakes the sleepers of earlier rounds wakes
+ * none of this one. */
+static inline uint32_t layout_watch_bit(uint32_t round)
+{
+    return UINT32_C(1) << (round % 32);
+}
 
 /* ---- space file ---- */
 
@@ -260,11 +268,29 @@ struct layout_bucket {
 };
 _Static_assert(sizeof(struct layout_bucket) == CACHE_LINE, "a bucket is one line");
 
-/* Index root: bits 0..7 log2 of the bucket count, bit 8 which page array. */
+/* Index root: bits 0..7 log2 of the bucket count, bit 8 which page array, bit 9 below, from bit 16 on how many were shown
+ * before: no root ever comes back. */
 #define LAYOUT_ROOT_BITS_MASK UINT64_C(0xff)
 #define LAYOUT_ROOT_ARRAY UINT64_C(0x100)
+/* It was given up: what its array names from then on may be of another table.  Until one is shown, nothing is found and
+ * nothing is missed. */
+#define LAYOUT_ROOT_GIVEN_UP UINT64_C(0x200)
+#define LAYOUT_ROOT_SHOWN UINT64_C(0x10000) /* one more */
 
 #define LAYOUT_GENERATION_MAY_READ UINT64_C(1)
+
+/* Whose word a read without a lease counts its age by.  Not LEADS: what is above the commit LSN may be
+ * committed elsewhere. */
+enum layout_follower {
+    LAYOUT_LEADS = 0,
+    LAYOUT_FOLLOWS = 1,   /* the leader's, by the cell, for what was asked from ticks_listed on */
+    LAYOUT_LEADERLESS = 2 /* nobody's yet: by ticks_sure */
+};
+
+/* What the board names instead of a tree of keys in order.  Given up: why not as if it were empty: who loaded that
+ * and is stopped until a state of the same LSN is shown in its place would find nothing that contradicts it. */
+#define LAYOUT_ORDER_EMPTY UINT64_C(0) /* there is no key in order */
+#define LAYOUT_ORDER_GIVEN_UP UINT64_C(0xffffffff)
 
 /* Board: all that a reader needs to judge a read of the shard.  Written by its lcore. */
 struct layout_board {
@@ -279,14 +305,20 @@ struct layout_board {
     _Atomic uint64_t lease_generation;      /* own generation; odd while it has part in the cell */
     _Atomic uint64_t index_root;
     _Atomic uint64_t epoch;
-    _Atomic uint64_t order_root; /* number of the node + 1; 0: there is no key in order */
+    _Atomic uint64_t order_root; /* number of the node + 1, or LAYOUT_ORDER_* */
     _Atomic uint32_t lease_cell; /* number of the cell in the node file */
-    uint32_t lcore;              /* constant: who owns the shard */
     uint32_t log;                /* constant: number of the shard's log */
-    _Atomic uint32_t follower;   /* 1: what is above the commit LSN may be committed elsewhere */
+    uint16_t lcore;              /* constant: who owns the shard */
+    _Atomic uint16_t follower;   /* enum layout_follower */
+    /* The header's, stored before anything of the shard lies in a chunk that was made since (leave.h). */
+    _Atomic uint32_t arena_generation;
     /* frames of the pages of the two tables that can exist at a time */
     alignas(CACHE_LINE) _Atomic uint32_t pages[2][LIMIT_INDEX_PAGES];
-    uint8_t pad[PAGE - 2 * CACHE_LINE - 8 * LIMIT_INDEX_PAGES];
+    _Atomic uint64_t leave_answer; /* to the header's leave */
+    /* Clocks; stored before the cell and the role that go with them.  0: never. */
+    _Atomic uint64_t ticks_sure;   /* what it shows was the newest then, as leaders before said */
+    _Atomic uint64_t ticks_listed; /* since then the leader's word is about this shard, too */
+    uint8_t pad[PAGE - 2 * CACHE_LINE - 8 * LIMIT_INDEX_PAGES - 24];
 };
 _Static_assert(sizeof(struct layout_board) == PAGE, "a board is one page");
 
@@ -324,7 +356,13 @@ struct layout_space {
     char name[LIMIT_NAME_BYTES];
     /* written by control */
     alignas(CACHE_LINE) _Atomic uint32_t chunk_count; /* chunks that exist */
-    _Atomic uint32_t chunk_limit; /* chunk_count_max; chunk_count while no more can be made */
+    _Atomic uint32_t chunk_limit;      /* chunk_count_max; chunk_count while no more can be made */
+    _Atomic uint64_t leave;            /* which chunks the shards are to leave: layout_leave */
+    _Atomic uint32_t arena_generation; /* one more each time that chunks went */
+    _Atomic uint32_t dropped; /* 1: the space is no more, stored before any of its boards says so */
+    /* Written by control: changes when something was committed since watchers told in the doorbell file that
+     * they sleep on it (futex); then the first of them are woken, and each wakes others: waker.h. */
+    alignas(CACHE_LINE) _Atomic uint32_t watch_round;
 };
 _Static_assert(sizeof(struct layout_space) <= PAGE, "the header is one page");
 
@@ -344,9 +382,33 @@ static inline uint64_t layout_by_lsn_offset(const struct layout_geometry *g, uin
     return layout_directory_offset(g) + layout_frame_count(g) * sizeof(struct layout_frame) +
            (uint64_t)shard * g->frames_per_shard * sizeof(uint32_t);
 }
+/* Behind those, for each chunk one word: the arena's generation when it was last made.  Written by
+ * control, before chunk_count says that it is there. */
+static inline uint64_t layout_chunk_generation_offset(const struct layout_geometry *g)
+{
+    return layout_by_lsn_offset(g, g->shard_count);
+}
 static inline uint64_t layout_space_bytes(const struct layout_geometry *g)
 {
-    return align_up(layout_by_lsn_offset(g, g->shard_count), PAGE);
+    return align_up(layout_chunk_generation_offset(g) + g->chunk_count_max * sizeof(uint32_t),
+                    PAGE);
+}
+/* The word of a chunk; of the space file at file. */
+static inline _Atomic uint32_t *layout_chunk_generation(const struct layout_space *file,
+                                                        uint32_t chunk)
+{
+    uintptr_t at = (uintptr_t)file + layout_chunk_generation_offset(&file->geometry);
+    return (_Atomic uint32_t *)at + chunk;
+}
+
+/* layout_space.leave: a number that is never used twice, and the first of the chunks that are to be left,
+ * or LAYOUT_LEAVE_NONE.  A shard that has nothing there any more answers the same word, one that has too
+ * much to do without them that word with LAYOUT_LEAVE_REFUSED. */
+#define LAYOUT_LEAVE_NONE UINT32_MAX
+#define LAYOUT_LEAVE_REFUSED (UINT64_C(1) << 63)
+static inline uint64_t layout_leave(uint32_t number, uint32_t chunk)
+{
+    return (uint64_t)(number & INT32_MAX) << 32 | chunk;
 }
 
 #endif

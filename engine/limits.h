@@ -32,7 +32,9 @@
 
 #define LIMIT_VOTERS 7u /* of one shard */
 #define LIMIT_PEERS 8u  /* voters and learners of one shard */
-#define LIMIT_RIGHTS 8u /* sets of voters for which a node leads shards */
+/* Sets of voters for which an lcore leads shards at a time.  Why so many: with itself, any two of six other
+ * nodes, in 15 ways; and while one of these restarts, the same again. */
+#define LIMIT_RIGHTS 32u
 #define LIMIT_LEASE_CELLS_PER_LCORE (LIMIT_RIGHTS + LIMIT_NODES)
 #define LIMIT_LEASE_CELLS (LIMIT_LCORES * LIMIT_LEASE_CELLS_PER_LCORE)
 #define LIMIT_EPOCHS 64u         /* entries of an epoch table; older ones are forgotten */

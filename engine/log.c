@@ -237,6 +237,30 @@ int log_base_claim(struct log *l, struct log_segment *base, uint64_t size, uint6
     return 0;
 }
 
+bool log_base_close(struct log *l, struct log_segment *base)
+{
+    if (base->base == NULL)
+        return false;
+    if (base->used != segment_bytes(l))
+        segment_fill_up(l, base);
+    segment_close(l, base);
+    return true;
+}
+
+void log_tail_replace(struct log *l, uint32_t place, uint32_t frame)
+{
+    uint64_t lsn =
+        atomic_load_explicit(&l->frames->directory[frame].lsn_start, memory_order_relaxed);
+    if (place == l->queue_count) {
+        ASSERT(l->tail.base != NULL);
+        l->tail.base = l->arena + ((uint64_t)frame << l->segment_shift);
+        l->tail.frame = frame;
+    } else {
+        l->queue[(l->queue_head + place) % l->frames->header->geometry.frames_per_shard] = frame;
+    }
+    by_lsn_set(l, lsn, frame);
+}
+
 /* ---- the tail as bytes ---- */
 
 static uint64_t segment_start(const struct log *l, uint64_t lsn)

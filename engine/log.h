@@ -95,6 +95,13 @@ uint64_t log_epoch_at(const struct log *l, uint64_t lsn);
 MUST_USE int log_base_claim(struct log *l, struct log_segment *base, uint64_t size,
                             uint64_t *offset);
 
+/* Close it as it is; false: none is open.  It joins the queue. */
+bool log_base_close(struct log *l, struct log_segment *base);
+
+/* A tail segment's bytes lie in another frame from now on: in that at a place of the queue, or, place
+ * being queue_count, in the one that is being filled. */
+void log_tail_replace(struct log *l, uint32_t place, uint32_t frame);
+
 /* The retained bytes at lsn: up to *available of them lie at the address returned (to the end of the
  * segment or of the log).  NULL: lsn is beyond the end, or behind what the tail still holds. */
 const uint8_t *log_bytes_at(const struct log *l, uint64_t lsn, uint64_t *available);

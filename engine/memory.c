@@ -132,6 +132,11 @@ void memory_unreserve(uint8_t *base, uint64_t bytes)
         (void)munmap(base, align_up(bytes, PAGE));
 }
 
+void memory_unmap(uint8_t *base, uint64_t bytes)
+{
+    unmap(base, bytes, true);
+}
+
 /* NOLINTNEXTLINE(readability-function-size): what mmap takes, and a name and a seal */
 int memory_map(uint8_t **base, int fd, uint64_t bytes, enum memory_seal seal, bool writable,
                void *fixed_address)

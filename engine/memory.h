@@ -34,6 +34,9 @@ void memory_destroy(struct memory *m, bool in_reserved_range);
 MUST_USE int memory_reserve(uint8_t **base, uint64_t bytes);
 void memory_unreserve(uint8_t *base, uint64_t bytes);
 
+/* Make what was mapped in a reserved range inaccessible again; its memory is let go. */
+void memory_unmap(uint8_t *base, uint64_t bytes);
+
 /* Agent side: map a received descriptor of at least bytes; closes fd in every case.
  * Returns 0, or -EPROTO if the file is smaller or lacks the seals named, -ENOMEM. */
 MUST_USE int memory_map(uint8_t **base, int fd, uint64_t bytes, enum memory_seal seal,

@@ -4,6 +4,10 @@
 /* A node that is filled less is joined with one beside it. */
 #define JOIN_BELOW_WORDS (ORDER_NODE_WORDS / 4)
 
+/* A frame of which no larger part is in use is left: its nodes go to the others, so many in a pass. */
+#define SPARSE_SHARE 4u
+#define SPARSE_NODES 8u
+
 #define LEAF_PREFETCH_BYTES (ORDER_NODE_BYTES * 5 / 8)
 
 /* ---- frames and nodes ---- */
@@ -52,6 +56,7 @@ int order_make_room_slowly(struct order *o, uint32_t splits)
         if (frames_available(o->frames) <= FRAMES_KEPT ||
             frames_take(o->frames, FRAME_ORDER, 0, &frame) != 0)
             return -EAGAIN;
+        o->list[o->frame_count + o->leaving] = o->list[o->frame_count];
         o->list[o->frame_count++] = frame;
         o->free_count += nodes_per_frame(o);
     }
@@ -93,23 +98,73 @@ uint32_t order_node_take(struct order_edit *e)
     return number;
 }
 
+/* Place in the list of a frame that is being left; UINT32_MAX: it is none. */
+static uint32_t leaving_place(const struct order *o, uint32_t frame)
+{
+    for (uint32_t i = o->frame_count; i < o->frame_count + o->leaving; i++)
+        if (o->list[i] == frame)
+            return i;
+    return UINT32_MAX;
+}
+
 void order_node_give(struct order_edit *e, uint32_t number)
 {
     struct order *o = e->order;
     struct order_node *n = order_node_at(o, number);
-    struct layout_frame *f = entry_of(o, number >> (frame_shift(o) - ORDER_NODE_SHIFT));
+    uint32_t frame = number >> (frame_shift(o) - ORDER_NODE_SHIFT);
+    struct layout_frame *f = entry_of(o, frame);
     order_edit_open(e, n);
     order_word_set(n, 1, atomic_load_explicit(&f->lsn_start, memory_order_relaxed));
     atomic_store_explicit(&f->lsn_start, (uint64_t)number + 1, memory_order_relaxed);
     live_set(f, live_of(f) - ORDER_NODE_BYTES);
-    o->emptied |= live_of(f) == 0;
-    o->free_count++;
+    o->emptied |= live_of(f) <= (1u << frame_shift(o)) / SPARSE_SHARE;
+    o->free_count += LIKELY(o->leaving == 0) || leaving_place(o, frame) == UINT32_MAX;
 }
 
-void order_step(struct order *o, struct reclaim *reclaim, const struct reclaim_now *now)
+/* Frames that are being left, and of which no node is in use any more. */
+static void left_retire(struct order *o, struct reclaim *reclaim, const struct reclaim_now *now)
+{
+    for (uint32_t i = o->frame_count; i < o->frame_count + o->leaving;) {
+        if (live_of(entry_of(o, o->list[i])) != 0) {
+            i++;
+            continue;
+        }
+        reclaim_retire(reclaim, o->list[i], now);
+        o->list[i] = o->list[o->frame_count + --o->leaving];
+    }
+}
+
+/* Take a frame out of those in use: the list has no holes. */
+static void list_remove(struct order *o, uint32_t place)
+{
+    o->list[place] = o->list[--o->frame_count];
+    o->list[o->frame_count] = o->list[o->frame_count + o->leaving];
+    o->current = 0;
+}
+
+/* Leave the frame with the fewest nodes in use, if they are few and the others have room for them, and as
+ * much again.  False: there is none. */
+static bool sparse_leave(struct order *o)
+{
+    uint32_t nodes = nodes_per_frame(o), fewest = nodes / SPARSE_SHARE + 1, place = 0;
+    for (uint32_t i = 0; i < o->frame_count; i++) {
+        uint32_t live = live_of(entry_of(o, o->list[i])) >> ORDER_NODE_SHIFT;
+        if (live < fewest && live != 0) {
+            fewest = live;
+            place = i;
+        }
+    }
+    if (fewest > nodes / SPARSE_SHARE ||
+        o->free_count < nodes + fewest + nodes / SPARSE_SHARE + order_nodes_for(o, 1))
+        return false;
+    order_leave(o, place);
+    return true;
+}
+
+bool order_step(struct order *o, struct reclaim *reclaim, const struct reclaim_now *now)
 {
     if (LIKELY(!o->emptied))
-        return;
+        return false;
     o->emptied = false;
     uint32_t nodes = nodes_per_frame(o);
     for (uint32_t i = 0; i < o->frame_count;) {
@@ -119,10 +174,14 @@ void order_step(struct order *o, struct reclaim *reclaim, const struct reclaim_n
             continue;
         }
         reclaim_retire(reclaim, o->list[i], now);
-        o->list[i] = o->list[--o->frame_count];
-        o->current = 0;
+        list_remove(o, i);
         o->free_count -= nodes;
     }
+    left_retire(o, reclaim, now);
+    if (o->leaving == 0 && !sparse_leave(o))
+        return false;
+    o->emptied = true;
+    return order_leave_step(o, SPARSE_NODES) >= 0;
 }
 
 /* ---- a change ---- */
@@ -164,14 +223,14 @@ void order_show(struct order *o)
 
 uint32_t order_abandon(struct order *o, uint32_t *frames)
 {
-    uint32_t count = o->frame_count;
+    uint32_t count = o->frame_count + o->leaving;
     for (uint32_t i = 0; i < count; i++)
         frames[i] = o->list[i];
     /* relaxed: written by this thread.  Why only then: the board may name another one by now. */
     if (o->root != 0 &&
         atomic_load_explicit(&o->board->order_root, memory_order_relaxed) == o->root)
-        root_set(o, 0);
-    o->root = o->levels = o->free_count = o->frame_count = o->current = 0;
+        atomic_store_explicit(&o->board->order_root, LAYOUT_ORDER_GIVEN_UP, memory_order_release);
+    o->root = o->levels = o->free_count = o->frame_count = o->leaving = o->current = 0;
     return count;
 }
 
@@ -298,7 +357,6 @@ static void insert(struct order_edit *e, struct order_item *item)
     struct way w;
     struct order_item split;
     way_find(o, &item->key, &w);
-    ASSERT(!w.found || PLANTED(ORDER_NOT_UNDONE));
     for (uint32_t level = 0; !w.found; level++) {
         if (level == o->levels) {
             root_grow(e, item);
@@ -426,7 +484,117 @@ void order_erase(struct order *o, const void *key, uint32_t length)
     order_key_set(&k, key, length);
     if (o->root != 0)
         way_find(o, &k, &w);
-    ASSERT(w.found);
+    if (UNLIKELY(!w.found))
+        return;
     erase(&e, &w);
     edit_close(&e);
+}
+
+/* ---- nodes that go to other frames ---- */
+
+static uint32_t nodes_free(const struct order *o, uint32_t frame)
+{
+    return nodes_per_frame(o) - (live_of(entry_of(o, frame)) >> ORDER_NODE_SHIFT);
+}
+
+void order_leave(struct order *o, uint32_t place)
+{
+    uint32_t frame = o->list[place];
+    o->free_count -= nodes_free(o, frame);
+    list_remove(o, place);
+    o->list[o->frame_count + o->leaving++] = frame;
+    o->emptied = true; /* it may be so already */
+}
+
+void order_leave_end(struct order *o)
+{
+    for (; o->leaving != 0; o->leaving--)
+        o->free_count += nodes_free(o, o->list[o->frame_count++]);
+}
+
+/* Some key that lies below a node. */
+static void key_below(const struct order *o, const struct order_node *n, struct order_key *k)
+{
+    struct order_meta m = meta_of(n);
+    while (m.level != 0) {
+        n = order_node_at(o, payload_of(n, &m, 0));
+        m = meta_of(n);
+    }
+    bool is_whole = order_key_load(n, &m, 0, k);
+    ASSERT(is_whole);
+}
+
+/* The same node in another place, and its parent, or the board, leads there. */
+static void node_move(struct order *o, uint32_t number)
+{
+    struct order_node *from = order_node_at(o, number);
+    uint32_t level = meta_of(from).level;
+    struct order_edit e;
+    struct order_key k;
+    struct way w;
+    e.order = o;
+    e.count = 0;
+    key_below(o, from, &k);
+    way_find(o, &k, &w);
+    ASSERT(w.nodes[level] == from);
+    uint32_t to = order_node_take(&e);
+    for (uint32_t i = 1; i < ORDER_NODE_WORDS; i++)
+        order_word_set(order_node_at(o, to), i, order_word(from, i));
+    if (level + 1 == o->levels) {
+        root_set(o, to + 1);
+    } else {
+        struct order_node *above = w.nodes[level + 1];
+        struct order_meta m = meta_of(above);
+        uint32_t at = order_base(&m) + 2 * w.places[level + 1] + 1;
+        order_edit_open(&e, above);
+        order_word_set(above, at, (order_word(above, at) & ~(uint64_t)UINT32_MAX) | to);
+    }
+    order_node_give(&e, number);
+    edit_close(&e);
+}
+
+#define FRAME_NODES_MAX (1u << (LIMIT_SEGMENT_SHIFT_MAX - ORDER_NODE_SHIFT))
+
+/* Nodes of a frame that are not in use, a bit each: those never used, and those given up. */
+static void unused_mark(const struct order *o, uint32_t frame, uint64_t bits[FRAME_NODES_MAX / 64])
+{
+    const struct layout_frame *f = entry_of(o, frame);
+    uint32_t first = frame << (frame_shift(o) - ORDER_NODE_SHIFT);
+    uint32_t used = atomic_load_explicit(&f->bytes_used, memory_order_relaxed) >> ORDER_NODE_SHIFT;
+    memset(bits, 0, FRAME_NODES_MAX / 8);
+    for (uint32_t i = used; i < nodes_per_frame(o); i++)
+        bits[i / 64] |= UINT64_C(1) << i % 64;
+    for (uint64_t next = atomic_load_explicit(&f->lsn_start, memory_order_relaxed); next != 0;
+         next = order_word(order_node_at(o, (uint32_t)next - 1), 1)) {
+        uint32_t i = (uint32_t)next - 1 - first;
+        bits[i / 64] |= UINT64_C(1) << i % 64;
+    }
+}
+
+/* Returns 1: count is used up; 0: none of it is in use any more; or -EAGAIN. */
+static int frame_leave(struct order *o, uint32_t frame, uint32_t *count)
+{
+    uint64_t unused[FRAME_NODES_MAX / 64];
+    unused_mark(o, frame, unused);
+    for (uint32_t i = 0; i < nodes_per_frame(o); i++) {
+        if ((unused[i / 64] >> i % 64 & 1) != 0)
+            continue;
+        if (*count == 0)
+            return 1;
+        --*count;
+        if (order_make_room(o, 1) != 0)
+            return -EAGAIN;
+        node_move(o, (frame << (frame_shift(o) - ORDER_NODE_SHIFT)) + i);
+    }
+    return 0;
+}
+
+int order_leave_step(struct order *o, uint32_t count)
+{
+    for (uint32_t i = o->frame_count; i < o->frame_count + o->leaving; i++) {
+        int result = frame_leave(o, o->list[i], &count);
+        if (result != 0)
+            return result;
+    }
+    return 0;
 }

@@ -34,7 +34,8 @@ struct order {
     uint32_t current;    /* place in the list: nodes come from there */
     uint32_t root;       /* number of the node + 1; 0: no key */
     uint32_t levels;     /* 0: no key */
-    uint32_t free_count; /* nodes of its frames that are not in use */
+    uint32_t free_count; /* nodes of its frames that are not in use; of those that are left, none */
+    uint32_t leaving;    /* frames that are being left: in the list, behind the others */
     bool enabled;        /* else the shard keeps no order, and nothing here does anything */
     bool unshown;        /* being built: the board does not name it */
     bool emptied;        /* a frame may be without a node in use */
@@ -66,14 +67,28 @@ MUST_USE static ALWAYS_INLINE int order_make_room(struct order *o, uint32_t spli
     return order_make_room_slowly(o, splits);
 }
 
-/* A key that is not in it, for which there is room. */
+/* A key that is not in it, for which there is room.  Nothing is done where it is in it, and by the next
+ * where it is not.  Why no assertion: a follower finds a key's slot by hash and version, so a leader that lies
+ * can have the second of two keys with one hash take over the first one's slot, and a look at the key that
+ * stands there would cost a miss per write (measured: three times the time of a replicated one). */
 void order_insert(struct order *o, const void *key, uint32_t length, uint32_t hash);
 
 /* A key that is in it.  Needs no memory. */
 void order_erase(struct order *o, const void *key, uint32_t length);
 
-/* Retire frames without a node in use, but for what the next key may need. */
-void order_step(struct order *o, struct reclaim *reclaim, const struct reclaim_now *now);
+/* Retire frames without a node in use, but for what the next key may need, and move the last nodes out of those
+ * that are nearly empty: a few in a call, which returns true while there may be more to do. */
+bool order_step(struct order *o, struct reclaim *reclaim, const struct reclaim_now *now);
+
+/* Leave a frame of the list: no node is taken there any more, order_leave_step moves those that are in use
+ * elsewhere, and order_step retires it when none is.  Any frame of it may be left; what is asked of that frame
+ * by whoever asks is theirs to judge. */
+void order_leave(struct order *o, uint32_t place);
+/* Move up to count nodes out of the frames that are being left, 4 KiB each.  Returns 1: there may be more to
+ * move; 0: there is none; -EAGAIN: no frame now. */
+MUST_USE int order_leave_step(struct order *o, uint32_t count);
+/* Use them again instead. */
+void order_leave_end(struct order *o);
 
 /* Frames that it would take for so many splits; and what it takes next, which the quota counts as it does
  * frame_count. */

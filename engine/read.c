@@ -53,17 +53,24 @@ static ALWAYS_INLINE void touch_once(struct read_point *p)
 /* ---- R3: the slot ---- */
 
 struct table {
+    uint64_t root; /* that the board has as long as what is found in it counts */
     uint32_t array;
     uint32_t bits;
     uint32_t page_shift; /* log2 of the buckets of a page */
 };
 
+/* R3: acquire, pairs with the store of the root */
+static ALWAYS_INLINE uint64_t root_now(const struct layout_board *board)
+{
+    return load_acquire(&board->index_root);
+}
+
 static ALWAYS_INLINE struct table table_now(const struct read_space *s,
                                             const struct layout_board *board)
 {
-    /* R3: acquire, pairs with the store of the root */
-    uint64_t root = load_acquire(&board->index_root);
+    uint64_t root = root_now(board);
     return (struct table){
+        .root = root & ~LAYOUT_ROOT_GIVEN_UP,
         .array = (root & LAYOUT_ROOT_ARRAY) != 0,
         .bits = (uint32_t)(root & LAYOUT_ROOT_BITS_MASK) & 31u,
         .page_shift = s->geometry.segment_shift - 6,
@@ -397,9 +404,11 @@ static ALWAYS_INLINE int find_checked(struct read_point *p, const struct read_sp
     int result = find_in(p, s, wanted, t, found);
     /* Why: no stamp covers the page arrays, and the growth after next uses ours for another table.
      * The pages' numbers were loaded with acquire, so one of another table comes with a newer root;
-     * roots never come back, since tables only grow. */
-    struct table now = table_now(s, p->board);
-    return LIKELY(now.bits == t.bits) ? result : -EAGAIN;
+     * roots never come back. */
+    uint64_t now = root_now(p->board);
+    if (UNLIKELY(read_is_stale(p, s)))
+        return -EFAULT;
+    return LIKELY(now == t.root) ? result : -EAGAIN;
 }
 
 int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
@@ -455,7 +464,7 @@ void read_prefetch_record(const struct read_space *s, const struct read_key *k)
 
 void read_group_begin(const struct read_point *p, const struct read_space *s, struct read_group *g)
 {
-    g->bits = table_now(s, p->board).bits;
+    g->root = table_now(s, p->board).root;
 }
 
 void read_group_buckets(const struct read_point *p, const struct read_space *s,
@@ -490,7 +499,7 @@ void read_group_slots(struct read_point *p, const struct read_space *s, struct r
 {
     struct table t = table_now(s, p->board);
     for (uint32_t i = from; i < to; i++)
-        g->slots[i] = LIKELY(t.bits == g->bits) ? group_slot(p, s, &t, g->hashes[i]) : 0;
+        g->slots[i] = LIKELY(t.root == g->root) ? group_slot(p, s, &t, g->hashes[i]) : 0;
     for (uint32_t i = from; i < to; i++) {
         const uint8_t *at = s->arena + layout_slot_offset(g->slots[i]);
         PREFETCH(at);
@@ -504,10 +513,10 @@ int read_group_find(struct read_point *p, const struct read_space *s, const stru
                     uint32_t i, struct read_found *found)
 {
     struct version v;
-    /* Why the bits: as in find_checked. */
+    /* Why the root: as in find_checked. */
     if (LIKELY(g->slots[i] != 0 && version_load_fetched(p, s, g->slots[i], &v) == 0 &&
                version_is_of(&v, &g->key) && v.h.lsn + v.h.size <= p->lsn &&
-               table_now(s, p->board).bits == g->bits))
+               root_now(p->board) == g->root))
         return version_take(&v, found);
     return read_find(p, s, &g->key, found);
 }
@@ -566,21 +575,10 @@ uint64_t read_lease_deadline(const struct read_point *p, const struct read_space
         return 0;
     /* relaxed: changes only with the generation above */
     if (UNLIKELY(p->pending) &&
-        atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&p->board->follower,
+        atomic_load_explicit((_Atomic uint16_t *)(uintptr_t)&p->board->follower,
                              memory_order_relaxed) != 0)
         return 0;
     return deadline;
-}
-
-uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks)
-{
-    /* relaxed: an age */
-    bool follower = atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&p->board->follower,
-                                         memory_order_relaxed) != 0;
-    uint64_t asked = follower ? load(&lease_of(s, p->board)->ticks_current) : 0;
-    if (!follower)
-        asked = load(&s->node->lcores[p->board->lcore % LIMIT_LCORES].ticks_alive);
-    return ticks > asked ? clock_ticks_to_ns(ticks - asked, s->node->ticks_per_s) : 0;
 }
 
 bool read_pin_holds(const struct read_point *p, const struct read_space *s, uint32_t frame)

@@ -12,6 +12,9 @@
  *   read_validate  R5 fence, R6 nothing touched was reused
  *   read_lease     R7 the answer was the newest: after everything else, once per get or batch
  *
+ * A chunk that went and was made again is another file, and a reader may have the older one mapped:
+ * read_is_stale, loaded after R1 (leave.h says why that suffices).
+ *
  * Memory order: R1 pairs with W4 (reclaim.h), R2 with W1 (shard.h), R3 with W0 (index.h). */
 #ifndef DUNLIN_ENGINE_READ_H
 #define DUNLIN_ENGINE_READ_H
@@ -19,12 +22,14 @@
 #include "engine/base.h"
 #include "engine/clock.h"
 #include "engine/layout.h"
+#include "engine/plant.h"
 #include "engine/record.h"
 
-/* What a reader knows of a space; private memory, constant but for mapped_bytes. */
+/* What a reader knows of a space; private memory, constant but for the two of what is mapped. */
 struct read_space {
-    const uint8_t *arena;  /* chunk 0 */
-    uint64_t mapped_bytes; /* chunks are made and mapped in order */
+    const uint8_t *arena;      /* chunk 0 */
+    uint64_t mapped_bytes;     /* chunks are made and mapped in order */
+    uint32_t arena_generation; /* the header's, loaded before what is mapped now was mapped */
     struct layout_geometry geometry;
     const struct layout_board *boards;
     const struct layout_frame *directory;
@@ -67,9 +72,20 @@ void read_key_init(struct read_key *k, const struct read_space *s, const void *k
 
 void read_begin(struct read_point *p, const struct read_space *s, uint32_t shard);
 
+/* What is mapped may be of a chunk that was made again since: the read is worth nothing.  Once between
+ * read_begin and read_validate, anywhere. */
+static ALWAYS_INLINE bool read_is_stale(const struct read_point *p, const struct read_space *s)
+{
+    /* L2: R1's acquire comes before it; acquire, pairs with leave.c: who maps anew finds the header's */
+    uint32_t generation = atomic_load_explicit(
+        (_Atomic uint32_t *)(uintptr_t)&p->board->arena_generation, memory_order_acquire);
+    return (int32_t)(generation - s->arena_generation) > 0 && !PLANTED(CHUNK_GENERATION_IGNORED);
+}
+
 /* Returns 1 found, 0 no such key at p->lsn (also a tombstone: *found then has its lsn, else lsn 0), or
  *   -EAGAIN  the shard changed under the read: begin again (bounded, then go by the ring)
- *   -EFAULT  an offset lies in a chunk that is not mapped yet: map what exists, begin again.
+ *   -EFAULT  an offset lies in a chunk that is not mapped yet, or was made again: map what exists, begin
+ *            again.
  * All three are guesses before read_validate; on -EAGAIN and -EFAULT nothing need be validated. */
 MUST_USE int read_find(struct read_point *p, const struct read_space *s, const struct read_key *k,
                        struct read_found *found);
@@ -95,7 +111,7 @@ void read_prefetch_record(const struct read_space *s, const struct read_key *k);
 struct read_group {
     const uint32_t *hashes;
     uint64_t *slots; /* as many: R3's, or 0: read_find is to say */
-    uint32_t bits;   /* of the table that they were found in */
+    uint64_t root;   /* of the table that they were found in */
     bool keys_only;  /* no value will be read */
     struct read_key key;
 };
@@ -128,7 +144,8 @@ MUST_USE bool read_lease(const struct read_point *p, const struct read_space *s)
 MUST_USE uint64_t read_lease_deadline(const struct read_point *p, const struct read_space *s);
 MUST_USE bool read_lease_holds(const struct read_space *s, uint64_t deadline);
 
-/* Age of a local read in ns: since this node was last sure.  ticks is a reading of the clock. */
+/* Age of a local read in ns: since this node was last sure; UINT64_MAX: it never was.  ticks is a reading of
+ * the clock. */
 uint64_t read_age_ns(const struct read_point *p, const struct read_space *s, uint64_t ticks);
 
 /* True if the frame may be pinned: not retiring, not reused since p.  The caller has stored its pin

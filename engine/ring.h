@@ -54,8 +54,10 @@ enum ring_status {
     RING_QUOTA = 5,       /* the shard is full of live data */
     RING_INPUT = 6,       /* malformed: lengths, shard, operation */
     RING_TOO_LARGE = 7,   /* key or value above the limit, or the buffer for the answer too small */
-    RING_FATE_UNKNOWN = 8, /* session unknown or forgotten: not applied now; if it was sent before,
-                              nobody knows whether it was applied then */
+    /* Session unknown or forgotten: not applied now; if it was sent before, nobody knows whether it was
+     * applied then.  Opening the same id again begins a session that remembers nothing of the one before: a
+     * write repeated under it is applied, be it for the second time. */
+    RING_FATE_UNKNOWN = 8,
     RING_SESSION_LIMIT = 9,
     RING_SEQUENCE = 10, /* a gap or older than the results that are kept; not applied */
     /* The shard is not led here, or the epoch changed: nothing of it counts yet, and the same
@@ -147,14 +149,14 @@ struct ring_item {
     uint8_t compare;   /* enum ring_compare */
     uint8_t reserved;
     uint16_t key_length;
-    uint16_t extension_length; /* 0 */
+    uint16_t extension_length; /* PUT: of a TTL, in front of the key; else 0 */
     uint64_t expected;         /* LSN or token */
     uint32_t value_length;     /* INCREMENT: 8 */
     uint32_t reserved_too;
 };
 _Static_assert(sizeof(struct ring_item) == 24, "no holes");
 
-/* Length of a packed item. */
+/* Length of a packed item without an extension. */
 static inline uint64_t ring_item_bytes(uint64_t key_length, uint64_t value_length)
 {
     return sizeof(struct ring_item) + align_up(key_length, 8) + align_up(value_length, 8);

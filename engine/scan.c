@@ -106,8 +106,13 @@ static int leaf_find(struct read_point *p, const struct read_space *s, const str
     l->from = from;
     l->first = 0;
     l->has_high = false;
-    if (root == 0)
+    /* Why here: once for the whole page. */
+    if (UNLIKELY(read_is_stale(p, s)))
+        return -EFAULT;
+    if (root == LAYOUT_ORDER_EMPTY)
         return 0;
+    if (UNLIKELY(root == LAYOUT_ORDER_GIVEN_UP))
+        return -EAGAIN;
     const struct order_node *n = node_at(p, s, root - 1);
     if (n == NULL)
         return -EFAULT;

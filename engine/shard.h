@@ -25,6 +25,7 @@
 #include "engine/index.h"
 #include "engine/install.h"
 #include "engine/land.h"
+#include "engine/leave.h"
 #include "engine/log.h"
 #include "engine/order.h"
 #include "engine/reclaim.h"
@@ -119,6 +120,7 @@ struct shard_transaction {
     uint64_t session;
     uint64_t sequence;
     uint64_t clock_ns;
+    uint64_t steady_ns; /* as in shard_write; 0 where no item has a ttl */
 };
 
 /* What a write touches stands together and first: with many shards each line of it is a miss. */
@@ -137,6 +139,7 @@ struct shard {
     uint64_t live_charge;          /* live records as the quota counts them: shard_charge */
     uint64_t bytes_appended;       /* since the last maintenance */
     uint32_t reads_waiting;        /* on the pending list; what they met is not reclaimed */
+    bool shown;                    /* the board's commit LSN rose; the lcore clears it */
     struct shard_pending *pending; /* LIMIT_PENDING */
     /* Positions in it, 0 again when it is empty: so its first entries stay in the cache. */
     uint32_t pending_head, pending_applied, pending_tail;
@@ -157,6 +160,7 @@ struct shard {
     struct grants grants; /* what leaders may write to */
     struct install install;   /* a snapshot that it takes over */
     struct versions versions; /* versions that are kept */
+    struct leave leave;       /* chunks that it is asked to leave */
 };
 
 /* Where a shard lives and what it obeys; everything outlives the shard. */
@@ -200,6 +204,16 @@ static ALWAYS_INLINE _Atomic uint64_t *shard_link(const struct shard *s, uint64_
     uint64_t links = layout_links_of(&s->geometry, offset >> s->geometry.segment_shift);
     uint64_t position = offset & ((UINT64_C(1) << s->geometry.segment_shift) - 1);
     return (_Atomic uint64_t *)(void *)(s->arena + links) + (position >> 6);
+}
+
+/* What may change while it runs. Why history once kept stays so: chains that are there must be cut. */
+static inline void shard_alter(struct shard *s, uint32_t history, uint64_t history_ns,
+                               uint64_t session_ttl_ns)
+{
+    s->versions.count = history != 0 ? history : 1;
+    s->versions.span_ns = history_ns;
+    s->has_history = s->has_history || history > 1 || history_ns != 0;
+    s->session_ttl_ns = session_ttl_ns;
 }
 
 /* Stages of a batch: fetch what every operation touches of the shard itself; then the bucket, where
@@ -328,7 +342,8 @@ MUST_USE int shard_read(struct shard *s, const struct shard_read *r);
  * and judged as a read is. */
 MUST_USE int shard_position(struct shard *s, const struct shard_origin *origin);
 
-/* Leader: append the first record of an epoch.  Returns 0 or -EAGAIN. */
+/* Leader: append the first record of an epoch.  Nothing may wait ahead of the log: land_has_ahead.
+ * Returns 0 or -EAGAIN. */
 MUST_USE int shard_epoch_begin(struct shard *s, uint64_t epoch, uint64_t clock_ns);
 /* The same for an epoch that gives up what a lost majority had: the log goes on above lsn_floor, by as
  * many segments at most as the shard may have, so that no version is ever given twice. */

@@ -4,6 +4,9 @@
 
 /* Room that the link arrays of a segment take: one word per 64 bytes. */
 #define LINK_SHARE 8u
+/* Segments and chunks are cut for the quota, or for such a share of what it may become if that is more.  Why
+ * not for that itself: most spaces never come to it, and would begin with most of their quota. */
+#define QUOTA_MAX_SHARE 4u
 
 void space_config_default(struct space_config *c)
 {
@@ -48,18 +51,21 @@ int space_geometry(const struct space_config *c, struct layout_geometry *g)
     if (c->shard_count == 0 || c->shard_count > LIMIT_SHARDS || c->sessions_max == 0 ||
         c->sessions_max > LIMIT_SESSIONS || c->value_bytes_max > LIMIT_VALUE_BYTES ||
         c->history == 0 || c->history > LIMIT_VERSION_WALK ||
-        c->quota_bytes >> LIMIT_ARENA_SHIFT != 0)
+        (c->quota_bytes | c->quota_max_bytes) >> LIMIT_ARENA_SHIFT != 0)
         return -EINVAL;
-    uint32_t segment_shift = segment_shift_for(c->quota_bytes / c->shard_count);
-    uint32_t chunk_shift = chunk_shift_for(c->quota_bytes, segment_shift);
-    uint64_t chunks = c->quota_bytes >> chunk_shift;
+    /* Why not by the quota alone: nothing of this changes while the space lives. */
+    const uint64_t quota = max_u64(c->quota_bytes, c->quota_max_bytes / QUOTA_MAX_SHARE);
+    uint32_t segment_shift = segment_shift_for(quota / c->shard_count);
+    uint32_t chunk_shift = chunk_shift_for(quota, segment_shift);
+    uint64_t chunks = max_u64(c->quota_bytes, c->quota_max_bytes) >> chunk_shift;
     uint64_t segment = UINT64_C(1) << segment_shift;
     uint32_t frames_per_chunk =
         (uint32_t)((UINT64_C(1) << chunk_shift) / (segment + segment / LINK_SHARE));
     uint64_t frames_per_shard = chunks * frames_per_chunk / c->shard_count;
     if (chunks > LIMIT_CHUNKS)
         return -EINVAL;
-    if (frames_per_shard < LIMIT_SHARD_FRAMES_MIN)
+    uint64_t frames_at_first = (c->quota_bytes >> chunk_shift) * frames_per_chunk / c->shard_count;
+    if (frames_at_first < LIMIT_SHARD_FRAMES_MIN)
         return -ENOSPC;
     *g = (struct layout_geometry){
         .segment_shift = segment_shift,

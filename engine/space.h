@@ -32,6 +32,7 @@ struct space_config {
     uint32_t durability;       /* enum space_durability */
     uint32_t shard_count;      /* 1 .. LIMIT_SHARDS */
     uint64_t quota_bytes;      /* all memory of the space on one node: log, links, index */
+    uint64_t quota_max_bytes;  /* the quota may be raised up to here while it runs; 0: not at all */
     uint32_t partition_prefix; /* bytes of the key that name the shard; 0: {part} or all of it */
     uint32_t value_bytes_max;  /* 0: as much as fits */
     uint32_t sessions_max;     /* per shard, 1 .. LIMIT_SESSIONS */

@@ -4,6 +4,7 @@
  * the first record is appended; from there on nothing can fail.  The records stand next to each other in one segment, and only the last of them has
  * the end flag and the (session, sequence): until it is there, a follower, a reader and a recovery take
  * none of them for anything. */
+#include "engine/expire.h"
 #include "engine/pending.h"
 #include "engine/plant.h"
 #include "engine/write.h"
@@ -46,22 +47,18 @@ static struct shard_write write_of(const struct shard_transaction *t, const stru
         .session = t->session,
         .sequence = last ? t->sequence : 0,
         .clock_ns = t->clock_ns,
+        .steady_ns = t->steady_ns,
     };
     w.origin.operation = i->operation;
     return w;
 }
 
-/* Bytes of the record that an item makes with a value of so many. */
-static uint64_t item_bytes(const struct shard_item *i, uint64_t value_length)
-{
-    return record_bytes(i->extension_length, i->key_length, value_length);
-}
-
-static uint64_t value_length_of(const struct shard_transaction *t, const struct plan *plan,
-                                uint32_t i)
+/* Bytes of the record that an item of the plan makes. */
+static uint64_t item_bytes(const struct shard_transaction *t, const struct plan *plan, uint32_t i)
 {
     struct shard_write w = write_of(t, &t->items[i], false);
-    return write_value_length(&w, &plan->items[i]);
+    const struct write_judgement *j = &plan->items[i];
+    return record_bytes(write_extension_length(&w, j), w.key_length, write_value_length(&w, j));
 }
 
 /* Where a record of so many bytes ends that is appended at a position of a segment. */
@@ -76,27 +73,37 @@ static uint64_t end_of(const struct shard_transaction *t, const struct plan *pla
 {
     for (uint32_t i = 0; i < t->count; i++)
         if (plan->effect[i])
-            position = end_after(position, item_bytes(&t->items[i], value_length_of(t, plan, i)));
+            position = end_after(position, item_bytes(t, plan, i));
     return position;
 }
 
+/* Where a sum ends at the latest that starts at a position.  Why every length, with a ttl and without: a longer
+ * record may need no pad where a shorter one does. */
+static uint64_t sum_end_at_most(const struct shard_item *i, uint64_t position)
+{
+    uint64_t end = position;
+    for (uint64_t length = 1; length <= NUMBER_BYTES_MAX; length++) {
+        end = max_u64(end, end_after(position, record_bytes(0, i->key_length, length)));
+        end = max_u64(end, end_after(position, record_bytes(sizeof(struct record_ttl),
+                                                            i->key_length, length)));
+    }
+    return end;
+}
+
 /* Where all writes of a section end at the latest, whichever of them make a record and whatever the sums
- * are.  Why every length of a sum: a longer record may need no pad where a shorter one does. */
+ * are. */
 static uint64_t end_at_most(const struct shard_transaction *t, uint8_t section)
 {
     uint64_t position = 0;
     for (uint32_t i = 0; i < t->count; i++) {
         const struct shard_item *item = &t->items[i];
-        bool is_sum = item->operation == RING_INCREMENT;
-        uint64_t last = is_sum                        ? NUMBER_BYTES_MAX
-                        : item->operation == RING_PUT ? item->value_length
-                                                      : 0;
-        uint64_t end = position;
+        uint64_t value_length = item->operation == RING_PUT ? item->value_length : 0;
+        uint64_t size = record_bytes(item->extension_length, item->key_length, value_length);
         if (!is_write(item) || item->section != section)
             continue;
-        for (uint64_t length = is_sum ? 1 : last; length <= last; length++)
-            end = max_u64(end, end_after(position, item_bytes(item, length)));
-        position = end;
+        position =
+            max_u64(position, item->operation == RING_INCREMENT ? sum_end_at_most(item, position)
+                                                                : end_after(position, size));
     }
     return position;
 }
@@ -240,7 +247,7 @@ static int charge_admit(struct shard *s, const struct shard_transaction *t, cons
         if (!plan->effect[i] || (t->items[i].operation == RING_DELETE && !s->has_history))
             continue;
         eighths = t->items[i].operation == RING_DELETE ? eighths : WRITE_EIGHTHS;
-        charge += shard_charge(s, item_bytes(&t->items[i], value_length_of(t, plan, i)));
+        charge += shard_charge(s, item_bytes(t, plan, i));
         freed += write_freed(s, plan->items[i].head);
     }
     return charge <= freed ? 0 : write_admit_charge(s, s->live_charge + charge - freed, eighths);
@@ -340,11 +347,22 @@ static int segment_prepare(struct shard *s, const struct shard_transaction *t,
     return 0;
 }
 
+/* So many more keys may have a ttl as it gives one. */
+static bool ttls_fit(struct shard *s, const struct shard_transaction *t, const struct plan *plan)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < t->count; i++)
+        count += plan->effect[i] && t->items[i].extension_length != 0;
+    return count == 0 || expire_has_room(s, count);
+}
+
 static int room_make(struct shard *s, const struct shard_transaction *t, struct plan *plan)
 {
     int error = charge_admit(s, t, plan);
     if (UNLIKELY(error != 0) && s->has_history)
         versions_refused(s, t->clock_ns);
+    if (error == 0 && !ttls_fit(s, t, plan))
+        error = RING_QUOTA;
     if (error == 0)
         error = slots_promise(s, t, plan);
     return error != 0 ? error : segment_prepare(s, t, plan);

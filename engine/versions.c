@@ -31,7 +31,8 @@ void versions_drop(struct shard *s, _Atomic uint64_t *word)
         uint64_t size = layout_link_size(link);
         shard_live_sub(s, older, size != 0 ? size : record_size(shard_record(s, older)));
         /* relaxed: a reader that still follows the old link is caught by the stamp */
-        atomic_store_explicit(word, LAYOUT_LINK_CUT, memory_order_relaxed);
+        atomic_store_explicit(word, PLANTED(CUT_IS_NOTHING) ? 0 : LAYOUT_LINK_CUT,
+                              memory_order_relaxed);
         word = shard_link(s, older);
     }
 }
@@ -51,7 +52,8 @@ static bool version_below(const struct shard *s, uint64_t *offset, uint32_t step
 bool versions_is_over(const struct shard *s, const struct record *r)
 {
     uint64_t now = max_u64(s->log.hybrid_clock, s->versions.clock_ns);
-    return now > r->hybrid_clock && now - r->hybrid_clock > s->versions.span_ns;
+    uint64_t span_ns = PLANTED(SPAN_HALVED) ? s->versions.span_ns / 2 : s->versions.span_ns;
+    return now > r->hybrid_clock && now - r->hybrid_clock > span_ns;
 }
 
 /* By time: count this version, and see to the limit now and then. */
@@ -245,7 +247,7 @@ static bool may_sweep(const struct shard *s, uint32_t frame)
     const struct layout_frame *entry = &s->directory[frame];
     const struct cleaner *c = &s->cleaner;
     uint32_t kind = atomic_load_explicit(&entry->kind, memory_order_relaxed);
-    if (c->cleaning && c->victim == frame)
+    if (c->cleaning && (c->victim == frame || clean_is_filling(c, frame)))
         return false;
     if (kind == FRAME_TAIL)
         return atomic_load_explicit(&entry->lsn_start, memory_order_relaxed) + frame_bytes(s) <=

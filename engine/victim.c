@@ -69,8 +69,7 @@ static void consider(const struct shard *s, uint32_t place, struct choice *best)
 static bool tail_is_long(const struct shard *s, const struct layout_frame *oldest)
 {
     uint64_t lsn = atomic_load_explicit(&oldest->lsn_start, memory_order_relaxed);
-    uint64_t share = (uint64_t)(s->geometry.frames_per_shard / TAIL_SHARE)
-                     << s->geometry.segment_shift;
+    uint64_t share = (uint64_t)(frames_total(&s->frames) / TAIL_SHARE) << s->geometry.segment_shift;
     return s->log.lsn_end - lsn > share;
 }
 
@@ -98,6 +97,14 @@ static struct choice best_of(struct shard *s, uint32_t *tail)
     return best;
 }
 
+void clean_take(struct shard *s, uint32_t place)
+{
+    struct cleaner *c = &s->cleaner;
+    c->victim = log_queue_take(&s->log, place);
+    c->position = 0;
+    c->cleaning = true;
+}
+
 bool clean_choose(struct shard *s)
 {
     struct cleaner *c = &s->cleaner;
@@ -118,8 +125,6 @@ bool clean_choose(struct shard *s)
     }
     if (!best.is_taken)
         return false;
-    c->victim = log_queue_take(&s->log, best.place);
-    c->position = 0;
-    c->cleaning = true;
+    clean_take(s, best.place);
     return true;
 }

@@ -26,8 +26,7 @@ int write_append(struct shard *s, struct record *header, const struct record_par
     return 0;
 }
 
-/* What live records may be charged for, besides the index and what that needs to grow. */
-static uint64_t live_charge_max(const struct shard *s, uint32_t frames, unsigned eighths)
+uint64_t write_live_max(const struct shard *s, uint32_t frames, unsigned eighths)
 {
     uint32_t taken = index_pages(&s->index) + index_pages_wanted(&s->index) + WRITE_FRAMES_WORKING;
     taken += s->order.frame_count + order_frames_wanted(&s->order);
@@ -37,20 +36,20 @@ static uint64_t live_charge_max(const struct shard *s, uint32_t frames, unsigned
 
 bool write_is_over(const struct shard *s)
 {
-    return s->live_charge > live_charge_max(s, frames_total(&s->frames), WRITE_EIGHTHS_SESSIONS);
+    return s->live_charge > write_live_max(s, frames_total(&s->frames), WRITE_EIGHTHS_SESSIONS);
 }
 
 int write_admit_charge(struct shard *s, uint64_t charge, unsigned eighths)
 {
     uint32_t existing = frames_existing(&s->frames);
-    if (LIKELY(charge <= live_charge_max(s, existing, LIVE_EIGHTHS_ASK)))
+    if (LIKELY(charge <= write_live_max(s, existing, LIVE_EIGHTHS_ASK)))
         return 0;
-    if (charge > live_charge_max(s, frames_total(&s->frames), eighths)) {
+    if (charge > write_live_max(s, frames_total(&s->frames), eighths)) {
         counter_add(s->counters, COUNTER_REFUSED_QUOTA, 1);
         return RING_QUOTA;
     }
     frames_ask(&s->frames);
-    return charge <= live_charge_max(s, existing, eighths) ? 0 : -EAGAIN;
+    return charge <= write_live_max(s, existing, eighths) ? 0 : -EAGAIN;
 }
 
 /* A put must fit once it is committed, when what it replaces counts no more; a value that is no larger
@@ -58,7 +57,7 @@ int write_admit_charge(struct shard *s, uint64_t charge, unsigned eighths)
 static int put_admit(struct shard *s, const struct shard_write *w, const struct write_judgement *j)
 {
     uint64_t size =
-        record_bytes(write_extension_length(w), w->key_length, write_value_length(w, j));
+        record_bytes(write_extension_length(w, j), w->key_length, write_value_length(w, j));
     uint64_t charge = shard_charge(s, size);
     uint64_t freed = write_freed(s, j->head);
     return charge <= freed ? 0
@@ -112,6 +111,10 @@ int write_judge_session(struct shard *s, const struct shard_write *w, struct ses
         return 0;
     *done = true;
     struct session *found = session_get(&s->sessions, w->session, w->session_slot, w->uid);
+    if (found == NULL && PLANTED(SESSION_FORGOTTEN_APPLIED)) {
+        *done = false;
+        return 0;
+    }
     if (found == NULL) {
         counter_add(s->counters, COUNTER_REFUSED_SESSION, 1);
         return RING_FATE_UNKNOWN;
@@ -148,14 +151,19 @@ static bool condition_holds(const struct shard_write *w, const struct write_judg
     }
 }
 
-/* The sum, as number and as text. */
-static enum ring_status increment_judge(const struct shard_write *w, struct write_judgement *j)
+/* The sum, as number and as text; the key's ttl stays what it was. */
+static enum ring_status increment_judge(const struct shard *s, const struct shard_write *w,
+                                        struct write_judgement *j)
 {
     int64_t stands = 0;
+    j->ttl_ns = j->lsn_current != 0 ? extension_ttl(j->head) : 0;
+    if (j->ttl_ns != 0)
+        j->steady_ns = expire_counted(s, j->head);
     if (j->lsn_current != 0 &&
-        number_parse(record_value(j->head), j->head->value_length, &stands) != 0)
+        number_parse(record_value(j->head), j->head->value_length, &stands) != 0 &&
+        !PLANTED(NOT_NUMBER_IS_ZERO))
         return RING_NOT_NUMBER;
-    if (__builtin_add_overflow(stands, w->delta, &j->number)) {
+    if (__builtin_add_overflow(stands, w->delta, &j->number) && !PLANTED(INCREMENT_WRAPS)) {
         j->number = 0;
         return RING_RANGE;
     }
@@ -180,7 +188,7 @@ int write_judge(struct shard *s, const struct shard_write *w, struct write_judge
                 : w->origin.operation == RING_DELETE && j->lsn_current == 0 ? RING_NOT_FOUND
                                                                             : RING_OK;
     if (UNLIKELY(w->origin.operation == RING_INCREMENT) && holds)
-        j->status = increment_judge(w, j);
+        j->status = increment_judge(s, w, j);
     if (UNLIKELY(lease_is_operation(w->origin.operation) ||
                  (j->head != NULL && j->head->extension_length != 0)))
         lease_judge(w, j);
@@ -253,19 +261,24 @@ int write_effect(struct shard *s, const struct shard_write *w, const struct writ
 {
     struct record header;
     struct lease_extensions lease;
+    struct record_ttl ttl;
     fill_header(&header, w, last);
     header.operation = j->operation;
     header.flags |= j->flags;
     header.kind = write_is_value(w) ? RECORD_DATA : RECORD_TOMBSTONE;
     header.value_length = write_value_length(w, j);
     header.key_length = w->key_length;
-    header.extension_length = write_extension_length(w);
+    header.extension_length = write_extension_length(w, j);
     header.hash = (uint32_t)w->hash;
     header.lsn_previous = j->head != NULL ? j->head->lsn : 0;
     struct record_parts parts = parts_of(w, j);
     if (UNLIKELY(lease_is_operation(w->origin.operation))) {
         lease = lease_extensions_of(w, j);
         parts.extension = &lease;
+    }
+    if (UNLIKELY(w->origin.operation == RING_INCREMENT && j->ttl_ns != 0)) {
+        ttl = extension_ttl_make(j->ttl_ns);
+        parts.extension = &ttl;
     }
     uint64_t offset;
     int error = write_append(s, &header, &parts, w->clock_ns, &offset);
@@ -336,7 +349,7 @@ int shard_write(struct shard *s, const struct shard_write *w)
         return RING_TOO_LARGE;
     /* Why beside the limit of values: that leaves room for no extension. */
     if (UNLIKELY(w->extension_length != 0) &&
-        record_bytes(write_extension_length(w), w->key_length, w->value_length) >
+        record_bytes(write_extension_asked(w), w->key_length, w->value_length) >
             UINT64_C(1) << s->geometry.segment_shift)
         return RING_TOO_LARGE;
     if (UNLIKELY(!pending_has_room(s, 1)))

@@ -26,6 +26,10 @@ MUST_USE int write_append(struct shard *s, struct record *header, const struct r
  * -EAGAIN: a chunk is on its way. */
 MUST_USE int write_admit_charge(struct shard *s, uint64_t charge, unsigned eighths);
 
+/* What live records may be charged for where so many frames are there, so many eighths of what is not the
+ * index's or kept to work with. */
+uint64_t write_live_max(const struct shard *s, uint32_t frames, unsigned eighths);
+
 /* More is live than any write is admitted for.  A replica may come to that: it holds history that its
  * leader has not. */
 bool write_is_over(const struct shard *s);
@@ -62,6 +66,7 @@ struct write_judgement {
     uint8_t flags;
     int64_t number;
     uint64_t steady_ns; /* as in shard_write */
+    uint64_t ttl_ns;    /* of the version before, which an INCREMENT keeps; else not set */
     uint32_t text_length;
     uint8_t text[NUMBER_BYTES_MAX];
 };
@@ -89,12 +94,21 @@ static inline uint32_t write_value_length(const struct shard_write *w,
     }
 }
 
-/* Bytes of its extensions. */
-static inline uint16_t write_extension_length(const struct shard_write *w)
+/* Bytes of its extensions, by what is asked. */
+static inline uint16_t write_extension_asked(const struct shard_write *w)
 {
     return UNLIKELY(lease_is_operation(w->origin.operation)) && write_is_value(w)
                ? (uint16_t)sizeof(struct lease_extensions)
                : w->extension_length;
+}
+
+/* Bytes of its extensions. */
+static inline uint16_t write_extension_length(const struct shard_write *w,
+                                              const struct write_judgement *j)
+{
+    return UNLIKELY(w->origin.operation == RING_INCREMENT) && j->ttl_ns != 0
+               ? (uint16_t)sizeof(struct record_ttl)
+               : write_extension_asked(w);
 }
 
 /* Returns 0, or -EAGAIN as index_find. */

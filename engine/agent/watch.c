@@ -18,6 +18,7 @@
 #define PAUSE_MIN_NS NS_PER_MS /* behind a round in which nothing matched ... */
 #define PAUSE_MAX_NS (16 * NS_PER_MS) /* ... doubling up to this */
 #define POSITION_BYTES 42u            /* of one shard, as text */
+#define WAKES 2                       /* that who was woken passes on */
 
 /* lsn: where a resumed watch begins; cursor.lsn, but while a batch of this shard is being given out. */
 struct watch_shard {
@@ -376,25 +377,50 @@ static bool sleep_announce(struct dunlin *d, uint64_t left_ns)
     return true;
 }
 
-/* Until something may have been committed. */
+static void watched_set(_Atomic uint64_t *watched, uint32_t space)
+{
+    const uint64_t bit = UINT64_C(1) << ((space - 1) % 64);
+    /* relaxed: who clears it has changed the round since X1, or we see it cleared.  Why only where it is not:
+     * thousands do. */
+    if ((atomic_load_explicit(watched, memory_order_relaxed) & bit) == 0)
+        atomic_fetch_or_explicit(watched, bit, memory_order_relaxed);
+}
+
+/* Woken: wake others that slept for as long.  Why we: it is nothing that the daemon's threads should do for
+ * each of thousands. */
+static void wake_on(_Atomic uint32_t *word, uint32_t slept)
+{
+    /* relaxed: a number; who wakes changed it before */
+    const uint32_t round = atomic_load_explicit(word, memory_order_relaxed);
+    if (round != slept)
+        /* Why ignored: the word is mapped, waking nobody is fine. */
+        (void)syscall(SYS_futex, word, FUTEX_WAKE_BITSET, WAKES, NULL, NULL,
+                      ~layout_watch_bit(round));
+}
+
+/* Until something was committed in the space. */
 static void sleep_now(struct dunlin_watch *w, uint64_t for_ns)
 {
     struct attachment *a = w->space->handle->now;
-    const _Atomic uint32_t *word = &a->node->watch_round;
-    const struct timespec timeout = {.tv_sec = (time_t)(for_ns / NS_PER_S),
-                                     .tv_nsec = (long)(for_ns % NS_PER_S)};
+    const struct layout_space *header = a->mappings[w->space->number].header;
+    _Atomic uint32_t *word = (_Atomic uint32_t *)(uintptr_t)&header->watch_round;
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    const uint64_t until_ns = (uint64_t)until.tv_sec * NS_PER_S + (uint64_t)until.tv_nsec + for_ns;
+    until = (struct timespec){.tv_sec = (time_t)(until_ns / NS_PER_S),
+                              .tv_nsec = (long)(until_ns % NS_PER_S)};
     /* X1: acquire, pairs with X4 (control/waker.c): what a newer round is about is found below */
-    uint32_t round =
-        atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)word, memory_order_acquire);
-    /* X2: our word, fence, the boards; control clears it and changes the round before it wakes (X3, X4).
-     * relaxed: the fence orders it */
-    atomic_store_explicit(&a->doorbell->watchers, 1, memory_order_relaxed);
+    const uint32_t round = atomic_load_explicit(word, memory_order_acquire);
+    /* X2: our bit, fence, the boards; control clears it and changes the round before it wakes (X3, X4). */
+    watched_set(&a->doorbell->watched, w->space->id);
     atomic_thread_fence(memory_order_seq_cst);
     if (has_more(w))
         return;
-    /* Why the result does not matter: the caller looks at the boards and at the clock anyway.  Why not
-     * private: it is another process that wakes. */
-    (void)syscall(SYS_futex, word, FUTEX_WAIT, round, &timeout, NULL, 0);
+    /* Why errors do not matter: the caller looks at the boards and at the clock anyway.  Why not private: it
+     * is another process that wakes. */
+    if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET, round, &until, NULL, layout_watch_bit(round)) ==
+        0)
+        wake_on(word, round);
 }
 
 static bool spin(const struct dunlin_watch *w)

@@ -60,7 +60,7 @@ static void make_space(struct fake *f)
                                .name = "fake"};
     for (uint32_t shard = 0; shard < FAKE_SHARDS; shard++) {
         struct layout_board *b = (void *)(f->space.base + layout_board_offset(shard));
-        b->lcore = shard % f->lcore_count;
+        b->lcore = (uint16_t)(shard % f->lcore_count);
         b->log = 100 + shard;
     }
 }
@@ -199,6 +199,8 @@ static void serve_socket(struct fake *f)
         return;
     }
     struct attach_answer answer = {.kind = r.kind};
+    if (r.kind != ATTACH_HELLO)
+        (void)usleep(f->slow_ms * 1000);
     switch (r.kind) {
     case ATTACH_HELLO:
         answer_hello(f, &r);

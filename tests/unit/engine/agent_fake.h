@@ -55,6 +55,7 @@ struct fake {
     int hello_error;
     bool frozen;            /* leaves requests in the ring */
     bool deaf;              /* leaves the socket alone, too */
+    uint32_t slow_ms;       /* before it answers what comes behind a HELLO */
     bool withhold;          /* applies writes and does not answer */
     uint32_t refuse_status; /* of the refuse_count next writes behind the refuse_after next ones */
     uint32_t refuse_after, refuse_count;

@@ -274,30 +274,42 @@ static void live_slot(struct live_count *c, uint64_t slot)
     }
 }
 
-static void live_table(struct live_count *c, const struct index_table *t, bool skip_moved)
+static const struct layout_bucket *bucket_at(const struct live_count *c,
+                                             const struct index_table *t, uint32_t number)
 {
     uint32_t shift = c->f->geometry.segment_shift - 6;
+    uint32_t page =
+        atomic_load_explicit(&c->f->board->pages[t->array][number >> shift], memory_order_relaxed);
+    if (page == 0)
+        return NULL;
+    const struct layout_bucket *b =
+        (const void *)(c->f->arena + ((uint64_t)(page - 1) << (shift + 6)));
+    return b + (number & ((1u << shift) - 1));
+}
+
+/* Of a table that grows the buckets that are not moved, of the next one those that are: nothing else in
+ * it means anything. */
+static bool is_truth(const struct live_count *c, const struct index_table *t, uint32_t number)
+{
+    const struct index *x = &c->f->shard->index;
+    const struct layout_bucket *old = bucket_at(c, &x->table, number & ((1u << x->table.bits) - 1));
+    bool moved =
+        (atomic_load_explicit(&old->meta, memory_order_relaxed) & LAYOUT_BUCKET_MOVED) != 0;
+    return moved == (t == &x->next);
+}
+
+static void live_table(struct live_count *c, const struct index_table *t)
+{
     for (uint32_t i = 0; i < (1u << t->bits); i++) {
-        uint32_t number = i;
-        bool more = true;
-        for (bool first = true; more; first = false) {
-            uint32_t page = atomic_load_explicit(&c->f->board->pages[t->array][number >> shift],
-                                                 memory_order_relaxed);
-            if (page == 0)
-                break;
-            const struct layout_bucket *b =
-                (const void *)(c->f->arena + ((uint64_t)(page - 1) << (shift + 6)));
-            b += number & ((1u << shift) - 1);
-            uint64_t meta = atomic_load_explicit(&b->meta, memory_order_relaxed);
-            if (first && skip_moved && (meta & LAYOUT_BUCKET_MOVED) != 0)
-                break;
+        const struct layout_bucket *b = is_truth(c, t, i) ? bucket_at(c, t, i) : NULL;
+        while (b != NULL) {
             for (unsigned j = 0; j < LAYOUT_BUCKET_SLOTS; j++) {
                 uint64_t slot = atomic_load_explicit(&b->slots[j], memory_order_relaxed);
                 if (slot != 0)
                     live_slot(c, slot);
             }
-            number = (uint32_t)meta;
-            more = number != 0;
+            uint32_t number = (uint32_t)atomic_load_explicit(&b->meta, memory_order_relaxed);
+            b = number != 0 ? bucket_at(c, t, number) : NULL;
         }
     }
 }
@@ -306,9 +318,9 @@ uint64_t fixture_live_bytes(const struct fixture *f, uint32_t *frame_live)
 {
     struct live_count c = {.f = f, .frame_live = frame_live};
     const struct shard *s = f->shard;
-    live_table(&c, &s->index.table, true);
+    live_table(&c, &s->index.table);
     if (s->index.growing)
-        live_table(&c, &s->index.next, false);
+        live_table(&c, &s->index.next);
     for (uint32_t i = 0; i < s->sessions.fresh; i++)
         if (s->sessions.entries[i].lsn_opened != 0)
             live_record(&c, s->sessions.entries[i].offset);

@@ -59,6 +59,7 @@ struct model_counts {
     uint64_t pages, reads, transactions, duplicates, cuts, swaps, snapshots, asked, retried;
     uint64_t at_found, at_older, at_missed, at_compacted; /* reads at a version */
     uint64_t sums, not_numbers, out_of_range, elses;
+    uint64_t chunks_made, chunks_taken, chunks_kept;
 };
 
 /* What the space keeps: versions.h. */

@@ -25,6 +25,7 @@ struct model_cursors {
     uint8_t *bytes;
     uint64_t random; /* its own: the model goes the same way without cursors */
     uint64_t events, lagged, sought, grown; /* a run in which one stays 0 proves little */
+    uint64_t skipped; /* segments that were cleaned before they were learned of */
 };
 
 void model_cursors_open(struct model_cursors *c);

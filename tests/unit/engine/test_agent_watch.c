@@ -4,11 +4,16 @@
 #include "tests/unit/engine/agent_node.h"
 #include "tests/unit/unit.h"
 
+#include <linux/futex.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define WAIT_NS (20 * NS_PER_S)
 #define KEYS 40u
+#define SPACE 2u /* id of the only one */
+#define OTHER 3u
+#define WATCHED (UINT64_C(1) << (SPACE - 1))
 
 static struct agent_node *node;
 static struct dunlin *handle;
@@ -248,8 +253,8 @@ static void a_sleeping_watch_is_woken(void)
     const struct dunlin_watch_options o = {.prefix = "wake", .prefix_length = 4};
     CU_ASSERT_EQUAL_FATAL(dunlin_watch_open(other_space, &o, &w), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, wait_for_one, w), 0);
-    _Atomic uint32_t *watchers = &node->node.doorbell->watchers;
-    while (atomic_load_explicit(watchers, memory_order_relaxed) == 0)
+    _Atomic uint64_t *watched = &node->node.doorbell->watched;
+    while (atomic_load_explicit(watched, memory_order_relaxed) == 0)
         (void)usleep(1000);
     (void)put("other", "x", 1); /* not for it, and it sleeps on */
     (void)put("wake", "x", 1);
@@ -267,17 +272,164 @@ static void the_waker_wakes_for_commits_alone(void)
     (void)put("k", "v", 1);
     agent_node_stop_lcores(node);
     struct waker waker = {.node = &node->node};
-    _Atomic uint32_t *watchers = &node->node.doorbell->watchers;
-    _Atomic uint32_t *round = &node->node.shared->watch_round;
+    _Atomic uint64_t *watched = &node->node.doorbell->watched;
+    _Atomic uint32_t *round = &node->node.spaces[SPACE]->header->watch_round;
     CU_ASSERT_FALSE(waker_look(&waker)); /* nobody sleeps */
-    atomic_store_explicit(watchers, 1, memory_order_relaxed);
+    atomic_store_explicit(watched, WATCHED, memory_order_relaxed);
     uint32_t before = atomic_load_explicit(round, memory_order_relaxed);
     CU_ASSERT_TRUE(waker_look(&waker)); /* and yet it knows what was committed */
     CU_ASSERT_EQUAL(atomic_load_explicit(round, memory_order_relaxed), before + 1);
-    CU_ASSERT_EQUAL(atomic_load_explicit(watchers, memory_order_relaxed), 0);
-    atomic_store_explicit(watchers, 1, memory_order_relaxed);
+    CU_ASSERT_EQUAL(atomic_load_explicit(watched, memory_order_relaxed), 0);
+    atomic_store_explicit(watched, WATCHED, memory_order_relaxed);
     CU_ASSERT_FALSE(waker_look(&waker));
     CU_ASSERT_EQUAL(atomic_load_explicit(round, memory_order_relaxed), before + 1);
+    close_node();
+}
+
+/* Who sleeps for one space is not woken by what another one commits, nor by what a shard was only asked. */
+static void commits_of_another_space_wake_nobody(void)
+{
+    open_node(&(struct agent_node_options){0});
+    (void)put("k", "v", 1);
+    agent_node_stop_lcores(node);
+    struct waker waker = {.node = &node->node};
+    _Atomic uint64_t *watched = &node->node.doorbell->watched;
+    _Atomic uint32_t *round = &node->node.spaces[SPACE]->header->watch_round;
+    _Atomic uint32_t *commits = node->node.shared->lcores[0].commits;
+    for (uint32_t i = 0; i < LIMIT_SPACES; i++)
+        CU_ASSERT_EQUAL(atomic_load_explicit(&commits[i], memory_order_relaxed) != 0,
+                        i == SPACE - 1);
+    atomic_store_explicit(watched, WATCHED, memory_order_relaxed);
+    CU_ASSERT_TRUE(waker_look(&waker));
+    uint32_t before = atomic_load_explicit(round, memory_order_relaxed);
+    for (unsigned i = 0; i < 10; i++) {
+        /* Those who say that they watch a space that is not here make nobody wake either. */
+        atomic_store_explicit(watched, WATCHED | UINT64_C(1) << (OTHER - 1), memory_order_relaxed);
+        atomic_fetch_add_explicit(&commits[OTHER - 1], 1, memory_order_release);
+        CU_ASSERT_FALSE(waker_look(&waker));
+    }
+    CU_ASSERT_EQUAL(atomic_load_explicit(round, memory_order_relaxed), before);
+    close_node();
+}
+
+/* ---- sleepers of the test, that wake nobody ---- */
+
+struct sleeper {
+    pthread_t thread;
+    _Atomic uint32_t *word;
+    uint32_t bits; /* 0: of the round that it finds */
+    _Atomic uint32_t *woken, *done;
+};
+
+static void *sleep_on(void *argument)
+{
+    struct sleeper *s = argument;
+    const uint32_t round = atomic_load_explicit(s->word, memory_order_acquire);
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += 20;
+    long result;
+    do
+        result = syscall(SYS_futex, s->word, FUTEX_WAIT_BITSET,
+                         s->bits == 0 ? round : atomic_load_explicit(s->word, memory_order_acquire),
+                         &until, NULL, s->bits == 0 ? layout_watch_bit(round) : s->bits);
+    while (s->bits != 0 && result != 0 && errno == EAGAIN);
+    if (result == 0)
+        atomic_fetch_add_explicit(s->woken, 1, memory_order_relaxed);
+    /* A round that went on before it slept is as good as being woken. */
+    const bool good = result == 0 || errno == EAGAIN;
+    atomic_fetch_add_explicit(s->done, 1, memory_order_release);
+    return good ? s : NULL;
+}
+
+/* A look wakes a few; where those wake nobody, the next ones wake more, until all are awake. */
+static void who_does_not_pass_a_wake_on_holds_nobody_up(void)
+{
+    enum { SLEEPERS = 40, FIRST = 4 };
+    open_node(&(struct agent_node_options){0});
+    agent_node_stop_lcores(node);
+    struct waker waker = {.node = &node->node};
+    struct sleeper sleepers[SLEEPERS];
+    _Atomic uint32_t woken = 0, done = 0;
+    for (uint32_t i = 0; i < SLEEPERS; i++) {
+        sleepers[i] = (struct sleeper){
+            .word = &node->node.spaces[SPACE]->header->watch_round, .woken = &woken, .done = &done};
+        CU_ASSERT_EQUAL_FATAL(pthread_create(&sleepers[i].thread, NULL, sleep_on, &sleepers[i]), 0);
+    }
+    (void)usleep(20000); /* so that most of them sleep; what is checked holds either way */
+    atomic_store_explicit(&node->node.doorbell->watched, WATCHED, memory_order_relaxed);
+    atomic_fetch_add_explicit(&node->node.shared->lcores[0].commits[SPACE - 1], 1,
+                              memory_order_release);
+    CU_ASSERT_TRUE(waker_look(&waker));
+    CU_ASSERT(atomic_load_explicit(&woken, memory_order_relaxed) <= FIRST);
+    while (atomic_load_explicit(&done, memory_order_acquire) != SLEEPERS) {
+        (void)waker_look(&waker);
+        (void)usleep(100);
+    }
+    for (uint32_t i = 0; i < SLEEPERS; i++) {
+        void *result = NULL;
+        CU_ASSERT_EQUAL(pthread_join(sleepers[i].thread, &result), 0);
+        CU_ASSERT_PTR_NOT_NULL(result);
+    }
+    for (uint32_t looks = 0; waker_look(&waker); looks++)
+        CU_ASSERT_FATAL(looks < 10); /* it ends when nobody is left */
+    close_node();
+}
+
+/* Who sleeps in dunlin_watch_next and is woken wakes others that slept through the same round: rounds 0 and 1
+ * are the test's, which wakes but the watch; the other thread sleeps under bits of its own. */
+static void who_is_woken_wakes_others(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    open_node(&(struct agent_node_options){0});
+    _Atomic uint32_t *round = &node->node.spaces[SPACE]->header->watch_round;
+    _Atomic uint32_t woken = 0, done = 0;
+    struct sleeper other = {.word = round, .bits = 0xf0, .woken = &woken, .done = &done};
+    struct dunlin_space *other_space;
+    struct dunlin *other_handle = agent_node_attach(node, 20000, &other_space);
+    struct dunlin_watch *w = NULL;
+    const struct dunlin_watch_options o = {.prefix = "wake", .prefix_length = 4};
+    CU_ASSERT_EQUAL_FATAL(dunlin_watch_open(other_space, &o, &w), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, wait_for_one, w), 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&other.thread, NULL, sleep_on, &other), 0);
+    for (uint32_t now = 1; atomic_load_explicit(&done, memory_order_acquire) == 0; now = 1 - now) {
+        atomic_store_explicit(round, now, memory_order_seq_cst);
+        (void)syscall(SYS_futex, round, FUTEX_WAKE_BITSET, 1, NULL, NULL,
+                      layout_watch_bit(1 - now));
+        (void)usleep(1000);
+    }
+    CU_ASSERT_EQUAL(pthread_join(other.thread, &result), 0);
+    CU_ASSERT_PTR_NOT_NULL(result);
+    CU_ASSERT_EQUAL(woken, 1);
+    (void)put("wake", "x", 1);
+    CU_ASSERT_EQUAL(pthread_join(thread, &result), 0);
+    CU_ASSERT_PTR_EQUAL(result, w);
+    dunlin_watch_close(w);
+    dunlin_close(other_handle);
+    close_node();
+}
+
+/* While nobody sleeps there is nobody to be prompt for, whatever is committed. */
+static void the_waker_looks_seldom_where_nobody_sleeps(void)
+{
+    open_node(&(struct agent_node_options){0});
+    agent_node_stop_lcores(node);
+    struct waker waker = {.node = &node->node};
+    _Atomic uint64_t *watched = &node->node.doorbell->watched;
+    _Atomic uint32_t *commits = &node->node.shared->lcores[0].commits[SPACE - 1];
+    const uint64_t prompt_ms = waker_pause_ms(&waker);
+    for (unsigned i = 0; i < 1000; i++) {
+        atomic_fetch_add_explicit(commits, 1, memory_order_release);
+        CU_ASSERT_FALSE(waker_look(&waker));
+    }
+    CU_ASSERT(waker_pause_ms(&waker) > prompt_ms);
+    for (unsigned i = 0; i < 1000; i++) {
+        atomic_store_explicit(watched, WATCHED, memory_order_relaxed);
+        atomic_fetch_add_explicit(commits, 1, memory_order_release);
+        CU_ASSERT_TRUE(waker_look(&waker));
+        CU_ASSERT_EQUAL(waker_pause_ms(&waker), prompt_ms);
+    }
     close_node();
 }
 
@@ -306,6 +458,10 @@ static const struct unit_test tests[] = {
     UNIT_TEST(who_lags_is_told_and_goes_on),
     UNIT_TEST(a_sleeping_watch_is_woken),
     UNIT_TEST(the_waker_wakes_for_commits_alone),
+    UNIT_TEST(commits_of_another_space_wake_nobody),
+    UNIT_TEST(who_does_not_pass_a_wake_on_holds_nobody_up),
+    UNIT_TEST(who_is_woken_wakes_others),
+    UNIT_TEST(the_waker_looks_seldom_where_nobody_sleeps),
     UNIT_TEST(without_a_daemon_the_time_goes_up),
 };
 UNIT_MAIN("agent_watch", tests)

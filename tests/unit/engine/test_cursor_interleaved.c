@@ -5,7 +5,7 @@
 #include "engine/cursor.h"
 #include "engine/land.h"
 #include "engine/plant.h"
-#include "tests/unit/engine/coroutine.h"
+#include "tests/unit/engine/alternate.h"
 #include "tests/unit/engine/hooked_atomics.h"
 #include "tests/unit/engine/transaction_items.h"
 
@@ -29,71 +29,17 @@ static struct {
     struct past *past, *past_saved; /* committed records, oldest first */
     uint32_t count, count_saved;
     uint64_t lsn_to, lsn_to_saved; /* that they reach */
-    struct coroutine *reader;
     struct topic everything;
     uint8_t *bytes;
-    uint64_t random, seed, budget;
-    bool active, reader_done;
+    uint64_t seed;
     uint32_t failures;
     uint64_t events, lagged, again, cuts, transactions, grown;
 } w;
-
-static uint32_t below(uint32_t n)
-{
-    return fixture_below(&w.random, n);
-}
 
 static void fail(const char *what)
 {
     if (w.failures++ < 5)
         (void)fprintf(stderr, "    seed %llu: %s\n", (unsigned long long)w.seed, what);
-}
-
-/* ---- switching ---- */
-
-static uint64_t steps(bool reader)
-{
-    switch (below(4)) {
-    case 0:
-        return 1 + below(4);
-    case 1:
-        return 1 + below(100);
-    case 2:
-        return 1 + below(reader ? 1000 : 10000);
-    default:
-        return 1 + below(reader ? 4000 : 60000);
-    }
-}
-
-static void step(void)
-{
-    if (!w.active || --w.budget != 0)
-        return;
-    if (coroutine_is_inside(w.reader)) {
-        coroutine_yield(w.reader);
-        return;
-    }
-    w.budget = steps(true);
-    w.reader_done |= !coroutine_resume(w.reader);
-    w.active = !w.reader_done;
-    w.budget = steps(false);
-}
-
-void interleave_point(void)
-{
-    step();
-}
-
-void interleave_store(uintptr_t address)
-{
-    (void)address;
-    step();
-}
-
-void interleave_loaded(uintptr_t address, uint64_t value)
-{
-    (void)address;
-    (void)value;
 }
 
 /* ---- the writer ---- */
@@ -102,8 +48,8 @@ void interleave_loaded(uintptr_t address, uint64_t value)
 static void learn(void)
 {
     const struct log *l = &w.f.shard->log;
-    bool active = w.active;
-    w.active = false;
+    bool active = alternate.active;
+    alternate.active = false;
     while (w.lsn_to < l->lsn_end) {
         uint64_t available;
         const uint8_t *at = log_bytes_at(l, w.lsn_to, &available);
@@ -124,7 +70,7 @@ static void learn(void)
             at += size;
         }
     }
-    w.active = active;
+    alternate.active = active;
 }
 
 static void commit(void)
@@ -145,16 +91,17 @@ static void put_one(void)
 {
     static uint8_t value[20000];
     char key[32];
-    uint32_t number = below(20);
-    uint32_t length = below(4) == 0 ? below(sizeof value) : below(200);
-    fixture_value(number, w.random, value, length);
+    uint32_t number = alternate_below(20);
+    uint32_t length =
+        alternate_below(4) == 0 ? alternate_below(sizeof value) : alternate_below(200);
+    fixture_value(number, alternate.random, value, length);
     (void)!fixture_put(&w.f, key, fixture_key(number, key), value, length);
 }
 
 static void put_many(void)
 {
-    uint32_t count = 2 + below(20);
-    if (transaction_try(&w.f, many(below(20), count, below(500)), count) == 0)
+    uint32_t count = 2 + alternate_below(20);
+    if (transaction_try(&w.f, many(alternate_below(20), count, alternate_below(500)), count) == 0)
         w.transactions++;
 }
 
@@ -162,7 +109,7 @@ static void act(void)
 {
     char key[32];
     w.f.clock_ns++;
-    switch (below(10)) {
+    switch (alternate_below(10)) {
     case 0:
     case 1:
     case 2:
@@ -172,10 +119,10 @@ static void act(void)
         put_many();
         break;
     case 4:
-        (void)!fixture_delete(&w.f, key, fixture_key(below(20), key));
+        (void)!fixture_delete(&w.f, key, fixture_key(alternate_below(20), key));
         break;
     case 5:
-        if (below(4) == 0)
+        if (alternate_below(4) == 0)
             cut();
         break;
     case 6:
@@ -224,12 +171,12 @@ static void batch_check(uint64_t from, uint64_t to, const struct cursor_batch *b
 
 static void read_once(struct cursor *c)
 {
-    struct cursor_batch b = {.bytes = w.bytes, .capacity = below(3) == 0 ? 4096 : BYTES};
+    struct cursor_batch b = {.bytes = w.bytes, .capacity = alternate_below(3) == 0 ? 4096 : BYTES};
     bool begins = c->start != CURSOR_READY;
     uint64_t from = c->lsn;
     int result = cursor_read(c, &w.f.space, &w.everything, &b);
-    bool active = w.active;
-    w.active = false; /* what is checked now is private */
+    bool active = alternate.active;
+    alternate.active = false; /* what is checked now is private */
     if (result == 1 && !begins)
         batch_check(from, c->lsn, &b);
     if (result == -EBADMSG)
@@ -238,7 +185,7 @@ static void read_once(struct cursor *c)
         w.lagged++;
     w.again += result == -EAGAIN;
     w.grown += result == -ENOBUFS;
-    w.active = active;
+    alternate.active = active;
 }
 
 static void read_all(void *argument)
@@ -255,6 +202,7 @@ static void read_all(void *argument)
 static void open(void)
 {
     memset(&w, 0, sizeof w);
+    alternate = (struct alternate){.reader_steps = 1000, .writer_steps = 10000};
     fixture_open(&w.f, &(struct fixture_config){.quota_bytes = UINT64_C(2) << 20,
                                                 .shard_count = 1,
                                                 .frames_per_shard = FRAMES});
@@ -295,17 +243,13 @@ static void run(uint64_t seed)
     w.count = w.count_saved;
     w.lsn_to = w.lsn_to_saved;
     memcpy(w.past, w.past_saved, w.count * sizeof *w.past);
-    w.seed = w.random = seed;
-    w.reader = coroutine_make(read_all, NULL);
-    w.reader_done = false;
-    w.budget = steps(false);
-    w.active = true;
-    for (uint32_t turn = 0; !w.reader_done && turn < 100000; turn++)
+    w.seed = seed;
+    alternate_begin(seed, read_all);
+    for (uint32_t turn = 0; !alternate.reader_done && turn < 100000; turn++)
         act();
-    w.active = false;
-    if (!w.reader_done)
+    if (!alternate.reader_done)
         fail("the reader does not end");
-    coroutine_free(w.reader);
+    alternate_end();
 }
 
 static void a_cursor_gives_out_what_was_committed(void)

@@ -85,6 +85,25 @@ static void a_cut_is_not_held_up_by_a_read_that_waits(void)
     fixture_close(&f);
 }
 
+/* Who is told to come again asks the table of epochs where to cut. */
+static void a_cut_that_waits_for_room_leaves_the_epochs(void)
+{
+    open_with(LIVE_KEYS);
+    uint64_t lsn = f.shard->log.lsn_whole;
+    CU_ASSERT_EQUAL_FATAL(shard_epoch_begin(f.shard, 2, f.clock_ns), 0);
+    uint32_t epochs = f.shard->log.epoch_count, frames[64], count = 0;
+    while (count < 64 && frames_take(&f.shard->frames, FRAME_BASE, 0, &frames[count]) == 0)
+        count++;
+    CU_ASSERT(count != 0 && count < 64);
+    CU_ASSERT_EQUAL(land_cut(f.shard, lsn, &f.now), -EAGAIN);
+    CU_ASSERT_EQUAL(f.shard->log.epoch_count, epochs);
+    while (count != 0)
+        frames_give(&f.shard->frames, frames[--count]);
+    CU_ASSERT_EQUAL(land_cut(f.shard, lsn, &f.now), 0);
+    CU_ASSERT_EQUAL(f.shard->log.epoch_count, epochs - 1);
+    fixture_close(&f);
+}
+
 /* Nor is a snapshot that is to replace what lies above the commit LSN. */
 static void a_snapshot_is_not_held_up_by_a_read_that_waits(void)
 {
@@ -209,6 +228,7 @@ static void a_cut_forgets_what_was_received_beyond_a_gap(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(a_cut_is_not_held_up_by_a_read_that_waits),
+    UNIT_TEST(a_cut_that_waits_for_room_leaves_the_epochs),
     UNIT_TEST(a_snapshot_is_not_held_up_by_a_read_that_waits),
     UNIT_TEST(nor_is_one_that_is_being_taken),
     UNIT_TEST(a_read_is_counted_once_whatever_ends_its_wait),

@@ -124,6 +124,118 @@ static void the_newest_version_says_how_long(void)
     close_both();
 }
 
+static int number_put(struct fixture *f, const char *key, uint64_t ttl_ns)
+{
+    struct record_ttl ttl = extension_ttl_make(ttl_ns);
+    struct shard_write w = ttl_write(f, RING_PUT, key, &ttl);
+    w.value = "41";
+    w.value_length = 2;
+    return shard_write(f->shard, &w);
+}
+
+static void increment(struct fixture *f, const char *key, bool in_transaction)
+{
+    struct shard_write w = fixture_write_of(f, RING_INCREMENT, key, (uint32_t)strlen(key));
+    const struct shard_item item = {.hash = w.hash,
+                                    .key = key,
+                                    .key_length = w.key_length,
+                                    .operation = RING_INCREMENT,
+                                    .delta = 1};
+    const struct shard_transaction t = {.origin = {.operation = RING_TRANSACTION},
+                                        .items = &item,
+                                        .count = 1,
+                                        .session_slot = SESSION_NONE};
+    w.delta = 1;
+    CU_ASSERT_EQUAL(in_transaction ? shard_transaction(f->shard, &t) : shard_write(f->shard, &w),
+                    0);
+}
+
+/* Neither is it lost, nor does it begin again: also where this leader took the key over, for then it counts from
+ * its first look on. */
+static void an_increment_keeps_the_ttl(void)
+{
+    static const char *const keys[] = {"single", "part"};
+    open_both();
+    uint64_t t = steady_ns;
+    (void)ttl_look(&leader);
+    for (unsigned i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(number_put(&leader, keys[i], 100 * MS), 0);
+        for (unsigned times = 1; times < 4; times++) {
+            steady_ns = t + times * 30 * MS;
+            increment(&leader, keys[i], i == 1);
+            (void)ttl_look(&leader);
+        }
+        CU_ASSERT_EQUAL(leader.shard->expiry.count, 1);
+        steady_ns = t + 100 * MS - 1;
+        ttl_look_all(&leader);
+        CU_ASSERT(ttl_is_there(&leader, keys[i]));
+        steady_ns = t + 100 * MS;
+        ttl_look_all(&leader);
+        CU_ASSERT_FALSE(ttl_is_there(&leader, keys[i]));
+        CU_ASSERT_EQUAL(leader.shard->live_bytes, fixture_live_bytes(&leader, NULL));
+        t = steady_ns;
+    }
+    CU_ASSERT_EQUAL(number_put(&leader, "k", 100 * MS), 0);
+    increment(&leader, "k", false);
+    ttl_land(&leader, &follower);
+    CU_ASSERT_EQUAL(follower.shard->expiry.count, 1);
+    ttl_lead(&follower, 2);
+    steady_ns = t + 90 * MS;
+    (void)ttl_look(&follower);
+    steady_ns = t + 150 * MS;
+    increment(&follower, "k", false);
+    increment(&follower, "stays", false);
+    steady_ns = t + 190 * MS - 1;
+    ttl_look_all(&follower);
+    CU_ASSERT(ttl_is_there(&follower, "k"));
+    steady_ns++;
+    ttl_look_all(&follower);
+    CU_ASSERT_FALSE(ttl_is_there(&follower, "k"));
+    steady_ns += LIMIT_TTL_NS_MAX;
+    ttl_look_all(&follower);
+    CU_ASSERT(ttl_is_there(&follower, "stays"));
+    close_both();
+}
+
+static void a_transaction_gives_a_ttl_of_its_own_to_each(void)
+{
+    const struct record_ttl ttls[] = {extension_ttl_make(10 * MS), extension_ttl_make(20 * MS)};
+    struct shard_item items[3];
+    static const char *const keys[] = {"short", "long", "stays"};
+    open_both();
+    uint64_t t = steady_ns;
+    (void)ttl_look(&leader);
+    for (unsigned i = 0; i < 3; i++)
+        items[i] = (struct shard_item){.hash = hash_key(keys[i], strlen(keys[i])),
+                                       .key = keys[i],
+                                       .key_length = (uint16_t)strlen(keys[i]),
+                                       .operation = RING_PUT,
+                                       .extension = &ttls[i % 2],
+                                       .extension_length = i < 2 ? sizeof ttls[0] : 0};
+    const struct shard_transaction all = {.origin = {.operation = RING_TRANSACTION},
+                                          .items = items,
+                                          .count = 3,
+                                          .session_slot = SESSION_NONE,
+                                          .steady_ns = steady_ns};
+    CU_ASSERT_EQUAL_FATAL(shard_transaction(leader.shard, &all), 0);
+    CU_ASSERT_EQUAL(leader.shard->expiry.count, 2);
+    ttl_land(&leader, &follower);
+    CU_ASSERT_EQUAL(follower.shard->expiry.count, 2);
+    for (unsigned i = 0; i < 2; i++) {
+        steady_ns = t + (i + 1) * 10 * MS - 1;
+        ttl_look_all(&leader);
+        CU_ASSERT(ttl_is_there(&leader, keys[i]));
+        steady_ns++;
+        ttl_look_all(&leader);
+        CU_ASSERT_FALSE(ttl_is_there(&leader, keys[i]));
+    }
+    steady_ns += LIMIT_TTL_NS_MAX;
+    ttl_look_all(&leader);
+    CU_ASSERT(ttl_is_there(&leader, "stays"));
+    CU_ASSERT_EQUAL(leader.shard->live_bytes, fixture_live_bytes(&leader, NULL));
+    close_both();
+}
+
 static void a_write_of_an_unknown_time_counts_from_the_next_look(void)
 {
     open_both();
@@ -447,6 +559,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(an_expired_key_is_none),
     UNIT_TEST(only_a_record_expires_a_key),
     UNIT_TEST(the_newest_version_says_how_long),
+    UNIT_TEST(an_increment_keeps_the_ttl),
+    UNIT_TEST(a_transaction_gives_a_ttl_of_its_own_to_each),
     UNIT_TEST(a_write_of_an_unknown_time_counts_from_the_next_look),
     UNIT_TEST(jumps_of_the_time_of_day_expire_nothing),
     UNIT_TEST(a_new_leader_counts_afresh),

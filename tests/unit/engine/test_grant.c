@@ -195,6 +195,24 @@ static void a_cut_leaves_the_segment_in_quarantine(void)
     close_both(&leader, &follower);
 }
 
+/* Whether anybody may still write there or not. */
+static void what_waits_ahead_goes_with_a_cut(void)
+{
+    struct fixture f;
+    fixture_open(&f, &follows);
+    uint32_t frames = frames_available(&f.shard->frames);
+    CU_ASSERT_FALSE(land_has_ahead(f.shard));
+    CU_ASSERT_PTR_NOT_NULL(land_grant(f.shard, &holder));
+    CU_ASSERT_PTR_NOT_NULL(land_grant(f.shard, &holder));
+    CU_ASSERT_EQUAL(grant_void(&f.shard->grants, holder.node), 2);
+    CU_ASSERT_TRUE(land_has_ahead(f.shard));
+    CU_ASSERT_EQUAL(land_cut(f.shard, f.shard->log.lsn_whole, &f.now), 0);
+    CU_ASSERT_FALSE(land_has_ahead(f.shard));
+    fixture_settle(&f);
+    CU_ASSERT_EQUAL(frames_available(&f.shard->frames), frames);
+    fixture_close(&f);
+}
+
 /* Whatever is not returned, a share of the frames stays the log's. */
 static void no_more_is_given_than_a_share(void)
 {
@@ -224,6 +242,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_range_counts_when_its_checksum_is_right),
     UNIT_TEST(only_the_holder_of_the_grant_announces),
     UNIT_TEST(a_cut_leaves_the_segment_in_quarantine),
+    UNIT_TEST(what_waits_ahead_goes_with_a_cut),
     UNIT_TEST(no_more_is_given_than_a_share),
 };
 UNIT_MAIN("grant", tests)

@@ -214,6 +214,33 @@ static void a_growth_of_long_chains_never_runs_out(void)
     fixture_close(&t.f);
 }
 
+/* Frames that were used before hold whatever they held: of a page of a growing table, or of overflow, only
+ * buckets that were cleared are looked at. */
+static void growth_clears_what_it_uses(void)
+{
+    open(UINT64_C(4) << 20);
+    const struct frames *f = &t.f.shard->frames;
+    const uint32_t shift = t.f.geometry.segment_shift;
+    uint64_t seed = 10;
+    CU_ASSERT_TRUE_FATAL(key_make(0, 0xdeadbeef)); /* the log has its frame */
+    for (uint32_t n = f->fresh_next; n < frames_existing(f); n++)
+        memset(t.f.arena + (layout_frame_of(&t.f.geometry, 0, n) << shift), 0xff,
+               (size_t)1 << shift);
+    for (uint32_t n = 0; n < 4700; n++) {
+        CU_ASSERT_TRUE_FATAL(key_make(n, n < 30 ? 0xdeadbeef : (uint32_t)fixture_random(&seed)));
+        CU_ASSERT_EQUAL_FATAL(insert(n), 0);
+    }
+    step(0);
+    CU_ASSERT_TRUE_FATAL(t.x->growing);
+    CU_ASSERT_EQUAL(disagreements(2000), 0);
+    for (unsigned i = 0; i < 100; i++)
+        step(64);
+    CU_ASSERT_FALSE(t.x->growing);
+    CU_ASSERT_NOT_EQUAL(t.x->table.overflow_used, 0);
+    CU_ASSERT_EQUAL(disagreements(4700), 0);
+    fixture_close(&t.f);
+}
+
 static void growth_waits_for_frames_and_goes_on(void)
 {
     open(UINT64_C(4) << 20);
@@ -382,6 +409,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_chain_is_refused_at_its_limit),
     UNIT_TEST(equal_hashes_are_told_apart_by_their_keys),
     UNIT_TEST(a_growth_of_long_chains_never_runs_out),
+    UNIT_TEST(growth_clears_what_it_uses),
     UNIT_TEST(growth_waits_for_frames_and_goes_on),
     UNIT_TEST(a_borrowed_page_is_waited_for),
     UNIT_TEST(candidates_are_all_that_share_the_tag),

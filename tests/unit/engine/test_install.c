@@ -301,8 +301,18 @@ static void take_all_but(struct fixture *f, uint32_t left)
         CU_ASSERT_EQUAL_FATAL(frames_take(&f->shard->frames, FRAME_BASE, 0, &frame), 0);
 }
 
-/* Nothing is free and nothing has died: what the cleaner moves must not look like memory on its way. */
-static void the_cleaner_does_not_go_round_and_round_beside_an_older_state(void)
+/* A frame that is retired, and that a peer may still write into for the rest of the test. */
+static void quarantine_one(struct fixture *f)
+{
+    uint32_t frame;
+    CU_ASSERT_EQUAL_FATAL(frames_take(&f->shard->frames, FRAME_BASE, 0, &frame), 0);
+    f->shard->grants.out[0] = (struct grant){.number = ++f->shard->grants.number, .frame = frame};
+    reclaim_retire(&f->shard->reclaim, frame, &f->now);
+}
+
+/* Nothing is free and nothing has died: what the cleaner moves must not look like memory on its way, nor
+ * what is in quarantine. */
+static void catch_up_without_memory(bool quarantined)
 {
     uint32_t given_up = 0;
     for (uint32_t run = 1; run <= 12; run++) {
@@ -317,6 +327,8 @@ static void the_cleaner_does_not_go_round_and_round_beside_an_older_state(void)
         CU_ASSERT_EQUAL(s->install.beside, INSTALL_SHOWN);
         history_write(w.h, &w.leader, 3000);
         history_commit(w.h, &w.leader);
+        if (quarantined)
+            quarantine_one(&w.follower);
         take_all_but(&w.follower, FRAMES_KEPT + 2);
         for (uint32_t turn = 0; install_lsn_visible(s) != 0; turn++) {
             CU_ASSERT_FATAL(turn < 20000);
@@ -331,6 +343,16 @@ static void the_cleaner_does_not_go_round_and_round_beside_an_older_state(void)
         install_world_close(&w);
     }
     CU_ASSERT(given_up != 0);
+}
+
+static void the_cleaner_does_not_go_round_and_round_beside_an_older_state(void)
+{
+    catch_up_without_memory(false);
+}
+
+static void a_frame_in_quarantine_holds_up_no_install(void)
+{
+    catch_up_without_memory(true);
 }
 
 /* ---- growth ---- */
@@ -409,7 +431,7 @@ static void grow_while_catching_up(bool shown)
     history_write(w.h, &w.leader, 6000);
     install_catch_up(&w, 20);
     struct shard *s = w.follower.shard;
-    uint64_t root_before = root(&w.follower);
+    uint64_t root_before = root(&w.follower) | (shown ? 0 : LAYOUT_ROOT_GIVEN_UP);
     w.leader.shard->lsn_kept = UINT64_MAX;
     history_write(w.h, &w.leader, 6000);
     install_world_begin(&w);
@@ -469,6 +491,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(without_memory_for_both_the_older_state_goes),
     UNIT_TEST(the_log_that_catches_up_gets_the_memory_of_the_older_state),
     UNIT_TEST(the_cleaner_does_not_go_round_and_round_beside_an_older_state),
+    UNIT_TEST(a_frame_in_quarantine_holds_up_no_install),
     UNIT_TEST(no_index_grows_while_there_are_two),
     UNIT_TEST(what_grows_can_be_given_up),
     UNIT_TEST(what_nobody_sees_grows_unseen),

@@ -293,20 +293,21 @@ static void a_drop_forgets_what_was_judged(void)
     fixture_close(&follower);
 }
 
-#define LONG_RECORDS 150u /* more than one walk takes */
+#define LONG_RECORDS LIMIT_TRANSACTION_RECORDS
 #define LONG_BYTES 144u
 
-/* One transaction of LONG_RECORDS records, as a leader at lsn would write it. */
-static void long_transaction(const struct fixture *f, uint64_t lsn, uint8_t *bytes)
+/* One transaction of so many records, as a leader at lsn would write it, and its bytes. */
+static uint64_t long_transaction(const struct fixture *f, uint32_t count, uint8_t *bytes)
 {
-    for (uint32_t i = 0; i < LONG_RECORDS; i++) {
+    uint64_t lsn = f->shard->log.lsn_end;
+    for (uint32_t i = 0; i < count; i++) {
         char key[LIMIT_KEY_BYTES];
         uint8_t value[LONG_BYTES - RECORD_HEADER_BYTES];
         uint32_t length = fixture_key(i, key);
         struct record h = {
             .format = RECORD_FORMAT,
             .kind = RECORD_DATA,
-            .flags = i + 1 == LONG_RECORDS ? RECORD_FLAG_TRANSACTION_END : 0,
+            .flags = i + 1 == count ? RECORD_FLAG_TRANSACTION_END : 0,
             .operation = RING_PUT,
             .log = f->shard->log.number,
             .value_length = (uint32_t)(LONG_BYTES - record_bytes(0, length, 0)),
@@ -319,6 +320,7 @@ static void long_transaction(const struct fixture *f, uint64_t lsn, uint8_t *byt
         struct record_parts parts = {.key = key, .value = value};
         record_write(bytes + (size_t)i * LONG_BYTES, &h, &parts);
     }
+    return (uint64_t)count * LONG_BYTES;
 }
 
 static void a_long_transaction_is_landed_whole_or_not_at_all(void)
@@ -328,8 +330,8 @@ static void a_long_transaction_is_landed_whole_or_not_at_all(void)
         struct fixture f;
         fixture_open(&f, &small);
         uint64_t start = f.shard->log.lsn_end, keys = f.shard->index.key_count;
-        long_transaction(&f, start, bytes);
-        bytes[100 * LONG_BYTES + 80] ^= (uint8_t)damaged;
+        (void)long_transaction(&f, LONG_RECORDS, bytes);
+        bytes[50 * LONG_BYTES + 80] ^= (uint8_t)damaged;
         CU_ASSERT_EQUAL(land_bytes(f.shard, start, bytes, sizeof bytes - 8), 1);
         CU_ASSERT_EQUAL(land_check(f.shard), damaged ? -EBADMSG : 0);
         CU_ASSERT_EQUAL(f.shard->log.lsn_end, start);
@@ -344,6 +346,30 @@ static void a_long_transaction_is_landed_whole_or_not_at_all(void)
         }
         fixture_close(&f);
     }
+}
+
+/* No leader writes it, and no follower could ever apply it: it stays nothing, and others are taken. */
+static void a_transaction_of_too_many_records_is_refused(void)
+{
+    static alignas(8) uint8_t bytes[400 * LONG_BYTES];
+    const uint32_t counts[] = {LIMIT_TRANSACTION_RECORDS + 1, 2 * LIMIT_TRANSACTION_RECORDS, 400};
+    struct fixture f;
+    fixture_open(&f, &small);
+    for (unsigned i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        uint64_t keys = f.shard->index.key_count;
+        CU_ASSERT_EQUAL(fixture_put(&f, &i, sizeof i, "", 0), 0);
+        uint64_t start = f.shard->log.lsn_end;
+        uint64_t length = long_transaction(&f, counts[i], bytes);
+        CU_ASSERT_EQUAL(land_bytes(f.shard, start, bytes, length), 1);
+        CU_ASSERT_EQUAL(land_check(f.shard), -EPROTO);
+        CU_ASSERT_EQUAL(f.shard->log.lsn_end, start);
+        CU_ASSERT_EQUAL(f.shard->landing.lsn_received, start);
+        CU_ASSERT_EQUAL(f.shard->index.key_count, keys + 1);
+        CU_ASSERT_EQUAL(f.shard->pending_tail - f.shard->pending_applied, 1);
+        fixture_settle(&f);
+        CU_ASSERT_EQUAL(f.shard->live_bytes, fixture_live_bytes(&f, NULL));
+    }
+    fixture_close(&f);
 }
 
 /* All that the leader has, without a commit. */
@@ -503,6 +529,57 @@ static void a_key_that_its_hash_is_not_of_is_refused(void)
     fixture_close(&follower);
 }
 
+/* Land a record that a leader wrote which lies. */
+static void land_forged(struct fixture *follower, struct record *h, const char *key)
+{
+    static const char value[RECORD_SMALL_BYTES]; /* no pads are needed */
+    static alignas(8) uint8_t bytes[512];
+    uint64_t lsn = follower->shard->log.lsn_end;
+    h->format = RECORD_FORMAT;
+    h->lsn = lsn;
+    h->log = follower->shard->log.number;
+    h->flags = RECORD_FLAG_TRANSACTION_END;
+    h->key_length = (uint16_t)strlen(key);
+    h->hash = (uint32_t)hash_key(key, h->key_length);
+    h->value_length = sizeof value;
+    const struct record_parts parts = {.key = key, .value = value};
+    memset(bytes, 0, sizeof bytes);
+    record_write(bytes, h, &parts);
+    CU_ASSERT_EQUAL(land_bytes(follower->shard, lsn, bytes, record_size(h)), 1);
+    CU_ASSERT_EQUAL(land_check(follower->shard), 1);
+    fixture_commit(follower);
+}
+
+/* The slot of one key is another's then; both come and go once more, and the order stays whole. */
+static void two_keys_of_one_hash_that_a_leader_mixes_up_harm_nobody(void)
+{
+    static const char one[] = "k9870", other[] = "k53003";
+    CU_ASSERT_EQUAL_FATAL((uint32_t)hash_key(one, strlen(one)),
+                          (uint32_t)hash_key(other, strlen(other)));
+    struct fixture_config config = small;
+    config.ordered = true;
+    struct fixture follower;
+    struct record h = {.kind = RECORD_DATA};
+    fixture_open(&follower, &config);
+    for (unsigned round = 0; round < 3; round++) {
+        h = (struct record){.kind = RECORD_DATA};
+        land_forged(&follower, &h, one);
+        for (unsigned i = 0; i < 2; i++) {
+            h.kind = i == 0 ? RECORD_DATA : RECORD_TOMBSTONE;
+            h.lsn_previous = h.lsn;
+            land_forged(&follower, &h, other);
+        }
+        /* The tombstone's segment is full, and cleaned: the slot is empty. */
+        for (unsigned i = 0; i < 1500; i++) {
+            CU_ASSERT_EQUAL_FATAL(fixture_put(&follower, "f", 1, &h, sizeof h), 0);
+            maintain(&follower);
+        }
+        clean_all(&follower);
+        CU_ASSERT_EQUAL(follower.shard->index.key_count, 1);
+    }
+    fixture_close(&follower);
+}
+
 /* Who takes over writes no record that is older than its predecessor's, whatever its own clock says. */
 static void the_hybrid_clock_goes_on_where_the_leader_was(void)
 {
@@ -536,11 +613,13 @@ static const struct unit_test tests[] = {
     UNIT_TEST(records_broken_between_ranges_are_judged_as_they_come),
     UNIT_TEST(a_drop_forgets_what_was_judged),
     UNIT_TEST(a_long_transaction_is_landed_whole_or_not_at_all),
+    UNIT_TEST(a_transaction_of_too_many_records_is_refused),
     UNIT_TEST(only_whole_aligned_ranges_within_reach_are_placed),
     UNIT_TEST(an_id_opened_again_behind_its_expiry_is_found_at_a_follower),
     UNIT_TEST(a_cut_gives_an_id_back_to_the_session_before),
     UNIT_TEST(nothing_is_taken_of_a_session_behind_its_expiry),
     UNIT_TEST(a_key_that_its_hash_is_not_of_is_refused),
+    UNIT_TEST(two_keys_of_one_hash_that_a_leader_mixes_up_harm_nobody),
     UNIT_TEST(the_hybrid_clock_goes_on_where_the_leader_was),
 };
 UNIT_MAIN("land", tests)

@@ -3,6 +3,7 @@
 #include "engine/pending.h"
 #include "engine/plant.h"
 #include "engine/snapshot.h"
+#include "tests/unit/engine/chunks.h"
 #include "tests/unit/engine/model.h"
 #include "tests/unit/engine/model_cursor.h"
 
@@ -30,6 +31,39 @@ static uint64_t some_end(struct model *m, const struct shard *s, uint32_t chance
         return s->log.lsn_whole;
     uint32_t at = s->pending_applied + model_below(m, s->pending_tail - s->pending_applied);
     return pending_at(s, at)->lsn_wait;
+}
+
+/* ---- chunks ---- */
+
+static uint64_t chunks_made, chunks_taken, chunks_kept; /* in all runs */
+
+/* Why: with fewer the tail is gone so soon that cursors see little of it. */
+#define CHUNK_FRAMES_LEAST 28u
+
+/* What control does, at random. */
+static void chunks_step(struct model *m, struct fixture *f)
+{
+    uint32_t count = chunks_count(f);
+    uint64_t leave = atomic_load_explicit(&f->header->leave, memory_order_relaxed);
+    bool wants = atomic_load_explicit(f->chunks_wanted, memory_order_relaxed) > (uint32_t)leave;
+    if (!chunks_leaving(f)) {
+        m->counts.chunks_made += chunks_grow(f);
+        chunks_map(f);
+        uint32_t least = (CHUNK_FRAMES_LEAST - 1) / f->geometry.frames_per_chunk + 1;
+        if (count > least && model_below(m, 40) == 0)
+            chunks_leave(f, least + model_below(m, count - least));
+        return;
+    }
+    int answer = chunks_answer(f);
+    if (answer == 1)
+        chunks_take(f);
+    else if (answer < 0 || wants || model_below(m, 300) == 0)
+        chunks_give_up(f);
+    m->counts.chunks_taken += answer == 1 ? count - chunks_count(f) : 0;
+    m->counts.chunks_kept += answer != 1 && !chunks_leaving(f);
+    chunks_map(f);
+    if (answer == 1)
+        model_check_live(m, f);
 }
 
 /* ---- the log ---- */
@@ -93,6 +127,7 @@ static void settle(struct model *m)
         m->committed = max_u64(m->committed, s->lsn_committed);
         follower_commit(m);
         model_maintain(m, model_follower(m));
+        chunks_step(m, model_follower(m));
         model_answers(m, model_leader(m));
     }
 }
@@ -105,8 +140,10 @@ static void cut_one(struct model *m, struct fixture *f, uint64_t lsn)
     for (uint32_t turn = 0; error == -EAGAIN; turn++) {
         MODEL_CHECK(m, turn < TURNS_MAX);
         error = land_cut(f->shard, lsn, &f->now);
-        if (error == -EAGAIN)
+        if (error == -EAGAIN) {
             model_maintain(m, f);
+            chunks_step(m, f);
+        }
     }
     MODEL_CHECK(m, error == 0);
     m->counts.cuts++;
@@ -164,6 +201,7 @@ static int piece_take(struct model *m, const struct snapshot_piece *p)
         if (taken == -ENOSPC)
             install_discard(f->shard);
         model_maintain(m, f);
+        chunks_step(m, f);
     }
     return taken;
 }
@@ -207,7 +245,7 @@ static bool snapshot_open(struct model *m, struct snapshot_cursor *c)
 
 static void snapshot(struct model *m)
 {
-    static uint8_t bytes[1 << 14];
+    static uint8_t bytes[SNAPSHOT_PIECE_MIN + 8 * 1800];
     struct snapshot_cursor c;
     struct snapshot_piece p = {.bytes = bytes,
                                .capacity = SNAPSHOT_PIECE_MIN + 8 * (uint64_t)model_below(m, 1800)};
@@ -265,6 +303,8 @@ static void one_step(struct model *m, enum phase phase)
     m->nodes[0].clock_ns += 1000;
     m->nodes[1].clock_ns += 1000;
     log_step(m, phase);
+    chunks_step(m, &m->nodes[0]);
+    chunks_step(m, &m->nodes[1]);
     model_check_key(m, model_leader(m), model_some_key(m));
     model_check_key(m, model_follower(m), model_some_key(m));
     model_check_at(m, model_leader(m));
@@ -302,6 +342,7 @@ static void run(uint64_t seed, const struct model_policy *policy)
     model_check_all(m);
     model_cursors_drain(&cursors, m);
     CU_ASSERT(cursors.events > STEPS && cursors.lagged != 0 && cursors.grown != 0);
+    CU_ASSERT(cursors.skipped <= m->counts.chunks_taken);
     model_cursors_close(&cursors);
     const struct model_counts *n = &m->counts;
     CU_ASSERT(n->reads > STEPS && n->asked != 0 && n->retried != 0 && n->duplicates != 0);
@@ -309,6 +350,9 @@ static void run(uint64_t seed, const struct model_policy *policy)
     CU_ASSERT(n->pages != 0);
     CU_ASSERT(n->transactions != 0 && n->cuts != 0 && n->swaps != 0 && n->snapshots != 0);
     CU_ASSERT(n->at_found != 0 && n->at_missed != 0 && n->at_compacted != 0);
+    chunks_taken += n->chunks_taken;
+    chunks_made += n->chunks_made;
+    chunks_kept += n->chunks_kept;
     CU_ASSERT((n->at_older != 0) == (policy->history > 1 || policy->history_ns != 0));
     model_close(m);
 }
@@ -343,6 +387,7 @@ static void the_map_holds_at_every_version_that_is_kept(void)
     for (uint32_t i = 1; i < POLICIES; i++)
         for (uint32_t j = 0; j < sizeof seeds / sizeof seeds[0]; j++)
             run(seeds[j], &policies[i]);
+    CU_ASSERT(chunks_made != 0 && chunks_taken != 0 && chunks_kept != 0);
 }
 
 /* ---- planted bugs, which all this must find ---- */

@@ -198,12 +198,13 @@ static void take_out(uint32_t i)
     t.in[i] = false;
 }
 
-static void retire(void)
+static bool retire(void)
 {
     t.f.now.context = &t.f;
-    order_step(&t.order, &t.f.shard->reclaim, &t.f.now);
+    bool more = order_step(&t.order, &t.f.shard->reclaim, &t.f.now);
     t.f.now.ticket_done = ++t.f.now.ticket_next;
     (void)reclaim_step(&t.f.shard->reclaim, &t.f.now);
+    return more;
 }
 
 /* Fills and empties, in turns, at random. */
@@ -219,7 +220,7 @@ static void churn(uint32_t steps)
         else if (t.in[i] && below(100) >= lean)
             take_out(i);
         if (step % 977 == 0) {
-            retire();
+            (void)retire();
             check_all();
         }
     }
@@ -233,7 +234,7 @@ static void empty_it(void)
             take_out(i);
     check_all();
     CU_ASSERT_EQUAL(t.order.levels, 0);
-    retire();
+    (void)retire();
     CU_ASSERT_EQUAL(t.order.frame_count, 0);
 }
 
@@ -285,6 +286,31 @@ static void nodes_that_are_nearly_empty_are_joined(void)
     uint32_t per_frame = 1u << (t.f.geometry.segment_shift - ORDER_NODE_SHIFT);
     CU_ASSERT(t.order.frame_count * per_frame - t.order.free_count <= 8);
     close_all();
+}
+
+/* The nodes that are left of many lie in few frames: a frame with a few of them is emptied, bit by bit. */
+static void frames_that_are_nearly_empty_are_left(void)
+{
+    for (uint64_t run = 1; run <= 4; run++) {
+        open_with(make_wild, 4000, 40 + run);
+        for (uint32_t i = 0; i < t.count; i++)
+            put(run % 2 == 0 ? i : t.count - 1 - i);
+        uint32_t full = t.order.frame_count;
+        for (uint32_t i = 0; i < t.count; i++)
+            if (i % 60 != 0)
+                take_out(i);
+        for (uint32_t step = 0; retire(); step++) {
+            CU_ASSERT_FATAL(step < 100);
+            check_all();
+        }
+        check_all();
+        CU_ASSERT_EQUAL(t.order.leaving, 0);
+        CU_ASSERT(full > 4);
+        CU_ASSERT_EQUAL(t.order.frame_count, 1);
+        churn(5000);
+        empty_it();
+        close_all();
+    }
 }
 
 /* What is promised for several keys suffices for them, wherever they go. */
@@ -365,7 +391,8 @@ static void one_that_is_built_beside_is_not_shown(void)
     CU_ASSERT_EQUAL(shown.root, 0);
     check_all();
     CU_ASSERT(order_abandon(&t.order, frames) != 0);
-    CU_ASSERT_EQUAL(atomic_load_explicit(&t.f.board->order_root, memory_order_relaxed), 0);
+    CU_ASSERT_EQUAL(atomic_load_explicit(&t.f.board->order_root, memory_order_relaxed),
+                    LAYOUT_ORDER_GIVEN_UP);
     free(shown.list);
     close_all();
 }
@@ -374,6 +401,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(the_tree_holds_what_is_in),
     UNIT_TEST(keys_in_order_fill_their_nodes),
     UNIT_TEST(nodes_that_are_nearly_empty_are_joined),
+    UNIT_TEST(frames_that_are_nearly_empty_are_left),
     UNIT_TEST(room_for_several_is_enough),
     UNIT_TEST(without_memory_there_is_no_room),
     UNIT_TEST(one_that_is_built_beside_is_not_shown),

@@ -5,7 +5,7 @@
 #include "engine/land.h"
 #include "engine/plant.h"
 #include "engine/scan.h"
-#include "tests/unit/engine/coroutine.h"
+#include "tests/unit/engine/alternate.h"
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/engine/hooked_atomics.h"
 #include "tests/unit/unit.h"
@@ -33,69 +33,15 @@ static struct {
     struct fixture f, saved_f;
     uint8_t *saved, *bytes;
     struct name *names, *names_saved; /* sorted */
-    struct coroutine *reader;
-    uint64_t random, seed, budget;
-    bool active, reader_done;
+    uint64_t seed;
     uint32_t failures, length;
     uint64_t pages, entries, again, cuts, forgotten;
 } w;
-
-static uint32_t below(uint32_t n)
-{
-    return fixture_below(&w.random, n);
-}
 
 static void fail(const char *what)
 {
     if (w.failures++ < 5)
         (void)fprintf(stderr, "    seed %llu: %s\n", (unsigned long long)w.seed, what);
-}
-
-/* ---- switching ---- */
-
-static uint64_t steps(bool reader)
-{
-    switch (below(4)) {
-    case 0:
-        return 1 + below(4);
-    case 1:
-        return 1 + below(100);
-    case 2:
-        return 1 + below(reader ? 600 : 5000);
-    default:
-        return 1 + below(reader ? 4000 : 60000);
-    }
-}
-
-static void step(void)
-{
-    if (!w.active || --w.budget != 0)
-        return;
-    if (coroutine_is_inside(w.reader)) {
-        coroutine_yield(w.reader);
-        return;
-    }
-    w.budget = steps(true);
-    w.reader_done |= !coroutine_resume(w.reader);
-    w.active = !w.reader_done;
-    w.budget = steps(false);
-}
-
-void interleave_point(void)
-{
-    step();
-}
-
-void interleave_store(uintptr_t address)
-{
-    (void)address;
-    step();
-}
-
-void interleave_loaded(uintptr_t address, uint64_t value)
-{
-    (void)address;
-    (void)value;
 }
 
 /* ---- the writer ---- */
@@ -118,7 +64,7 @@ static uint32_t length_now(const struct name *n)
 static void put(struct name *n)
 {
     static const uint8_t value[4000];
-    uint32_t length = 1 + ++w.length % (below(8) == 0 ? (uint32_t)sizeof value : 100u);
+    uint32_t length = 1 + ++w.length % (alternate_below(8) == 0 ? (uint32_t)sizeof value : 100u);
     if (fixture_put(&w.f, n->bytes, n->length, value, length) == 0)
         past_add(n, length);
 }
@@ -145,8 +91,8 @@ static void cut(void)
 
 static void act(void)
 {
-    uint32_t first = below(KEYS), count = 1 + below(40);
-    switch (below(10)) {
+    uint32_t first = alternate_below(KEYS), count = 1 + alternate_below(40);
+    switch (alternate_below(10)) {
     case 0:
         for (uint32_t i = 0; i < count; i++)
             put(&w.names[(first + i) % KEYS]);
@@ -162,7 +108,7 @@ static void act(void)
     case 4:
     case 5:
         fixture_commit(&w.f);
-        for (uint32_t i = 1 + below(6); i != 0; i--)
+        for (uint32_t i = 1 + alternate_below(6); i != 0; i--)
             (void)fixture_maintain(&w.f);
         break;
     case 6:
@@ -220,7 +166,7 @@ static void read_page(struct scan_page *page)
     struct read_point p;
     struct order_key from = page->from;
     uint64_t committed = HOOKED_LOAD(&w.f.board->lsn_committed, memory_order_relaxed);
-    page->count_max = below(2) == 0 ? 1 + below(8) : 300;
+    page->count_max = alternate_below(2) == 0 ? 1 + alternate_below(8) : 300;
     if (scan_read(page, &w.f.space, &p) != 0) {
         w.again++;
         return;
@@ -238,9 +184,9 @@ static void reader_main(void *argument)
     ASSERT(page != NULL);
     *page = (struct scan_page){.buffer = w.bytes, .capacity = BYTES, .done = true};
     for (uint32_t i = 0; i < PAGES; i++) {
-        const struct name *n = &w.names[below(KEYS)];
+        const struct name *n = &w.names[alternate_below(KEYS)];
         if (page->done)
-            scan_begin(page, "", 0, n->bytes, below(2) == 0 ? n->length : 0);
+            scan_begin(page, "", 0, n->bytes, alternate_below(2) == 0 ? n->length : 0);
         read_page(page);
         interleave_point();
     }
@@ -270,16 +216,12 @@ static void run(uint64_t seed)
     w.f = w.saved_f;
     w.f.now.context = &w.f;
     memcpy(w.names, w.names_saved, KEYS * sizeof *w.names);
-    w.random = w.seed = seed;
-    w.reader_done = false;
-    w.reader = coroutine_make(reader_main, NULL);
-    w.budget = 1;
-    w.active = true;
+    w.seed = seed;
     uint64_t horizon = horizon_now();
-    while (!w.reader_done)
+    alternate_begin(seed, reader_main);
+    while (!alternate.reader_done)
         act();
-    w.active = false;
-    coroutine_free(w.reader);
+    alternate_end();
     const struct order *o = &w.f.shard->order;
     w.forgotten += horizon_now() != horizon;
     if (o->root != 0 && entries_below(o->root - 1) != w.f.shard->index.key_count)
@@ -297,7 +239,7 @@ static int by_bytes(const void *a, const void *b)
 static void open(void)
 {
     memset(&w, 0, sizeof w);
-    w.random = 1;
+    alternate = (struct alternate){.random = 1, .reader_steps = 600, .writer_steps = 5000};
     w.names = calloc(KEYS, sizeof *w.names);
     w.names_saved = calloc(KEYS, sizeof *w.names);
     w.bytes = malloc(BYTES);

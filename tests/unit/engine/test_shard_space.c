@@ -296,11 +296,30 @@ static void a_missing_chunk_is_refused_by_quota(void)
     fixture_close(&m.f);
 }
 
+/* Half a segment and a header: each has a segment to itself, and is charged for it, and hardly more. */
+static void what_leaves_half_a_segment_empty_is_charged_for_it(void)
+{
+    model_open(UINT64_C(8) << 20, 0, 11);
+    const struct shard *s = m.f.shard;
+    uint64_t segment = UINT64_C(1) << s->geometry.segment_shift;
+    uint32_t before = frames_available(&s->frames);
+    uint64_t charged = s->live_charge;
+    CU_ASSERT_EQUAL_FATAL(segment, 128u << 10);
+    for (uint32_t key = 0; key < 20; key++)
+        model_put(key, 64u << 10, 1);
+    uint64_t taken = (before - frames_available(&s->frames)) * segment;
+    charged = s->live_charge - charged;
+    CU_ASSERT(taken >= 19 * segment && taken <= 21 * segment);
+    CU_ASSERT(charged >= 20 * segment && charged <= 20 * (segment + segment / 128));
+    fixture_close(&m.f);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_shard_of_eight_frames_takes_writes_for_ever),
     UNIT_TEST(a_larger_shard_takes_writes_for_ever),
     UNIT_TEST(a_full_shard_refuses_by_quota_and_recovers_after_deletes),
     UNIT_TEST(sessions_do_not_wedge_a_full_shard),
     UNIT_TEST(a_missing_chunk_is_refused_by_quota),
+    UNIT_TEST(what_leaves_half_a_segment_empty_is_charged_for_it),
 };
 UNIT_MAIN("shard_space", tests)

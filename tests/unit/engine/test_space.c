@@ -20,6 +20,25 @@ static void the_default_is_a_sound_space(void)
     CU_ASSERT_EQUAL(g.shard_count, c.shard_count);
 }
 
+static void a_geometry_is_sound(const struct space_config *c, const struct layout_geometry *g)
+{
+    uint64_t segment = UINT64_C(1) << g->segment_shift, chunk = UINT64_C(1) << g->chunk_shift;
+    uint64_t most = c->quota_max_bytes != 0 ? c->quota_max_bytes : c->quota_bytes;
+    CU_ASSERT((uint64_t)g->chunk_count_max << g->chunk_shift <= most);
+    CU_ASSERT(g->chunk_count_max <= LIMIT_CHUNKS);
+    CU_ASSERT(g->segment_shift >= LIMIT_SEGMENT_SHIFT_MIN &&
+              g->segment_shift <= LIMIT_SEGMENT_SHIFT_MAX);
+    CU_ASSERT(g->frames_per_shard >= LIMIT_SHARD_FRAMES_MIN);
+    CU_ASSERT((uint64_t)g->frames_per_shard * g->shard_count <=
+              (uint64_t)g->chunk_count_max * g->frames_per_chunk);
+    CU_ASSERT(g->frames_per_chunk * (segment + segment / 8) <= chunk);
+    uint64_t last = g->frames_per_chunk - 1;
+    CU_ASSERT((last + 1) * segment <= layout_links_of(g, last));
+    CU_ASSERT_EQUAL(layout_links_of(g, 0) + segment / 8, chunk);
+    uint32_t value = space_value_max(c, g);
+    CU_ASSERT(record_bytes(0, LIMIT_KEY_BYTES, value) <= segment);
+}
+
 /* Whatever the quota: within it, limits kept, frames and link arrays disjoint and inside their
  * chunk. */
 static void a_geometry_keeps_its_promises(void)
@@ -28,25 +47,30 @@ static void a_geometry_keeps_its_promises(void)
         for (unsigned shift = 21; shift < LIMIT_ARENA_SHIFT; shift++) {
             struct space_config c = config_of(shards, (UINT64_C(1) << shift) + (shift * 12345));
             struct layout_geometry g;
-            int r = space_geometry(&c, &g);
-            CU_ASSERT(r == 0 || r == -ENOSPC);
-            if (r != 0)
-                continue;
-            uint64_t segment = UINT64_C(1) << g.segment_shift, chunk = UINT64_C(1) << g.chunk_shift;
-            CU_ASSERT((uint64_t)g.chunk_count_max << g.chunk_shift <= c.quota_bytes);
-            CU_ASSERT(g.chunk_count_max <= LIMIT_CHUNKS);
-            CU_ASSERT(g.segment_shift >= LIMIT_SEGMENT_SHIFT_MIN &&
-                      g.segment_shift <= LIMIT_SEGMENT_SHIFT_MAX);
-            CU_ASSERT(g.frames_per_shard >= LIMIT_SHARD_FRAMES_MIN);
-            CU_ASSERT((uint64_t)g.frames_per_shard * shards <=
-                      (uint64_t)g.chunk_count_max * g.frames_per_chunk);
-            CU_ASSERT(g.frames_per_chunk * (segment + segment / 8) <= chunk);
-            uint64_t last = g.frames_per_chunk - 1;
-            CU_ASSERT((last + 1) * segment <= layout_links_of(&g, last));
-            CU_ASSERT_EQUAL(layout_links_of(&g, 0) + segment / 8, chunk);
-            uint32_t value = space_value_max(&c, &g);
-            CU_ASSERT(record_bytes(0, LIMIT_KEY_BYTES, value) <= segment);
+            for (unsigned times = 0; times < 10; times++) {
+                c.quota_max_bytes = times * c.quota_bytes;
+                int r = space_geometry(&c, &g);
+                CU_ASSERT(r == 0 || r == -ENOSPC || c.quota_max_bytes >> LIMIT_ARENA_SHIFT != 0);
+                if (r == 0)
+                    a_geometry_is_sound(&c, &g);
+            }
         }
+    }
+}
+
+/* Why it matters: what is cut for a quota that it never gets begins with most of the quota, takes less, and
+ * can give next to nothing back. */
+static void a_quota_that_may_grow_is_cut_as_finely(void)
+{
+    for (unsigned shift = 23; shift < LIMIT_ARENA_SHIFT - 3; shift++) {
+        struct space_config c = config_of(4, UINT64_C(1) << shift);
+        struct layout_geometry g, grows;
+        CU_ASSERT_EQUAL(space_geometry(&c, &g), 0);
+        c.quota_max_bytes = 4 * c.quota_bytes;
+        CU_ASSERT_EQUAL(space_geometry(&c, &grows), 0);
+        CU_ASSERT_EQUAL(grows.segment_shift, g.segment_shift);
+        CU_ASSERT_EQUAL(grows.chunk_shift, g.chunk_shift);
+        CU_ASSERT_EQUAL(grows.chunk_count_max, 4 * g.chunk_count_max);
     }
 }
 
@@ -124,6 +148,7 @@ static void access_is_root_owner_everyone_or_named(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(the_default_is_a_sound_space),
     UNIT_TEST(a_geometry_keeps_its_promises),
+    UNIT_TEST(a_quota_that_may_grow_is_cut_as_finely),
     UNIT_TEST(frames_of_shards_never_meet),
     UNIT_TEST(the_least_quota_is_enough_and_less_is_not),
     UNIT_TEST(numbers_outside_their_limits_are_refused),
