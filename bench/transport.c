@@ -35,7 +35,7 @@
     {                                                                                              \
         PAIRS_NO_GOAL, 0                                                                           \
     }
-#define FRAME TRANSPORT_UDP_FRAME_BYTES
+#define FRAME TRANSPORT_FRAMED_FRAME_BYTES
 
 static const struct pairs_goal goal_none = GOAL_NONE;
 
@@ -105,7 +105,7 @@ static void row_name(const struct question *q, const char *what, char name[64])
         (void)snprintf(length, sizeof length, "%u KiB", q->length / KIB);
     else
         (void)snprintf(length, sizeof length, "%u B", q->length);
-    if (q->frame_bytes != TRANSPORT_UDP_FRAME_BYTES)
+    if (q->frame_bytes != TRANSPORT_FRAMED_FRAME_BYTES)
         (void)snprintf(frames, sizeof frames, ", %u B frames", q->frame_bytes);
     (void)snprintf(name, 64, "%s %s, %s%s%s", what, length,
                    q->authentic_only ? "tags only" : "encrypted",

@@ -129,8 +129,8 @@ static struct sockaddr_storage loopback(uint16_t port)
 
 static int end_open(void **end, uint32_t node, const struct transport_sealed_shape *shape)
 {
-    static const struct transport_udp_secret secret = {.key_id = 1, .bytes = {1, 2, 3, 4}};
-    const struct transport_udp_config config = {
+    static const struct transport_framed_secret secret = {.key_id = 1, .bytes = {1, 2, 3, 4}};
+    const struct transport_framed_config config = {
         .node = node,
         .cluster = 1,
         .start = node,
@@ -138,16 +138,16 @@ static int end_open(void **end, uint32_t node, const struct transport_sealed_sha
         .secrets = &secret,
         .secret_count = 1,
         .authentic_only = shape->authentic_only,
-        .plain_socket = shape->plain_socket,
         .frame_bytes = shape->frame_bytes,
         .length_max = FRAME_LENGTH_MAX,
-        .queue_frames = TRANSPORT_UDP_QUEUE_FRAMES,
+        .queue_frames = TRANSPORT_FRAMED_QUEUE_FRAMES,
     };
+    const struct transport_udp_socket socket = {.plain = shape->plain_socket};
     struct sealed_end *e = calloc(1, sizeof *e);
     if (e == NULL)
         return -ENOMEM;
     e->other = 3 - node;
-    int rc = transport_udp_open(&e->transport, &config);
+    int rc = transport_udp_open(&e->transport, &config, &socket);
     if (rc != 0)
         free(e);
     else
@@ -158,13 +158,13 @@ static int end_open(void **end, uint32_t node, const struct transport_sealed_sha
 static int introduce(struct sealed_end *e, const struct sealed_end *to)
 {
     struct sockaddr_storage address = loopback(transport_udp_port(to->transport));
-    return transport_udp_add(e->transport, e->other, &address);
+    return transport_framed_add(e->transport, e->other, &address);
 }
 
 static bool is_up(struct sealed_end *e)
 {
     (void)sealed_take(e);
-    return transport_udp_is_up(e->transport, e->other, NULL, NULL);
+    return transport_framed_is_up(e->transport, e->other, NULL, NULL);
 }
 
 /* Both in this thread, in turn. */

@@ -8,7 +8,7 @@
 struct transport_sealed_shape {
     bool authentic_only;  /* tags, but no encryption */
     bool plain_socket;    /* no segmentation offload */
-    uint32_t frame_bytes; /* as in struct transport_udp_config */
+    uint32_t frame_bytes; /* as in struct transport_framed_config */
 };
 
 #define TRANSPORT_SEALED_HEAD_BYTES 64u /* messages up to here are heads, longer ones log bytes */

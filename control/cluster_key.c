@@ -16,7 +16,7 @@ struct keys {
     const char *line_start;
     uint32_t line; /* from 1 */
     uint32_t count;
-    struct transport_udp_secret secrets[FRAME_SECRETS_MAX];
+    struct transport_framed_secret secrets[FRAME_SECRETS_MAX];
 };
 
 static int fault(FILE *errors, const char *path, uint32_t line, uint32_t column, const char *text)
@@ -98,7 +98,7 @@ static int take_line(struct keys *k)
     if (k->count == FRAME_SECRETS_MAX)
         return fault_here(k, "one key too many; expected at most 4");
     _Static_assert(FRAME_SECRETS_MAX == 4, "the message above");
-    struct transport_udp_secret *s = &k->secrets[k->count];
+    struct transport_framed_secret *s = &k->secrets[k->count];
     int error = take_id(k, &s->key_id);
     if (error != 0)
         return error;
@@ -184,7 +184,7 @@ static int load(struct keys *k, int fd)
     return error;
 }
 
-int cluster_key_load(const char *path, struct transport_udp_secret secrets[], uint32_t *count,
+int cluster_key_load(const char *path, struct transport_framed_secret secrets[], uint32_t *count,
                      FILE *errors)
 {
     struct keys k = {.path = path, .errors = errors};
@@ -219,7 +219,7 @@ static int draw(void *bytes, size_t size)
 int cluster_key_line(char line[CLUSTER_KEY_LINE_BYTES])
 {
     static const char digits[] = "0123456789abcdef";
-    struct transport_udp_secret s = {.key_id = 0};
+    struct transport_framed_secret s = {.key_id = 0};
     int error = 0;
     while (error == 0 && s.key_id == 0)
         error = draw(&s.key_id, sizeof(s.key_id));

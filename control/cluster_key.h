@@ -30,7 +30,7 @@
  *   -EPERM   others than its owner may read or write it, or its owner is a stranger
  *   -EFBIG   more than CLUSTER_KEY_FILE_BYTES_MAX
  *   or what open and read say (-ENOENT, -EACCES ...). */
-MUST_USE int cluster_key_load(const char *path, struct transport_udp_secret secrets[],
+MUST_USE int cluster_key_load(const char *path, struct transport_framed_secret secrets[],
                               uint32_t *count, FILE *errors);
 
 /* A fresh line for such a file, its key id drawn as well as the secret: few enough collide for the

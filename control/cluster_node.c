@@ -26,7 +26,7 @@ struct cluster_node {
     struct coordinator_file *coordinator;
     struct transport *transports[LIMIT_LCORES];
     struct server_admin admin;
-    struct transport_udp_secret secrets[FRAME_SECRETS_MAX];
+    struct transport_framed_secret secrets[FRAME_SECRETS_MAX];
     uint32_t secret_count;
     struct lag *lags[LIMIT_LCORES];
     uint64_t start;
@@ -107,8 +107,8 @@ static uint64_t start_of(const struct cluster_node *c, uint32_t node)
 {
     uint64_t start = c->start;
     for (uint32_t i = 0; node != c->config->node.id && i < c->node->config.lcore_count; i++)
-        start = i == 0 ? transport_udp_start_shown(c->transports[i], node)
-                       : min_u64(start, transport_udp_start_shown(c->transports[i], node));
+        start = i == 0 ? transport_framed_start_shown(c->transports[i], node)
+                       : min_u64(start, transport_framed_start_shown(c->transports[i], node));
     return start;
 }
 
@@ -117,7 +117,7 @@ static uint64_t silent_ns(const struct cluster_node *c, uint32_t node)
 {
     uint64_t now = clock_boottime_ns(), longest = 0;
     for (uint32_t i = 0; node != c->config->node.id && i < c->node->config.lcore_count; i++) {
-        uint64_t heard = transport_udp_heard_shown(c->transports[i], node);
+        uint64_t heard = transport_framed_heard_shown(c->transports[i], node);
         uint64_t silent = heard == 0 ? UINT64_MAX : now > heard ? now - heard : 0;
         longest = max_u64(longest, silent);
     }
@@ -340,7 +340,7 @@ static int peers_add(const struct cluster_node *c, uint32_t lcore)
         if (cluster->nodes[i].id == c->config->node.id)
             continue;
         struct sockaddr_storage address = address_of(&cluster->nodes[i], lcore);
-        error = transport_udp_add(c->transports[lcore], cluster->nodes[i].id, &address);
+        error = transport_framed_add(c->transports[lcore], cluster->nodes[i].id, &address);
     }
     return error;
 }
@@ -348,7 +348,7 @@ static int peers_add(const struct cluster_node *c, uint32_t lcore)
 static int transport_make(struct cluster_node *c, uint32_t lcore)
 {
     const struct config_cluster *cluster = &c->config->cluster;
-    const struct transport_udp_config config = {
+    const struct transport_framed_config config = {
         .node = c->config->node.id,
         .lcore = (uint8_t)lcore,
         .cluster = cluster_id(c->config),
@@ -362,7 +362,7 @@ static int transport_make(struct cluster_node *c, uint32_t lcore)
         .frame_bytes = cluster->frame_bytes,
         .rate = cluster->rate,
     };
-    int error = transport_udp_open(&c->transports[lcore], &config);
+    int error = transport_udp_open(&c->transports[lcore], &config, NULL);
     return error != 0 ? error : peers_add(c, lcore);
 }
 

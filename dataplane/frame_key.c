@@ -148,6 +148,12 @@ int frame_key_set(struct frame_key *key, const struct frame_key_source *source)
     return error;
 }
 
+void frame_key_unset(struct frame_key *key)
+{
+    OPENSSL_cleanse(&key->expanded, sizeof key->expanded);
+    key->is_set = false;
+}
+
 /* ---- frames ---- */
 
 /* The initialization vector: nonce, then for a HELLO what its start adds (frame_key.h). */
@@ -212,6 +218,27 @@ bool frame_seal(struct frame_key *key, const struct frame_header *h, uint8_t *fr
     IMB_AES256_GCM_ENC(key->cipher, &key->expanded, &context, there,
                        payload != NULL ? payload : there, length, iv, frame, FRAME_TAG_AT,
                        frame + FRAME_TAG_AT, FRAME_TAG_BYTES);
+    return true;
+}
+
+bool frame_seal_split(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
+                      uint32_t length, const struct frame_octets *rest)
+{
+    uint8_t iv[IV_BYTES];
+    struct gcm_context_data context;
+    ASSERT((h->flags & FRAME_ENCRYPTED) == 0);
+    frame_header_encode(h, frame);
+    vector_set(h, iv);
+    if (!key->is_set)
+        return false;
+    IMB_AES256_GMAC_INIT(key->cipher, &key->expanded, &context, iv, IV_BYTES);
+    IMB_AES256_GMAC_UPDATE(key->cipher, &key->expanded, &context, frame, FRAME_TAG_AT);
+    if (length != 0)
+        IMB_AES256_GMAC_UPDATE(key->cipher, &key->expanded, &context, frame + FRAME_HEADER_BYTES,
+                               length);
+    IMB_AES256_GMAC_UPDATE(key->cipher, &key->expanded, &context, rest->bytes, rest->length);
+    IMB_AES256_GMAC_FINALIZE(key->cipher, &key->expanded, &context, frame + FRAME_TAG_AT,
+                             FRAME_TAG_BYTES);
     return true;
 }
 

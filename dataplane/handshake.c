@@ -94,6 +94,19 @@ enum handshake_result handshake_receive(struct handshake *h, const struct handsh
     return HANDSHAKE_UP;
 }
 
+void handshake_end(struct handshake *h)
+{
+    h->up = h->own.up = false;
+    h->answer = false;
+    resend_begin(h, 0);
+}
+
+void handshake_hurry(struct handshake *h)
+{
+    if (!h->up)
+        resend_begin(h, 0);
+}
+
 uint64_t handshake_deadline(const struct handshake *h)
 {
     uint64_t answer = h->answer ? h->answered_at : UINT64_MAX;

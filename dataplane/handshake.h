@@ -79,6 +79,14 @@ MUST_USE enum handshake_result handshake_receive(struct handshake *h,
  * One that is not sent in spite of that is lost: the next one follows by itself. */
 MUST_USE bool handshake_send(struct handshake *h, uint64_t now, struct handshake_hello *hello);
 
+/* The keys that the pair came up with are void: it is not up any more, and HELLOs go to the peer as at the
+ * beginning.  Why the start stays: older ones are refused as before.  Who calls it sees to it that keys of another
+ * secret follow, or one pair of starts and challenges would give the same ones twice. */
+void handshake_end(struct handshake *h);
+
+/* The peer may understand from now on what it did not before: if the pair is not up, the next HELLO is due at once. */
+void handshake_hurry(struct handshake *h);
+
 /* When handshake_send will want to send; UINT64_MAX: not by itself. */
 uint64_t handshake_deadline(const struct handshake *h);
 

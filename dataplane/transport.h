@@ -40,7 +40,7 @@
 #include "engine/grant.h"
 
 #define TRANSPORT_HEAD_MAX 4096u /* bytes of a datagram that send copies */
-#define TRANSPORT_COUNTS_MAX 64u
+#define TRANSPORT_COUNTS_MAX 96u
 
 /* One message for one peer; the caller's, read during send only. */
 struct transport_datagram {
@@ -78,6 +78,9 @@ struct transport;
 typedef void transport_place(void *context, uint32_t from, const struct grant_token *token,
                              const uint8_t *bytes, uint32_t length);
 
+struct transport_peer; /* of the body */
+struct sockaddr_storage;
+
 struct transport_ops {
     uint32_t (*send)(struct transport *t, const struct transport_datagram *datagrams,
                      uint32_t count);
@@ -92,6 +95,12 @@ struct transport_ops {
     uint64_t (*deadline)(const struct transport *t);              /* or NULL: never */
     void (*count)(struct transport *t, uint64_t *counted);        /* or NULL: nothing */
     const char *const *count_names; /* of counted, up to TRANSPORT_COUNTS_MAX, then NULL */
+    /* Nodes that come and go; all four, or none: the body reaches every node that there can be. */
+    int (*peer_make)(struct transport *t, uint32_t node, const struct sockaddr_storage *address,
+                     struct transport_peer **peer);
+    void (*peer_join)(struct transport *t, struct transport_peer *peer);
+    struct transport_peer *(*peer_leave)(struct transport *t, uint32_t node);
+    void (*peer_free)(struct transport_peer *peer);
 };
 
 /* What every body begins with.  Made by the body's set-up; place is set before the endpoint's
@@ -160,6 +169,38 @@ static inline void transport_disconnect(struct transport *t, uint32_t node)
 {
     if (transport_can_log_write(t))
         t->ops->disconnect(t, node);
+}
+
+/* A node that comes while the endpoint is used, in two steps: control makes all of the peer, and the endpoint's
+ * thread lets it join, which cannot fail.  It goes in two steps, too, while nothing received is unreleased: what
+ * waits to be sent to it is dropped, and holds come back as ever.
+ * Returns 0 and the peer, which is the caller's until it joins, or
+ *   -ENOSPC, -ENOMEM, or what the body says to the address; nothing is left behind. */
+MUST_USE static inline int transport_peer_make(struct transport *t, uint32_t node,
+                                               const struct sockaddr_storage *address,
+                                               struct transport_peer **peer)
+{
+    *peer = NULL;
+    return t->ops->peer_make != NULL ? t->ops->peer_make(t, node, address, peer) : 0;
+}
+
+static inline void transport_peer_join(struct transport *t, struct transport_peer *peer)
+{
+    if (t->ops->peer_join != NULL)
+        t->ops->peer_join(t, peer);
+}
+
+MUST_USE static inline struct transport_peer *transport_peer_leave(struct transport *t,
+                                                                   uint32_t node)
+{
+    return t->ops->peer_leave != NULL ? t->ops->peer_leave(t, node) : NULL;
+}
+
+/* By control; NULL: nothing. */
+static inline void transport_peer_free(struct transport *t, struct transport_peer *peer)
+{
+    if (peer != NULL)
+        t->ops->peer_free(peer);
 }
 
 /* How long a head may be that travels in one piece, when nothing is beside it. */

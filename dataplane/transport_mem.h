@@ -22,6 +22,9 @@
  *               T7 left (release) -> T8 complete, send (acquire): as T3, for all there is and will
  *                  be.
  *
+ * Every node of the hub is a peer of every other from the start: there is nothing to make for one that comes,
+ * and what is sent to one that left completes (transport_mem_leave).
+ *
  * Delays (transport_mem_delay), for proof: messages are received late, cells are given back later
  * still, completions come out of order; and the bytes are summed when they are sent and again just
  * before their cell is given back.  Who reuses memory before its completion is counted in

@@ -11,7 +11,7 @@
 static struct transport_udp_frame *frame_at(const struct transport_udp_endpoint *e,
                                             const struct transport_udp_peer *p, uint32_t position)
 {
-    return &p->queue[position & (e->config.queue_frames - 1)];
+    return &p->queue[position & (e->framed.config.queue_frames - 1)];
 }
 
 /* Where the next frame begins: behind the last one, or at the begin of the memory.  Why packed: frames
@@ -19,166 +19,38 @@ static struct transport_udp_frame *frame_at(const struct transport_udp_endpoint 
  * the longest frame is there for sure when the queue is not full: the memory has one more. */
 static uint32_t room_at(const struct transport_udp_endpoint *e, const struct transport_udp_peer *p)
 {
-    if (p->tail == p->head)
+    const struct transport_framed_peer *f = &p->framed;
+    if (f->tail == f->head)
         return 0;
-    const struct transport_udp_frame *last = frame_at(e, p, p->tail - 1);
+    const struct transport_udp_frame *last = frame_at(e, p, f->tail - 1);
     uint32_t end = last->at + last->length;
-    return end + e->slot_bytes <= p->frames_bytes ? end : 0;
+    return end + e->framed.slot_bytes <= p->frames_bytes ? end : 0;
 }
 
-/* ---- sealing ---- */
-
-/* Content of a datagram from offset on, length bytes of it, zeros between and behind its parts. */
-static void gather(const struct transport_datagram *d, uint32_t offset, uint8_t *to,
-                   uint32_t length)
+uint8_t *transport_udp_room(struct transport_framed_endpoint *framed,
+                            struct transport_framed_peer *peer)
 {
-    uint32_t bytes_at = (uint32_t)align_up(d->head_length, 8);
-    uint32_t end = offset + length;
-    /* The zeros lie in the last 8 bytes, and in the 8 in front of the bytes: all ends are multiples. */
-    if (length != 0)
-        memset(to + length - 8, 0, 8);
-    if (offset < bytes_at && end >= bytes_at)
-        memset(to + (bytes_at - offset) - 8, 0, 8);
-    if (offset < d->head_length)
-        memcpy(to, d->head + offset, min_u64(d->head_length, end) - offset);
-    uint32_t from = (uint32_t)max_u64(offset, bytes_at);
-    uint32_t until = (uint32_t)min_u64(end, (uint64_t)bytes_at + d->length);
-    if (from < until)
-        memcpy(to + (from - offset), d->bytes + (from - bytes_at), until - from);
+    struct transport_udp_peer *p = transport_udp_peer_of(peer);
+    p->room = room_at(transport_udp_of(framed), p);
+    return p->frames + p->room;
 }
 
-/* Bring what is sealed next into the cache while this is sealed.  Why by hand: a log is far away, and
- * the processor looks ahead neither past a page nor past what depends on it. */
-static void prefetch(const uint8_t *bytes, uint32_t length)
+void transport_udp_queued(struct transport_framed_endpoint *framed,
+                          struct transport_framed_peer *peer, uint32_t length)
 {
-    for (uint32_t at = 0; at < length; at += CACHE_LINE)
-        __builtin_prefetch(bytes + at);
+    struct transport_udp_peer *p = transport_udp_peer_of(peer);
+    *frame_at(transport_udp_of(framed), p, peer->tail) =
+        (struct transport_udp_frame){.at = p->room, .length = length};
 }
 
-/* One fragment to the end of the queue. */
-static bool seal(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
-                 const struct transport_datagram *d, struct frame_header *h)
+bool transport_udp_send_beside(struct transport_framed_endpoint *framed,
+                               struct transport_framed_peer *peer, const uint8_t *frame,
+                               uint32_t length)
 {
-    uint32_t bytes_at = (uint32_t)align_up(d->head_length, 8);
-    uint32_t offset = (uint32_t)h->index * p->piece;
-    uint32_t length = frame_payload(bytes_at + d->length, p->piece, h->index);
-    uint32_t at = room_at(e, p);
-    uint8_t *frame = p->frames + at;
-    const uint8_t *in_place = NULL;
-    /* Why not always: gathering costs a copy, and most fragments of a long datagram need none. */
-    if (length != 0 && offset >= bytes_at && offset + length <= bytes_at + d->length) {
-        in_place = d->bytes + (offset - bytes_at);
-        prefetch(in_place + length,
-                 (uint32_t)min_u64(p->piece, bytes_at + d->length - offset - length));
-    } else {
-        gather(d, offset, frame + FRAME_HEADER_BYTES, length);
-    }
-    h->nonce = ++p->nonce; /* used up even if it fails */
-    if (!frame_seal(p->out, h, frame, in_place, length))
-        return false;
-    *frame_at(e, p, p->tail) =
-        (struct transport_udp_frame){.at = at, .length = FRAME_HEADER_BYTES + length};
-    p->tail++;
-    e->queued++;
-    return true;
-}
-
-/* All fragments of a datagram; there is room for them.  If the key is not set, those that were sealed
- * leave as they are: the datagram is lost on the way. */
-static void seal_all(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
-                     const struct transport_datagram *d, uint32_t fragments)
-{
-    struct frame_header h = {
-        .version = p->handshake.version,
-        .flags = e->config.authentic_only ? 0 : FRAME_ENCRYPTED,
-        .lcore = e->local.lcore,
-        .key_id = e->secrets[0].key_id,
-        .head_length = (uint16_t)d->head_length,
-        .piece = (uint16_t)p->piece,
-        .node = e->transport.node,
-        .length = d->length,
-        .cluster = e->local.cluster,
-        .start = p->handshake.own.start,
-    };
-    for (uint32_t i = 0; i < fragments; i++) {
-        h.index = (uint16_t)i;
-        if (!seal(e, p, d, &h)) {
-            e->counters.seal_failures++;
-            return;
-        }
-    }
-    e->counters.datagrams_sent++;
-}
-
-static bool has_room(const struct transport_udp_endpoint *e, const struct transport_udp_peer *p,
-                     uint32_t frames)
-{
-    return p->tail - p->head + frames <= e->config.queue_frames;
-}
-
-static bool queue(struct transport_udp_endpoint *e, struct transport_udp_peer *p,
-                  const struct transport_datagram *d)
-{
-    uint32_t fragments = frame_fragments(frame_content(d->head_length, d->length), p->piece);
-    if (UNLIKELY(!has_room(e, p, fragments))) {
-        transport_udp_flush(e);
-        if (!has_room(e, p, fragments)) {
-            e->counters.queue_full++;
-            return false;
-        }
-    }
-    if (UNLIKELY(p->nonce > FRAME_NONCE_MAX - fragments)) {
-        e->counters.nonces_out++;
-        return false;
-    }
-    seal_all(e, p, d, fragments);
-    return true;
-}
-
-static bool take(struct transport_udp_endpoint *e, const struct transport_datagram *d)
-{
-    ASSERT(d->head_length <= TRANSPORT_HEAD_MAX && d->length <= e->transport.length_max &&
-           (d->bytes != NULL || d->length == 0));
-    struct transport_udp_peer *p = transport_udp_find(e, d->to);
-    if (UNLIKELY(p == NULL))
-        return false;
-    if (UNLIKELY(d->bytes != NULL && e->holds_tail - e->holds_head == TRANSPORT_UDP_HOLDS)) {
-        e->counters.queue_full++;
-        return false;
-    }
-    if (UNLIKELY(!p->handshake.up))
-        e->counters.not_up++;
-    else if (!queue(e, p, d))
-        return false;
-    if (d->bytes != NULL)
-        e->holds[e->holds_tail++ & (TRANSPORT_UDP_HOLDS - 1)] = d->hold;
-    return true;
-}
-
-uint32_t transport_udp_send(struct transport *t, const struct transport_datagram *datagrams,
-                            uint32_t count)
-{
-    struct transport_udp_endpoint *e = transport_udp_endpoint_of(t);
-    uint32_t taken = 0;
-    uint32_t left = 0; /* frames that could not leave: they are no reason to try again */
-    for (; taken < count && take(e, &datagrams[taken]); taken++) {
-        if (e->queued < left + TRANSPORT_UDP_FLUSH_FRAMES)
-            continue;
-        /* Why not behind the burst: what was sealed last is in the cache, and the peer begins sooner. */
-        transport_udp_flush(e);
-        left = e->queued;
-    }
-    return taken;
-}
-
-uint32_t transport_udp_complete(struct transport *t, uint64_t *holds, uint32_t count)
-{
-    struct transport_udp_endpoint *e = transport_udp_endpoint_of(t);
-    uint32_t got = 0;
-    transport_udp_flush(e);
-    for (; got < count && e->holds_head != e->holds_tail; got++)
-        holds[got] = e->holds[e->holds_head++ & (TRANSPORT_UDP_HOLDS - 1)];
-    return got;
+    struct transport_udp_peer *p = transport_udp_peer_of(peer);
+    framed->counters.calls_sent++;
+    return sendto(framed->transport.wake_fd, frame, length, 0, (const struct sockaddr *)&p->address,
+                  p->address_length) == (ssize_t)length;
 }
 
 /* ---- batches ---- */
@@ -202,12 +74,14 @@ static struct transport_udp_message message_gather(struct transport_udp_endpoint
 {
     struct transport_udp_message message = {.peer = p};
     uint32_t frames_max = p->offload ? TRANSPORT_UDP_SEGMENTS : 1;
-    uint32_t segment = p->sending != p->tail ? frame_at(e, p, p->sending)->length : 0;
+    uint32_t segment =
+        p->framed.sending != p->framed.tail ? frame_at(e, p, p->framed.sending)->length : 0;
     uint32_t last = segment;
     const uint8_t *end = NULL;
     *part_count = 0;
-    while (message.frames < frames_max && p->sending != p->tail && pacing_may_send(&p->pacing)) {
-        const struct transport_udp_frame *f = frame_at(e, p, p->sending);
+    while (message.frames < frames_max && p->framed.sending != p->framed.tail &&
+           pacing_may_send(&p->framed.pacing)) {
+        const struct transport_udp_frame *f = frame_at(e, p, p->framed.sending);
         if (last != segment || f->length > segment ||
             message.bytes + f->length > TRANSPORT_UDP_MESSAGE_BYTES)
             break;
@@ -217,8 +91,8 @@ static struct transport_udp_message message_gather(struct transport_udp_endpoint
             parts[(*part_count)++] =
                 (struct iovec){.iov_base = p->frames + f->at, .iov_len = f->length};
         end = p->frames + f->at + f->length;
-        p->sending++;
-        pacing_sent(&p->pacing, f->length);
+        p->framed.sending++;
+        pacing_sent(&p->framed.pacing, f->length);
         message.frames++;
         message.bytes += f->length;
         last = f->length;
@@ -248,10 +122,10 @@ static bool message_build(struct transport_udp_endpoint *e, struct transport_udp
 /* Messages for all peers in turn, as many as fit one call. */
 static uint32_t batch_build(struct transport_udp_endpoint *e)
 {
+    struct transport_framed_endpoint *f = &e->framed;
     uint32_t count = 0;
-    for (uint32_t i = 0; i < e->peer_count && count < TRANSPORT_UDP_BATCH; i++) {
-        struct transport_udp_peer *p = e->peers[e->turn];
-        e->turn = e->turn + 1 >= e->peer_count ? 0 : e->turn + 1;
+    for (uint32_t i = 0; i < f->peer_count && count < TRANSPORT_UDP_BATCH; i++) {
+        struct transport_udp_peer *p = transport_udp_peer_of(transport_framed_turn(f));
         while (count < TRANSPORT_UDP_BATCH && message_build(e, p, count))
             count++;
     }
@@ -261,12 +135,7 @@ static uint32_t batch_build(struct transport_udp_endpoint *e)
 /* A message left, or is given up. */
 static void message_done(struct transport_udp_endpoint *e, uint32_t m)
 {
-    struct transport_udp_peer *p = e->messages[m].peer;
-    p->head += e->messages[m].frames;
-    e->queued -= e->messages[m].frames;
-    /* Why: a queue that is empty begins at memory that is still in the cache. */
-    if (p->head == p->tail)
-        p->head = p->sending = p->tail = 0;
+    transport_framed_left(&e->framed, &e->messages[m].peer->framed, e->messages[m].frames);
 }
 
 /* Messages from m on stay in their queues. */
@@ -274,8 +143,8 @@ static void batch_undo(struct transport_udp_endpoint *e, uint32_t m, uint32_t co
 {
     for (; m < count; m++) {
         struct transport_udp_peer *p = e->messages[m].peer;
-        p->sending = p->head;
-        pacing_unsent(&p->pacing, e->messages[m].bytes);
+        p->framed.sending = p->framed.head;
+        pacing_unsent(&p->framed.pacing, e->messages[m].bytes);
     }
 }
 
@@ -284,7 +153,7 @@ static bool message_failed(struct transport_udp_endpoint *e, uint32_t m, uint32_
 {
     struct transport_udp_message *message = &e->messages[m];
     if (error == EAGAIN || error == ENOBUFS || error == ENOMEM) {
-        e->counters.send_retries++;
+        e->framed.counters.send_retries++;
         batch_undo(e, m, count);
         return false;
     }
@@ -295,7 +164,7 @@ static bool message_failed(struct transport_udp_endpoint *e, uint32_t m, uint32_
         batch_undo(e, m, count);
         return false;
     }
-    e->counters.send_errors += message->frames;
+    e->framed.counters.send_errors += message->frames;
     message_done(e, m);
     return true;
 }
@@ -303,7 +172,7 @@ static bool message_failed(struct transport_udp_endpoint *e, uint32_t m, uint32_
 /* As sendmmsg.  Why another call for one: that one alone costs less. */
 static int messages_send(struct transport_udp_endpoint *e, uint32_t m, uint32_t count)
 {
-    int fd = e->transport.wake_fd;
+    int fd = e->framed.transport.wake_fd;
     if (count - m > 1)
         return sendmmsg(fd, e->out + m, count - m, MSG_DONTWAIT);
     return sendmsg(fd, &e->out[m].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
@@ -315,7 +184,7 @@ static uint32_t batch_send(struct transport_udp_endpoint *e, uint32_t count)
     uint32_t m = 0;
     while (m < count) {
         int sent = messages_send(e, m, count);
-        e->counters.calls_sent++;
+        e->framed.counters.calls_sent++;
         if (sent < 0 && errno == EINTR)
             continue;
         if (sent < 0) {
@@ -325,24 +194,18 @@ static uint32_t batch_send(struct transport_udp_endpoint *e, uint32_t count)
             continue;
         }
         for (int i = 0; i < sent; i++, m++) {
-            e->counters.frames_sent += e->messages[m].frames;
-            e->counters.bytes_sent += e->messages[m].bytes;
+            e->framed.counters.frames_sent += e->messages[m].frames;
+            e->framed.counters.bytes_sent += e->messages[m].bytes;
             message_done(e, m);
         }
     }
     return count;
 }
 
-void transport_udp_flush(struct transport_udp_endpoint *e)
+void transport_udp_flush(struct transport_framed_endpoint *framed)
 {
-    if (e->queued == 0)
-        return;
-    if (e->config.rate != 0) {
-        uint64_t now = transport_udp_now(e);
-        for (uint32_t i = 0; i < e->peer_count; i++)
-            pacing_tick(&e->peers[i]->pacing, now);
-    }
-    for (bool again = true; again && e->queued != 0;) {
+    struct transport_udp_endpoint *e = transport_udp_of(framed);
+    for (bool again = true; again && framed->queued != 0;) {
         uint64_t offload_errors = e->counters.offload_errors;
         uint32_t count = batch_build(e);
         /* Once more when that peer is to be reached without offload. */

@@ -40,7 +40,8 @@ struct peer {
     alignas(CACHE_LINE) uint64_t random;
     pthread_t thread;
     struct transport *t;
-    struct transport_udp_config config;
+    struct transport_framed_config config;
+    struct transport_udp_socket socket;
     int epoll;
     uint32_t index;
     uint64_t sent[NODES], received[NODES], newest[NODES];
@@ -49,12 +50,13 @@ struct peer {
     uint32_t out;
     uint64_t quiet; /* rounds without sending still to come */
     uint64_t taken, refused, completed, sleeps, wakes, starts, violations;
-    struct transport_udp_counters counters; /* of all starts */
+    struct transport_framed_counters counters; /* of all starts */
+    uint64_t kernel_dropped;
     alignas(8) uint8_t arena[SLOTS][SLOT_BYTES];
     uint8_t heads[BURST][TRANSPORT_HEAD_MAX];
 };
 
-static const struct transport_udp_secret secret = {.key_id = 1, .bytes = {1, 2, 3}};
+static const struct transport_framed_secret secret = {.key_id = 1, .bytes = {1, 2, 3}};
 static struct peer peers[NODES];
 static struct sockaddr_storage addresses[NODES];
 static _Atomic bool stop, finished;
@@ -205,7 +207,7 @@ static void peer_bind(struct peer *p)
 {
     int error;
     p->config.start++;
-    while ((error = transport_udp_open(&p->t, &p->config)) == -EADDRINUSE)
+    while ((error = transport_udp_open(&p->t, &p->config, &p->socket)) == -EADDRINUSE)
         (void)usleep(1000); /* somebody else got the port for a moment */
     ASSERT(error == 0);
 }
@@ -213,7 +215,7 @@ static void peer_bind(struct peer *p)
 static void peer_introduce(struct peer *p)
 {
     for (uint32_t i = 0; i < NODES; i++)
-        ASSERT(i == p->index || transport_udp_add(p->t, i + 1, &addresses[i]) == 0);
+        ASSERT(i == p->index || transport_framed_add(p->t, i + 1, &addresses[i]) == 0);
     p->epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN | EPOLLET};
     ASSERT(p->epoll >= 0 &&
@@ -223,14 +225,17 @@ static void peer_introduce(struct peer *p)
 
 static void peer_close(struct peer *p)
 {
-    struct transport_udp_counters c;
+    struct transport_framed_counters c;
+    struct transport_udp_counters udp;
     uint64_t *sums = (uint64_t *)&p->counters;
     while (p->out != 0)
         (void)complete(p);
     transport_release(p->t);
-    transport_udp_count(p->t, &c);
+    transport_framed_count(p->t, &c);
     for (uint32_t i = 0; i < sizeof c / sizeof sums[0]; i++)
         sums[i] += ((const uint64_t *)&c)[i];
+    transport_udp_count(p->t, &udp);
+    p->kernel_dropped += udp.kernel_dropped;
     transport_udp_close(p->t);
     (void)close(p->epoll);
 }
@@ -254,7 +259,7 @@ static bool pair_is_up(const struct peer *p)
 {
     bool up = true;
     for (uint32_t i = 0; i < NODES; i++)
-        up = up && (i == p->index || transport_udp_is_up(p->t, i + 1, NULL, NULL));
+        up = up && (i == p->index || transport_framed_is_up(p->t, i + 1, NULL, NULL));
     return up;
 }
 
@@ -377,11 +382,11 @@ static void node_init(struct peer *p, uint32_t index)
     memset(p, 0, sizeof *p);
     p->random = 88172645463325252u + index;
     p->index = index;
-    p->config = (struct transport_udp_config){
+    p->config = (struct transport_framed_config){
         .node = index + 1, .start = 1, .secrets = &secret, .secret_count = 1};
     /* All of them understand each other. */
     p->config.authentic_only = index == 1;
-    p->config.plain_socket = index == 2;
+    p->socket.plain = index == 2;
     struct sockaddr_in v4 = {.sin_family = AF_INET};
     v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     memcpy(&p->config.address, &v4, sizeof v4);
@@ -425,7 +430,7 @@ static void nodes_run(uint32_t count, void *(*main_of_node)(void *), double seco
 static bool peer_report(const struct peer *p)
 {
     uint64_t received = 0;
-    const struct transport_udp_counters *c = &p->counters;
+    const struct transport_framed_counters *c = &p->counters;
     uint64_t fragments = c->fragments_timed_out + c->fragments_evicted;
     bool sound = p->violations == 0 && p->completed == p->taken;
     for (uint32_t from = 0; from < NODES; from++) {
@@ -441,7 +446,7 @@ static bool peer_report(const struct peer *p)
     printf("  pairs up %llu, lost: not up %llu kernel %llu fragments %llu; frames %llu in %llu "
            "calls\n",
            (unsigned long long)c->pairs_up, (unsigned long long)c->not_up,
-           (unsigned long long)c->kernel_dropped, (unsigned long long)fragments,
+           (unsigned long long)p->kernel_dropped, (unsigned long long)fragments,
            (unsigned long long)c->frames_sent, (unsigned long long)c->calls_sent);
     for (uint32_t i = 1; i < FRAME_REFUSALS; i++)
         if (c->refused[i] != 0)

@@ -21,12 +21,12 @@ static bool open_kind(uint32_t kind)
     const struct transport_sealed_shape shape = {
         .authentic_only = (kind & 1) != 0,
         .plain_socket = (kind & 2) != 0,
-        .frame_bytes = TRANSPORT_UDP_FRAME_BYTES,
+        .frame_bytes = TRANSPORT_FRAMED_FRAME_BYTES,
     };
     int rc;
     if (kind < 3) {
         link_at = &transport_raw_link;
-        rc = transport_raw_open(ends, (enum transport_raw_kind)kind, TRANSPORT_UDP_FRAME_BYTES);
+        rc = transport_raw_open(ends, (enum transport_raw_kind)kind, TRANSPORT_FRAMED_FRAME_BYTES);
     } else {
         link_at = &transport_sealed_link;
         rc = transport_sealed_open(ends, &shape);

@@ -27,7 +27,7 @@ static void file_write(const char *text, size_t size, mode_t mode)
 struct loaded {
     int error;
     uint32_t count;
-    struct transport_udp_secret secrets[FRAME_SECRETS_MAX];
+    struct transport_framed_secret secrets[FRAME_SECRETS_MAX];
     char *said;
     size_t said_bytes;
 };
@@ -44,7 +44,7 @@ static struct loaded load(const char *name)
 
 static void expect(int error, const char *fault)
 {
-    static const struct transport_udp_secret untouched[FRAME_SECRETS_MAX];
+    static const struct transport_framed_secret untouched[FRAME_SECRETS_MAX];
     char wanted[256];
     struct loaded l = load(path);
     (void)snprintf(wanted, sizeof(wanted), "%s:%s\n", path, fault);

@@ -190,7 +190,7 @@ static void catching_up_keeps_the_pace(void)
     CU_ASSERT_TRUE(published(0, "bytes_sent", LONG_COUNT / 2 * LONG_BYTES));
     uint64_t sent = udp_cluster_counted(0, 0, "bytes_sent");
     uint64_t elapsed_ns = clock_boottime_ns() - from;
-    uint64_t frame = TRANSPORT_UDP_FRAME_BYTES; /* the last one may put the tokens below zero */
+    uint64_t frame = TRANSPORT_FRAMED_FRAME_BYTES; /* the last one may put the tokens below zero */
     CU_ASSERT(sent <= 2 * (options.burst + frame + options.rate * elapsed_ns / NS_PER_S));
     finish(0);
 }

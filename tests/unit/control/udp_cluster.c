@@ -19,7 +19,7 @@ enum command { COMMAND_RUN, COMMAND_HOLD, COMMAND_RENEW };
 struct link {
     struct transport transport; /* first: the ops get it */
     struct transport *inner;
-    struct transport_udp_config config;
+    struct transport_framed_config config;
     uint32_t node, lcore; /* indices */
     _Atomic uint32_t command;
     _Atomic bool stands;
@@ -32,7 +32,7 @@ static uint16_t ports[UDP_NODES][LIMIT_LCORES];
 static _Atomic uint32_t cut_off;
 static struct udp_cluster_options as_opened;
 static bool running[UDP_NODES];
-static const struct transport_udp_secret secret = {.key_id = 3, .bytes = {5, 6, 7}};
+static const struct transport_framed_secret secret = {.key_id = 3, .bytes = {5, 6, 7}};
 
 static struct sockaddr_storage loopback(uint16_t port)
 {
@@ -55,7 +55,7 @@ static void introduce(struct link *l)
     for (uint32_t i = 0; i < UDP_NODES; i++) {
         struct sockaddr_storage address = loopback(ports[i][l->lcore]);
         if (i != l->node)
-            ASSERT(transport_udp_add(l->inner, i + 1, &address) == 0);
+            ASSERT(transport_framed_add(l->inner, i + 1, &address) == 0);
     }
 }
 
@@ -66,7 +66,7 @@ static void renew(struct link *l)
     l->config.start++;
     l->config.address = loopback(ports[l->node][l->lcore]);
     l->config.secrets = &secret;
-    ASSERT(transport_udp_open(&l->inner, &l->config) == 0);
+    ASSERT(transport_udp_open(&l->inner, &l->config, NULL) == 0);
     introduce(l);
     struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = LIMIT_AGENTS};
     l->transport.wake_fd = transport_wake_fd(l->inner);
@@ -157,7 +157,7 @@ static void link_open(uint32_t node, uint32_t lcore)
 {
     struct link *l = &links[node][lcore];
     *l = (struct link){.node = node, .lcore = lcore};
-    l->config = (struct transport_udp_config){
+    l->config = (struct transport_framed_config){
         .node = node + 1,
         .lcore = (uint8_t)lcore,
         .cluster = 77,
@@ -170,7 +170,7 @@ static void link_open(uint32_t node, uint32_t lcore)
         .burst = as_opened.burst,
         .silence_ns = as_opened.hours ? HOUR_NS : 0,
     };
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&l->inner, &l->config), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&l->inner, &l->config, NULL), 0);
     ports[node][lcore] = transport_udp_port(l->inner);
     l->transport = *l->inner;
     l->transport.ops = &link_ops;
@@ -232,7 +232,7 @@ static void come_up(void)
             CU_ASSERT_EQUAL_FATAL(transport_receive(t, none, 1), 0);
             transport_release(t);
             for (uint32_t peer = 1; peer <= UDP_NODES; peer++)
-                up += transport_udp_is_up(t, peer, NULL, NULL);
+                up += transport_framed_is_up(t, peer, NULL, NULL);
         }
         (void)usleep(1000);
     }

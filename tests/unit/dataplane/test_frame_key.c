@@ -229,6 +229,33 @@ static void frames_of_every_length_are_what_libcrypto_seals(void)
     close_keys();
 }
 
+/* In two pieces, or with all of the payload elsewhere, it is the same frame. */
+static void a_frame_in_two_pieces_is_the_same(void)
+{
+    static uint8_t content[LENGTH_MAX], sealed[FRAME_HEADER_BYTES + LENGTH_MAX],
+        split[FRAME_HEADER_BYTES + LENGTH_MAX];
+    open_keys();
+    for (uint32_t i = 0; i < LENGTH_MAX; i++)
+        content[i] = (uint8_t)(i * 31 + i / 256);
+    for (uint32_t length = 8; length <= LENGTH_MAX; length += length < 600 ? 8 : 296) {
+        struct frame_header h = header;
+        h.flags = 0;
+        CU_ASSERT_TRUE(frame_seal(out, &h, sealed, content, length));
+        for (uint32_t own = 0; own < length; own += length < 600 ? 8 : 1480) {
+            const struct frame_octets rest = {.bytes = content + own, .length = length - own};
+            memcpy(split + FRAME_HEADER_BYTES, content, own);
+            CU_ASSERT_TRUE(frame_seal_split(out, &h, split, own, &rest));
+            CU_ASSERT_EQUAL(memcmp(split, sealed, FRAME_HEADER_BYTES + own), 0);
+        }
+    }
+    frame_key_unset(out);
+    const struct frame_octets rest = {.bytes = content, .length = 64};
+    struct frame_header h = header;
+    h.flags = 0;
+    CU_ASSERT_FALSE(frame_seal_split(out, &h, split, 0, &rest));
+    close_keys();
+}
+
 /* ---- opening ---- */
 
 static bool opens(const uint8_t *sealed, uint64_t length)
@@ -319,6 +346,23 @@ static void a_key_that_is_not_set_does_nothing(void)
     frame_key_close(key);
 }
 
+static void a_key_that_is_void_does_nothing(void)
+{
+    open_keys();
+    CU_ASSERT_TRUE(frame_seal(out, &header, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(opens(frame, FRAME));
+    frame_key_unset(in);
+    CU_ASSERT_FALSE(opens(frame, FRAME));
+    frame_key_unset(out);
+    CU_ASSERT_FALSE(frame_seal(out, &header, frame, payload, PAYLOAD));
+    struct frame_key_source again = source();
+    CU_ASSERT_EQUAL(frame_key_set(in, &again), 0);
+    CU_ASSERT_EQUAL(frame_key_set(out, &again), 0);
+    CU_ASSERT_TRUE(frame_seal(out, &header, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(opens(frame, FRAME));
+    close_keys();
+}
+
 static void frames_need_no_memory(void)
 {
     open_keys();
@@ -366,10 +410,12 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_frame_is_sealed_to_known_bytes),
     UNIT_TEST(a_hello_is_sealed_to_known_bytes),
     UNIT_TEST(frames_of_every_length_are_what_libcrypto_seals),
+    UNIT_TEST(a_frame_in_two_pieces_is_the_same),
     UNIT_TEST(what_was_sealed_opens_and_nothing_else),
     UNIT_TEST(payloads_of_every_length_pass),
     UNIT_TEST(each_part_of_the_source_makes_another_key),
     UNIT_TEST(a_key_that_is_not_set_does_nothing),
+    UNIT_TEST(a_key_that_is_void_does_nothing),
     UNIT_TEST(frames_need_no_memory),
 };
 

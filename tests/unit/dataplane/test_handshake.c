@@ -208,6 +208,48 @@ static void a_restart_replaces_the_pair(void)
     CU_ASSERT_EQUAL(a.peer_start, 10);
 }
 
+/* As when the secret that a pair came up with is void: it is up again only with a start that has another. */
+static void a_pair_that_ended_begins_anew(void)
+{
+    start_both();
+    (void)talk();
+    now += NS_PER_S;
+    CU_ASSERT_EQUAL(handshake_deadline(&b), UINT64_MAX);
+    handshake_end(&b);
+    CU_ASSERT_FALSE(b.up);
+    CU_ASSERT_EQUAL(b.peer_start, 5);
+    struct handshake_hello of_b = sent(&b); /* at once */
+    CU_ASSERT_EQUAL(of_b.start, 9);
+    CU_ASSERT_FALSE(of_b.up);
+    CU_ASSERT_EQUAL(handshake_deadline(&b), now + HANDSHAKE_RESEND_NS);
+    start(&a, 4);
+    struct handshake_hello of_a = sent(&a);
+    CU_ASSERT_EQUAL(handshake_receive(&b, &of_a), HANDSHAKE_OLDER_START);
+    start(&a, 6);
+    (void)talk();
+    CU_ASSERT_TRUE(a.up && b.up);
+    CU_ASSERT_EQUAL(b.peer_start, 6);
+}
+
+static void who_may_be_understood_now_speaks_at_once(void)
+{
+    start_both();
+    for (uint32_t i = 0; i < 12; i++) {
+        CU_ASSERT_EQUAL(sent(&a).start, 5);
+        now = handshake_deadline(&a);
+    }
+    CU_ASSERT_EQUAL(sent(&a).start, 5);
+    CU_ASSERT_EQUAL(sent(&a).start, 0);
+    handshake_hurry(&a);
+    CU_ASSERT_EQUAL(sent(&a).start, 5);
+    CU_ASSERT_EQUAL(handshake_deadline(&a), now + HANDSHAKE_RESEND_NS);
+    (void)talk();
+    CU_ASSERT_TRUE(a.up && b.up);
+    handshake_hurry(&a);
+    CU_ASSERT_TRUE(a.up);
+    CU_ASSERT_EQUAL(sent(&a).start, 0);
+}
+
 static void a_lower_start_is_refused(void)
 {
     start_both();
@@ -329,6 +371,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_replayed_hello_changes_nothing),
     UNIT_TEST(a_recording_brings_nobody_up),
     UNIT_TEST(a_restart_replaces_the_pair),
+    UNIT_TEST(a_pair_that_ended_begins_anew),
+    UNIT_TEST(who_may_be_understood_now_speaks_at_once),
     UNIT_TEST(a_lower_start_is_refused),
     UNIT_TEST(the_same_start_with_another_challenge_is_refused),
     UNIT_TEST(the_highest_version_of_both_is_taken),

@@ -6,11 +6,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-static void count(const struct transport *t)
-{
-    transport_udp_count(t, &counters);
-}
-
 /* ---- datagrams ---- */
 
 static void a_pair_comes_up_and_agrees(void)
@@ -19,17 +14,17 @@ static void a_pair_comes_up_and_agrees(void)
     uint64_t features = 0;
     configure();
     open_both();
-    CU_ASSERT_FALSE(transport_udp_is_up(a, 3, &version, &features));
+    CU_ASSERT_FALSE(transport_framed_is_up(a, 3, &version, &features));
     come_up();
-    CU_ASSERT_TRUE(transport_udp_is_up(a, 3, &version, &features));
+    CU_ASSERT_TRUE(transport_framed_is_up(a, 3, &version, &features));
     CU_ASSERT_EQUAL(version, FRAME_VERSION_HIGHEST);
     CU_ASSERT_EQUAL(features, 2);
-    CU_ASSERT_FALSE(transport_udp_is_up(a, 7, NULL, NULL));
+    CU_ASSERT_FALSE(transport_framed_is_up(a, 7, NULL, NULL));
     count(a);
     CU_ASSERT_EQUAL(counters.pairs_up, 1);
     CU_ASSERT(counters.hellos_sent >= 1 && counters.hellos_received >= 1);
-    CU_ASSERT(transport_udp_deadline(a) > now &&
-              transport_udp_deadline(a) <= now + TRANSPORT_UDP_SILENCE_NS);
+    CU_ASSERT(transport_framed_deadline(a) > now &&
+              transport_framed_deadline(a) <= now + TRANSPORT_FRAMED_SILENCE_NS);
     close_both();
 }
 
@@ -58,7 +53,7 @@ static void pass_all_shapes(void)
         head[i] = (uint8_t)(i * 11 + 5);
     for (uint32_t i = 0; i < 60; i++) {
         uint32_t head_length = i % 3 == 0 ? TRANSPORT_HEAD_MAX - i : i * 7;
-        uint32_t length = i % 4 == 0 ? i * 3 : TRANSPORT_UDP_LENGTH_MAX - 1000 * (i / 2);
+        uint32_t length = i % 4 == 0 ? i * 3 : TRANSPORT_FRAMED_LENGTH_MAX - 1000 * (i / 2);
         struct transport_datagram d = {.to = 3,
                                        .head = head,
                                        .head_length = head_length,
@@ -102,12 +97,12 @@ static void they_pass_with_tags_alone(void)
 static void they_pass_without_offload(void)
 {
     configure();
-    config_a.plain_socket = config_b.plain_socket = true;
+    socket_a.plain = socket_b.plain = true;
     open_up();
     pass_all_shapes();
     close_both();
     configure();
-    config_b.plain_socket = true; /* the kernel cuts on the way */
+    socket_b.plain = true; /* the kernel cuts on the way */
     config_a.frame_bytes = FRAME_BYTES_MAX;
     open_up();
     pass_all_shapes();
@@ -117,7 +112,7 @@ static void they_pass_without_offload(void)
 static void they_pass_in_frames_of_any_size(void)
 {
     static const uint32_t sizes[] = {FRAME_BYTES_MIN, 777, FRAME_BYTES_MAX,
-                                     TRANSPORT_UDP_FRAME_PATH};
+                                     TRANSPORT_FRAMED_FRAME_PATH};
     for (uint32_t i = 0; i < 4; i++) {
         configure();
         config_a.frame_bytes = sizes[i]; /* b's own are another size */
@@ -131,8 +126,8 @@ static void they_pass_over_ipv6_and_from_ipv6_to_ipv4(void)
 {
     configure();
     config_a.address = config_b.address = loopback(AF_INET6, 0);
-    config_a.frame_bytes = TRANSPORT_UDP_FRAME_PATH;
-    int error = transport_udp_open(&a, &config_a);
+    config_a.frame_bytes = TRANSPORT_FRAMED_FRAME_PATH;
+    int error = transport_udp_open(&a, &config_a, NULL);
     if (error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT)
         return; /* this machine has none */
     CU_ASSERT_EQUAL_FATAL(error, 0);
@@ -145,15 +140,15 @@ static void they_pass_over_ipv6_and_from_ipv6_to_ipv4(void)
     memset(&config_a.address, 0, sizeof config_a.address);
     memcpy(&config_a.address, &any, sizeof any);
     ((struct sockaddr_in *)&config_b.address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1);
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&a, &config_a), 0);
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&b, &config_b), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&a, &config_a, NULL), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&b, &config_b, NULL), 0);
     introduce(a, b);
     struct sockaddr_storage v4 = loopback(AF_INET, transport_udp_port(a));
-    CU_ASSERT_EQUAL_FATAL(transport_udp_add(b, 7, &v4), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_framed_add(b, 7, &v4), 0);
     come_up();
     pass_all_shapes();
     struct sockaddr_storage v6 = loopback(AF_INET6, 9);
-    CU_ASSERT_EQUAL(transport_udp_add(b, 8, &v6), -EAFNOSUPPORT);
+    CU_ASSERT_EQUAL(transport_framed_add(b, 8, &v6), -EAFNOSUPPORT);
     close_both();
 }
 
@@ -239,8 +234,8 @@ static void a_full_queue_refuses(void)
         transport_release(a);
         CU_ASSERT_TRUE(transport_sleep(a)); /* nothing may leave before the deadline */
     }
-    CU_ASSERT(transport_udp_deadline(a) > now && transport_udp_deadline(a) != UINT64_MAX);
-    now = transport_udp_deadline(a) - NS_PER_MS + 1;
+    CU_ASSERT(transport_framed_deadline(a) > now && transport_framed_deadline(a) != UINT64_MAX);
+    now = transport_framed_deadline(a) - NS_PER_MS + 1;
     CU_ASSERT_FALSE(transport_sleep(a)); /* too soon to sleep until then */
     now += 1000 * NS_PER_S;
     CU_ASSERT_TRUE(send_one(a, 3, "full", 8));
@@ -300,7 +295,7 @@ static void a_queue_goes_round(void)
             sent++;
         now += NS_PER_MS;
         flush(a);
-        CU_ASSERT(pass < 32 || transport_udp_endpoint_of(a)->queued != 0);
+        CU_ASSERT(pass < 32 || transport_framed_endpoint_of(a)->queued != 0);
         uint32_t got = receive(b, 256);
         for (uint32_t i = 0; i < got; i++, came++)
             CU_ASSERT_TRUE(is(&in[i], "round", came * 56 % 4001));
@@ -315,13 +310,13 @@ static void completions_are_bounded(void)
     configure();
     open_both();
     uint32_t taken = 0;
-    while (taken < 2 * TRANSPORT_UDP_HOLDS && send_one(a, 3, "", 8))
+    while (taken < 2 * TRANSPORT_FRAMED_HOLDS && send_one(a, 3, "", 8))
         taken++;
-    CU_ASSERT_EQUAL(taken, TRANSPORT_UDP_HOLDS);
+    CU_ASSERT_EQUAL(taken, TRANSPORT_FRAMED_HOLDS);
     CU_ASSERT_TRUE(send_one(a, 3, "head alone", 0));
     CU_ASSERT_EQUAL(transport_complete(a, holds, 1), 1);
     CU_ASSERT_TRUE(send_one(a, 3, "", 8));
-    CU_ASSERT_EQUAL(transport_complete(a, holds, TRANSPORT_UDP_HOLDS), TRANSPORT_UDP_HOLDS);
+    CU_ASSERT_EQUAL(transport_complete(a, holds, TRANSPORT_FRAMED_HOLDS), TRANSPORT_FRAMED_HOLDS);
     close_both();
 }
 
@@ -329,12 +324,12 @@ static void a_key_without_nonces_refuses(void)
 {
     configure();
     open_up();
-    transport_udp_endpoint_of(a)->peers[0]->nonce = FRAME_NONCE_MAX - 3;
+    transport_framed_endpoint_of(a)->peers[0]->nonce = FRAME_NONCE_MAX - 3;
     CU_ASSERT_FALSE(send_one(a, 3, "four frames", 4000));
     CU_ASSERT_TRUE(send_one(a, 3, "two", 2000));
     CU_ASSERT_TRUE(send_one(a, 3, "the last", 0));
     CU_ASSERT_FALSE(send_one(a, 3, "none", 0));
-    CU_ASSERT_EQUAL(transport_udp_endpoint_of(a)->peers[0]->nonce, FRAME_NONCE_MAX);
+    CU_ASSERT_EQUAL(transport_framed_endpoint_of(a)->peers[0]->nonce, FRAME_NONCE_MAX);
     count(a);
     CU_ASSERT_EQUAL(counters.nonces_out, 2);
     flush(a);
@@ -383,7 +378,7 @@ static void all_received_stays_until_the_release(void)
 static void more_come_than_there_are_buffers(void)
 {
     configure();
-    config_a.plain_socket = config_b.plain_socket = true;
+    socket_a.plain = socket_b.plain = true;
     open_up();
     for (uint32_t i = 0; i < 200; i++)
         CU_ASSERT_TRUE(send_one(a, 3, "many", i));
@@ -406,8 +401,8 @@ static void what_the_kernel_drops_is_counted(void)
     uint32_t got = 0;
     uint32_t sent = 300;
     configure();
-    config_b.plain_socket = true;
-    config_b.socket_bytes = 1; /* as little as the kernel allows */
+    socket_b.plain = true;
+    socket_b.bytes = 1; /* as little as the kernel allows */
     open_up();
     for (uint32_t i = 0; i < sent; i++)
         CU_ASSERT_TRUE(send_one(a, 3, "flood", 800));
@@ -419,14 +414,14 @@ static void what_the_kernel_drops_is_counted(void)
             transport_release(b);
         }
         count(b);
-        if (got + counters.kernel_dropped == sent)
+        if (got + udp_counters.kernel_dropped == sent)
             break;
         CU_ASSERT_TRUE(send_one(a, 3, "late", 0));
         sent++;
         flush(a);
     }
-    CU_ASSERT(got < 300 && counters.kernel_dropped != 0);
-    CU_ASSERT_EQUAL(got + counters.kernel_dropped, sent);
+    CU_ASSERT(got < 300 && udp_counters.kernel_dropped != 0);
+    CU_ASSERT_EQUAL(got + udp_counters.kernel_dropped, sent);
     close_both();
 }
 
@@ -449,10 +444,10 @@ static bool wakes(int epoll, int ms)
 static bool falls_asleep(struct transport *t)
 {
     for (uint32_t i = 0; i < WAIT_MS; i++) {
-        if (transport_sleep(t))
-            return true;
         CU_ASSERT_EQUAL(receive(t, 8), 0);
         transport_release(t);
+        if (transport_sleep(t))
+            return true;
     }
     return false;
 }
@@ -479,6 +474,20 @@ static void what_arrives_wakes(void)
     close_both();
 }
 
+static void who_emptied_the_socket_sleeps_without_another_call(void)
+{
+    struct transport_framed_counters before, after;
+    configure();
+    open_up();
+    CU_ASSERT_EQUAL(receive(b, 8), 0);
+    transport_release(b);
+    transport_framed_count(b, &before);
+    (void)!transport_sleep(b);
+    transport_framed_count(b, &after);
+    CU_ASSERT_EQUAL(after.calls_received, before.calls_received);
+    close_both();
+}
+
 static void who_has_completions_does_not_sleep(void)
 {
     configure();
@@ -496,8 +505,8 @@ static void who_has_completions_does_not_sleep(void)
 
 static void what_is_out_of_bounds_is_refused(void)
 {
-    static const struct transport_udp_secret same[2] = {{.key_id = 4}, {.key_id = 4}};
-    struct transport_udp_config bad[16];
+    static const struct transport_framed_secret same[2] = {{.key_id = 4}, {.key_id = 4}};
+    struct transport_framed_config bad[16];
     configure();
     for (uint32_t i = 0; i < 16; i++)
         bad[i] = config_a;
@@ -511,7 +520,7 @@ static void what_is_out_of_bounds_is_refused(void)
     bad[6].length_max = FRAME_LENGTH_MAX + 1;
     bad[7].queue_frames = 100;
     bad[8].queue_frames = 16; /* shorter than the longest datagram */
-    bad[9].queue_frames = 2 * TRANSPORT_UDP_QUEUE_FRAMES_MAX;
+    bad[9].queue_frames = 2 * TRANSPORT_FRAMED_QUEUE_FRAMES_MAX;
     bad[10].places = FRAGMENTS_PLACES_MAX + 1;
     bad[11].rate = 5; /* without a burst nothing would leave */
     bad[12].rate = PACING_RATE_MAX + 1;
@@ -521,9 +530,9 @@ static void what_is_out_of_bounds_is_refused(void)
     bad[14].version_highest = 2;
     bad[15].burst = PACING_BURST_MAX + 1;
     for (uint32_t i = 0; i < 16; i++)
-        CU_ASSERT_EQUAL(transport_udp_open(&a, &bad[i]), -EINVAL);
+        CU_ASSERT_EQUAL(transport_udp_open(&a, &bad[i], NULL), -EINVAL);
     config_a.address.ss_family = AF_UNIX;
-    CU_ASSERT_EQUAL(transport_udp_open(&a, &config_a), -EAFNOSUPPORT);
+    CU_ASSERT_EQUAL(transport_udp_open(&a, &config_a, NULL), -EAFNOSUPPORT);
 }
 
 static void addresses_are_refused_by_name(void)
@@ -532,17 +541,17 @@ static void addresses_are_refused_by_name(void)
     open_both();
     struct transport *c;
     config_a.address = loopback(AF_INET, transport_udp_port(a));
-    CU_ASSERT_EQUAL(transport_udp_open(&c, &config_a), -EADDRINUSE);
+    CU_ASSERT_EQUAL(transport_udp_open(&c, &config_a, NULL), -EADDRINUSE);
     struct sockaddr_storage address = loopback(AF_INET, 9);
-    CU_ASSERT_EQUAL(transport_udp_add(a, 7, &address), -EINVAL);
-    CU_ASSERT_EQUAL(transport_udp_add(a, 3, &address), -EEXIST);
+    CU_ASSERT_EQUAL(transport_framed_add(a, 7, &address), -EINVAL);
+    CU_ASSERT_EQUAL(transport_framed_add(a, 3, &address), -EEXIST);
     for (uint32_t i = 1; i < LIMIT_NODES; i++)
-        CU_ASSERT_EQUAL(transport_udp_add(a, 1000 + i, &address), 0);
-    CU_ASSERT_EQUAL(transport_udp_add(a, 2000, &address), -ENOSPC);
-    CU_ASSERT_EQUAL(transport_udp_remove(a, 1001), 0);
-    CU_ASSERT_EQUAL(transport_udp_remove(a, 1001), -ENOENT);
+        CU_ASSERT_EQUAL(transport_framed_add(a, 1000 + i, &address), 0);
+    CU_ASSERT_EQUAL(transport_framed_add(a, 2000, &address), -ENOSPC);
+    CU_ASSERT_EQUAL(transport_framed_remove(a, 1001), 0);
+    CU_ASSERT_EQUAL(transport_framed_remove(a, 1001), -ENOENT);
     address.ss_family = AF_UNIX;
-    CU_ASSERT_EQUAL(transport_udp_add(a, 2000, &address), -EAFNOSUPPORT);
+    CU_ASSERT_EQUAL(transport_framed_add(a, 2000, &address), -EAFNOSUPPORT);
     come_up(); /* the others are dead, and disturb nobody */
     CU_ASSERT_TRUE(send_one(a, 3, "x", 0));
     flush(a);
@@ -550,8 +559,8 @@ static void addresses_are_refused_by_name(void)
     transport_release(b);
     CU_ASSERT_TRUE(falls_asleep(a)); /* all HELLOs are in */
     CU_ASSERT_TRUE(send_one(a, 3, "never leaves", 0));
-    CU_ASSERT_EQUAL(transport_udp_remove(a, 3), 0);
-    CU_ASSERT_EQUAL(transport_udp_endpoint_of(a)->queued, 0);
+    CU_ASSERT_EQUAL(transport_framed_remove(a, 3), 0);
+    CU_ASSERT_EQUAL(transport_framed_endpoint_of(a)->queued, 0);
     CU_ASSERT_FALSE(send_one(a, 3, "x", 0));
     CU_ASSERT_TRUE(send_one(b, 7, "x", 0));
     flush(b);
@@ -580,6 +589,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(more_come_than_there_are_buffers),
     UNIT_TEST(what_the_kernel_drops_is_counted),
     UNIT_TEST(what_arrives_wakes),
+    UNIT_TEST(who_emptied_the_socket_sleeps_without_another_call),
     UNIT_TEST(who_has_completions_does_not_sleep),
     UNIT_TEST(what_is_out_of_bounds_is_refused),
     UNIT_TEST(addresses_are_refused_by_name),

@@ -7,7 +7,7 @@
 static uint64_t heard(struct transport *t, uint32_t node)
 {
     transport_publish(t);
-    return transport_udp_heard_shown(t, node);
+    return transport_framed_heard_shown(t, node);
 }
 
 /* Until both have heard of each other at this time of the clock or later. */
@@ -24,13 +24,13 @@ static bool both_hear(uint64_t since)
 
 static uint64_t hellos_of(struct transport *t)
 {
-    transport_udp_count(t, &counters);
+    transport_framed_count(t, &counters);
     return counters.hellos_sent;
 }
 
 static uint64_t hellos_at(struct transport *t)
 {
-    transport_udp_count(t, &counters);
+    transport_framed_count(t, &counters);
     return counters.hellos_received;
 }
 
@@ -60,14 +60,14 @@ static void who_has_nothing_to_say_answers(void)
     CU_ASSERT_EQUAL(heard(a, 7), 0);
     uint64_t before = hellos_of(a) + hellos_of(b);
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        now = transport_udp_deadline(a);
-        CU_ASSERT_EQUAL_FATAL(now, heard(a, 3) + TRANSPORT_UDP_SILENCE_NS);
+        now = transport_framed_deadline(a);
+        CU_ASSERT_EQUAL_FATAL(now, heard(a, 3) + TRANSPORT_FRAMED_SILENCE_NS);
         CU_ASSERT_TRUE_FATAL(both_hear(now));
     }
     /* One asks and the other answers; both may ask before either has heard. */
     uint64_t sent = hellos_of(a) + hellos_of(b) - before;
     CU_ASSERT(sent >= 2 * (uint64_t)ROUNDS && sent <= 4 * (uint64_t)ROUNDS);
-    CU_ASSERT_TRUE(transport_udp_is_up(a, 3, NULL, NULL));
+    CU_ASSERT_TRUE(transport_framed_is_up(a, 3, NULL, NULL));
     close_both();
 }
 
@@ -78,7 +78,7 @@ static void who_talks_is_not_asked(void)
     CU_ASSERT_TRUE(both_hear(1));
     uint64_t before = hellos_of(a) + hellos_of(b);
     for (uint32_t i = 0; i < ROUNDS; i++) {
-        now += TRANSPORT_UDP_SILENCE_NS / 2;
+        now += TRANSPORT_FRAMED_SILENCE_NS / 2;
         CU_ASSERT_TRUE(send_one(a, 3, "to b", 0) && send_one(b, 7, "to a", 0));
         flush(a);
         flush(b);
@@ -108,7 +108,7 @@ static void who_is_gone_is_asked_and_not_heard_of(void)
             CU_ASSERT_TRUE(is_hello(&f));
     }
     CU_ASSERT_EQUAL(heard(a, 3), last);
-    CU_ASSERT_TRUE(transport_udp_is_up(a, 3, NULL, NULL)); /* its keys stay: it may be frozen */
+    CU_ASSERT_TRUE(transport_framed_is_up(a, 3, NULL, NULL)); /* its keys stay: it may be frozen */
     close_both();
 }
 
@@ -128,7 +128,7 @@ static void a_recording_is_not_heard(void)
     config_b.silence_ns = 3600 * NS_PER_S; /* it only answers */
     wire_settle();
     for (uint32_t i = 0; i < 2; i++) { /* two answers of b to a */
-        now += TRANSPORT_UDP_SILENCE_NS;
+        now += TRANSPORT_FRAMED_SILENCE_NS;
         CU_ASSERT_EQUAL(receive(a, 8), 0);
         CU_ASSERT_TRUE_FATAL(wire_take(&f, WAIT_MS));
         CU_ASSERT_TRUE(f.from_a);

@@ -108,27 +108,27 @@ static void each_failure_of_opening_leaves_nothing(void)
     configure();
     for (fail_at = 1; fail_at < 100; fail_at++) {
         calls = 0;
-        int error = transport_udp_open(&a, &config_a);
+        int error = transport_udp_open(&a, &config_a, NULL);
         if (error == 0)
             break;
         CU_ASSERT(error == -ENOMEM || error == -EMFILE);
     }
     CU_ASSERT_EQUAL(fail_at, 4); /* endpoint, socket, buffers */
     struct sockaddr_storage address = loopback(AF_INET, 9);
-    config_a.frame_bytes = TRANSPORT_UDP_FRAME_PATH;
+    config_a.frame_bytes = TRANSPORT_FRAMED_FRAME_PATH;
     transport_udp_close(a);
     fail_at = 0;
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&a, &config_a), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&a, &config_a, NULL), 0);
     for (fail_at = 1; fail_at < 100; fail_at++) {
         calls = 0;
-        int error = transport_udp_add(a, 3, &address);
+        int error = transport_framed_add(a, 3, &address);
         if (error == 0)
             break;
         CU_ASSERT(error == -ENOMEM || error == -EMFILE || error == -EAGAIN);
-        CU_ASSERT_EQUAL(transport_udp_remove(a, 3), -ENOENT);
+        CU_ASSERT_EQUAL(transport_framed_remove(a, 3), -ENOENT);
     }
-    /* Peer, route's socket, queue, memory, 2 x random, 4 keys. */
-    CU_ASSERT_EQUAL(fail_at, 11);
+    /* Peer, route's socket, queue, its memory, fragments, 2 x random, 4 keys. */
+    CU_ASSERT_EQUAL(fail_at, 12);
     fail_at = 0;
     transport_udp_close(a);
 }
@@ -159,9 +159,9 @@ static void a_kernel_without_room_is_asked_again(void)
         send_some(10);
         send_error = errors[i];
         flush(a);
-        transport_udp_count(a, &counters);
+        count(a);
         CU_ASSERT_EQUAL(counters.send_retries, i + 1);
-        CU_ASSERT_EQUAL(transport_udp_endpoint_of(a)->queued, 10);
+        CU_ASSERT_EQUAL(transport_framed_endpoint_of(a)->queued, 10);
         flush(a);
         some_come(10);
     }
@@ -177,7 +177,7 @@ static void an_interrupted_call_is_made_again(void)
     send_error = EINTR;
     flush(a);
     some_come(3);
-    transport_udp_count(a, &counters);
+    count(a);
     CU_ASSERT_EQUAL(counters.send_retries + counters.send_errors, 0);
     close_both();
 }
@@ -197,16 +197,16 @@ static void a_call_may_take_a_part(void)
 static void what_the_kernel_refuses_is_dropped_alone(void)
 {
     configure();
-    config_a.plain_socket = true;
+    socket_a.plain = true;
     open_up();
     CU_ASSERT_TRUE(send_one(a, 3, "refused", 0));
     send_some(4);
     send_error = EPERM;
     flush(a);
     some_come(4);
-    transport_udp_count(a, &counters);
+    count(a);
     CU_ASSERT_EQUAL(counters.send_errors, 1);
-    CU_ASSERT_EQUAL(transport_udp_endpoint_of(a)->queued, 0);
+    CU_ASSERT_EQUAL(transport_framed_endpoint_of(a)->queued, 0);
     close_both();
 }
 
@@ -221,7 +221,7 @@ static void tokens_of_what_did_not_leave_come_back(void)
     send_error = EAGAIN;
     flush(a);
     flush(a);
-    transport_udp_count(a, &counters);
+    count(a);
     CU_ASSERT_EQUAL(counters.frames_sent, 5);
     close_both();
 }
@@ -245,8 +245,8 @@ static void a_route_without_offload_is_served_without(void)
         CU_ASSERT_TRUE(is(&in[0], "long", 30000));
         send_error = 0;
         send_many_fails = false;
-        transport_udp_count(a, &counters);
-        CU_ASSERT_EQUAL(counters.offload_errors, 1);
+        count(a);
+        CU_ASSERT_EQUAL(udp_counters.offload_errors, 1);
         CU_ASSERT_EQUAL(counters.send_errors, 0);
         transport_release(b);
         CU_ASSERT_TRUE(send_one(a, 3, "long", 30000));

@@ -4,9 +4,9 @@
 
 #include <unistd.h>
 
-static const struct transport_udp_secret other_secret = {.key_id = 4, .bytes = {7}};
+static const struct transport_framed_secret other_secret = {.key_id = 4, .bytes = {7}};
 
-static void restart(struct transport **t, struct transport_udp_config *config, uint32_t peer)
+static void restart(struct transport **t, struct transport_framed_config *config, uint32_t peer)
 {
     transport_udp_close(*t);
     config->start++;
@@ -54,9 +54,9 @@ static void queued_frames_end_with_the_start_of_the_peer(void)
     (void)!transport_complete(a, holds, 8); /* one leaves */
     restart(&b, &config_b, 7);
     wire_come_up();
-    transport_udp_count(a, &counters);
+    transport_framed_count(a, &counters);
     CU_ASSERT_EQUAL(counters.frames_ended, 9);
-    CU_ASSERT_EQUAL(transport_udp_endpoint_of(a)->queued, 0);
+    CU_ASSERT_EQUAL(transport_framed_endpoint_of(a)->queued, 0);
     close_both();
 }
 
@@ -68,12 +68,12 @@ static void hellos_of_older_starts_change_nothing(void)
     wire_put(&old); /* the current one, once more */
     restart(&a, &config_a, 3);
     wire_come_up();
-    transport_udp_count(b, &counters);
+    transport_framed_count(b, &counters);
     CU_ASSERT_EQUAL(counters.pairs_up, 2);
     CU_ASSERT_EQUAL(counters.refused[FRAME_OTHER_START], 0);
     wire_put(&old);
     CU_ASSERT_TRUE(refuses(b, FRAME_OTHER_START, 1));
-    CU_ASSERT_TRUE(transport_udp_is_up(b, 7, NULL, NULL));
+    CU_ASSERT_TRUE(transport_framed_is_up(b, 7, NULL, NULL));
     pass_one("still up");
     config_a.start -= 2; /* a daemon that came back from the past */
     restart(&a, &config_a, 3);
@@ -83,7 +83,7 @@ static void hellos_of_older_starts_change_nothing(void)
     } while (!caught[0].from_a);
     wire_put(&caught[0]);
     CU_ASSERT_TRUE(refuses(b, FRAME_OTHER_START, 2));
-    CU_ASSERT_TRUE(transport_udp_is_up(b, 7, NULL, NULL));
+    CU_ASSERT_TRUE(transport_framed_is_up(b, 7, NULL, NULL));
     close_both();
 }
 
@@ -99,7 +99,8 @@ static void stay_down(void)
             wire_put(&f);
         now += NS_PER_MS;
     }
-    CU_ASSERT_FALSE(transport_udp_is_up(a, 3, NULL, NULL) || transport_udp_is_up(b, 7, NULL, NULL));
+    CU_ASSERT_FALSE(transport_framed_is_up(a, 3, NULL, NULL) ||
+                    transport_framed_is_up(b, 7, NULL, NULL));
 }
 
 static void versions_that_do_not_meet_stay_down(void)
@@ -109,9 +110,9 @@ static void versions_that_do_not_meet_stay_down(void)
     config_b.version_highest = FRAME_VERSION_HIGHEST + 2;
     wire_open_both();
     stay_down();
-    transport_udp_count(a, &counters);
+    transport_framed_count(a, &counters);
     CU_ASSERT(counters.refused[FRAME_VERSION_NEWER] != 0);
-    transport_udp_count(b, &counters);
+    transport_framed_count(b, &counters);
     CU_ASSERT(counters.refused[FRAME_VERSION_OLDER] != 0);
     transport_udp_close(b);
     config_b.version_lowest = 1; /* speaks the older ones, too */
@@ -128,7 +129,7 @@ static void another_secret_stays_down(void)
     config_b.secrets = &other_secret;
     wire_open_both();
     stay_down();
-    transport_udp_count(a, &counters);
+    transport_framed_count(a, &counters);
     CU_ASSERT(counters.refused[FRAME_WRONG_TAG] != 0);
     close_both();
 }
@@ -139,7 +140,7 @@ static void another_key_id_stays_down(void)
     config_b.secrets = secrets + 1;
     wire_open_both();
     stay_down();
-    transport_udp_count(a, &counters);
+    transport_framed_count(a, &counters);
     CU_ASSERT(counters.refused[FRAME_UNKNOWN_KEY] != 0);
     close_both();
 }
@@ -147,8 +148,8 @@ static void another_key_id_stays_down(void)
 /* As when secrets are changed: a seals with the new one already, b with the old one still. */
 static void both_secrets_open(void)
 {
-    static const struct transport_udp_secret turned[2] = {{.key_id = 9, .bytes = {4, 5, 6}},
-                                                          {.key_id = 4, .bytes = {1, 2, 3}}};
+    static const struct transport_framed_secret turned[2] = {{.key_id = 9, .bytes = {4, 5, 6}},
+                                                             {.key_id = 4, .bytes = {1, 2, 3}}};
     configure();
     config_a.secrets = turned;
     config_a.secret_count = config_b.secret_count = 2;
@@ -161,12 +162,12 @@ static void both_secrets_open(void)
     (void)!transport_complete(b, holds, 8);
     wire_take_next(&caught[0]);
     CU_ASSERT_EQUAL(caught[0].frame[6], 4);
-    transport_udp_count(a, &counters);
+    transport_framed_count(a, &counters);
     uint64_t before = counters.datagrams_received;
     wire_put(&caught[0]);
     for (uint32_t i = 0; i < WAIT_MS && transport_receive(a, in, 1) == 0; i++)
         (void)usleep(1000);
-    transport_udp_count(a, &counters);
+    transport_framed_count(a, &counters);
     CU_ASSERT_EQUAL(counters.datagrams_received, before + 1);
     close_both();
 }

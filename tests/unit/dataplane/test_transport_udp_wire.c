@@ -10,17 +10,32 @@
 #define UDP_SEGMENT 103
 #endif
 
-/* A sound frame of a, changed at one place, is refused for that reason. */
+/* That frame is refused for that reason. */
+static void refused(const struct frame_on_wire *f, enum frame_refusal refusal)
+{
+    transport_framed_count(b, &counters);
+    uint64_t before = counters.refused[refusal];
+    wire_put(f);
+    CU_ASSERT_TRUE(refuses(b, refusal, before + 1));
+}
+
+/* A sound frame of a, changed at one place. */
 static void changed(uint32_t at, uint8_t to, enum frame_refusal refusal)
 {
     CU_ASSERT_EQUAL(wire_catch("changed", 100), 1);
     struct frame_on_wire f = caught[0];
     CU_ASSERT_NOT_EQUAL(f.frame[at], to);
     f.frame[at] = to;
-    transport_udp_count(b, &counters);
-    uint64_t before = counters.refused[refusal];
-    wire_put(&f);
-    CU_ASSERT_TRUE(refuses(b, refusal, before + 1));
+    refused(&f, refusal);
+}
+
+/* Where it may be anything. */
+static void flipped(uint32_t at, enum frame_refusal refusal)
+{
+    CU_ASSERT_EQUAL(wire_catch("changed", 100), 1);
+    struct frame_on_wire f = caught[0];
+    f.frame[at] ^= 0xff;
+    refused(&f, refusal);
 }
 
 /* ---- refusals ---- */
@@ -48,7 +63,7 @@ static void each_change_has_its_refusal(void)
     changed(44, 1, FRAME_WRONG_TAG);
     changed(46, 1, FRAME_OTHER_LCORE);
     changed(47, 1, FRAME_WRONG_TAG);
-    changed(50, (uint8_t)~caught[0].frame[50], FRAME_WRONG_TAG);
+    flipped(50, FRAME_WRONG_TAG);
     (void)wire_catch("short", 0);
     caught[0].length = FRAME_HEADER_BYTES - 1;
     wire_put(&caught[0]);
@@ -81,7 +96,7 @@ static void a_frame_below_the_window_is_refused(void)
     struct frame_on_wire late = caught[0];
     (void)wire_catch("in time", 0);
     struct frame_on_wire in_time = caught[0];
-    transport_udp_endpoint_of(a)->peers[0]->nonce += FRAME_WINDOW - 2; /* as many are lost */
+    transport_framed_endpoint_of(a)->peers[0]->nonce += FRAME_WINDOW - 2; /* as many are lost */
     (void)wire_catch("new", 0);
     wire_put(&caught[0]);
     CU_ASSERT_TRUE_FATAL(comes(b));
@@ -184,7 +199,7 @@ static void fragments_that_disagree_are_counted(void)
 static void what_is_longer_than_a_frame_is_dropped(void)
 {
     configure();
-    config_b.plain_socket = true;
+    socket_b.plain = true;
     wire_open_both();
     wire_come_up();
     struct sockaddr_storage to = address_of(transport_wake_fd(b));
@@ -194,8 +209,8 @@ static void what_is_longer_than_a_frame_is_dropped(void)
     wire_put(&caught[0]);
     CU_ASSERT_TRUE_FATAL(comes(b));
     CU_ASSERT_TRUE(is(&in[0], "behind it", 0));
-    transport_udp_count(b, &counters);
-    CU_ASSERT_EQUAL(counters.truncated, 1);
+    count(b);
+    CU_ASSERT_EQUAL(udp_counters.truncated, 1);
     close_both();
 }
 
@@ -241,9 +256,9 @@ static void a_lost_fragment_costs_its_datagram(void)
     CU_ASSERT_TRUE_FATAL(comes(b));
     CU_ASSERT_TRUE(is(&in[0], "next", 20000));
     transport_release(b);
-    now += TRANSPORT_UDP_TIMEOUT_NS;
+    now += TRANSPORT_FRAMED_TIMEOUT_NS;
     CU_ASSERT_EQUAL(transport_receive(b, in, 8), 0);
-    transport_udp_count(b, &counters);
+    transport_framed_count(b, &counters);
     CU_ASSERT_EQUAL(counters.fragments_timed_out, 1);
     close_both();
 }
@@ -264,7 +279,7 @@ static void a_stranger_fills_no_place(void)
         wire_put(&caught[i]);
     }
     CU_ASSERT_TRUE(refuses(b, FRAME_WRONG_TAG, count));
-    CU_ASSERT_EQUAL(transport_udp_endpoint_of(b)->peers[0]->fragments.filling, 0);
+    CU_ASSERT_EQUAL(transport_framed_endpoint_of(b)->peers[0]->fragments.filling, 0);
     for (uint32_t i = 0; i < count; i++) { /* and takes away no nonce */
         caught[i].frame[80] ^= 1;
         wire_put(&caught[i]);

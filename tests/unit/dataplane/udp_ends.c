@@ -7,15 +7,17 @@
 #include <poll.h>
 #include <unistd.h>
 
-const struct transport_udp_secret secrets[2] = {{.key_id = 4, .bytes = {1, 2, 3}},
-                                                {.key_id = 9, .bytes = {4, 5, 6}}};
-struct transport_udp_config config_a, config_b;
+const struct transport_framed_secret secrets[2] = {{.key_id = 4, .bytes = {1, 2, 3}},
+                                                   {.key_id = 9, .bytes = {4, 5, 6}}};
+struct transport_framed_config config_a, config_b;
+struct transport_udp_socket socket_a, socket_b;
 struct transport *a, *b;
 struct transport_received in[256];
-uint64_t holds[TRANSPORT_UDP_HOLDS];
+uint64_t holds[TRANSPORT_FRAMED_HOLDS];
 uint8_t bytes[FRAME_LENGTH_MAX];
 uint64_t now;
-struct transport_udp_counters counters;
+struct transport_framed_counters counters;
+struct transport_udp_counters udp_counters;
 int wire = -1;
 struct frame_on_wire caught[CAUGHT_MAX], hello_a, hello_b;
 
@@ -44,7 +46,7 @@ void configure(void)
     now = 1000;
     for (uint32_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (uint8_t)(i * 37 + i / 256 + 11);
-    config_a = (struct transport_udp_config){
+    config_a = (struct transport_framed_config){
         .node = 7,
         .lcore = 2,
         .cluster = CLUSTER,
@@ -60,6 +62,7 @@ void configure(void)
     config_b.node = 3;
     config_b.start = 60;
     config_b.features = 3;
+    socket_a = socket_b = (struct transport_udp_socket){.plain = false};
 }
 
 struct sockaddr_storage address_of(int fd)
@@ -75,23 +78,24 @@ struct sockaddr_storage address_of(int fd)
 void introduce(struct transport *t, struct transport *to)
 {
     struct sockaddr_storage address = address_of(transport_wake_fd(to));
-    CU_ASSERT_EQUAL_FATAL(transport_udp_add(t, to->node, &address), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_framed_add(t, to->node, &address), 0);
 }
 
 void open_both(void)
 {
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&a, &config_a), 0);
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&b, &config_b), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&a, &config_a, &socket_a), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&b, &config_b, &socket_b), 0);
     introduce(a, b);
     introduce(b, a);
 }
 
-struct transport *wire_open_one(const struct transport_udp_config *config, uint32_t peer)
+struct transport *wire_open_one(const struct transport_framed_config *config, uint32_t peer)
 {
     struct transport *t;
     struct sockaddr_storage address = address_of(wire);
-    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&t, config), 0);
-    CU_ASSERT_EQUAL_FATAL(transport_udp_add(t, peer, &address), 0);
+    const struct transport_udp_socket *s = config == &config_b ? &socket_b : &socket_a;
+    CU_ASSERT_EQUAL_FATAL(transport_udp_open(&t, config, s), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_framed_add(t, peer, &address), 0);
     return t;
 }
 
@@ -115,7 +119,7 @@ void close_both(void)
 
 static bool both_are_up(void)
 {
-    return transport_udp_is_up(a, 3, NULL, NULL) && transport_udp_is_up(b, 7, NULL, NULL);
+    return transport_framed_is_up(a, 3, NULL, NULL) && transport_framed_is_up(b, 7, NULL, NULL);
 }
 
 static void pass(void)
@@ -207,10 +211,16 @@ bool is(const struct transport_received *r, const char *head, uint32_t length)
            (length == 0 || memcmp(r->bytes, bytes, length) == 0);
 }
 
+void count(const struct transport *t)
+{
+    transport_framed_count(t, &counters);
+    transport_udp_count(t, &udp_counters);
+}
+
 bool reaches(struct transport *t, const uint64_t *counter, uint64_t wanted)
 {
     for (uint32_t i = 0; i < WAIT_MS; i++) {
-        transport_udp_count(t, &counters);
+        count(t);
         if (*counter >= wanted)
             return *counter == wanted;
         CU_ASSERT_EQUAL(receive(t, 8), 0);
@@ -266,7 +276,7 @@ void wire_put(const struct frame_on_wire *f)
 uint32_t wire_catch(const char *head, uint32_t length)
 {
     uint32_t wanted = frame_fragments(frame_content((uint32_t)strlen(head), length),
-                                      TRANSPORT_UDP_FRAME_BYTES - FRAME_HEADER_BYTES);
+                                      TRANSPORT_FRAMED_FRAME_BYTES - FRAME_HEADER_BYTES);
     CU_ASSERT_TRUE_FATAL(send_one(a, 3, head, length));
     (void)!transport_complete(a, holds, 8);
     for (uint32_t i = 0; i < wanted; i++)

@@ -15,14 +15,16 @@ struct frame_on_wire {
     uint8_t frame[FRAME_BYTES_MAX + 8];
 };
 
-extern const struct transport_udp_secret secrets[2];
-extern struct transport_udp_config config_a, config_b;
-extern struct transport *a, *b; /* nodes 7 and 3 */
+extern const struct transport_framed_secret secrets[2];
+extern struct transport_framed_config config_a, config_b;
+extern struct transport_udp_socket socket_a, socket_b; /* of those */
+extern struct transport *a, *b;                        /* nodes 7 and 3 */
 extern struct transport_received in[256];
-extern uint64_t holds[TRANSPORT_UDP_HOLDS];
+extern uint64_t holds[TRANSPORT_FRAMED_HOLDS];
 extern uint8_t bytes[FRAME_LENGTH_MAX];
 extern uint64_t now;
-extern struct transport_udp_counters counters; /* as last counted */
+extern struct transport_framed_counters counters; /* as last counted */
+extern struct transport_udp_counters udp_counters;
 
 extern int wire;                                /* each endpoint takes it for its peer */
 extern struct frame_on_wire caught[CAUGHT_MAX]; /* frames off the wire */
@@ -39,7 +41,7 @@ void open_both(void);
 void come_up(void);
 void open_up(void);
 /* The same with the wire. */
-struct transport *wire_open_one(const struct transport_udp_config *config, uint32_t peer);
+struct transport *wire_open_one(const struct transport_framed_config *config, uint32_t peer);
 void wire_open_both(void);
 void wire_come_up(void);
 void wire_open_up(void);
@@ -56,7 +58,9 @@ uint32_t receive(struct transport *t, uint32_t count);
 bool comes(struct transport *t);
 /* Whether it is this one, aligned, with the bytes that send_one sends. */
 bool is(const struct transport_received *r, const char *head, uint32_t length);
-/* Wait for a counter (a member of counters) of t to reach so much, and see that it goes no further.
+/* Set counters and udp_counters. */
+void count(const struct transport *t);
+/* Wait for a counter (a member of counters or udp_counters) of t to reach so much, and see that it goes no further.
  * Datagrams must not come meanwhile. */
 bool reaches(struct transport *t, const uint64_t *counter, uint64_t wanted);
 bool refuses(struct transport *t, enum frame_refusal refusal, uint64_t wanted);
