@@ -415,7 +415,7 @@ static int lags_make(struct cluster_node *c, struct node *node)
     for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
         shards += node->spaces[id] != NULL ? node->spaces[id]->config.shard_count : 0;
     for (uint32_t i = 0; i < node->config.lcore_count; i++) {
-        c->lags[i] = calloc(1, lag_bytes(cluster->node_count, shards));
+        c->lags[i] = calloc(1, lag_bytes(shards));
         if (c->lags[i] == NULL)
             return -ENOMEM;
         lag_init(c->lags[i], cluster->nodes, cluster->node_count, shards);

@@ -27,6 +27,12 @@ struct boards {
 void boards_init(struct boards *b, struct group *group, struct layout_lease *cells,
                  uint32_t cell_first);
 
+/* Epoch of the list that a follower's shard stands on; 0: none. */
+static ALWAYS_INLINE uint64_t replica_listed(const struct replica *r)
+{
+    return r->list_pair != NULL ? r->list_epoch : 0;
+}
+
 /* The words of a replica's board that changed; board_show has seen that some did. */
 void boards_change(const struct boards *b, struct replica *r, uint64_t generation);
 
@@ -34,9 +40,14 @@ void boards_change(const struct boards *b, struct replica *r, uint64_t generatio
 static ALWAYS_INLINE void board_show(const struct boards *b, struct replica *r)
 {
     uint64_t generation = r->generation << 1 | (r->may_read ? LAYOUT_GENERATION_MAY_READ : 0);
-    if (r->generation_shown != generation || r->follower_shown != (r->role != REPLICA_LEADING))
+    if (r->generation_shown != generation || r->list_shown != replica_listed(r) ||
+        (r->follower_shown == LAYOUT_LEADS) != (r->role == REPLICA_LEADING))
         boards_change(b, r, generation);
 }
+
+/* Show every board and cell, whether or not anything changed: a pair begins or ended, and a cell is judged by
+ * its number. */
+void boards_again(struct boards *b);
 
 /* Show every board and cell, then as group_frame. */
 MUST_USE bool boards_frame(struct boards *b, struct pair_frame *f, uint32_t *to, uint64_t now_late);

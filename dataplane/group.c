@@ -50,7 +50,7 @@ static void right_renew(struct group *g, struct right *right, uint64_t now)
 
 static void rights_renew(struct group *g, uint64_t now)
 {
-    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++)
+    for (uint32_t i = 0; i < g->right_count; i++)
         if (g->rights[i].user_count != 0)
             right_renew(g, &g->rights[i], now);
 }
@@ -80,6 +80,8 @@ static void holders_lapse(struct group *g, uint64_t now)
 void group_begin(struct group *g, uint64_t now)
 {
     g->now = now;
+    g->copy_waits = false;
+    g->beats = false;
     if (now >= g->rest_until)
         g->ready_count = g->busy_count;
     for (uint32_t i = 0; i < g->pair_count; i++)
@@ -154,9 +156,21 @@ static void change_apply(struct group *g, struct pair *p, const struct pair_chan
         replica_lease_change(r, p, c);
 }
 
+/* Why nothing of such a frame is taken: an echo would promise for a shard whose memory is not made here yet,
+ * and is made without knowing that.  The leader lists one that we dropped until it has, too. */
+static bool lists_unknown(const struct group *g, const struct pair_frame *f)
+{
+    for (uint32_t i = 0; i < f->count; i++)
+        if (f->items[i].what == PAIR_ADD && g->find(g->context, f->items[i].log) == NULL)
+            return true;
+    return false;
+}
+
 static int on_pulse(struct group *g, struct pair *p, const struct pair_frame *f, uint64_t now)
 {
     uint32_t first, count;
+    if (lists_unknown(g, f))
+        return -ESTALE;
     int error = pair_on_pulse(p, f, &first, &count);
     if (error != 0)
         return error;
@@ -200,7 +214,7 @@ static uint64_t grant_duration(const struct group *g, const struct pair *p, uint
 {
     uint64_t duration = g->times.lease;
     bool any = false;
-    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++) {
+    for (uint32_t i = 0; i < g->right_count; i++) {
         const struct right *right = &g->rights[i];
         if (right->user_count == 0 ||
             (p->learner_count == 0 && member_find(right->voters, right->voter_count, &p->peer) < 0))
@@ -211,6 +225,15 @@ static uint64_t grant_duration(const struct group *g, const struct pair *p, uint
     return any && p->listed != 0 && g->times.read_leases ? duration : 0;
 }
 
+/* Of a heartbeat's interval: so much earlier it leaves with another one. */
+#define EARLY_SHARE 4u
+
+static bool pulse_leaves(const struct group *g, const struct pair *p)
+{
+    uint64_t heartbeat = g->times.heartbeat;
+    return pair_pulse_due(p, g->now, g->beats ? heartbeat - heartbeat / EARLY_SHARE : heartbeat);
+}
+
 bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late)
 {
     for (uint32_t i = 0; i < g->pair_count; i++) {
@@ -219,9 +242,11 @@ bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t n
         *to = p->peer.node;
         if (pair_echo(p, f, want, now_late, g->times.lease)) {
             f->from = g->self;
+            g->beats = true;
             return true;
         }
-        if (pair_pulse_due(p, g->now, g->times.heartbeat)) {
+        if (pulse_leaves(g, p)) {
+            g->beats = true;
             bool first = p->holder_until == 0;
             pair_pulse(p, f, g->now, now_late, grant_duration(g, p, now_late));
             if (first && p->holder_until != 0)

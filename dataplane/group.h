@@ -16,6 +16,7 @@
 #ifndef DUNLIN_DATAPLANE_GROUP_H
 #define DUNLIN_DATAPLANE_GROUP_H
 
+#include "dataplane/copy_rate.h"
 #include "dataplane/pair.h"
 #include "dataplane/replica.h"
 #include "engine/snapshot.h"
@@ -36,6 +37,7 @@ struct snapshot_stream {
     uint32_t slot;           /* of the peer */
     uint32_t number, length; /* of the piece in bytes, kept until the next one is asked for */
     bool is_last;
+    bool is_wanted; /* it is told when the rate of copies allows */
     uint64_t id;
     uint64_t ticks_moved;
     struct snapshot_cursor cursor;
@@ -49,21 +51,38 @@ struct group {
     void *context;
     uint64_t now;
     struct right rights[LIMIT_RIGHTS];
-    struct pair *pairs; /* with every other node */
+    uint32_t right_count; /* those above are unused */
+    struct pair *pairs;   /* with every other node; those that are with nobody count, too */
     uint32_t pair_count;
-    struct replica **replicas; /* all */
+    struct replica **replicas; /* all, by log where they joined one by one */
     uint32_t replica_count;
     struct replica **busy; /* to be ticked; behind ready_count: not before rest_until */
     uint32_t busy_count, ready_count;
     uint64_t rest_until;
     bool tell;          /* in this pass: commits that wait for bytes go alone */
-    bool reads_changed; /* a replica's may_read did; boards_frame shows it before a frame leaves */
+    bool beats;         /* in this pass: an echo or a pulse left */
+    bool reads_changed; /* may_read or the list of one did; shown before a frame leaves */
+    struct copy_rate copy;
+    bool copy_waits; /* in this pass one was not allowed */
     uint64_t stream_count;
     struct snapshot_stream stream;
 };
 
 /* pairs, replicas, busy: the caller's arrays; busy has replica_count places. */
 void group_init(struct group *g, const struct member *self, const struct replica_times *times);
+
+/* A replica of its own joins the group, or leaves it: nothing of it is listed or promised any more.  For the
+ * first, replicas and busy have room for one more, and its pairs the memory. */
+void group_add(struct group *g, struct replica *r);
+void group_remove(struct group *g, struct replica *r);
+
+/* A node comes: its pair, in a place of g->pairs that is with nobody or the next one, which there is and
+ * which is initialized for nobody.  Shards that are led here and have a part there are listed. */
+struct pair *group_pair_add(struct group *g, uint32_t node);
+/* A node goes: nobody points to its pair any more, shards that are led here feed it no more, and what is
+ * promised to it or may be read there still binds until it runs out.  The connection for log writes is torn
+ * down by then. */
+void group_pair_remove(struct group *g, struct pair *p);
 
 static inline struct pair *group_pair(const struct group *g, uint32_t node)
 {
@@ -118,7 +137,8 @@ void group_settle(struct group *g);
  * again.  Who does not call this ticks all in busy, with the same outcome. */
 void group_rest(struct group *g);
 
-/* Next frame to send, to node *to.  False: no more. */
+/* Next frame to send, to node *to.  False: no more.  Pulses that are due in the last quarter of their interval leave
+ * with the first one of a pass: what nodes that lead for each other have to say falls into step, and comes together. */
 MUST_USE bool group_frame(struct group *g, struct pair_frame *f, uint32_t *to, uint64_t now_late);
 
 /* Whether commits wait for bytes that carry them (replica_times.notice); then all of them go alone in the
@@ -142,6 +162,16 @@ static inline uint64_t group_feed_left(const struct pair *p)
 {
     return p->bytes_fed < GROUP_FEED_BYTES ? GROUP_FEED_BYTES - p->bytes_fed : 0;
 }
+/* Whether a copy may begin now, a piece of the snapshot or bytes of a log.  Why the former goes first: it is one
+ * at a time, and what comes between two of them is for logs. */
+static inline bool group_may_copy(struct group *g, bool is_piece)
+{
+    bool may = copy_rate_allows(&g->copy, g->now) &&
+               (is_piece || g->stream.replica == NULL || !g->stream.is_wanted);
+    g->copy_waits |= !may;
+    return may;
+}
+
 /* Whether a peer was fed all that: there may be more for it, so that the node must not sleep. */
 bool group_is_short(const struct group *g);
 

@@ -1,12 +1,14 @@
 #include "dataplane/items.h"
 
+#include "engine/extension.h"
 #include "engine/hash.h"
 
 #include <string.h>
 
 static bool is_sound(const struct ring_item *i)
 {
-    if (i->reserved != 0 || i->reserved_too != 0 || i->extension_length != 0 ||
+    bool has_ttl = i->operation == RING_PUT && i->extension_length == sizeof(struct record_ttl);
+    if (i->reserved != 0 || i->reserved_too != 0 || (i->extension_length != 0 && !has_ttl) ||
         i->key_length == 0 || i->key_length > LIMIT_KEY_BYTES || i->section > RING_SECTION_ELSE ||
         i->compare >= RING_COMPARE_COUNT)
         return false;
@@ -23,15 +25,24 @@ static bool is_sound(const struct ring_item *i)
     }
 }
 
-static struct shard_item item_of(const struct ring_item *i, const uint8_t *key)
+static uint64_t packed_bytes(const struct ring_item *i)
 {
+    return ring_item_bytes(i->key_length, i->value_length) + i->extension_length;
+}
+
+/* extension: what stands behind the head. */
+static struct shard_item item_of(const struct ring_item *i, const uint8_t *extension)
+{
+    const uint8_t *key = extension + i->extension_length;
     const uint8_t *value = key + align_up(i->key_length, 8);
     struct shard_item item = {
         .hash = hash_key(key, i->key_length),
         .key = key,
         .value = value,
+        .extension = extension,
         .value_length = i->operation == RING_PUT ? i->value_length : 0,
         .key_length = i->key_length,
+        .extension_length = i->extension_length,
         .section = i->section,
         .operation = i->operation,
         .compare = i->compare,
@@ -51,7 +62,9 @@ enum ring_status items_take(struct items *into, const struct request_scope *scop
         if (length - at < sizeof i)
             return RING_INPUT;
         memcpy(&i, packed + at, sizeof i);
-        if (!is_sound(&i) || ring_item_bytes(i.key_length, i.value_length) > length - at)
+        if (!is_sound(&i) || packed_bytes(&i) > length - at ||
+            (i.extension_length != 0 &&
+             extension_ttl_asked(packed + at + sizeof i, i.extension_length) == 0))
             return RING_INPUT;
         if (into->count == LIMIT_TRANSACTION_RECORDS)
             return RING_TOO_LARGE;
@@ -60,7 +73,7 @@ enum ring_status items_take(struct items *into, const struct request_scope *scop
                        scope->geometry->shard_count) != shard)
             return RING_INPUT;
         into->items[into->count++] = item;
-        at += ring_item_bytes(i.key_length, i.value_length);
+        at += packed_bytes(&i);
     }
     return into->count != 0 ? RING_OK : RING_INPUT;
 }

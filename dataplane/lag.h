@@ -25,22 +25,29 @@ struct lag_shown {
 
 struct lag {
     uint64_t interval, looked_at; /* looked_at 0: never */
-    uint32_t node_count, shard_count;
-    uint32_t nodes[LIMIT_VOTERS]; /* ids */
+    uint32_t shard_count;
+    _Atomic uint32_t nodes[LIMIT_VOTERS]; /* ids; PAIR_NOBODY: none */
     struct lag_shown shown[LIMIT_VOTERS];
     uint64_t since[LIMIT_VOTERS]; /* when ends were noted */
     _Atomic uint64_t *missing;    /* bytes + 1, by node and replica of the group; 0: not led here */
     uint64_t ends[];              /* of logs led here, by node and replica of the group */
 };
 
-/* Of an lcore with at most so many shards. */
-static inline size_t lag_bytes(uint32_t node_count, uint32_t shard_count)
+/* Of an lcore with at most so many shards, and LIMIT_VOTERS nodes: others come while it runs. */
+static inline size_t lag_bytes(uint32_t shard_count)
 {
-    return sizeof(struct lag) + 2 * (size_t)node_count * shard_count * sizeof(uint64_t);
+    return sizeof(struct lag) + 2 * (size_t)LIMIT_VOTERS * shard_count * sizeof(uint64_t);
 }
 
 /* lag_bytes of the caller's memory, all 0.  nodes: up to LIMIT_VOTERS ids. */
 void lag_init(struct lag *g, const uint32_t *nodes, uint32_t node_count, uint32_t shard_count);
+
+/* The lcore's: a node comes, of which nothing is known yet, or goes. */
+void lag_node_add(struct lag *g, uint32_t node);
+void lag_node_remove(struct lag *g, uint32_t node);
+
+/* Its group has other replicas, up to count of them before and after: what was noted is nobody's. */
+void lag_again(struct lag *g, uint32_t count);
 
 /* Once per interval; between, nothing.  interval is set by then. */
 void lag_look(struct lag *g, const struct group *group, uint64_t now);

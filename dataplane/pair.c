@@ -23,12 +23,43 @@ void pair_init(struct pair *p, uint32_t node, uint32_t shards, void *memory)
     pair_restart(p);
 }
 
+void pair_begin(struct pair *p, uint32_t node)
+{
+    ASSERT(p->peer.node == PAIR_NOBODY && node != PAIR_NOBODY);
+    p->peer.node = node;
+    pair_restart(p);
+}
+
+void pair_end(struct pair *p)
+{
+    ASSERT(p->listed == 0 && p->reader_count == 0 && p->excluded_count == 0);
+    *p = (struct pair){
+        .peer.node = PAIR_NOBODY,
+        .journal = p->journal,
+        .capacity = p->capacity,
+        .excluded = p->excluded,
+        .excluded_capacity = p->excluded_capacity,
+        /* All of it was said: there is nothing to send. */
+        .number_first = p->number,
+        .number = p->number,
+        .number_sent = p->number,
+        .number_echoed = p->number,
+        .cell.generation = p->cell.generation + 1,
+    };
+}
+
+void pair_limit(struct pair *p, uint32_t shards)
+{
+    p->capacity = shards * PAIR_CHANGES_PER_SHARD;
+    p->excluded_capacity = shards;
+}
+
 /* ---- leader's side ---- */
 
 uint64_t pair_change(struct pair *p, const struct pair_change *change)
 {
     uint64_t count = p->number + 1 - p->number_first;
-    if (count == p->capacity)
+    if (count >= p->capacity)
         return 0;
     p->journal[count] = *change;
     p->number++;

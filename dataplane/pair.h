@@ -44,6 +44,9 @@ struct pair_change {
     uint64_t lsn; /* READ */
 };
 
+/* The peer of a pair that is with nobody: no node has this id. */
+#define PAIR_NOBODY UINT32_MAX
+
 /* Changes named, or shards excluded, in one frame. */
 #define PAIR_ITEMS 32u
 
@@ -108,6 +111,15 @@ struct pair {
 size_t pair_bytes(uint32_t shards);
 /* memory: pair_bytes(shards), 8-aligned, the caller's, outlives the pair. */
 void pair_init(struct pair *p, uint32_t node, uint32_t shards, void *memory);
+
+/* A pair that was with nobody is with this node, which has not been heard of.  Its numbers go on, and its cell
+ * has another generation than any that was shown. */
+void pair_begin(struct pair *p, uint32_t node);
+/* It is with nobody.  Nothing is listed on either side, and nobody points to it. */
+void pair_end(struct pair *p);
+
+/* From now on they hold so many, at most as many as its memory is for. */
+void pair_limit(struct pair *p, uint32_t shards);
 
 /* ---- leader's side ---- */
 

@@ -153,9 +153,9 @@ static bool is_empty_to(uint64_t lsn_base, uint64_t common, const struct replica
         if (based->table[i].lsn_end_before >= common && based->table[i].lsn_start < lsn_base)
             return false;
     for (uint32_t i = 0; i < other->table_count; i++)
-        if (i == 0 || other->table[i].lsn_end_before == common)
-            if (other->table[i].lsn_start >= lsn_base)
-                return true;
+        if ((i == 0 || other->table[i].lsn_end_before == common) &&
+            other->table[i].lsn_start >= lsn_base)
+            return true;
     return false;
 }
 

@@ -69,6 +69,10 @@ struct replica_peer {
     uint64_t ticks_sent;      /* anything */
     uint64_t ticks_moved;     /* its acknowledgement rose, or we began again */
     uint32_t retry_shift;     /* in vain again and again: each time twice as long */
+    bool wants_snapshot;      /* another is told one; it is this peer's turn later */
+    bool is_found_fit;        /* a learner: the control plane was told that it may be a voter */
+    bool catches_up;          /* it was away, or joined, and has not been near our end since */
+    uint64_t lsn_replaced;    /* end of its log when it asked */
     uint64_t ticks_kept_up;   /* holds all that is committed since then; 0: it does not */
     /* its place on our list, and its read lease; replica_lease.c */
     struct pair *pair;
@@ -163,7 +167,8 @@ struct replica {
     bool handing_over;
     /* the right to answer linearizable reads: a leader's, or a holder's */
     bool may_read;             /* while cell says so */
-    bool follower_shown;       /* on the board, */
+    uint8_t follower_shown;    /* enum layout_follower on the board, */
+    uint64_t list_shown;       /* epoch of the list that the board goes by; 0: of none */
     uint64_t generation_shown; /* there too; boards.c */
     struct lease_cell *cell;   /* NULL: there never was one */
     uint64_t generation;       /* changes whenever may_read does */
@@ -292,6 +297,9 @@ int replica_on_fetched(struct replica *r, const struct message *m);
 void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u);
 bool replica_lead_is_idle(const struct replica *r);
 bool replica_lead_waits(const struct replica *r);
+/* Whether what is fed to a peer that is behind is a copy in the background, whose rate is bounded
+ * (copy_rate.h).  Not so where commits wait for it. */
+bool replica_is_copy(const struct replica *r, uint32_t slot);
 int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
                     struct replica_update *u);
 int replica_on_ack(struct replica *r, const struct message *m, uint64_t now);

@@ -158,6 +158,8 @@ int replica_on_append(struct replica *r, const struct message *m, uint64_t now,
     if (landed == -EAGAIN)
         r->lsn_dropped = max_u64(r->lsn_dropped, m->lsn + m->length);
     int checked = land_check(s);
+    if (checked == -EPROTO)
+        return checked;
     r->counts[REPLICA_COUNT_DAMAGED] += checked == -EBADMSG;
     if (checked == 1) {
         r->ticks_said = 0;

@@ -150,7 +150,9 @@ int replica_on_return(struct replica *r, const struct message *m)
 int replica_grant_fence(struct replica *r)
 {
     struct shard *s = r->shard;
-    return land_tail_is_granted(s) ? land_cut(s, s->log.lsn_whole, r->reclaim) : 0;
+    /* Why the second: who leads because no voter survived was not cut to anybody's log. */
+    return land_tail_is_granted(s) || land_has_ahead(s) ? land_cut(s, s->log.lsn_whole, r->reclaim)
+                                                        : 0;
 }
 
 /* ---- as the leader ---- */

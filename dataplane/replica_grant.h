@@ -37,8 +37,8 @@ void replica_grant_tick(struct replica *r, uint64_t now, struct replica_update *
 /* Whether there are such. */
 bool replica_grant_waits(const struct replica *r);
 MUST_USE int replica_on_return(struct replica *r, const struct message *m);
-/* Before the first record of an epoch of ours: nobody may write into the segment that it goes to.
- * Returns 0 or -EAGAIN: no segment is free now. */
+/* Before the first record of an epoch of ours: nobody may write into the segment that it goes to, and none
+ * waits ahead of it.  Returns 0 or -EAGAIN: no segment is free now. */
 MUST_USE int replica_grant_fence(struct replica *r);
 
 /* ---- as the leader ---- */

@@ -78,6 +78,20 @@ static bool is_silent(const struct replica *r, uint32_t slot)
     return peer->listed && r->group->now - peer->pair->ticks_heard >= r->times.lease;
 }
 
+/* Nothing reaches it: its node is none of those that this one talks to, not yet or no more.  A group without any
+ * pair has no leases, and its caller reaches everybody. */
+static bool is_away(const struct replica *r, uint32_t slot)
+{
+    const struct replica_peer *peer = &r->peers[slot];
+    return !peer->listed && r->group != NULL && r->group->pair_count != 0 &&
+           group_pair(r->group, peer->id.node) == NULL;
+}
+
+static bool is_gone(const struct replica *r, uint32_t slot)
+{
+    return is_silent(r, slot) || is_away(r, slot);
+}
+
 static bool is_time_again(const struct replica *r, const struct replica_peer *peer, uint64_t since,
                           uint64_t now)
 {
@@ -125,16 +139,37 @@ static bool window_is_open(const struct replica *r, uint64_t lsn_next, uint64_t 
            lsn_next < transaction_end(&r->shard->log, match);
 }
 
+/* By more than one that is fed in step is, mostly. */
+static bool is_behind(const struct replica *r, uint64_t lsn)
+{
+    return r->shard->log.lsn_whole - lsn > WINDOW_BYTES;
+}
+
+COLD bool replica_is_copy(const struct replica *r, uint32_t slot)
+{
+    uint32_t in_step = 1;
+    for (uint32_t i = 1; i < r->commit.voter_count; i++)
+        in_step += r->peers[i].joined && !r->peers[i].catches_up && !is_gone(r, i);
+    return r->role == REPLICA_LEADING && r->group != NULL &&
+           (slot >= r->commit.voter_count || in_step >= majority_of(r->commit.voter_count));
+}
+
 static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
     struct replica_peer *peer = &r->peers[slot];
     uint64_t match = r->commit.lsn_match[slot];
     resend(r, slot, now);
     struct pair *pair = r->group != NULL ? group_pair(r->group, peer->id.node) : NULL;
+    bool copies = UNLIKELY(peer->catches_up) && is_behind(r, match) && replica_is_copy(r, slot);
     while (peer->lsn_next < r->shard->log.lsn_whole && window_is_open(r, peer->lsn_next, match)) {
         uint64_t available;
         if (pair != NULL && group_feed_left(pair) == 0)
             return; /* more in the next pass */
+        if (copies && !group_may_copy(r->group, false)) {
+            /* Why: or what was sent before would be taken for lost, and paid for again. */
+            peer->ticks_moved = now;
+            return;
+        }
         const uint8_t *bytes = log_bytes_at(&r->shard->log, peer->lsn_next, &available);
         if (bytes == NULL) {
             peer->joined = false; /* it fell behind what is kept */
@@ -150,6 +185,8 @@ static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_
         peer->lsn_next += m->length;
         if (pair != NULL)
             pair->bytes_fed += m->length;
+        if (copies)
+            copy_rate_spend(&r->group->copy, m->length, now);
         replica_grant_use(r, slot, m);
     }
 }
@@ -206,8 +243,10 @@ bool replica_rides(const struct replica *r)
 static void feed_peer(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
     struct replica_peer *peer = &r->peers[slot];
-    if (is_silent(r, slot))
+    if (is_gone(r, slot)) {
+        peer->catches_up = true; /* when it is heard of again */
         return;
+    }
     if (peer->joined) {
         feed(r, slot, now, u);
         commit_tell(r, slot, now, u);
@@ -276,7 +315,7 @@ int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
     };
     uint64_t cut = replica_common(r, &other);
     if (!is_kept(r, cut)) {
-        replica_snapshot_offer(r, (uint32_t)slot, m, now, u);
+        replica_snapshot_offer(r, (uint32_t)slot, m->lsn_end, now, u);
         return 0;
     }
     struct replica_peer *peer = &r->peers[slot];
@@ -288,6 +327,7 @@ int replica_on_join(struct replica *r, const struct message *m, uint64_t now,
     answer->lsn_committed = r->shard->lsn_committed;
     peer->lsn_next = peer->lsn_sent = cut;
     peer->ticks_moved = now;
+    peer->catches_up = is_behind(r, cut);
     return 0;
 }
 
@@ -307,7 +347,10 @@ int replica_on_ack(struct replica *r, const struct message *m, uint64_t now)
     }
     if (!peer->joined)
         replica_snapshot_end(r, (uint32_t)slot);
+    peer->wants_snapshot = false;
     peer->joined = true;
+    if (UNLIKELY(peer->catches_up))
+        peer->catches_up = is_behind(r, r->commit.lsn_match[slot]);
     peer->lsn_next = max_u64(peer->lsn_next, m->lsn);
     peer->lsn_shown = max_u64(peer->lsn_shown, min_u64(m->lsn_committed, r->shard->lsn_committed));
     replica_lease_behind(r, (uint32_t)slot);
@@ -359,22 +402,29 @@ static void ceiling_ask(struct replica *r, uint64_t now, struct replica_update *
     u->ceiling = l->lsn_end + 2 * ahead;
 }
 
-/* A learner that has kept up for a lease may be made a voter: commits would not wait for it. */
+/* A learner that has kept up for a lease may be made a voter: commits would not wait for it.  Why once: who is
+ * to vote is decided elsewhere, and most learners stay what they are. */
+static void learner_look(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
+{
+    struct replica_peer *peer = &r->peers[slot];
+    bool keeps_up =
+        peer->joined && !is_silent(r, slot) && r->commit.lsn_match[slot] >= r->commit.lsn_committed;
+    if (!keeps_up)
+        peer->ticks_kept_up = 0;
+    else if (peer->ticks_kept_up == 0)
+        peer->ticks_kept_up = now;
+    else if (now - peer->ticks_kept_up >= r->times.lease && u->promote.incarnation == 0) {
+        peer->is_found_fit = true;
+        u->promote = peer->id;
+        r->counts[REPLICA_COUNT_PROMOTIONS]++;
+    }
+}
+
 static void learners_look(struct replica *r, uint64_t now, struct replica_update *u)
 {
-    for (uint32_t i = r->commit.voter_count; i < r->commit.peer_count; i++) {
-        struct replica_peer *peer = &r->peers[i];
-        bool keeps_up = peer->joined && r->commit.lsn_match[i] >= r->commit.lsn_committed;
-        if (!keeps_up)
-            peer->ticks_kept_up = 0;
-        else if (peer->ticks_kept_up == 0)
-            peer->ticks_kept_up = now;
-        else if (now - peer->ticks_kept_up >= r->times.lease) {
-            peer->ticks_kept_up = now;
-            u->promote = peer->id;
-            r->counts[REPLICA_COUNT_PROMOTIONS]++;
-        }
-    }
+    for (uint32_t i = r->commit.voter_count; i < r->commit.peer_count; i++)
+        if (!r->peers[i].is_found_fit)
+            learner_look(r, i, now, u);
 }
 
 void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u)
@@ -390,6 +440,7 @@ void replica_lead_tick(struct replica *r, uint64_t now, struct replica_update *u
     if (established)
         learners_look(r, now, u);
     ceiling_ask(r, now, u);
+    replica_snapshot_turn(r, now, u);
     feed_all(r, now, u);
 }
 
@@ -407,7 +458,7 @@ static bool peer_is_done(const struct replica *r, const struct replica_peer *pee
 static bool peer_is_idle(const struct replica *r, uint32_t slot, enum done done)
 {
     const struct replica_peer *peer = &r->peers[slot];
-    if (is_silent(r, slot))
+    if (is_gone(r, slot))
         return true;
     bool may_read_later = r->times.read_leases && r->may_read && !r->right_given_up &&
                           peer->listed && !peer->reads && peer->pair->holder_until != 0 &&
@@ -418,21 +469,33 @@ static bool peer_is_idle(const struct replica *r, uint32_t slot, enum done done)
 static ALWAYS_INLINE bool is_idle(const struct replica *r, enum done done)
 {
     uint32_t readers = 0;
-    if (r->commit.peer_count > r->commit.voter_count)
-        return false; /* learners are watched until they are voters */
     for (uint32_t i = 1; i < r->commit.peer_count; i++) {
         if (!peer_is_idle(r, i, done))
             return false;
         readers |= (uint32_t)r->peers[i].reads << i;
     }
     return r->commit.lease_holder_mask == readers && r->ticks_waited_from == 0 &&
-           !r->handing_over && (r->group == NULL || r->right != NULL || r->right_given_up) &&
-           r->shard->lsn_committed >= r->commit.lsn_epoch_start;
+           !r->handing_over && r->shard->lsn_committed >= r->commit.lsn_epoch_start;
+}
+
+/* A learner is watched until it was found fit; one that is not there is again when it is heard of. */
+static bool watches_learners(const struct replica *r)
+{
+    bool watches = false;
+    for (uint32_t i = r->commit.voter_count; i < r->commit.peer_count; i++)
+        watches |= !r->peers[i].is_found_fit && !is_gone(r, i);
+    return watches;
+}
+
+/* There may be more sets of voters than rights (LIMIT_RIGHTS): it takes one as soon as one is free. */
+static bool has_right(const struct replica *r)
+{
+    return r->group == NULL || r->right != NULL || r->right_given_up;
 }
 
 bool replica_lead_is_idle(const struct replica *r)
 {
-    return is_idle(r, DONE_ANSWERED);
+    return is_idle(r, DONE_ANSWERED) && !watches_learners(r) && has_right(r);
 }
 
 bool replica_lead_waits(const struct replica *r)

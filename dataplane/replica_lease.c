@@ -34,8 +34,8 @@ static bool right_is_for(const struct right *right, const struct configuration *
 
 static struct right *right_find(struct group *g, const struct configuration *c)
 {
-    struct right *unused = NULL;
-    for (uint32_t i = 0; i < LIMIT_RIGHTS; i++) {
+    struct right *unused = g->right_count < LIMIT_RIGHTS ? &g->rights[g->right_count] : NULL;
+    for (uint32_t i = g->right_count; i-- > 0;) {
         if (right_is_for(&g->rights[i], c))
             return &g->rights[i];
         if (g->rights[i].user_count == 0)
@@ -43,6 +43,7 @@ static struct right *right_find(struct group *g, const struct configuration *c)
     }
     if (unused == NULL)
         return NULL;
+    g->right_count = (uint32_t)max_u64(g->right_count, (uint64_t)(unused - g->rights) + 1);
     *unused = (struct right){
         .voter_count = c->voter_count,
         .cell.generation = unused->cell.generation + 1,
@@ -58,7 +59,7 @@ void replica_lease_lead(struct replica *r)
         return;
     struct right *right = right_find(g, &r->configuration);
     if (right == NULL)
-        return; /* more sets of voters than a node keeps rights for: no reads until one is free */
+        return; /* more sets of voters than an lcore keeps rights for: no reads until one is free */
     right->user_count++;
     r->right = right;
     r->cell = &right->cell;
@@ -88,6 +89,9 @@ static void right_leave(struct replica *r)
     r->joining_next = NULL;
     right->user_count--;
     r->right = NULL;
+    struct group *g = r->group;
+    while (g->right_count != 0 && g->rights[g->right_count - 1].user_count == 0)
+        g->right_count--;
 }
 
 /* ---- as the leader: the lists ---- */
@@ -151,11 +155,9 @@ void replica_lease_list(struct replica *r, struct pair *p)
     }
 }
 
-static void list_leave(struct replica *r, uint32_t slot, enum pair_what what)
+static void list_drop(struct replica *r, uint32_t slot)
 {
     struct replica_peer *peer = &r->peers[slot];
-    if (!peer->listed)
-        return;
     struct pair *p = peer->pair;
     /* Whoever may still read under us binds us as a voter. */
     if ((r->commit.lease_holder_mask & 1u << slot) != 0)
@@ -165,6 +167,13 @@ static void list_leave(struct replica *r, uint32_t slot, enum pair_what what)
     peer->listed = false;
     p->listed--;
     p->learner_count -= slot >= r->commit.voter_count;
+}
+
+static void list_leave(struct replica *r, uint32_t slot, enum pair_what what)
+{
+    if (!r->peers[slot].listed)
+        return;
+    list_drop(r, slot);
     (void)list_change(r, slot, what); /* on a list that begins anew it does not stand */
 }
 
@@ -274,9 +283,17 @@ void replica_lease_tick(struct replica *r, uint64_t now)
 
 /* ---- as a follower ---- */
 
+/* Its board goes by the list, too: its age. */
+static void list_changed(const struct replica *r)
+{
+    if (r->group != NULL)
+        r->group->reads_changed = true;
+}
+
 static void list_forget(struct replica *r)
 {
     r->list_pair = NULL;
+    list_changed(r);
     r->list_reads = false;
     may_read_set(r, false);
 }
@@ -326,6 +343,7 @@ static void listed(struct replica *r, struct pair *p, const struct pair_change *
     r->leader_ready = true;
     r->list_pair = p;
     r->list_epoch = c->epoch;
+    list_changed(r);
 }
 
 void replica_lease_change(struct replica *r, struct pair *p, const struct pair_change *c)
@@ -374,4 +392,31 @@ void replica_lease_withdraw(struct replica *r)
     uint64_t epoch = r->list_epoch;
     replica_lease_leave(r);
     pair_exclude(p, r->shard->log.number, epoch);
+}
+
+/* ---- nodes that come and go ---- */
+
+void replica_lease_meet(struct replica *r, struct pair *p)
+{
+    if (r->right == NULL)
+        return;
+    for (uint32_t i = 1; i < r->commit.peer_count; i++)
+        if (r->peers[i].id.node == p->peer.node)
+            r->peers[i].pair = p;
+    replica_lease_list(r, p);
+}
+
+void replica_lease_part(struct replica *r, const struct pair *p)
+{
+    if (r->list_pair == p)
+        replica_lease_leave(r);
+    for (uint32_t i = 1; r->right != NULL && i < r->commit.peer_count; i++)
+        if (r->peers[i].pair == p && r->peers[i].listed)
+            list_drop(r, i);
+    /* Also of who leads no more: what it was is overwritten only when it leads again. */
+    for (uint32_t i = 1; i < LIMIT_PEERS; i++)
+        if (r->peers[i].pair == p)
+            r->peers[i].pair = NULL;
+    if (r->cell == &p->cell)
+        r->cell = NULL;
 }

@@ -48,4 +48,9 @@ void replica_lease_hold(struct replica *r);
 /* A higher epoch was promised: no right of this one goes on, no echo covers it. */
 void replica_lease_withdraw(struct replica *r);
 
+/* A node has come, and its pair is new: the shard is listed there if it belongs there. */
+void replica_lease_meet(struct replica *r, struct pair *p);
+/* The node of this pair goes: the shard is on neither of its lists, and points to it no more. */
+void replica_lease_part(struct replica *r, const struct pair *p);
+
 #endif

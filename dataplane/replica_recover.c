@@ -210,7 +210,10 @@ int replica_on_fetched(struct replica *r, const struct message *m)
     int landed = length != 0 ? land_bytes(r->shard, m->lsn, m->bytes, length) : 0;
     if (landed == -EINVAL)
         return -EPROTO;
-    if (take_in(r) == -EBADMSG) {
+    int taken = take_in(r);
+    if (taken == -EPROTO)
+        return taken;
+    if (taken == -EBADMSG) {
         r->counts[REPLICA_COUNT_DAMAGED]++;
         if (PLANTED(CORRUPT_IS_ABSENT))
             r->sealed[r->best].lsn_end = r->shard->log.lsn_whole;
@@ -252,7 +255,9 @@ static void seal_ask(struct replica *r, uint64_t now, struct replica_update *u)
 static void seal_done(struct replica *r, uint64_t now, struct replica_update *u)
 {
     if (r->configuration.voter_before_count == 0) {
-        bring_begin(r, now, u); /* nothing survived: it begins empty */
+        /* No voter of before is left.  What this one holds itself goes on: mostly nothing, or what it
+         * learned, or had fetched of a survivor that is lost, too. */
+        bring_begin(r, now, u);
         return;
     }
     r->role = REPLICA_FETCHING;

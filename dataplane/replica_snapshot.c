@@ -28,6 +28,19 @@ static void piece_say(struct replica *r, const struct snapshot_stream *st, struc
     m->length = st->length;
 }
 
+/* The piece that was asked for, when the rate of copies allows (copy_rate.h). */
+static void piece_tell(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    struct snapshot_stream *st = stream_of(r);
+    bool copies = replica_is_copy(r, st->slot);
+    st->is_wanted = copies && !group_may_copy(r->group, true);
+    if (st->is_wanted)
+        return;
+    if (copies)
+        copy_rate_spend(&r->group->copy, st->length, now);
+    piece_say(r, st, u);
+}
+
 static bool piece_make(struct snapshot_stream *st, uint32_t number)
 {
     struct snapshot_piece piece = {.bytes = st->bytes, .capacity = sizeof st->bytes};
@@ -50,17 +63,9 @@ static bool may_replace(const struct replica *r, uint64_t lsn_end)
     return established || lsn_end < r->shard->lsn_committed;
 }
 
-void replica_snapshot_offer(struct replica *r, uint32_t slot, const struct message *join,
-                            uint64_t now, struct replica_update *u)
+static void stream_begin(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
     struct snapshot_stream *st = stream_of(r);
-    if (st == NULL || !may_replace(r, join->lsn_end))
-        return;
-    if (st->replica != NULL && !is_stale(r, st, now)) {
-        if (st->replica == r && st->slot == slot && st->number == 0)
-            piece_say(r, st, u); /* it asked once more before the first piece came */
-        return;                  /* one at a time: the others ask again */
-    }
     *st = (struct snapshot_stream){
         .replica = r,
         .slot = slot,
@@ -72,7 +77,54 @@ void replica_snapshot_offer(struct replica *r, uint32_t slot, const struct messa
         return;
     }
     r->counts[REPLICA_COUNT_SNAPSHOTS]++;
-    piece_say(r, st, u);
+    piece_tell(r, now, u);
+}
+
+void replica_snapshot_offer(struct replica *r, uint32_t slot, uint64_t lsn_end, uint64_t now,
+                            struct replica_update *u)
+{
+    const struct snapshot_stream *st = stream_of(r);
+    if (st == NULL || !may_replace(r, lsn_end))
+        return;
+    bool is_free = st->replica == NULL || is_stale(r, st, now);
+    bool is_told = !is_free && st->replica == r && st->slot == slot;
+    r->peers[slot].wants_snapshot = !is_free && !is_told;
+    r->peers[slot].lsn_replaced = lsn_end;
+    if (is_free)
+        stream_begin(r, slot, now, u);
+    else if (is_told && st->number == 0)
+        piece_tell(r, now, u); /* it asked once more before the first piece came */
+}
+
+void replica_snapshot_turn(struct replica *r, uint64_t now, struct replica_update *u)
+{
+    const struct snapshot_stream *st = stream_of(r);
+    if (st != NULL && UNLIKELY(st->replica == r) && st->is_wanted)
+        piece_tell(r, now, u);
+    for (uint32_t i = 1; i < r->commit.peer_count; i++)
+        if (r->peers[i].wants_snapshot)
+            replica_snapshot_offer(r, i, r->peers[i].lsn_replaced, now, u);
+}
+
+static bool is_waited_for(const struct replica *r)
+{
+    bool waited_for = false;
+    for (uint32_t i = 1; i < r->commit.peer_count; i++)
+        waited_for |= r->peers[i].wants_snapshot;
+    return waited_for && r->role >= REPLICA_BRINGING && r->role <= REPLICA_LEADING;
+}
+
+/* Whose turn it is next looks at once, and not when its peer asks again, which waits for longer each time. */
+static void stream_end(struct snapshot_stream *st)
+{
+    struct group *g = st->replica->group;
+    st->replica = NULL;
+    for (uint32_t i = 0; i < g->busy_count; i++) {
+        if (is_waited_for(g->busy[i])) {
+            group_wake(g, g->busy[i]);
+            return;
+        }
+    }
 }
 
 int replica_on_want(struct replica *r, uint32_t slot, const struct message *m, uint64_t now,
@@ -86,7 +138,7 @@ int replica_on_want(struct replica *r, uint32_t slot, const struct message *m, u
         return 0;
     st->ticks_moved = now;
     if (!is_next || piece_make(st, st->number + 1))
-        piece_say(r, st, u);
+        piece_tell(r, now, u);
     return 0;
 }
 
@@ -96,7 +148,7 @@ uint64_t replica_snapshot_kept(const struct replica *r, uint64_t now)
     if (st == NULL || st->replica != r)
         return UINT64_MAX;
     if (is_stale(r, st, now))
-        st->replica = NULL;
+        stream_end(st);
     return st->replica == r ? st->cursor.lsn_start : UINT64_MAX;
 }
 
@@ -104,7 +156,7 @@ void replica_snapshot_end(const struct replica *r, uint32_t slot)
 {
     struct snapshot_stream *st = stream_of(r);
     if (st != NULL && st->replica == r && (slot == 0 || st->slot == slot))
-        st->replica = NULL;
+        stream_end(st);
 }
 
 /* ---- as a follower ---- */

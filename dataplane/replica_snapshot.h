@@ -13,9 +13,12 @@
 
 /* ---- as the leader ---- */
 
-/* The peer in this slot has nothing in common with what is kept of our log. */
-void replica_snapshot_offer(struct replica *r, uint32_t slot, const struct message *join,
-                            uint64_t now, struct replica_update *u);
+/* The peer in this slot, whose log ends at lsn_end, has nothing in common with what is kept of ours.  While
+ * another one is told a snapshot it waits for its turn. */
+void replica_snapshot_offer(struct replica *r, uint32_t slot, uint64_t lsn_end, uint64_t now,
+                            struct replica_update *u);
+/* It may be the turn of one that waits. */
+void replica_snapshot_turn(struct replica *r, uint64_t now, struct replica_update *u);
 int replica_on_want(struct replica *r, uint32_t slot, const struct message *m, uint64_t now,
                     struct replica_update *u);
 /* From where on the log must be kept for it; UINT64_MAX: nothing. */

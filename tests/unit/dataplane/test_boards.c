@@ -37,6 +37,7 @@ static void open_scene(void)
     s.group.replicas = s.all;
     s.group.busy = s.busy;
     s.group.replica_count = SHARDS;
+    s.group.right_count = LIMIT_RIGHTS;
     for (uint32_t i = 0; i < PEERS; i++)
         pair_init(&s.pairs[s.group.pair_count++], i + 1, SHARDS, s.memory[i]);
     for (uint32_t i = 0; i < SHARDS; i++) {
@@ -45,6 +46,7 @@ static void open_scene(void)
         replica_init(s.all[i], &s.shards[i], &self, &times);
     }
     s.space = (struct read_space){.boards = s.boards, .node = &s.page};
+    s.page.ticks_per_s = NS_PER_S;
     boards_init(&s.shown, &s.group, &s.page.leases[CELL_FIRST], CELL_FIRST);
     group_begin(&s.group, NOW);
 }
@@ -63,6 +65,14 @@ static void right_holds(struct lease_cell *cell, uint64_t end)
 {
     cell->generation += cell->end <= NOW;
     cell->end = end;
+}
+
+/* A leader lists a follower's shard from now on, or nobody does. */
+static void listed(uint32_t shard, struct pair *p, uint64_t epoch)
+{
+    s.all[shard]->list_pair = p;
+    s.all[shard]->list_epoch = epoch;
+    s.group.reads_changed = true;
 }
 
 /* Everything is shown, and every frame that is due leaves. */
@@ -85,6 +95,12 @@ static struct read_point begin(uint32_t shard)
 static uint64_t deadline(const struct read_point *p)
 {
     return read_lease_deadline(p, &s.space);
+}
+
+static uint64_t age(uint32_t shard, uint64_t ticks)
+{
+    const struct read_point p = begin(shard);
+    return read_age_ns(&p, &s.space, ticks);
 }
 
 /* ---- tests ---- */
@@ -197,9 +213,8 @@ static void a_board_names_the_cell_of_its_right_or_its_leader(void)
     open_scene();
     s.all[0]->role = REPLICA_LEADING;
     reads(0, &s.group.rights[2].cell);
-    s.all[1]->leader = (struct member){.node = 2, .incarnation = 7};
+    listed(1, &s.pairs[1], 1); /* no right; its age counts from the leader's frames */
     s.pairs[1].ticks_current = 4711;
-    reads(1, NULL); /* no right; its age counts from the leader's frames */
     show();
     CU_ASSERT_EQUAL(atomic_load_explicit(&s.boards[0].lease_cell, memory_order_relaxed),
                     CELL_FIRST + 2);
@@ -207,6 +222,65 @@ static void a_board_names_the_cell_of_its_right_or_its_leader(void)
                     CELL_FIRST + LIMIT_RIGHTS + 1);
     const struct layout_lease *cell = &s.page.leases[CELL_FIRST + LIMIT_RIGHTS + 1];
     CU_ASSERT_EQUAL(atomic_load_explicit(&cell->ticks_current, memory_order_relaxed), 4711);
+}
+
+static void who_was_never_told_has_no_age(void)
+{
+    open_scene();
+    reads(0, NULL);
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 20), UINT64_MAX);
+    s.pairs[1].ticks_current = NOW - 1; /* the leader of other shards, for long */
+    listed(0, &s.pairs[1], 1);
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 20), UINT64_MAX);
+    s.pairs[1].ticks_current = NOW;
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 20), 20);
+}
+
+/* Between the word of one leader and of the next, the age counts from the first one's. */
+static void an_age_goes_on_through_a_change_of_epoch(void)
+{
+    open_scene();
+    listed(0, &s.pairs[1], 3);
+    s.pairs[1].ticks_current = NOW + 5;
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 20), 15);
+    listed(0, NULL, 3); /* it has promised the next epoch */
+    s.pairs[1].ticks_current = NOW + 15;
+    s.pairs[0].ticks_current = NOW + 16;
+    board_show(&s.shown, s.all[0]);
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 20), 15);
+    group_begin(&s.group, NOW + 30);
+    listed(0, &s.pairs[0], 4);
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 40), 35);
+    s.pairs[0].ticks_current = NOW + 31;
+    show();
+    CU_ASSERT_EQUAL(age(0, NOW + 40), 9);
+}
+
+/* Whoever led and is sealed: from the end of its right, or from when it gave that up. */
+static void an_age_goes_on_when_a_leader_leads_no_more(void)
+{
+    static const uint64_t ends[] = {NOW + 900, NOW + 40};
+    for (unsigned i = 0; i < 2; i++) {
+        open_scene();
+        s.all[0]->role = REPLICA_LEADING;
+        right_holds(&s.group.rights[2].cell, ends[i]);
+        reads(0, &s.group.rights[2].cell);
+        show();
+        group_begin(&s.group, NOW + 50);
+        s.all[0]->role = REPLICA_SEALING;
+        reads(0, NULL);
+        show();
+        CU_ASSERT_EQUAL(age(0, NOW + 60), NOW + 60 - min_u64(ends[i], NOW + 50));
+        s.all[0]->role = REPLICA_FOLLOWER;
+        show();
+        CU_ASSERT_EQUAL(age(0, NOW + 60), NOW + 60 - min_u64(ends[i], NOW + 50));
+    }
 }
 
 static const struct unit_test tests[] = {
@@ -217,5 +291,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_step_shows_its_own_board),
     UNIT_TEST(a_follower_shows_that_what_is_pending_may_be_committed),
     UNIT_TEST(a_board_names_the_cell_of_its_right_or_its_leader),
+    UNIT_TEST(who_was_never_told_has_no_age),
+    UNIT_TEST(an_age_goes_on_through_a_change_of_epoch),
+    UNIT_TEST(an_age_goes_on_when_a_leader_leads_no_more),
 };
 UNIT_MAIN("boards", tests)

@@ -149,7 +149,9 @@ static void a_list_longer_than_a_frame_is_promised_whole(void)
     group_begin(&w.nodes[0].group, w.now);
     CU_ASSERT_FATAL(group_frame(&w.nodes[0].group, &f, &to, w.now) && to == 1);
     CU_ASSERT_EQUAL(f.count, PAIR_ITEMS);
+    CU_ASSERT_FALSE(w.nodes[1].group.reads_changed);
     CU_ASSERT_EQUAL(group_receive(&w.nodes[1].group, &f, w.now), 0);
+    CU_ASSERT(w.nodes[1].group.reads_changed); /* boards go by the list, too */
     CU_ASSERT_FATAL(group_frame(&w.nodes[1].group, &f, &to, w.now) && to == 0);
     CU_ASSERT(f.kind == PAIR_ECHO && f.ask == w.now);
     CU_ASSERT_EQUAL(group_receive(&w.nodes[0].group, &f, w.now), 0);
@@ -452,6 +454,120 @@ static void who_waits_for_answers_rests(void)
     world_close(&w);
 }
 
+/* Its memory is not made there yet, or was freed: an echo would promise what nobody knows of. */
+static void nobody_promises_for_a_shard_that_is_not_here(void)
+{
+    const uint32_t last = SHARDS - 1;
+    struct world *w = calloc(1, sizeof *w);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w);
+    world_open(w);
+    for (uint32_t i = 1; i < NODES; i++) {
+        group_remove(&w->nodes[i].group, &w->nodes[i].replicas[last]);
+        w->nodes[i].all[last] = NULL;
+        CU_ASSERT_EQUAL(w->nodes[i].group.replica_count, SHARDS - 1);
+    }
+    (void)lead(w, last, 5, (1u << NODES) - 1);
+    exchange(w, 0);
+    CU_ASSERT_FALSE(may_answer(w, last));
+    for (uint32_t i = 1; i < NODES; i++)
+        group_add(&w->nodes[i].group, &w->nodes[i].replicas[last]);
+    w->now += times.heartbeat;
+    exchange(w, 0);
+    exchange(w, 0);
+    CU_ASSERT_TRUE(may_answer(w, last));
+    for (uint32_t i = 1; i < NODES; i++)
+        CU_ASSERT_EQUAL(w->nodes[i].replicas[last].promised, 5);
+    world_close(w);
+    free(w);
+}
+
+static void what_leaves_is_listed_nowhere(void)
+{
+    const uint32_t last = SHARDS - 1;
+    struct world *w = calloc(1, sizeof *w);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w);
+    world_open(w);
+    struct group *g = &w->nodes[0].group;
+    struct replica *gone = lead(w, last, 5, (1u << NODES) - 1);
+    (void)lead(w, 0, 5, (1u << NODES) - 1);
+    exchange(w, 0);
+    exchange(w, 0);
+    CU_ASSERT_TRUE(may_answer(w, 0) && may_answer(w, last));
+    for (uint32_t i = 0; i < SHARDS; i++)
+        group_wake(g, &w->nodes[0].replicas[i]);
+    /* Why it first: another one is then to take its place. */
+    struct replica *first = g->busy[0];
+    group_place(g, first, gone->busy_at);
+    group_place(g, gone, 0);
+    uint32_t listed = w->nodes[0].pairs[0].listed;
+    group_remove(g, gone);
+    w->nodes[0].all[last] = NULL;
+    CU_ASSERT_EQUAL(g->busy_count, SHARDS - 1);
+    CU_ASSERT_EQUAL(g->ready_count, SHARDS - 1);
+    for (uint32_t i = 0; i < g->busy_count; i++)
+        CU_ASSERT(g->busy[i] != gone && g->busy[i]->busy_at == i);
+    CU_ASSERT_EQUAL(w->nodes[0].pairs[0].listed, listed - 1);
+    CU_ASSERT_PTR_NULL(gone->right);
+    CU_ASSERT_FALSE(gone->may_read);
+    /* The others go on. */
+    w->now += times.heartbeat;
+    exchange(w, 0);
+    exchange(w, 0);
+    CU_ASSERT_TRUE(may_answer(w, 0));
+    world_close(w);
+    free(w);
+}
+
+/* What a node sends in one pass, one bit for each frame of a kind and receiver; frames go nowhere. */
+static uint32_t said(struct group *g)
+{
+    struct pair_frame f;
+    uint32_t to, mask = 0;
+    while (group_frame(g, &f, &to, g->now))
+        mask |= 1u << (f.kind == PAIR_PULSE ? to : NODES + to);
+    return mask;
+}
+
+/* Node 1 has something to say in each interval, and did so that long ago, to both of the others. */
+static void pulsed(struct group *g, uint64_t now, uint64_t ago)
+{
+    group_begin(g, now);
+    for (uint32_t i = 0; i < g->pair_count; i++) {
+        g->pairs[i].listed = 1;
+        g->pairs[i].ticks_pulse = now - ago;
+    }
+}
+
+/* Its own are due soon when another one's come, and it says both at once; so it is from then on. */
+static void heartbeats_that_are_due_soon_leave_with_another_one(void)
+{
+    static const struct {
+        uint64_t ago;
+        uint32_t mask;
+    } cases[] = {{HEARTBEAT * 3 / 4 - 1, 0}, {HEARTBEAT * 3 / 4, 1u << 0 | 1u << 2}};
+    struct world *w = calloc(1, sizeof *w);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(w);
+    world_open(w);
+    struct group *g = &w->nodes[1].group;
+    struct pair_frame f = {.kind = PAIR_PULSE, .from = w->nodes[0].group.self, .to = 2};
+    f.number = f.number_from = 1;
+    f.ask = w->now;
+    for (uint32_t i = 0; i < 2; i++) {
+        pulsed(g, w->now, cases[i].ago);
+        CU_ASSERT_EQUAL(said(g), 0);
+        CU_ASSERT_EQUAL(group_receive(g, &f, w->now), 0);
+        CU_ASSERT_EQUAL(said(g), cases[i].mask | 1u << (NODES + 0));
+        group_begin(g, w->now); /* another pass: nothing leaves in it */
+        CU_ASSERT_EQUAL(said(g), 0);
+        /* One of its own that is due takes the other one along. */
+        pulsed(g, w->now, cases[i].ago);
+        g->pairs[0].ticks_pulse = w->now - HEARTBEAT;
+        CU_ASSERT_EQUAL(said(g), cases[i].mask | 1u << g->pairs[0].peer.node);
+    }
+    world_close(w);
+    free(w);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_list_longer_than_a_frame_is_promised_whole),
     UNIT_TEST(a_shard_joins_a_right_with_the_next_ask),
@@ -464,5 +580,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_leader_that_restarted_is_owed_what_was_promised),
     UNIT_TEST(a_replica_is_woken_once),
     UNIT_TEST(who_waits_for_answers_rests),
+    UNIT_TEST(nobody_promises_for_a_shard_that_is_not_here),
+    UNIT_TEST(what_leaves_is_listed_nowhere),
+    UNIT_TEST(heartbeats_that_are_due_soon_leave_with_another_one),
 };
 UNIT_MAIN("group", tests)

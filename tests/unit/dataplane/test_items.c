@@ -1,5 +1,6 @@
 /* The packed parts of a transaction: what is whole is taken, all else is refused. */
 #include "dataplane/items.h"
+#include "engine/extension.h"
 #include "engine/hash.h"
 #include "tests/unit/unit.h"
 
@@ -79,6 +80,33 @@ static void what_is_whole_is_taken(void)
     CU_ASSERT_EQUAL(items.items[3].section, RING_SECTION_ELSE);
 }
 
+static void a_put_may_bring_a_ttl(void)
+{
+    struct ring_item i = item(RING_SECTION_THEN, RING_PUT);
+    struct record_ttl ttl = extension_ttl_make(LIMIT_TTL_NS_MIN);
+    i.extension_length = sizeof ttl;
+    i.value_length = 5;
+    for (unsigned wrong = 0; wrong < 4; wrong++) {
+        ttl = extension_ttl_make(wrong == 1 ? LIMIT_TTL_NS_MIN - 1 : LIMIT_TTL_NS_MIN);
+        ttl.reserved = wrong == 2;
+        i.operation = wrong == 3 ? RING_DELETE : RING_PUT;
+        i.value_length = wrong == 3 ? 0 : 5;
+        memcpy(packed, &i, sizeof i);
+        uint8_t *at = ring_put_padded(packed + sizeof i, &ttl, sizeof ttl);
+        at = ring_put_padded(at, KEY, i.key_length);
+        length = (uint32_t)(ring_put_padded(at, "grey!", i.value_length) - packed);
+        CU_ASSERT_EQUAL(take(), wrong == 0 ? RING_OK : RING_INPUT);
+        if (wrong != 0)
+            continue;
+        CU_ASSERT_EQUAL(items.items[0].extension_length, sizeof ttl);
+        CU_ASSERT_EQUAL(memcmp(items.items[0].extension, &ttl, sizeof ttl), 0);
+        CU_ASSERT_EQUAL(memcmp(items.items[0].key, KEY, sizeof KEY - 1), 0);
+        CU_ASSERT_EQUAL(memcmp(items.items[0].value, "grey!", 5), 0);
+        for (uint32_t whole = length; length-- != 0 && whole != 0;)
+            CU_ASSERT_EQUAL(take(), RING_INPUT);
+    }
+}
+
 #define REFUSED(field, wrong)                                                                      \
     do {                                                                                           \
         struct ring_item i = item(RING_SECTION_THEN, RING_DELETE);                                 \
@@ -150,10 +178,8 @@ static void more_than_the_limit_is_too_large(void)
 }
 
 static const struct unit_test tests[] = {
-    UNIT_TEST(what_is_whole_is_taken),
-    UNIT_TEST(what_no_agent_packs_is_refused),
-    UNIT_TEST(lengths_that_lead_outside_are_refused),
-    UNIT_TEST(keys_of_other_shards_are_refused),
-    UNIT_TEST(more_than_the_limit_is_too_large),
+    UNIT_TEST(what_is_whole_is_taken),           UNIT_TEST(a_put_may_bring_a_ttl),
+    UNIT_TEST(what_no_agent_packs_is_refused),   UNIT_TEST(lengths_that_lead_outside_are_refused),
+    UNIT_TEST(keys_of_other_shards_are_refused), UNIT_TEST(more_than_the_limit_is_too_large),
 };
 UNIT_MAIN("items", tests)

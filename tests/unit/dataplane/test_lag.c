@@ -13,7 +13,7 @@ static const uint32_t ids[] = {0, 1, 2};
 
 static struct lag *lag_make(void)
 {
-    struct lag *g = calloc(1, lag_bytes(3, 1));
+    struct lag *g = calloc(1, lag_bytes(1));
     CU_ASSERT_PTR_NOT_NULL_FATAL(g);
     lag_init(g, ids, 3, 1);
     g->interval = INTERVAL;

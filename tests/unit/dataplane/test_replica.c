@@ -393,6 +393,44 @@ static void nobody_but_the_leader_of_an_epoch_speaks_for_it(void)
     cluster_close(&c);
 }
 
+/* It could never be applied, and all behind it would wait: refused by name, and the leader's own words are
+ * taken again then. */
+static void a_transaction_longer_than_any_is_refused(void)
+{
+    enum { RECORD = 136, COUNT = LIMIT_TRANSACTION_RECORDS + 1 };
+    static alignas(8) uint8_t bytes[COUNT * RECORD];
+    static const uint8_t value[RECORD];
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    struct message m = {
+        .kind = MESSAGE_APPEND,
+        .log = CLUSTER_LOG,
+        .epoch = 1,
+        .from = c.nodes[0].replica.self,
+        .lsn = c.origin + 208,
+        .lsn_end = c.origin + 208 + sizeof bytes,
+        .length = sizeof bytes,
+        .bytes = bytes,
+    };
+    for (uint32_t i = 0; i < COUNT; i++) {
+        const struct record h = {
+            .format = RECORD_FORMAT,
+            .kind = RECORD_VOID,
+            .log = CLUSTER_LOG,
+            .value_length = RECORD - RECORD_HEADER_BYTES,
+            .lsn = m.lsn + (uint64_t)i * RECORD,
+        };
+        const struct record_parts parts = {.value = value};
+        record_write(bytes + (size_t)i * RECORD, &h, &parts);
+    }
+    CU_ASSERT_EQUAL(cluster_tell(&c, 1, &m), -EPROTO);
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 1), 208);
+    cluster_put(&c, 0, 8, 8);
+    CU_ASSERT(cluster_same_log(&c, 0, 1));
+    CU_ASSERT_EQUAL(cluster_committed(&c, 1), 336);
+    cluster_close(&c);
+}
+
 static void an_answer_under_another_incarnation_is_not_counted(void)
 {
     static struct cluster c;
@@ -471,6 +509,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(nobody_speaks_to_himself),
     UNIT_TEST(a_message_of_an_older_epoch_is_stale),
     UNIT_TEST(nobody_but_the_leader_of_an_epoch_speaks_for_it),
+    UNIT_TEST(a_transaction_longer_than_any_is_refused),
     UNIT_TEST(an_answer_under_another_incarnation_is_not_counted),
     UNIT_TEST(a_cut_below_the_commit_lsn_stops_the_replica),
 };

@@ -142,8 +142,7 @@ static void a_ceiling_is_asked_for_ahead_of_use(void)
     cluster_close(&c);
 }
 
-/* "A caught-up learner is made voter by itself": it has kept up for a lease; a write that it lacks
- * begins that anew. */
+/* "A caught-up learner is made voter by itself": it has kept up for a lease. */
 static void a_learner_that_keeps_up_is_found_fit_to_vote(void)
 {
     static struct cluster c;
@@ -160,17 +159,7 @@ static void a_learner_that_keeps_up_is_found_fit_to_vote(void)
     cluster_pass(&c, 0);
     cluster_expect(&c, "  0 finds 2 fit to vote\n");
     CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_PROMOTIONS), 1);
-    c.cut_off[0][2] = true;
     cluster_put(&c, 0, 8, 8);
-    c.cut_off[0][2] = false;
-    cluster_wait(&c, CLUSTER_RETRY); /* it is there again from here on */
-    uint64_t again = c.time;
-    c.time = again + CLUSTER_LEASE - 1;
-    cluster_pass(&c, 0);
-    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_PROMOTIONS), 1);
-    c.time++;
-    cluster_pass(&c, 0);
-    CU_ASSERT_EQUAL(cluster_count(&c, 0, REPLICA_COUNT_PROMOTIONS), 2);
     /* "A change of voters under the same leader is a hand-over to itself." */
     c.quiet = true;
     cluster_hand_over(&c, 0);
@@ -202,10 +191,94 @@ static void a_learner_that_keeps_up_is_found_fit_to_vote(void)
     cluster_close(&c);
 }
 
+/* Nodes 0 and 1 vote, 2 learns, and one write is everywhere; no time has passed since. */
+static void learner_open(struct cluster *c)
+{
+    cluster_open(c, &three);
+    c->quiet = true;
+    cluster_learn(c, 1, 0, 3);
+    cluster_activate(c);
+    cluster_put(c, 0, 7, 8);
+    cluster_pass(c, 0);
+    c->quiet = false;
+    cluster_forget(c);
+}
+
+static uint64_t promotions(const struct cluster *c)
+{
+    return cluster_count(c, 0, REPLICA_COUNT_PROMOTIONS);
+}
+
+/* A write that it lacks begins the lease anew that it must keep up for. */
+static void a_learner_that_fell_behind_is_found_fit_later(void)
+{
+    static struct cluster c;
+    learner_open(&c);
+    cluster_wait(&c, CLUSTER_LEASE / 2);
+    c.cut_off[0][2] = true;
+    cluster_put(&c, 0, 8, 8);
+    c.cut_off[0][2] = false;
+    cluster_wait(&c, CLUSTER_RETRY); /* it is there again from here on */
+    cluster_run(&c, CLUSTER_LEASE - CLUSTER_HEARTBEAT);
+    CU_ASSERT_EQUAL(promotions(&c), 0);
+    cluster_run(&c, CLUSTER_HEARTBEAT);
+    CU_ASSERT_EQUAL(promotions(&c), 1);
+    cluster_close(&c);
+}
+
+/* "An idle shard costs no message and no cycle": nor with a learner, from the moment on that it was found fit,
+ * which is said once, whether or not it falls behind later. */
+static void a_learner_that_stays_one_costs_no_cycle(void)
+{
+    static struct cluster c;
+    learner_open(&c);
+    CU_ASSERT_FALSE(replica_is_idle(&c.nodes[0].replica)); /* watched */
+    CU_ASSERT(replica_waits(&c.nodes[0].replica));         /* now and then */
+    cluster_run(&c, 2 * CLUSTER_LEASE);
+    CU_ASSERT_EQUAL(promotions(&c), 1);
+    CU_ASSERT(replica_is_idle(&c.nodes[0].replica) && replica_is_idle(&c.nodes[2].replica));
+    CU_ASSERT_EQUAL(c.nodes[0].group.busy_count, 0);
+    c.cut_off[0][2] = true;
+    cluster_put(&c, 0, 8, 8);
+    c.cut_off[0][2] = false;
+    cluster_run(&c, 3 * CLUSTER_LEASE);
+    CU_ASSERT_EQUAL(cluster_log_end(&c, 2), cluster_log_end(&c, 0));
+    CU_ASSERT_EQUAL(promotions(&c), 1);
+    CU_ASSERT_EQUAL(c.nodes[0].group.busy_count, 0);
+    /* Another epoch, another leader's word. */
+    cluster_hand_over(&c, 0);
+    cluster_learn(&c, 2, 0, 3);
+    cluster_activate(&c);
+    cluster_run(&c, 2 * CLUSTER_LEASE);
+    CU_ASSERT_EQUAL(promotions(&c), 2);
+    cluster_close(&c);
+}
+
+/* A learner that is not there is not watched, and is found fit a lease after it came, not at once. */
+static void a_learner_that_was_away_is_found_fit_a_lease_after_it_came(void)
+{
+    static struct cluster c;
+    learner_open(&c);
+    cluster_cut_off(&c, 2, true);
+    cluster_run(&c, 3 * CLUSTER_LEASE);
+    CU_ASSERT_EQUAL(promotions(&c), 0);
+    CU_ASSERT_EQUAL(c.nodes[0].group.busy_count, 0);
+    cluster_cut_off(&c, 2, false);
+    cluster_run(&c, CLUSTER_LEASE - CLUSTER_HEARTBEAT);
+    CU_ASSERT_EQUAL(promotions(&c), 0);
+    cluster_run(&c, 3 * CLUSTER_HEARTBEAT);
+    CU_ASSERT_EQUAL(promotions(&c), 1);
+    CU_ASSERT_EQUAL(c.nodes[0].group.busy_count, 0);
+    cluster_close(&c);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(the_later_epoch_beats_the_longer_log),
     UNIT_TEST(an_unanswered_activation_is_asked_for_again),
     UNIT_TEST(a_ceiling_is_asked_for_ahead_of_use),
     UNIT_TEST(a_learner_that_keeps_up_is_found_fit_to_vote),
+    UNIT_TEST(a_learner_that_fell_behind_is_found_fit_later),
+    UNIT_TEST(a_learner_that_stays_one_costs_no_cycle),
+    UNIT_TEST(a_learner_that_was_away_is_found_fit_a_lease_after_it_came),
 };
 UNIT_MAIN("replica_control", tests)

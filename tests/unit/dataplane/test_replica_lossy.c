@@ -1,6 +1,8 @@
 /* Lossy epochs: a majority of the voters is lost for good, and the best survivor's log goes on above
  * every LSN that was granted (DESIGN section 5).  In the traces an epoch in a table that is marked ! is
  * lossy. */
+#include "dataplane/replica_grant.h"
+#include "engine/land.h"
 #include "tests/unit/dataplane/replica_cluster.h"
 #include "tests/unit/unit.h"
 
@@ -154,6 +156,16 @@ static void catch_up(struct cluster *c)
     cluster_forget(c);
 }
 
+/* One of the survivors, 4, does not answer. */
+static void seal_without(struct cluster *c)
+{
+    cluster_pend_lossy(c, &(struct cluster_lossy){2, 3, 0x1f, 400000});
+    cluster_expect(c, "pending e2 led by 3, above 400000, from 3 survivors, up to 17177216\n"
+                      "  3 seals e2\n"
+                      "3>2 SEAL e2 after e1\n"
+                      "2>3 SEALED e2 end=336 commit=336 table e1@0\n");
+}
+
 /* "Majority lost for good: opens a new epoch from the best survivors, above the LSN ceiling": all that
  * survive are sealed, and who was lost may have given a right that nobody knows of: one lease is waited
  * for. */
@@ -168,11 +180,7 @@ static void all_survivors_and_one_lease_are_waited_for(void)
     cluster_cut_off(&c, 4, true);
     c.time += 3 * CLUSTER_LEASE; /* no promise is left */
     uint64_t began = c.time;
-    cluster_pend_lossy(&c, &(struct cluster_lossy){2, 3, 0x1f, 400000});
-    cluster_expect(&c, "pending e2 led by 3, above 400000, from 3 survivors, up to 17177216\n"
-                       "  3 seals e2\n"
-                       "3>2 SEAL e2 after e1\n"
-                       "2>3 SEALED e2 end=336 commit=336 table e1@0\n");
+    seal_without(&c);
     c.time = began + 2 * CLUSTER_LEASE;
     cluster_pass(&c, 3);
     CU_ASSERT_EQUAL(c.nodes[3].replica.role, REPLICA_SEALING); /* one that survived is silent */
@@ -200,9 +208,34 @@ static void all_survivors_and_one_lease_are_waited_for(void)
                        "0>3 JOIN e2 end=1900544 commit=1900544 table e1@0\n"
                        "3>0 CUT e2 1900544\n"
                        "0>3 ACK e2 1900544 commit=1900544\n"
+                       "3>1 PIECE e2 piece 0\n"
+                       "  1 commits 1900544\n"
                        "3>0 APPEND e2 [1900544,1900640) commit=1900640\n"
                        "  0 commits 1900640\n"
-                       "0>3 ACK e2 1900640 commit=1900640\n");
+                       "1>3 JOIN e2 end=1900544 commit=1900544 table e1@0\n"
+                       "0>3 ACK e2 1900640 commit=1900640\n"
+                       "3>1 CUT e2 1900544\n"
+                       "1>3 ACK e2 1900544 commit=1900544\n"
+                       "3>2 PIECE e2 piece 0\n"
+                       "  2 commits 1900544\n"
+                       "3>1 APPEND e2 [1900544,1900640) commit=1900640\n"
+                       "  1 commits 1900640\n"
+                       "2>3 JOIN e2 end=1900544 commit=1900544 table e1@0\n"
+                       "1>3 ACK e2 1900640 commit=1900640\n"
+                       "  3 asks to activate e2\n"
+                       "3>2 CUT e2 1900544\n"
+                       "2>3 ACK e2 1900544 commit=1900544\n"
+                       "3>4 PIECE e2 piece 0\n"
+                       "  4 commits 1900544\n"
+                       "3>2 APPEND e2 [1900544,1900640) commit=1900640\n"
+                       "  2 commits 1900640\n"
+                       "4>3 JOIN e2 end=1900544 commit=1900544 table e1@0\n"
+                       "2>3 ACK e2 1900640 commit=1900640\n"
+                       "3>4 CUT e2 1900544\n"
+                       "4>3 ACK e2 1900544 commit=1900544\n"
+                       "3>4 APPEND e2 [1900544,1900640) commit=1900640\n"
+                       "  4 commits 1900640\n"
+                       "4>3 ACK e2 1900640 commit=1900640\n");
     CU_ASSERT_EQUAL(cluster_count(&c, 3, REPLICA_COUNT_LOSSY), 1);
     CU_ASSERT_EQUAL(cluster_committed(&c, 3), cluster_log_end(&c, 3));
     cluster_close(&c);
@@ -244,15 +277,23 @@ static void the_lease_is_waited_for_to_its_end(void)
                        "1>0 JOIN e2 end=1900544 commit=1900544 table e1@0\n"
                        "0>1 CUT e2 1900544\n"
                        "1>0 ACK e2 1900544 commit=1900544\n"
+                       "0>2 PIECE e2 piece 0\n"
+                       "  2 commits 1900544\n"
                        "0>1 APPEND e2 [1900544,1900640) commit=1900640\n"
                        "  1 commits 1900640\n"
+                       "2>0 JOIN e2 end=1900544 commit=1900544 table e1@0\n"
                        "1>0 ACK e2 1900640 commit=1900640\n"
-                       "  0 asks to activate e2\n");
+                       "  0 asks to activate e2\n"
+                       "0>2 CUT e2 1900544\n"
+                       "2>0 ACK e2 1900544 commit=1900544\n"
+                       "0>2 APPEND e2 [1900544,1900640) commit=1900640\n"
+                       "  2 commits 1900640\n"
+                       "2>0 ACK e2 1900640 commit=1900640\n");
     cluster_activate(&c);
     cluster_expect(&c, "active e2 led by 0, up to 17177216\n"
                        "  0 leads e2\n"
                        "0>1 PULSE @4342 list=7 7: add(e2)\n"
-                       "0>2 PULSE @4342 list=7 7: add(e2) behind\n"
+                       "0>2 PULSE @4342 list=7 7: add(e2)\n"
                        "1>0 ECHO @4342 list=7\n"
                        "  0 may read\n"
                        "2>0 ECHO @4342 list=7\n");
@@ -296,6 +337,50 @@ static void without_survivors_it_begins_empty(void)
     }
     cluster_put(&c, 1, 9, 8);
     CU_ASSERT_EQUAL(cluster_committed(&c, 1), cluster_log_end(&c, 1));
+    cluster_close(&c);
+}
+
+/* Nobody survived who voted, and a learner leads.  The segment that it had granted ahead of its log's end, and
+ * into which nobody can write any more, would lie below that end behind the gap, as if it were a part of the
+ * log. */
+static void a_segment_granted_ahead_goes_before_the_gap(void)
+{
+    static struct cluster c;
+    static const struct cluster_config log_write = {.node_count = 3, .log_write = true};
+    cluster_open(&c, &log_write);
+    c.quiet = true;
+    cluster_learn(&c, 1, 0, 0x5);
+    cluster_activate(&c);
+    cluster_put(&c, 0, 7, 8);
+    cluster_run(&c, CLUSTER_LEASE);
+    struct shard *s = c.nodes[1].shard.shard;
+    CU_ASSERT_EQUAL(cluster_committed(&c, 1), 208);
+    CU_ASSERT(land_has_ahead(s));
+    lose(&c, 0x5);
+    replica_grant_void(&c.nodes[1].replica, 0);
+    CU_ASSERT(land_has_ahead(s) && !land_tail_is_granted(s));
+    c.quiet = true;
+    c.time += 3 * CLUSTER_LEASE;
+    cluster_pend_lossy(&c, &(struct cluster_lossy){2, 1, 7, 400000});
+    CU_ASSERT_EQUAL(c.configuration.voter_before_count, 0);
+    c.time += CLUSTER_LEASE + 2;
+    cluster_pass(&c, 1);
+    CU_ASSERT_EQUAL(c.nodes[1].replica.role, REPLICA_BRINGING);
+    CU_ASSERT(!land_has_ahead(s));
+    cluster_activate(&c);
+    catch_up(&c);
+    cluster_put(&c, 1, 9, 8);
+    /* The one of before and the epoch's own, and no other. */
+    CU_ASSERT_EQUAL(s->log.queue_count, 1);
+    uint32_t in_tail = 0;
+    for (uint32_t n = 0; n < s->frames.fresh_next; n++)
+        in_tail += s->directory[layout_frame_of(&s->geometry, s->number, n)].kind == FRAME_TAIL;
+    CU_ASSERT_EQUAL(in_tail, 2);
+    for (uint32_t i = 0; i < 3; i++) {
+        uint64_t key = 7;
+        struct read_found found;
+        CU_ASSERT_EQUAL(fixture_read(&c.nodes[i].shard, &key, sizeof key, &found), 1);
+    }
     cluster_close(&c);
 }
 
@@ -413,6 +498,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(all_survivors_and_one_lease_are_waited_for),
     UNIT_TEST(the_lease_is_waited_for_to_its_end),
     UNIT_TEST(without_survivors_it_begins_empty),
+    UNIT_TEST(a_segment_granted_ahead_goes_before_the_gap),
     UNIT_TEST(a_lossy_epoch_that_is_lost_is_followed_by_another),
     UNIT_TEST(who_was_lost_answers_no_seal),
     UNIT_TEST(what_a_survivor_without_a_log_says_is_no_commit),
