@@ -2,7 +2,8 @@
  * lcores ask who leads which shard.
  *
  * Control fills it after the spaces were added, points node.cluster to it, and then starts the
- * lcores; its words are constant until they stopped.  A node that is alone has none.  The functions
+ * lcores; its words are constant until they stopped, but for node_count and nodes, which are control's own from
+ * then on (node_peer_add, node_peer_remove).  A node that is alone has none.  The functions
  * stand for a coordinator (control/coordinator_script.h); dataplane/ knows no more of it.
  *
  * What a coordinator decides, it publishes, then adds to *version, then wakes lcores that sleep: an
@@ -34,12 +35,14 @@ enum cluster_activation {
 
 struct node_cluster {
     struct member self;
-    uint32_t node_count;         /* self included */
+    uint32_t node_count;         /* self included; up to LIMIT_VOTERS */
     uint32_t nodes[LIMIT_NODES]; /* ids */
     /* By number of the lcore, each for the one thread that polls there; its maker's. */
     struct transport *transports[LIMIT_LCORES];
     /* Likewise; what it tells is for any thread.  NULL: nobody wants to know. */
     struct lag *lags[LIMIT_LCORES];
+    /* The node's leader lease ends then, by clock_boottime_ns; 0: it has not had one.  NULL: there are none. */
+    const _Atomic uint64_t *lead_until_ns;
     const _Atomic uint64_t *version; /* moves with every decision; read it by cluster_version */
     /* Copy the newest configuration of a shard, if its epoch is above known_epoch.  False: it is
      * not, or there is none (the node has no part in the shard). */
@@ -52,6 +55,9 @@ struct node_cluster {
     bool (*hands_over)(void *context, uint32_t log, uint64_t epoch);
     /* It has; once for each time that it was asked. */
     void (*handed_over)(void *context, uint32_t log, uint64_t epoch);
+    /* A learner of an active epoch that this node leads may be a voter: it has kept up for a lease.  Told once
+     * per epoch and learner.  NULL: nobody wants to know. */
+    void (*promote)(void *context, uint32_t log, uint64_t epoch, const struct member *learner);
     void *context; /* of the functions */
 };
 

@@ -9,6 +9,7 @@
  *   poll_hot_keys.c what is asked for most
  *   poll_cluster.c  replication, where the node is one of several (lcore_cluster.h)
  *   poll_forward.c  requests that another node leads (lcore_forward.h)
+ *   poll_change.c   spaces that come, change and go (node_change.h)
  *
  * Run to completion, shared nothing: everything here belongs to the thread, but for the fields that
  * name another writer.  The clock is read twice per pass (DESIGN section 5, clocks): now, after the
@@ -19,6 +20,7 @@
 
 #include "dataplane/hot_keys.h"
 #include "dataplane/node.h"
+#include "dataplane/node_change.h"
 #include "engine/bucket.h"
 #include "engine/rcu.h"
 #include "engine/shard.h"
@@ -77,7 +79,7 @@ struct lcore {
     uint32_t key_gap;              /* operations on keys until one is noted */
     bool keys_noted;               /* since they were shown */
     struct lcore_ticks ticks;      /* durations, in ticks */
-    struct bucket_rate agent_rate; /* of each agent that is limited, in ticks; constant */
+    struct bucket_rate agent_rate; /* of each agent that is limited, in ticks */
     uint64_t ticks_deadline;       /* as stored in the lease cell */
     uint64_t ticks_upkeep;         /* when the slow work was last done */
     uint64_t ticks_sweep;          /* when every ring was last visited */
@@ -94,7 +96,8 @@ struct lcore {
     struct lcore_cluster *cluster; /* NULL: the node is alone */
     struct reclaim_now reclaim;    /* what housekeeping and cuts know of this pass */
     struct pin_question question;  /* its context */
-    struct shard **shards;         /* all that it owns */
+    struct node_space *spaces[LIMIT_SPACES + 1]; /* by id: those it has taken over */
+    struct shard **shards;                       /* all that it owns, by log */
     uint32_t shard_count;
     uint32_t sweep_shard;  /* next to have its sessions looked at */
     uint64_t ticks_expiry; /* when keys are looked at whose ttl may be over */
@@ -111,6 +114,7 @@ struct lcore {
     uint16_t wakes[LIMIT_AGENTS];
     uint32_t wake_count;
     uint32_t chunks_told[LIMIT_SPACES + 1]; /* chunks_wanted when control was last woken */
+    uint64_t arena_round;                   /* the node's, when shards were last looked at for it */
     uint64_t grace_started;
     _Atomic uint64_t grace_done; /* written by liburcu's thread when there are several lcores */
     struct qsbr_head grace;
@@ -125,6 +129,8 @@ struct lcore {
     pthread_t thread;
     _Atomic bool stop; /* written by control */
     bool running;
+    bool change_begun; /* it waits for the transport to let go of a space */
+    _Atomic(const struct node_change *) change; /* posted by control; NULL: there is none */
     uint64_t ticks_keys_shown;
     struct hot_keys hot_keys;
     struct hot_keys_shown hot_keys_shown; /* read by control */
@@ -176,9 +182,10 @@ static inline void poll_key_count(struct lcore *l, const struct shard *s,
 void poll_keys_show(struct lcore *l);
 /* A RING_TRANSACTION, as poll_execute (poll_transaction.c). */
 MUST_USE int poll_execute_transaction(struct lcore *l, const struct lcore_operation *o);
-/* Whether every peer of a shard that is led here runs a release that takes records of transactions and
- * increments; else they are answered RING_UNSUPPORTED. */
-bool poll_transactions_supported(const struct lcore *l, const struct shard *s);
+/* RING_OK: every peer of a shard that is led here runs a release that takes records of transactions,
+ * increments and what has a ttl; else what these are answered: RING_UNSUPPORTED, one does not; RING_RETRY,
+ * one was not heard of yet since this node's start, which is not long ago. */
+enum ring_status poll_transactions_supported(const struct lcore *l, const struct shard *s);
 
 /* Take up to a batch of requests from the hot rings and carry them out.  Returns how many. */
 uint32_t poll_requests(struct lcore *l);
@@ -211,6 +218,14 @@ void poll_expiry_due(struct lcore *l, uint64_t ttl_ns);
 uint64_t poll_expiry_wait_ms(const struct lcore *l);
 /* What reclamation may rely on in this pass. */
 void poll_reclaim(struct lcore *l);
+
+/* Carry out what control posted. */
+void poll_change(struct lcore *l, const struct node_change *change);
+/* Every operation that waits in a shard ends, its fate unknown: the shard goes. */
+void poll_give_up(struct lcore *l, struct shard *s);
+
+/* The agent of an operation that was appended and is not committed is answered RING_RETRY: it may be, later. */
+void poll_refuse_waiting(struct lcore *l, const struct shard *s, const struct shard_origin *origin);
 
 /* One pass, for benchmarks and tests that drive an lcore themselves.  Returns true if it had work. */
 bool poll_pass(struct lcore *l);

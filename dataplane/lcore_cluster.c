@@ -1,3 +1,4 @@
+#include "dataplane/lag.h"
 #include "dataplane/lcore_forward.h"
 
 #include <stdlib.h>
@@ -18,97 +19,128 @@ static struct replica *find(void *context, uint32_t log)
     return r != NULL ? &r->replica : NULL;
 }
 
-static void *take(struct lcore_cluster *c, uint32_t which, size_t count, size_t bytes)
+static void *take(struct lcore_cluster *c, uint32_t which, size_t bytes)
 {
-    c->memory[which] = calloc(count + 1, bytes);
-    return c->memory[which];
+    c->memory[which].bytes = bytes;
+    c->memory[which].at = lcore_memory(bytes);
+    return c->memory[which].at;
 }
 
-/* ---- the shards ---- */
+/* ---- spaces ---- */
 
-static void by_log_fill(struct lcore_cluster *c)
+struct lcore_space *lcore_space_make(const struct node_space *s, uint32_t lcore)
 {
-    for (uint32_t i = 0; i < c->lcore->shard_count; i++) {
-        uint32_t log = c->lcore->shards[i]->log.number;
-        uint32_t shard = log & ((1u << NODE_LOG_SPACE_SHIFT) - 1);
-        c->by_log[c->space_first[log >> NODE_LOG_SPACE_SHIFT] + shard] = &c->replicas[i];
-    }
+    uint32_t shards = s->geometry.shard_count, replicas = 0;
+    uint64_t frames = layout_frame_count(&s->geometry);
+    for (uint32_t i = 0; i < shards; i++)
+        replicas += s->boards[i].lcore == lcore;
+    size_t own = sizeof(struct lcore_space) + replicas * sizeof(struct lcore_replica);
+    struct lcore_space *of =
+        calloc(1, own + shards * sizeof(void *) + frames * sizeof of->frames[0]);
+    if (of == NULL)
+        return NULL;
+    of->by_shard = (struct lcore_replica **)(void *)((uint8_t *)of + own);
+    of->frames = (uint32_t *)(void *)(of->by_shard + shards);
+    of->replica_count = replicas;
+    for (uint32_t i = 0, at = 0; i < shards; i++)
+        if (s->boards[i].lcore == lcore)
+            of->by_shard[i] = &of->replicas[at++];
+    return of;
 }
 
-static int shards_open(struct lcore_cluster *c)
+static struct replica_times times_of(const struct lcore *l)
 {
-    const struct node *n = c->lcore->node;
-    uint32_t shards = 0;
-    uint64_t frames = 0;
-    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
-        c->space_first[id] = shards;
-        shards += n->spaces[id] != NULL ? n->spaces[id]->geometry.shard_count : 0;
-        frames += n->spaces[id] != NULL ? layout_frame_count(&n->spaces[id]->geometry) : 0;
-    }
-    c->replicas = take(c, 0, c->lcore->shard_count, sizeof *c->replicas);
-    c->by_log = take(c, 1, shards, sizeof(struct lcore_replica *));
-    uint32_t *counts = take(c, 2, frames, sizeof *counts);
-    if (c->replicas == NULL || c->by_log == NULL || counts == NULL)
-        return -ENOMEM;
-    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
-        if (n->spaces[id] == NULL)
+    return (struct replica_times){
+        .lease = l->ticks.lease,
+        .heartbeat = l->ticks.lease / HEARTBEATS_PER_LEASE,
+        .retry = l->ticks.lease / RETRIES_PER_LEASE,
+        .notice = clock_ns_to_ticks(NOTICE_NS, l->node->ticks_per_s),
+        .read_leases = !l->node->config.lease_virtual,
+    };
+}
+
+void lcore_cluster_take(struct lcore_cluster *c, struct node_space *s)
+{
+    struct lcore *l = c->lcore;
+    struct lcore_space *of = s->parts[l->number];
+    const struct replica_times times = times_of(l);
+    uint32_t id = s->config.id;
+    c->spaces[id] = of;
+    holds_init(&c->holds[id], of->frames, (uint32_t)layout_frame_count(&s->geometry));
+    for (uint32_t i = 0; i < s->geometry.shard_count; i++) {
+        if (of->by_shard[i] == NULL)
             continue;
-        uint32_t count = (uint32_t)layout_frame_count(&n->spaces[id]->geometry);
-        holds_init(&c->holds[id], counts, count);
-        counts += count;
+        replica_init(&of->by_shard[i]->replica, s->shards[i], &c->node->self, &times);
+        group_add(&c->group, &of->by_shard[i]->replica);
+        s->shards[i]->lsn_kept = 0; /* nobody has confirmed anything yet */
     }
-    by_log_fill(c);
+    /* Why not the one that there is: the next pass asks for it, and can send what follows from it. */
+    c->version = cluster_version(c->node) - 1;
+    if (c->node->lags[l->number] != NULL)
+        lag_again(c->node->lags[l->number], c->group.replica_count);
+}
+
+void lcore_cluster_leave(struct lcore_cluster *c, const struct node_space *s)
+{
+    const struct lcore *l = c->lcore;
+    struct lcore_space *of = s->parts[l->number];
+    uint32_t count = c->group.replica_count;
+    for (uint32_t i = 0; i < of->replica_count; i++)
+        group_remove(&c->group, &of->replicas[i].replica);
+    c->spaces[s->config.id] = NULL;
+    if (c->node->lags[l->number] != NULL)
+        lag_again(c->node->lags[l->number], count);
+}
+
+static int spaces_open(struct lcore_cluster *c)
+{
+    const struct lcore *l = c->lcore;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
+        struct node_space *s = l->spaces[id];
+        if (s == NULL)
+            continue;
+        if (s->parts[l->number] == NULL)
+            s->parts[l->number] = lcore_space_make(s, l->number);
+        if (s->parts[l->number] == NULL)
+            return -ENOMEM;
+        lcore_cluster_take(c, s);
+    }
     return 0;
 }
 
 /* ---- the group ---- */
 
-static int group_open(struct lcore_cluster *c, const struct replica_times *times)
+static int group_open(struct lcore_cluster *c)
 {
     struct lcore *l = c->lcore;
-    uint32_t peers = c->node->node_count - 1;
-    size_t pair_memory = align_up(pair_bytes(l->shard_count + 1), CACHE_LINE);
-    struct replica **lists = take(c, 3, 2 * (size_t)l->shard_count, sizeof(struct replica *));
-    struct pair *pairs = take(c, 4, 1, peers * (sizeof *pairs + pair_memory));
-    c->bundles = take(c, 5, peers, sizeof *c->bundles);
+    const struct replica_times times = times_of(l);
+    /* Why for all that there could be: nodes come while it runs.  What is not touched is not there. */
+    const uint32_t peers = LIMIT_VOTERS - 1;
+    size_t pair_memory = align_up(pair_bytes(LCORE_SHARDS_MAX + 1), CACHE_LINE);
+    /* Why for all that there could ever be: as lcore.shards. */
+    struct replica **lists = take(c, 0, 2 * (size_t)LCORE_SHARDS_MAX * sizeof(struct replica *));
+    struct pair *pairs = take(c, 1, (peers + 1) * sizeof *pairs + peers * pair_memory);
+    c->bundles = take(c, 2, (peers + 1) * sizeof *c->bundles);
     if (lists == NULL || pairs == NULL || c->bundles == NULL)
         return -ENOMEM;
-    group_init(&c->group, &c->node->self, times);
+    group_init(&c->group, &c->node->self, &times);
+    copy_rate_init(&c->group.copy, l->node->config.copy_rate, l->node->ticks_per_s, times.lease);
     c->group.find = find;
     c->group.context = c;
     c->group.pairs = pairs;
     c->group.replicas = lists;
-    c->group.replica_count = l->shard_count;
-    c->group.busy = lists + l->shard_count;
+    c->group.busy = lists + (size_t)LCORE_SHARDS_MAX;
     uint8_t *memory = (uint8_t *)(pairs + peers);
-    for (uint32_t i = 0; i < c->node->node_count; i++) {
-        if (c->node->nodes[i] == c->node->self.node)
-            continue;
-        pair_init(&pairs[c->group.pair_count++], c->node->nodes[i], l->shard_count + 1, memory);
-        memory += pair_memory;
+    for (uint32_t i = 0; i < peers; i++, memory += pair_memory) {
+        pair_init(&pairs[i], PAIR_NOBODY, LCORE_SHARDS_MAX + 1, memory);
+        pair_end(&pairs[i]);
     }
-    for (uint32_t i = 0; i < l->shard_count; i++)
-        lists[i] = &c->replicas[i].replica;
+    ASSERT(c->node->node_count <= LIMIT_VOTERS);
+    for (uint32_t i = 0; i < c->node->node_count; i++)
+        if (c->node->nodes[i] != c->node->self.node)
+            (void)group_pair_add(&c->group, c->node->nodes[i]);
     uint32_t cell_first = l->number * LIMIT_LEASE_CELLS_PER_LCORE;
     boards_init(&c->boards, &c->group, &l->node->shared->leases[cell_first], cell_first);
-    return 0;
-}
-
-static int replicas_open(struct lcore_cluster *c, const struct replica_times *times)
-{
-    struct lcore *l = c->lcore;
-    /* Why not the one that there is: the first pass asks for it, and can send what follows from it. */
-    c->version = cluster_version(c->node) - 1;
-    for (uint32_t i = 0; i < l->shard_count; i++) {
-        struct lcore_replica *r = &c->replicas[i];
-        uint32_t log = l->shards[i]->log.number;
-        struct configuration known;
-        if (!c->node->configuration(c->node->context, log, 0, &known))
-            return -EINVAL;
-        replica_init(&r->replica, l->shards[i], &c->node->self, times);
-        r->replica.group = &c->group;
-        l->shards[i]->lsn_kept = 0; /* nobody has confirmed anything yet */
-    }
     return 0;
 }
 
@@ -138,18 +170,9 @@ int lcore_cluster_open(struct lcore *l)
     c->node = node;
     c->transport = node->transports[l->number];
     c->publish_interval = clock_ns_to_ticks(PUBLISH_NS, l->node->ticks_per_s);
-    const struct replica_times times = {
-        .lease = l->ticks.lease,
-        .heartbeat = l->ticks.lease / HEARTBEATS_PER_LEASE,
-        .retry = l->ticks.lease / RETRIES_PER_LEASE,
-        .notice = clock_ns_to_ticks(NOTICE_NS, l->node->ticks_per_s),
-        .read_leases = !l->node->config.lease_virtual,
-    };
-    int error = c->transport == NULL ? -EINVAL : shards_open(c);
+    int error = c->transport == NULL ? -EINVAL : group_open(c);
     if (error == 0)
-        error = group_open(c, &times);
-    if (error == 0)
-        error = replicas_open(c, &times);
+        error = spaces_open(c);
     if (error == 0)
         error = wake_add(c);
     if (error == 0)
@@ -165,7 +188,7 @@ void lcore_cluster_close(struct lcore *l)
     if (c == NULL)
         return;
     for (uint32_t i = 0; i < sizeof c->memory / sizeof c->memory[0]; i++)
-        free(c->memory[i]);
+        lcore_memory_free(c->memory[i].at, c->memory[i].bytes);
     lcore_forward_close(c->forward);
     free(c);
     l->cluster = NULL;

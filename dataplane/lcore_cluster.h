@@ -27,6 +27,14 @@ struct lcore_replica {
     bool stop_counted;
 };
 
+/* What an lcore has of one space; control's memory, one piece, freed with the space. */
+struct lcore_space {
+    uint32_t *frames;                /* held by the transport, by frame */
+    struct lcore_replica **by_shard; /* NULL: another lcore's */
+    uint32_t replica_count;
+    struct lcore_replica replicas[];
+};
+
 struct lcore_forward;
 
 struct lcore_cluster {
@@ -36,34 +44,51 @@ struct lcore_cluster {
     struct transport *transport;
     uint64_t ticks_published; /* when its counters last were */
     uint64_t publish_interval;
+    uint64_t ticks_cut_off;        /* until then the node was not (poll_cut_off.h) */
+    uint64_t ticks_cut_off_looked; /* when that was last looked at */
+    bool is_cut_off;
     struct group group;
-    struct boards boards;           /* what agents see of it */
-    uint32_t turn;                  /* replica that decides first, among those that are ready */
-    struct lcore_replica *replicas; /* as lcore.shards */
-    struct lcore_replica **by_log;  /* by space and shard: space_first[space] + shard */
-    uint32_t space_first[LIMIT_SPACES + 1];
-    struct holds holds[LIMIT_SPACES + 1]; /* by space: frames that the transport reads */
-    struct lcore_forward *forward;        /* holds[0]: its buffers that the transport reads */
+    struct boards boards; /* what agents see of it */
+    uint32_t turn;        /* replica that decides first, among those that are ready */
+    struct lcore_space *spaces[LIMIT_SPACES + 1]; /* by id, as lcore.spaces */
+    struct holds holds[LIMIT_SPACES + 1];         /* by space: frames that the transport reads */
+    struct lcore_forward *forward; /* holds[0]: its buffers that the transport reads */
     struct replica_update update;
     struct bundle *bundles; /* what leaves at the end of the pass; as group.pairs */
-    void *memory[6];        /* what close frees */
+    struct {
+        void *at;
+        size_t bytes;
+    } memory[3]; /* what close frees */
     uint8_t head[TRANSPORT_HEAD_MAX];
 };
 
-/* Set-up, on control's thread before the lcore's.  Returns 0, -ENOMEM, or -EINVAL: no transport, or no
- * configuration for one of the shards. */
+/* Set-up, on control's thread before the lcore's.  Returns 0, -ENOMEM, or -EINVAL: no transport. */
 MUST_USE int lcore_cluster_open(struct lcore *l);
 void lcore_cluster_close(struct lcore *l);
+
+/* For an lcore and a space that is made: on control's thread.  NULL: no memory; else it is for free(). */
+struct lcore_space *lcore_space_make(const struct node_space *s, uint32_t lcore);
+/* Its replicas join, or leave: the shards are, or still are, the lcore's.  Configurations come with the next
+ * look at the coordinator's decisions. */
+void lcore_cluster_take(struct lcore_cluster *c, struct node_space *s);
+void lcore_cluster_leave(struct lcore_cluster *c, const struct node_space *s);
+
+/* The nth of its replicas, as lcore.shards. */
+static inline struct lcore_replica *lcore_replica_at(const struct lcore_cluster *c, uint32_t n)
+{
+    return (struct lcore_replica *)(void *)c->group.replicas[n];
+}
+_Static_assert(offsetof(struct lcore_replica, replica) == 0, "they are one");
 
 /* The replica of a shard that this lcore owns; NULL: there is none. */
 static inline struct lcore_replica *lcore_replica_of(const struct lcore_cluster *c, uint32_t log)
 {
     uint32_t space = log >> NODE_LOG_SPACE_SHIFT;
     uint32_t shard = log & ((1u << NODE_LOG_SPACE_SHIFT) - 1);
-    const struct node_space *s = space <= LIMIT_SPACES ? c->lcore->node->spaces[space] : NULL;
+    const struct node_space *s = space <= LIMIT_SPACES ? c->lcore->spaces[space] : NULL;
     if (s == NULL || shard >= s->geometry.shard_count)
         return NULL;
-    return c->by_log[c->space_first[space] + shard];
+    return c->spaces[space]->by_shard[shard];
 }
 
 /* ---- phases; no-ops for a node alone ---- */
@@ -89,6 +114,11 @@ void poll_cluster_awake(struct lcore *l);
 bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame);
 /* Now and then, what the transport counted to where status finds it (transport_counted). */
 void poll_cluster_publish(struct lcore *l);
+
+/* A node comes, with the transport's peer that was made for it, or goes; then the peer is the caller's.  Between
+ * two passes (node_change.h). */
+void poll_cluster_meet(struct lcore *l, uint32_t node, struct transport_peer *peer);
+MUST_USE struct transport_peer *poll_cluster_part(struct lcore *l, uint32_t node);
 
 /* ---- what leaves ---- */
 

@@ -37,9 +37,10 @@
 #define FORWARD_HOLDS 0u
 
 struct forward_peer {
-    uint32_t node;
-    uint8_t version;              /* of the wire, as last agreed; 0: not known */
-    uint64_t asks_sent;           /* datagrams; the next one's number is one more */
+    uint32_t node;      /* PAIR_NOBODY: unused, as pairs are */
+    uint8_t version;    /* of the wire, as last agreed; 0: not heard of yet */
+    bool is_silent;     /* an ask to it was given up, and nothing has come from it since */
+    uint64_t asks_sent; /* datagrams; the next one's number is one more */
     struct forward_window window; /* of its asks */
     struct forward_pack asks, answers;
 };
@@ -66,6 +67,7 @@ struct lcore_forward {
     uint32_t buffer_next;
     uint64_t version; /* of the coordinator's decisions, when places were last looked at */
     uint64_t ticks_looked;
+    uint64_t ticks_began; /* the first pass; 0: it is not over */
     struct forward_put puts[LIMIT_FORWARD_PUTS];
     void *memory[4]; /* what close frees */
     uint32_t buffer_counts[LIMIT_FORWARD_BUFFERS];
@@ -78,12 +80,16 @@ MUST_USE int lcore_forward_open(struct lcore_cluster *c);
 void lcore_forward_close(struct lcore_forward *f);
 
 /* Send an agent's request to the leader of its shard.  Returns 0: it waits in a place;
- *   RING_RETRY      no other node is known to lead the shard; it went nowhere
+ *   RING_RETRY      no other node is known to lead the shard, or nothing is agreed with it now; it went nowhere
  *   RING_TOO_LARGE  a value that is not in the bulk buffer and needs more buffers than there are
  *   RING_UNSUPPORTED  the leader runs a release that does not know the operation; it went nowhere
  *   -EAGAIN         no room now: leave it in the ring, ask again in a later pass. */
 MUST_USE int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
                               const struct shard_origin *origin);
+
+/* For a node that is cut off (poll_cut_off.h): whether to ask for anything of the shard, here or at its leader, is in
+ * vain as far as the data plane shows. */
+bool poll_forward_is_vain(const struct lcore *l, const struct shard *s);
 
 /* A datagram that forward_is.  Returns 0, or -EPROTO  no correct peer says this: count it. */
 MUST_USE int poll_forward_received(struct lcore *l, const struct transport_received *d);
@@ -96,6 +102,13 @@ static inline bool poll_forward_is_origin(const struct shard_origin *origin)
 }
 void poll_forward_answer(struct lcore *l, const struct shard *s, const struct shard_answer *answer,
                          struct ring_completion *c);
+
+/* What waits for leaders of a space that is dropped here is given up. */
+void poll_forward_space_end(struct lcore *l, uint32_t space);
+
+/* A node comes; or goes, and what waits for it is given up as with one that does not answer. */
+void poll_forward_meet(struct lcore *l, uint32_t node);
+void poll_forward_part(struct lcore *l, uint32_t node);
 
 /* Once per pass, behind its answers: send what was gathered, give up what was not answered. */
 void poll_forward_flush(struct lcore *l);

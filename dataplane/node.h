@@ -1,8 +1,9 @@
 /* node - what the control thread and the lcores of one daemon share in private memory.
  *
  * Control makes everything, publishes it, and takes it away again; lcores only use it.
- *   spaces   published before the lcores start; constant from then on
- *   chunks   added by control when an lcore asks (chunks_wanted); layout_space.chunk_count publishes
+ *   spaces   control's list; each lcore has its own of those that it took over (node_change.h)
+ *   chunks   added by control when an lcore asks (chunks_wanted); layout_space.chunk_count publishes;
+ *            given back by control when the space needs them no more (node_arena.h)
  *   agents   RCU: a slot is published, unpublished, and freed after a grace period (rcu.h, QSBR;
  *            every lcore is quiescent once per loop and offline while it sleeps)
  * Memory order: N1 slot store (release) -> N2 slot load (acquire): the agent is whole. */
@@ -18,6 +19,7 @@
 
 struct shard;
 struct lcore;
+struct lcore_space;
 struct node_cluster;
 
 enum agent_fault {
@@ -33,14 +35,15 @@ enum agent_fault {
 struct agent {
     uint32_t slot;
     uint32_t uid;
+    bool trusted;          /* root, or the daemon's own uid */
     uint64_t generation;   /* differs for every attachment: completions of others are dropped */
     struct memory memory;  /* its file */
     struct ring_file file; /* geometry as made; never read back from the agent */
-    const struct ring_pins *pins;     /* in its file */
-    uint8_t *bulk;                    /* in its file */
-    uint8_t access[LIMIT_SPACES + 1]; /* by space id: AGENT_MAY_* */
-    int event_fds[LIMIT_LCORES];      /* eventfds, in the lcores' sleep_fds; see there */
-    int guard;                        /* its entry in the table of guard.h */
+    const struct ring_pins *pins;             /* in its file */
+    uint8_t *bulk;                            /* in its file */
+    _Atomic uint8_t access[LIMIT_SPACES + 1]; /* by space id: AGENT_MAY_*; control's */
+    int event_fds[LIMIT_LCORES];              /* eventfds, in the lcores' sleep_fds; see there */
+    int guard;                                /* its entry in the table of guard.h */
     _Atomic uint32_t fault; /* enum agent_fault, set by an lcore; control then detaches it */
     struct {
         alignas(CACHE_LINE) struct ring request, completion;
@@ -50,9 +53,19 @@ struct agent {
         /* Times that it had none left for a request that was there; its lcore is the only writer. */
         _Atomic uint64_t throttled;
         bool wake_pending; /* completions were put since the last wake */
-        bool limited;      /* constant: it may take no more than node_config.agent_rate */
+        bool limited;      /* it may take no more than node_config.agent_rate; agent_rate.h */
         bool is_waiting;   /* for a token */
     } rings[LIMIT_LCORES];
+};
+
+/* What node_arena.h knows of a space whose last chunks may go. */
+struct node_arena {
+    uint64_t lsn_sum; /* of its logs' ends, at quiet_since_ns */
+    uint64_t quiet_since_ns;
+    uint64_t asked_ns;
+    uint64_t pause_until_ns;
+    uint64_t taken; /* chunks, in all */
+    bool refused;   /* more than one at a time */
 };
 
 struct node_space {
@@ -64,11 +77,15 @@ struct node_space {
     struct layout_frame *directory;
     uint8_t *arena; /* reserved address range, chunk 0 first */
     struct memory chunks[LIMIT_CHUNKS];
+    struct node_arena giving;
     _Atomic uint32_t
-        chunks_wanted; /* lcores raise it; control makes chunks until there are so many */
+        chunks_wanted;  /* lcores raise it; control makes chunks until there are so many */
+    uint64_t lsn_start; /* where its logs begin */
     struct shard *shards[LIMIT_SHARDS]; /* shard i belongs to lcore boards[i].lcore */
     uint8_t *shard_memory;              /* all of them */
     uint64_t shard_memory_bytes;
+    struct lcore_space
+        *parts[LIMIT_LCORES]; /* what lcores of a cluster have of it: lcore_cluster.h */
 };
 
 /* Identity of a log within the cluster: which space, which shard. */
@@ -88,6 +105,15 @@ struct node_config {
      * comes in 10 ms.  What is too much stays in the agent's ring.  Root and the daemon's uid are free. */
     uint64_t agent_rate, agent_burst;
     bool agents_all; /* those two, too */
+    /* Bytes per second that an lcore of a cluster spends on copies in the background: snapshots, and the log
+     * for peers that were behind; 0: no bound.  copy_rate.h */
+    uint64_t copy_rate;
+};
+
+/* What node_config says of agents, where it was changed since the lcores started: agent_rate.h. */
+struct node_limit {
+    _Atomic uint64_t rate, burst;
+    _Atomic bool all, is_set;
 };
 
 struct node {
@@ -97,6 +123,10 @@ struct node {
     /* No log is written past it.  Control raises it, after it is stored where the next start looks;
      * the lcore hands it on by shard_grant in its housekeeping, long before it is reached. */
     _Atomic uint64_t lsn_ceiling;
+    /* Counted up when shards are to look what their spaces' headers say of chunks: engine/leave.h; and when
+     * limit, below, was changed. */
+    _Atomic uint64_t arena_round;
+    struct node_limit limit;
     enum clock_kind clock_kind;
     uint64_t ticks_per_s;
     struct memory node_file, doorbell_file;
@@ -136,7 +166,15 @@ void node_close(struct node *n);
 /* Before the lcores start: make a space, its file, its first chunks, its shards.
  * Returns 0, -EEXIST (id or name), or as space_geometry and memory_create. */
 MUST_USE int node_space_add(struct node *n, const struct space_config *config);
+/* The same where its logs begin elsewhere than at lsn_start of the node. */
+MUST_USE int node_space_add_at(struct node *n, const struct space_config *config,
+                               uint64_t lsn_start);
 struct node_space *node_space_find(const struct node *n, const char *name);
+/* Control: what agents that are attached may do in a space, after it was made, altered or dropped. */
+void node_access_resolve(struct node *n, uint32_t space, uint32_t own_uid);
+/* Control: the quota of a space, at most what was reserved for it.  Less than is used refuses writes that
+ * need more until enough was freed. */
+void node_space_quota(struct node_space *s, uint64_t quota_bytes);
 
 /* Control thread: make the chunks that lcores asked for.  Returns how many were made, or -errno
  * when not all could be (chunk_limit falls to what there is): the lcores then see a full arena and

@@ -1,3 +1,4 @@
+#include "dataplane/agent_rate.h"
 #include "dataplane/guard.h"
 #include "dataplane/node.h"
 #include "engine/rcu.h"
@@ -71,12 +72,6 @@ static int memory_prepare(struct agent *a)
     return 0;
 }
 
-static bool is_limited(const struct node *n, uint32_t uid, uint32_t own_uid)
-{
-    bool trusted = uid == 0 || uid == own_uid;
-    return n->config.agent_rate != 0 && (n->config.agents_all || !trusted);
-}
-
 static void rings_join(struct agent *a)
 {
     uint8_t *base = a->memory.base;
@@ -118,16 +113,31 @@ static void event_fds_close(const struct node *n, struct agent *a)
     }
 }
 
+static void access_of_space(const struct node *n, struct agent *a, uint32_t id, uint32_t own_uid)
+{
+    const struct node_space *s = n->spaces[id];
+    uint8_t access = 0;
+    if (s != NULL && space_access_allows(&s->config.read, a->uid, own_uid))
+        access |= AGENT_MAY_READ;
+    if (s != NULL && space_access_allows(&s->config.write, a->uid, own_uid))
+        access |= AGENT_MAY_WRITE;
+    /* relaxed: lcores meet a space after this (S1, node_change.h); what is altered counts from soon on */
+    atomic_store_explicit(&a->access[id], access, memory_order_relaxed);
+}
+
 static void access_resolve(const struct node *n, struct agent *a, uint32_t own_uid)
 {
-    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
-        const struct node_space *s = n->spaces[id];
-        if (s == NULL)
-            continue;
-        if (space_access_allows(&s->config.read, a->uid, own_uid))
-            a->access[id] |= AGENT_MAY_READ;
-        if (space_access_allows(&s->config.write, a->uid, own_uid))
-            a->access[id] |= AGENT_MAY_WRITE;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        access_of_space(n, a, id, own_uid);
+}
+
+void node_access_resolve(struct node *n, uint32_t space, uint32_t own_uid)
+{
+    for (uint32_t i = 0; i < LIMIT_AGENTS; i++) {
+        /* relaxed: control is the only writer and this is control. */
+        struct agent *a = atomic_load_explicit(&n->agents[i], memory_order_relaxed);
+        if (a != NULL)
+            access_of_space(n, a, space, own_uid);
     }
 }
 
@@ -177,8 +187,9 @@ int node_agent_attach(struct node *n, uint32_t uid, uint32_t own_uid,
         return error;
     }
     rings_join(a);
+    a->trusted = uid == 0 || uid == own_uid;
     for (uint32_t i = 0; i < file.lcore_count; i++)
-        a->rings[i].limited = is_limited(n, uid, own_uid);
+        a->rings[i].limited = agent_rate_limits(&n->config, a);
     access_resolve(n, a, own_uid);
     publish(n, a);
     *agent = a;

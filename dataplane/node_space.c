@@ -94,6 +94,13 @@ int node_chunks_grow(struct node *n, struct node_space *s)
     return error == 0 ? made : error;
 }
 
+void node_space_quota(struct node_space *s, uint64_t quota_bytes)
+{
+    s->config.quota_bytes = quota_bytes;
+    /* relaxed: a bound that control moves now and then; a late look only delays */
+    atomic_store_explicit(&s->header->chunk_limit, chunks_of_quota(s), memory_order_relaxed);
+}
+
 /* Why (shard + id): spaces of one shard each are spread over the lcores, too. */
 static void board_format(const struct node *n, const struct node_space *s, uint32_t shard)
 {
@@ -120,7 +127,7 @@ static int shard_make(const struct node *n, struct node_space *s, uint32_t shard
         .sessions_max = s->config.sessions_max,
         .value_bytes_max = s->header->value_bytes_max,
         .session_ttl_ns = s->config.session_ttl_ns,
-        .lsn_start = n->lsn_start,
+        .lsn_start = s->lsn_start,
         .epoch = n->config.replicated ? 0 : n->start,
         .clock_ns = clock_realtime_ns(),
         .history = s->config.history,
@@ -170,6 +177,11 @@ static int space_make(struct node *n, struct node_space *s)
 
 int node_space_add(struct node *n, const struct space_config *config)
 {
+    return node_space_add_at(n, config, n->lsn_start);
+}
+
+int node_space_add_at(struct node *n, const struct space_config *config, uint64_t lsn_start)
+{
     if (config->id < 1 || config->id > LIMIT_SPACES || config->name[0] == 0 ||
         memchr(config->name, 0, sizeof(config->name)) == NULL)
         return -EINVAL;
@@ -179,6 +191,7 @@ int node_space_add(struct node *n, const struct space_config *config)
     if (s == NULL)
         return -ENOMEM;
     s->config = *config;
+    s->lsn_start = lsn_start;
     s->file.fd = -1;
     for (uint32_t i = 0; i < LIMIT_CHUNKS; i++)
         s->chunks[i].fd = -1;
@@ -197,6 +210,8 @@ void node_space_free(struct node_space *s)
         return;
     if (s->shard_memory != NULL)
         (void)munmap(s->shard_memory, s->shard_memory_bytes);
+    for (uint32_t i = 0; i < LIMIT_LCORES; i++)
+        free(s->parts[i]);
     for (uint32_t i = 0; i < LIMIT_CHUNKS; i++)
         memory_destroy(&s->chunks[i], true);
     memory_unreserve(s->arena, arena_bytes(&s->geometry));

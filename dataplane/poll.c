@@ -1,13 +1,19 @@
+#include "dataplane/agent_rate.h"
 #include "dataplane/lcore_cluster.h"
 
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 bool poll_pass(struct lcore *l)
 {
+    /* acquire: S1 -> S2 (node_change.h) */
+    const struct node_change *change = atomic_load_explicit(&l->change, memory_order_acquire);
+    if (UNLIKELY(change != NULL))
+        poll_change(l, change);
     poll_doorbell(l);
     poll_cluster_receive(l);
     uint32_t requests = poll_requests(l); /* reads the clock once they are gathered */
@@ -74,9 +80,7 @@ static uint32_t own_shards(const struct node *n, uint32_t number, struct shard *
         for (uint32_t i = 0; space != NULL && i < space->geometry.shard_count; i++) {
             if (space->boards[i].lcore != number)
                 continue;
-            if (into != NULL)
-                into[count] = space->shards[i];
-            count++;
+            into[count++] = space->shards[i];
         }
     }
     return count;
@@ -103,18 +107,6 @@ static struct lcore_ticks ticks_of(const struct node *n)
     };
 }
 
-#define AGENT_BURST_MIN 64u
-
-/* node_config.agent_rate in ticks; without a limit no agent asks. */
-static struct bucket_rate agent_rate_of(const struct node *n)
-{
-    uint64_t rate = max_u64(n->config.agent_rate, 1), burst = n->config.agent_burst;
-    if (burst == 0)
-        burst = max_u64(rate / 100, AGENT_BURST_MIN);
-    return (struct bucket_rate){.interval = max_u64(n->ticks_per_s / rate, 1),
-                                .burst = max_u64(burst, rate / 500 + 1)};
-}
-
 static int stop_fd_open(struct lcore *l)
 {
     /* Above the slots of agents, as node.h says. */
@@ -133,15 +125,17 @@ static void stop_fd_close(struct lcore *l)
     l->stop_fd = -1;
 }
 
+/* Of shards, its own, the dirty and the active ones; and the copy of a transaction. */
+#define LISTS_BYTES                                                                                \
+    (3 * (size_t)LCORE_SHARDS_MAX * sizeof(struct shard *) + LIMIT_TRANSACTION_BYTES)
+
 int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
 {
-    uint32_t shards = own_shards(n, number, NULL);
-    size_t lists = 3 * (size_t)(shards + 1) * sizeof(struct shard *);
     struct lcore *l = aligned_alloc(CACHE_LINE, align_up(sizeof *l, CACHE_LINE));
-    struct shard **list = calloc(1, lists + LIMIT_TRANSACTION_BYTES);
+    struct shard **list = lcore_memory(LISTS_BYTES);
     if (l == NULL || list == NULL) {
         free(l);
-        free(list);
+        lcore_memory_free(list, LISTS_BYTES);
         return -ENOMEM;
     }
     *l = (struct lcore){
@@ -153,26 +147,26 @@ int lcore_open(struct node *n, uint32_t number, struct lcore **lcore)
         .now = clock_ticks(n->clock_kind),
         .clock_ns = clock_realtime_ns(),
         .ticks = ticks_of(n),
-        .agent_rate = agent_rate_of(n),
+        .agent_rate = agent_rate_of(&n->config, n->ticks_per_s),
         .key_gap = 1,
         .shards = list,
-        .dirty = list + (shards + 1),
-        .active = list + 2 * (size_t)(shards + 1),
-        .transaction = (uint8_t *)list + lists,
-        .shard_count = shards,
+        .dirty = list + (size_t)LCORE_SHARDS_MAX,
+        .active = list + 2 * (size_t)LCORE_SHARDS_MAX,
+        .transaction = (uint8_t *)(list + 3 * (size_t)LCORE_SHARDS_MAX),
+        .shard_count = own_shards(n, number, list),
         .team = {l},
         .team_count = 1,
         .team_fd = -1,
         .stop_fd = -1,
     };
     l->sweep_interval = l->ticks.sweep;
-    (void)own_shards(n, number, l->shards);
+    memcpy(l->spaces, n->spaces, sizeof l->spaces);
     int error = stop_fd_open(l);
     if (error == 0)
         error = lcore_cluster_open(l);
     if (error != 0) {
         stop_fd_close(l);
-        free(list);
+        lcore_memory_free(list, LISTS_BYTES);
         free(l);
         return error;
     }
@@ -190,7 +184,7 @@ void lcore_close(struct lcore *l)
     if (l->team_fd >= 0)
         (void)close(l->team_fd);
     stop_fd_close(l);
-    free(l->shards);
+    lcore_memory_free(l->shards, LISTS_BYTES);
     free(l);
 }
 

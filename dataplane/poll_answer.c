@@ -92,6 +92,30 @@ static void answer_send(struct lcore *l, const struct shard *s, const struct sha
     poll_complete(l, a, &c, value);
 }
 
+/* Why by hand: what is not committed will never be, and an answer by shard_answer_next says that it is. */
+void poll_give_up(struct lcore *l, struct shard *s)
+{
+    for (uint32_t at = s->pending_head; at != s->pending_tail; at++) {
+        const struct shard_pending *p = &s->pending[at % LIMIT_PENDING];
+        const struct shard_answer answer = {
+            .origin = p->origin,
+            .status = p->session_slot != SESSION_NONE ? RING_FATE_UNKNOWN : RING_UNAVAILABLE,
+            .session_slot = SESSION_NONE,
+            .sequence = p->sequence,
+        };
+        if (p->origin.operation != RING_NOP)
+            answer_send(l, s, &answer);
+    }
+    s->pending_head = s->pending_applied = s->pending_tail = 0;
+}
+
+void poll_refuse_waiting(struct lcore *l, const struct shard *s, const struct shard_origin *origin)
+{
+    const struct shard_answer answer = {
+        .origin = *origin, .status = RING_RETRY, .session_slot = SESSION_NONE};
+    answer_send(l, s, &answer);
+}
+
 /* One voter: what is appended is held by a majority. */
 void poll_commit(struct lcore *l)
 {

@@ -25,12 +25,17 @@ static void bundle_send(struct lcore_cluster *c, struct bundle *b, uint32_t node
         send(c, &d);
 }
 
-/* What can be no item of a bundle, behind all that was said to that peer before. */
+/* What can be no item of a bundle, behind all that was said to that peer before.  Why nothing to others: a node
+ * that was removed may still lead what a replica here has heard nothing newer of. */
 void poll_bundle_alone(struct lcore_cluster *c, const struct transport_datagram *d)
 {
     struct bundle *b = bundle_of(c, d->to);
-    if (b != NULL)
-        bundle_send(c, b, d->to);
+    if (b == NULL) {
+        if (d->bytes != NULL)
+            hold_sub(&c->holds[hold_word_owner(d->hold)], hold_word_frame(d->hold));
+        return;
+    }
+    bundle_send(c, b, d->to);
     send(c, d);
 }
 

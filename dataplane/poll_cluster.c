@@ -68,6 +68,13 @@ static void activation_begin(struct lcore_cluster *c, struct lcore_replica *r)
     activation_ask(c, r);
 }
 
+static void promotion_tell(const struct lcore_cluster *c, const struct replica *r)
+{
+    const struct node_cluster *n = c->node;
+    if (UNLIKELY(c->update.promote.incarnation != 0) && n->promote != NULL)
+        n->promote(n->context, r->shard->log.number, r->promised, &c->update.promote);
+}
+
 /* What a step wanted: shown first, then sent. */
 static void update_send(struct lcore_cluster *c, struct lcore_replica *r)
 {
@@ -75,6 +82,7 @@ static void update_send(struct lcore_cluster *c, struct lcore_replica *r)
     for (uint32_t i = 0; i < c->update.out_count; i++)
         message_send(c, &r->replica, &c->update.out[i]);
     activation_begin(c, r);
+    promotion_tell(c, &r->replica);
     if (UNLIKELY(r->replica.role == REPLICA_STOPPED) && !r->stop_counted) {
         r->stop_counted = true;
         counter_add(c->lcore->counters, COUNTER_STOPPED, 1);
@@ -135,7 +143,7 @@ static void decisions_take(struct lcore_cluster *c)
     l->clock_ns = clock_realtime_ns();
     l->ticks_busy = l->now;
     for (uint32_t i = 0; i < l->shard_count; i++)
-        decision_take(c, &c->replicas[i]);
+        decision_take(c, lcore_replica_at(c, i));
 }
 
 /* ---- receiving ---- */
@@ -152,7 +160,9 @@ static void received(struct lcore_cluster *c, const struct transport_received *d
     } else if (is_whole ||
                message_decode_parts(&m, d->head, d->head_length, d->bytes, d->length) == 0) {
         struct lcore_replica *r = lcore_replica_of(c, m.log);
-        if (r != NULL && m.from.node == d->from) {
+        if (r == NULL) {
+            error = -ESTALE; /* its space is not made here yet, or was dropped */
+        } else if (m.from.node == d->from) {
             error = replica_receive(enter(c, r), &m, l->now, &c->update);
             update_send(c, r);
         }
@@ -222,10 +232,25 @@ static struct transport_received hint_of(const struct bundle_item *item)
     };
 }
 
-static void bundle_received(struct lcore_cluster *c, const struct transport_received *d)
+/* By what it says of itself: a hint. */
+static bool is_pair_frame(const struct transport_received *d)
+{
+    return d->head_length != 0 && (d->head[0] == PAIR_PULSE || d->head[0] == PAIR_ECHO);
+}
+
+/* Returns whether it is more than a heartbeat. */
+static bool single_received(struct lcore_cluster *c, const struct transport_received *d)
+{
+    received(c, d);
+    return !is_pair_frame(d);
+}
+
+/* Returns whether there is more in it than heartbeats. */
+static bool bundle_received(struct lcore_cluster *c, const struct transport_received *d)
 {
     struct bundle_item items[BUNDLE_ITEMS_MAX];
     struct transport_received hints[BUNDLE_ITEMS_MAX];
+    bool is_busy = false;
     int count = d->bytes == NULL ? bundle_split(d->head, d->head_length, items) : -EPROTO;
     if (count < 0)
         counter_add(c->lcore->counters, COUNTER_PEER_PROTOCOL, 1);
@@ -236,14 +261,9 @@ static void bundle_received(struct lcore_cluster *c, const struct transport_rece
     for (int i = 0; i < count; i++) {
         const struct transport_received part = {
             .from = d->from, .head = items[i].bytes, .head_length = items[i].length};
-        received(c, &part);
+        is_busy |= single_received(c, &part);
     }
-}
-
-/* By what it says of itself: a hint. */
-static bool is_pair_frame(const struct transport_received *d)
-{
-    return d->head_length != 0 && (d->head[0] == PAIR_PULSE || d->head[0] == PAIR_ECHO);
+    return is_busy;
 }
 
 void poll_cluster_receive(struct lcore *l)
@@ -262,11 +282,12 @@ void poll_cluster_receive(struct lcore *l)
     const uint64_t ticks_busy = l->ticks_busy;
     bool is_busy = false;
     for (uint32_t i = 0; i < count; i++) {
-        if (bundle_is(burst[i].head, burst[i].head_length))
-            bundle_received(c, &burst[i]);
+        if (UNLIKELY(group_pair(&c->group, burst[i].from) == NULL))
+            counter_add(l->counters, COUNTER_PEER_PROTOCOL, 1); /* of a node that was removed */
+        else if (bundle_is(burst[i].head, burst[i].head_length))
+            is_busy |= bundle_received(c, &burst[i]);
         else
-            received(c, &burst[i]);
-        is_busy |= !is_pair_frame(&burst[i]);
+            is_busy |= single_received(c, &burst[i]);
     }
     /* Why not for heartbeats: an idle node would poll on for a while after each of them. */
     if (!is_busy)
@@ -333,7 +354,7 @@ void poll_cluster_decide(struct lcore *l)
     for (uint32_t i = 0; i < c->group.ready_count; i++)
         if (replica_rides(c->group.busy[i]))
             decide(c, i);
-    c->turn += group_is_short(&c->group);
+    c->turn += group_is_short(&c->group) || c->group.copy_waits;
 }
 
 void poll_cluster_flush(struct lcore *l)
@@ -425,4 +446,41 @@ void poll_cluster_publish(struct lcore *l)
     struct lag *lag = c->node->lags[l->number];
     if (lag != NULL)
         lag_look(lag, &c->group, l->now);
+}
+
+/* ---- nodes that come and go ---- */
+
+static struct bundle *bundle_at(const struct lcore_cluster *c, const struct pair *p)
+{
+    return &c->bundles[p - c->group.pairs];
+}
+
+void poll_cluster_meet(struct lcore *l, uint32_t node, struct transport_peer *peer)
+{
+    struct lcore_cluster *c = l->cluster;
+    struct lag *lag = c->node->lags[l->number];
+    transport_peer_join(c->transport, peer);
+    struct pair *p = group_pair_add(&c->group, node);
+    ASSERT(bundle_at(c, p)->length == 0);
+    poll_forward_meet(l, node);
+    if (lag != NULL)
+        lag_node_add(lag, node);
+    boards_again(&c->boards);
+}
+
+struct transport_peer *poll_cluster_part(struct lcore *l, uint32_t node)
+{
+    struct lcore_cluster *c = l->cluster;
+    struct lag *lag = c->node->lags[l->number];
+    struct pair *p = group_pair(&c->group, node);
+    ASSERT(p != NULL);
+    poll_forward_part(l, node);
+    bundle_at(c, p)->length = 0; /* what was said to it goes nowhere */
+    bundle_at(c, p)->count = 0;
+    transport_disconnect(c->transport, node);
+    group_pair_remove(&c->group, p);
+    if (lag != NULL)
+        lag_node_remove(lag, node);
+    boards_again(&c->boards); /* who reads under its leases sees that they are over */
+    return transport_peer_leave(c->transport, node);
 }

@@ -5,6 +5,9 @@
  * expires later, if at all.  From when a value's own ttl counts is read when it is written (poll_request.c). */
 #include "dataplane/lcore_cluster.h"
 
+/* While no shard has a key with a ttl: who writes one says so, and one that came to a follower is looked at so much
+ * later after a change of leader, at most. */
+#define LOOK_NONE_NS (100 * NS_PER_MS)
 /* Between looks, so that a shard full of short ttls costs no pass, nor a leader that cannot commit. */
 #define LOOK_MIN_NS NS_PER_MS
 
@@ -61,6 +64,7 @@ void poll_expiry(struct lcore *l)
         return; /* and more to expire, in the next pass */
     wait_ns = max_u64(wait_ns, LOOK_MIN_NS);
     /* Why no longer: which shards are led here changes. */
+    uint64_t longest = l->expires ? l->ticks.sweep : clock_ns_to_ticks(LOOK_NONE_NS, rate);
     l->ticks_expiry =
-        l->now + min_u64(l->ticks.sweep, clock_ns_to_ticks(min_u64(wait_ns, NS_PER_S), rate));
+        l->now + min_u64(longest, clock_ns_to_ticks(min_u64(wait_ns, NS_PER_S), rate));
 }

@@ -1,5 +1,6 @@
 /* The side where the agent is, and what both sides need. */
 #include "dataplane/lcore_forward.h"
+#include "dataplane/poll_cut_off.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +18,22 @@ static void *take(struct lcore_forward *f, uint32_t which, size_t count, size_t 
     return f->memory[which];
 }
 
+static void peer_add(struct lcore_forward *f, uint32_t node)
+{
+    struct forward_peer *p = forward_peer_of(f, PAIR_NOBODY);
+    if (p == NULL) {
+        ASSERT(f->peer_count < LIMIT_VOTERS);
+        p = &f->peers[f->peer_count++];
+    }
+    p->node = node;
+}
+
 static void peers_init(struct lcore_forward *f)
 {
     const struct node_cluster *n = f->cluster->node;
     for (uint32_t i = 0; i < n->node_count; i++)
         if (n->nodes[i] != n->self.node)
-            f->peers[f->peer_count++].node = n->nodes[i];
+            peer_add(f, n->nodes[i]);
 }
 
 int lcore_forward_open(struct lcore_cluster *c)
@@ -33,7 +44,7 @@ int lcore_forward_open(struct lcore_cluster *c)
     f->cluster = c;
     f->part_bytes = (uint32_t)min_u64(c->transport->length_max, FORWARD_PART_BYTES);
     struct forward_place *places = take(f, 0, LIMIT_FORWARDS, sizeof *places);
-    f->peers = take(f, 1, c->node->node_count, sizeof *f->peers);
+    f->peers = take(f, 1, LIMIT_VOTERS, sizeof *f->peers);
     f->buffers = take(f, 2, LIMIT_FORWARD_BUFFERS, FORWARD_PART_BYTES);
     uint8_t *values = take(f, 3, LIMIT_FORWARD_PUTS, LIMIT_VALUE_BYTES);
     if (places == NULL || f->peers == NULL || f->buffers == NULL || values == NULL) {
@@ -268,6 +279,30 @@ static bool first_send(struct lcore_forward *f, struct forward_peer *p, struct f
                                                : ask_packed(f, p, a, q->key, value);
 }
 
+/* Whether most nodes, this one among them, are agreed with and have not left an ask without an answer. */
+static bool reaches_most(const struct lcore_forward *f)
+{
+    uint32_t reached = 1, count = 1;
+    for (uint32_t i = 0; i < f->peer_count; i++) {
+        if (f->peers[i].node == PAIR_NOBODY)
+            continue;
+        count++;
+        reached += !f->peers[i].is_silent &&
+                   transport_version(f->cluster->transport, f->peers[i].node) != 0;
+    }
+    return reached >= majority_of(count);
+}
+
+bool poll_forward_is_vain(const struct lcore *l, const struct shard *s)
+{
+    const struct lcore_forward *f = l->cluster->forward;
+    uint64_t epoch;
+    if (poll_cluster_may_write(l, s))
+        return !poll_cluster_may_answer(l, s, l->now);
+    const struct forward_peer *p = forward_peer_of(f, leader_of(l->cluster, s->log.number, &epoch));
+    return p != NULL ? p->is_silent : !reaches_most(f);
+}
+
 int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
                      const struct shard_origin *origin)
 {
@@ -276,8 +311,9 @@ int poll_forward_ask(struct lcore *l, const struct lcore_request *q,
     struct forward_peer *p = forward_peer_of(f, leader_of(l->cluster, a.log, &a.epoch));
     if (p == NULL)
         return RING_RETRY;
-    if (transport_version(l->cluster->transport, p->node) < forward_version(&a))
-        return RING_UNSUPPORTED;
+    uint8_t version = transport_version(l->cluster->transport, p->node);
+    if (version < forward_version(&a))
+        return version == 0 ? RING_RETRY : RING_UNSUPPORTED;
     bool in_parts = forward_is_long(a.operation) && a.value_here != a.value_length;
     int fit = in_parts && !origin->bulk ? parts_fit(f, a.value_length) : 0;
     if (fit != 0)
@@ -450,19 +486,25 @@ int poll_forward_received(struct lcore *l, const struct transport_received *d)
     struct forward_reader r;
     if (from == NULL || forward_open(&r, d) != 0)
         return -EPROTO;
+    from->is_silent = false;
     return r.kind == FORWARD_ASK ? forward_asks_received(f, from, &r)
                                  : forward_answers_received(f, from, &r);
 }
 
 /* ---- time ---- */
 
+static bool is_late(const struct lcore_forward *f, const struct forward_place *place)
+{
+    const struct lcore *l = f->cluster->lcore;
+    return l->now - place->ticks > LEASES_GIVEN_UP * l->ticks.lease;
+}
+
 /* Whether nobody will answer in a place any more. */
 static bool is_over(const struct lcore_forward *f, const struct forward_place *place)
 {
-    const struct lcore *l = f->cluster->lcore;
     uint64_t epoch;
-    return l->now - place->ticks > LEASES_GIVEN_UP * l->ticks.lease ||
-           leader_of(f->cluster, place->log, &epoch) != place->leader || epoch != place->epoch;
+    return is_late(f, place) || leader_of(f->cluster, place->log, &epoch) != place->leader ||
+           epoch != place->epoch;
 }
 
 static void places_look(struct lcore_forward *f)
@@ -476,7 +518,22 @@ static void places_look(struct lcore_forward *f)
     uint64_t tail = f->table.tail;
     for (uint64_t i = f->table.head; i < tail; i++) {
         const struct forward_place *place = forward_table_at(&f->table, i);
-        if (place != NULL && is_over(f, place))
+        if (place == NULL || !is_over(f, place))
+            continue;
+        struct forward_peer *p = forward_peer_of(f, place->leader);
+        p->is_silent = p->is_silent || is_late(f, place);
+        give_up(f, place->number, place->epoch);
+    }
+}
+
+/* Why with the epoch: its leader may have carried it out. */
+void poll_forward_space_end(struct lcore *l, uint32_t space)
+{
+    struct lcore_forward *f = l->cluster->forward;
+    uint64_t tail = f->table.tail;
+    for (uint64_t i = f->table.head; i < tail; i++) {
+        const struct forward_place *place = forward_table_at(&f->table, i);
+        if (place != NULL && place->log >> NODE_LOG_SPACE_SHIFT == space)
             give_up(f, place->number, place->epoch);
     }
 }
@@ -487,10 +544,42 @@ void poll_forward_flush(struct lcore *l)
     if (l->cluster == NULL)
         return;
     struct lcore_forward *f = l->cluster->forward;
+    if (UNLIKELY(f->ticks_began == 0))
+        f->ticks_began = l->now;
     places_look(f);
+    poll_cut_off_step(l);
     for (uint32_t i = 0; i < f->peer_count; i++) {
         struct forward_peer *p = &f->peers[i];
         (void)!forward_send(f, p, &p->asks, NULL);
         (void)!forward_send(f, p, &p->answers, NULL);
     }
+}
+
+/* ---- nodes that come and go ---- */
+
+void poll_forward_meet(struct lcore *l, uint32_t node)
+{
+    peer_add(l->cluster->forward, node);
+}
+
+/* Why the places with the epoch: it may have carried them out.  What it asked is carried out, and its answers
+ * are dropped: the window that they are for is gone. */
+void poll_forward_part(struct lcore *l, uint32_t node)
+{
+    struct lcore_forward *f = l->cluster->forward;
+    struct forward_peer *p = forward_peer_of(f, node);
+    uint64_t tail = f->table.tail;
+    for (uint64_t i = f->table.head; i < tail; i++) {
+        const struct forward_place *place = forward_table_at(&f->table, i);
+        if (place != NULL && place->leader == node)
+            give_up(f, place->number, place->epoch);
+    }
+    for (uint32_t i = 0; i < LIMIT_FORWARD_PUTS; i++)
+        if (f->puts[i].from == p)
+            f->puts[i].from = NULL;
+    p->node = PAIR_NOBODY;
+    p->version = 0;
+    p->is_silent = false;
+    p->window = (struct forward_window){0};
+    p->asks.length = p->answers.length = 0;
 }

@@ -74,6 +74,8 @@ void poll_forward_answer(struct lcore *l, const struct shard *s, const struct sh
 {
     struct lcore_forward *f = l->cluster->forward;
     struct forward_peer *p = &f->peers[answer->origin.agent - LIMIT_AGENTS];
+    if (p->window.start != answer->origin.generation)
+        return; /* that start of it is over, or the node was removed */
     const struct record *r = c->status == RING_OK ? answer->record : NULL;
     /* Why not of a put, which may repeat the sequence of an increment: its origin knows of no number. */
     bool has_number = c->number != 0 && forward_has_number(answer->origin.operation) &&
@@ -112,7 +114,6 @@ void poll_forward_answer(struct lcore *l, const struct shard *s, const struct sh
 static void judge(const struct lcore_forward *f, struct asked *q)
 {
     const struct forward_ask *a = &q->ask;
-    const struct node *n = f->cluster->lcore->node;
     struct ring_request *r = &q->request;
     q->status = RING_UNAVAILABLE;
     q->replica = lcore_replica_of(f->cluster, a->log);
@@ -129,7 +130,7 @@ static void judge(const struct lcore_forward *f, struct asked *q)
     r->extension_length = a->ttl_ns != 0 ? sizeof(struct record_ttl) : 0;
     r->head.length = (uint32_t)ring_request_bytes(r->extension_length, a->key_length,
                                                   inside ? a->value_length : 0);
-    const struct node_space *s = n->spaces[r->space];
+    const struct node_space *s = f->cluster->lcore->spaces[r->space];
     const struct request_scope scope = {
         .geometry = &s->geometry,
         .partition_prefix = s->config.partition_prefix,

@@ -1,4 +1,5 @@
 #include "dataplane/lcore_forward.h"
+#include "dataplane/poll_cut_off.h"
 #include "dataplane/request.h"
 #include "engine/lease.h"
 #include "engine/plant.h"
@@ -19,12 +20,13 @@ static uint64_t completion_bytes(const struct lcore_request *q, uint64_t message
 static struct request_scope scope_of(const struct lcore *l, const struct agent *a, uint16_t space)
 {
     struct request_scope scope = {.bulk_bytes = a->file.bulk_bytes};
-    const struct node_space *s = space <= LIMIT_SPACES ? l->node->spaces[space] : NULL;
+    const struct node_space *s = space <= LIMIT_SPACES ? l->spaces[space] : NULL;
     if (s != NULL) {
         scope.geometry = &s->geometry;
         scope.partition_prefix = s->config.partition_prefix;
         scope.value_bytes_max = space_value_max(&s->config, &s->geometry);
-        scope.access = a->access[space];
+        /* relaxed: node_agent.c */
+        scope.access = atomic_load_explicit(&a->access[space], memory_order_relaxed);
     }
     return scope;
 }
@@ -54,7 +56,7 @@ static void judge(struct lcore *l, struct lcore_request *q, const uint8_t *messa
         q->status = request_check_key(&q->copy, q->key, &scope, &q->hash);
     if (q->status != RING_OK)
         return;
-    const struct node_space *space = l->node->spaces[q->copy.space];
+    const struct node_space *space = l->spaces[q->copy.space];
     if (space->boards[q->copy.shard].lcore != l->number) {
         q->status = RING_INPUT;
         return;
@@ -210,6 +212,16 @@ static void key_count(struct lcore *l, const struct lcore_operation *o)
         poll_key_count(l, o->shard, &key);
 }
 
+/* What older releases do not know. */
+static int execute_newer(struct lcore *l, const struct lcore_operation *o)
+{
+    enum ring_status status = poll_transactions_supported(l, o->shard);
+    if (UNLIKELY(status != RING_OK))
+        return (int)status;
+    return o->origin.operation == RING_TRANSACTION ? poll_execute_transaction(l, o)
+                                                   : execute_write(l, o);
+}
+
 int poll_execute(struct lcore *l, const struct lcore_operation *o)
 {
     key_count(l, o);
@@ -233,15 +245,11 @@ int poll_execute(struct lcore *l, const struct lcore_operation *o)
     case RING_POSITION:
         return shard_position(o->shard, &o->origin);
     case RING_TRANSACTION:
-        return poll_transactions_supported(l, o->shard) ? poll_execute_transaction(l, o)
-                                                        : RING_UNSUPPORTED;
     case RING_INCREMENT:
-        return poll_transactions_supported(l, o->shard) ? execute_write(l, o) : RING_UNSUPPORTED;
+        return execute_newer(l, o);
     default:
-        return (o->ttl_ns != 0 || lease_is_operation(o->origin.operation)) &&
-                       !poll_transactions_supported(l, o->shard)
-                   ? RING_UNSUPPORTED
-                   : execute_write(l, o);
+        return o->ttl_ns != 0 || lease_is_operation(o->origin.operation) ? execute_newer(l, o)
+                                                                         : execute_write(l, o);
     }
 }
 
@@ -266,8 +274,10 @@ static int execute(struct lcore *l, const struct lcore_request *q)
         .key_length = r->key_length,
         .flags = r->head.flags,
     };
-    if (poll_cluster_may_write(l, q->shard) ||
-        (is_read && poll_cluster_may_answer(l, q->shard, l->now)))
+    bool may_write = poll_cluster_may_write(l, q->shard);
+    if (UNLIKELY(poll_is_cut_off(l->cluster)) && poll_forward_is_vain(l, q->shard))
+        return RING_RETRY;
+    if (may_write || (is_read && poll_cluster_may_answer(l, q->shard, l->now)))
         return poll_execute(l, &o);
     return poll_forward_ask(l, q, &o.origin);
 }
@@ -326,6 +336,9 @@ static void execute_at(struct lcore *l, uint32_t i)
     if (result > 0 && result != RING_TOO_LARGE && result != RING_UNSUPPORTED &&
         !poll_cluster_may_answer(l, q->shard, clock_ticks(l->node->clock_kind)))
         result = RING_RETRY;
+    /* Why not asked again: in vain, and nothing of it was appended. */
+    if (result == RING_RETRY && poll_is_cut_off(l->cluster) && poll_forward_is_vain(l, q->shard))
+        result = RING_UNAVAILABLE;
     if (result > 0)
         refuse(l, q, (uint32_t)result);
     else

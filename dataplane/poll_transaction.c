@@ -1,34 +1,55 @@
 /* Transactions and increments, carried out where their shard is led: what they need beside a put. */
+#include "dataplane/handshake.h"
 #include "dataplane/items.h"
 #include "dataplane/lcore_forward.h"
+#include "engine/extension.h"
 
 #include <string.h>
 
 /* ---- releases ---- */
 
-/* Why what was agreed last, where a peer is down: it comes back as it went, or newer.  One that was never
- * heard of since this start holds nobody up, as a minority that is down must not. */
-static bool speaks(struct lcore_cluster *c, uint32_t node)
+/* From this node's start on, a peer that runs is heard of sooner: twice the longest pause between HELLOs. */
+#define UNHEARD_NS (2 * HANDSHAKE_RESEND_MAX_NS)
+
+/* Why what was agreed last, where a peer is down: it comes back as it went, or newer.  One that is down since
+ * before this start is waited for, but not for ever, as a minority that is down must not hold up the others:
+ * is it of an older release all the same, it cannot read what was written meanwhile, and stays behind until
+ * it is updated. */
+static enum ring_status peer_look(const struct lcore *l, uint32_t node)
 {
+    const struct lcore_cluster *c = l->cluster;
     struct forward_peer *p = forward_peer_of(c->forward, node);
     uint8_t version = transport_version(c->transport, node);
     if (p == NULL)
-        return true; /* this node */
+        return RING_OK; /* this node */
     p->version = version != 0 ? version : p->version;
-    return p->version == 0 || p->version >= FORWARD_WIRE_TRANSACTIONS;
+    if (p->version >= FORWARD_WIRE_TRANSACTIONS)
+        return RING_OK;
+    if (p->version != 0)
+        return RING_UNSUPPORTED;
+    uint64_t began = c->forward->ticks_began;
+    bool is_early =
+        began == 0 || l->now < began + clock_ns_to_ticks(UNHEARD_NS, l->node->ticks_per_s);
+    return is_early ? RING_RETRY : RING_OK;
 }
 
-bool poll_transactions_supported(const struct lcore *l, const struct shard *s)
+/* What counts of two peers: the one that cannot. */
+static enum ring_status both(enum ring_status one, enum ring_status other)
 {
+    return one == RING_UNSUPPORTED || other == RING_OK ? one : other;
+}
+
+enum ring_status poll_transactions_supported(const struct lcore *l, const struct shard *s)
+{
+    enum ring_status all = RING_OK;
     if (l->cluster == NULL)
-        return true;
+        return all;
     const struct configuration *c =
         &lcore_replica_of(l->cluster, s->log.number)->replica.configuration;
-    bool all = true;
     for (uint32_t i = 0; i < c->voter_count; i++)
-        all = speaks(l->cluster, c->voters[i].node) && all;
+        all = both(all, peer_look(l, c->voters[i].node));
     for (uint32_t i = 0; i < c->learner_count; i++)
-        all = speaks(l->cluster, c->learners[i].node) && all;
+        all = both(all, peer_look(l, c->learners[i].node));
     return all;
 }
 
@@ -37,7 +58,7 @@ bool poll_transactions_supported(const struct lcore *l, const struct shard *s)
 int poll_execute_transaction(struct lcore *l, const struct lcore_operation *o)
 {
     struct items items;
-    const struct node_space *space = l->node->spaces[o->shard->log.number >> NODE_LOG_SPACE_SHIFT];
+    const struct node_space *space = l->spaces[o->shard->log.number >> NODE_LOG_SPACE_SHIFT];
     const struct request_scope scope = {
         .geometry = &space->geometry,
         .partition_prefix = space->config.partition_prefix,
@@ -54,6 +75,17 @@ int poll_execute_transaction(struct lcore *l, const struct lcore_operation *o)
                                            .bytes = items.items[i].key};
         poll_key_count(l, o->shard, &key);
     }
+    uint64_t steady_ns = 0;
+    for (uint32_t i = 0; i < items.count; i++) {
+        const struct shard_item *item = &items.items[i];
+        if (item->extension_length == 0)
+            continue;
+        /* Why the clock anew: as for a single write (poll_request.c). */
+        if (steady_ns == 0)
+            steady_ns = clock_ticks_to_ns(max_u64(l->now, clock_ticks(l->node->clock_kind)),
+                                          l->node->ticks_per_s);
+        poll_expiry_due(l, extension_ttl_asked(item->extension, item->extension_length));
+    }
     const struct shard_transaction t = {
         .origin = o->origin,
         .items = items.items,
@@ -63,6 +95,7 @@ int poll_execute_transaction(struct lcore *l, const struct lcore_operation *o)
         .session = o->session,
         .sequence = o->sequence,
         .clock_ns = l->clock_ns,
+        .steady_ns = steady_ns,
     };
     return o->session_slot == SESSION_NONE ? RING_FATE_UNKNOWN : shard_transaction(o->shard, &t);
 }

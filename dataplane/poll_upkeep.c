@@ -1,4 +1,9 @@
+#include "dataplane/agent_rate.h"
 #include "dataplane/lcore_cluster.h"
+
+#include "engine/leave.h"
+
+#include <string.h>
 
 /* Sessions looked at in one go. */
 #define SWEEP_SESSIONS 64u
@@ -84,10 +89,23 @@ static void grace_begin(struct lcore *l)
         qsbr_defer(&l->grace, grace_over);
 }
 
+/* Chunks that may be used: those that exist and are not to go. */
+static uint32_t chunks_there(const struct layout_space *header)
+{
+    /* relaxed: numbers; a late look only delays */
+    uint32_t count = atomic_load_explicit((_Atomic uint32_t *)(uintptr_t)&header->chunk_count,
+                                          memory_order_relaxed);
+    uint64_t leave =
+        atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&header->leave, memory_order_relaxed);
+    return leave != 0 && (uint32_t)leave < count ? (uint32_t)leave : count;
+}
+
 static void chunks_ask(struct lcore *l, const struct shard *s)
 {
     const struct layout_space *header = s->frames.header;
     uint32_t wanted = atomic_load_explicit(s->frames.chunks_wanted, memory_order_relaxed);
+    if (wanted <= chunks_there(header))
+        return; /* told of again if it is more once more: arena_look */
     if (wanted <= l->chunks_told[header->id] || l->node->wake_control == NULL)
         return;
     l->chunks_told[header->id] = wanted;
@@ -112,6 +130,23 @@ void poll_reclaim(struct lcore *l)
         .held = l->cluster != NULL ? is_held : NULL,
         .context = &l->question,
     };
+}
+
+/* Shards whose spaces' last chunks are to go, or went, have something to do. */
+static void arena_look(struct lcore *l)
+{
+    /* acquire: pairs with node_arena.c */
+    uint64_t round = atomic_load_explicit(&l->node->arena_round, memory_order_acquire);
+    if (LIKELY(round == l->arena_round))
+        return;
+    l->arena_round = round;
+    agent_rate_look(l);
+    /* Why: the next wish is to be heard, though it may be no larger than one before. */
+    memset(l->chunks_told, 0, sizeof l->chunks_told);
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        /* Why so: it is maintained once its answers are taken, and an idle one's may not be yet. */
+        if (leave_is_due(&l->shards[i]->frames))
+            lcore_mark_dirty(l, l->shards[i]);
 }
 
 static void maintain_active(struct lcore *l)
@@ -172,6 +207,7 @@ void poll_upkeep(struct lcore *l)
 {
     stall_count(l);
     poll_cluster_publish(l);
+    arena_look(l);
     if (l->active_count != 0)
         maintain_active(l);
     sweep_sessions(l);

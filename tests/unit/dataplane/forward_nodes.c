@@ -119,6 +119,8 @@ static void link_awake(struct transport *t)
 static uint8_t link_version(const struct transport *t, uint32_t node)
 {
     const struct forward_link *l = (const struct forward_link *)(const void *)t;
+    if (l->unheard)
+        return 0;
     return l->version != 0 ? l->version : transport_version(l->inner, node);
 }
 
@@ -299,8 +301,8 @@ void forward_nodes_lead(struct forward_nodes *n, uint32_t leader)
 bool forward_nodes_leads(const struct forward_nodes *n, uint32_t node)
 {
     const struct lcore_cluster *c = n->nodes[node].lcore->cluster;
-    return n->configuration.active && replica_leads(&c->replicas[0].replica) &&
-           c->replicas[0].replica.may_read;
+    return n->configuration.active && replica_leads(&lcore_replica_at(c, 0)->replica) &&
+           lcore_replica_at(c, 0)->replica.may_read;
 }
 
 void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_agent *a,
@@ -311,6 +313,26 @@ void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_ag
     struct agent *agent;
     ASSERT(node_agent_attach(&n->nodes[node].node, uid, 0, &wanted, &agent) == 0);
     ring_agent_join(a, agent, 0);
+}
+
+void forward_agent_ring(struct forward_nodes *n, const struct ring_agent *a)
+{
+    for (uint32_t i = 0; i < FORWARD_NODES; i++)
+        if (lcore_agent(n->nodes[i].lcore, a->agent->slot) == a->agent)
+            ring_agent_doorbell(&n->nodes[i], a);
+}
+
+bool forward_agent_wait(struct forward_nodes *n, struct ring_agent *a, struct ring_completion *c,
+                        void *value)
+{
+    for (unsigned i = 0; i < 100000; i++) {
+        if (ring_agent_take(a, c, value))
+            return true;
+        forward_nodes_pass(n);
+        if (i > 1000)
+            (void)usleep(100);
+    }
+    return false;
 }
 
 uint64_t forward_counted(const struct forward_nodes *n, uint32_t node, enum counter counter)

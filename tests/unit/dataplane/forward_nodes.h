@@ -25,6 +25,7 @@ struct forward_link {
     enum link_fault fault;
     uint8_t kind;         /* enum forward_kind that is disturbed; 0: both */
     bool refuses;         /* takes none from this node */
+    bool unheard;         /* nothing is agreed with any peer */
     uint8_t version;      /* of the wire, as agreed with every peer; 0: no other program is there */
     bool only;            /* all but datagrams of forward.h are lost */
     uint64_t random;      /* state, LINK_RANDOM */
@@ -54,6 +55,11 @@ bool forward_nodes_leads(const struct forward_nodes *n, uint32_t node);
 
 void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_agent *a,
                           uint32_t uid);
+/* Tell its node that there is something in its ring. */
+void forward_agent_ring(struct forward_nodes *n, const struct ring_agent *a);
+/* Let the nodes go on until its next completion comes: as ring_agent_take.  False: none does. */
+bool forward_agent_wait(struct forward_nodes *n, struct ring_agent *a, struct ring_completion *c,
+                        void *value);
 uint64_t forward_counted(const struct forward_nodes *n, uint32_t node, enum counter counter);
 struct shard *forward_shard(const struct forward_nodes *n, uint32_t node);
 /* Places that wait at a node. */

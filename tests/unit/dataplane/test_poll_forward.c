@@ -31,32 +31,12 @@ static void open_at(uint32_t node, bool read_leases)
     forward_agent_attach(&n, 0, &b, 0);
 }
 
-static void ring(const struct ring_agent *who)
-{
-    for (uint32_t i = 0; i < FORWARD_NODES; i++)
-        if (lcore_agent(n.nodes[i].lcore, who->agent->slot) == who->agent)
-            ring_agent_doorbell(&n.nodes[i], who);
-}
-
-/* Wait for its next completion. */
-static bool comes(struct ring_agent *who)
-{
-    for (unsigned i = 0; i < 100000; i++) {
-        if (ring_agent_take(who, &c, got))
-            return true;
-        forward_nodes_pass(&n);
-        if (i > 1000)
-            (void)usleep(100);
-    }
-    return false;
-}
-
 static uint32_t ask(struct ring_agent *who, struct ring_request q, const char *key,
                     const void *value)
 {
     CU_ASSERT_EQUAL_FATAL(ring_agent_send(who, q, key, value), 0);
-    ring(who);
-    CU_ASSERT_TRUE_FATAL(comes(who));
+    forward_agent_ring(&n, who);
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, who, &c, got));
     CU_ASSERT_EQUAL(c.tag, q.tag);
     CU_ASSERT_EQUAL(c.head.operation, q.head.operation);
     return c.status;
@@ -205,7 +185,7 @@ static void a_holder_of_a_read_lease_answers_in_place(void)
     struct session_named s = session_open_in(&a, id_a);
     CU_ASSERT_EQUAL(ask(&a, write_in(&a, &s, RING_PUT, "k", 1), "k", "1"), RING_OK);
     const struct lcore_cluster *cluster = n.nodes[1].lcore->cluster;
-    for (unsigned i = 0; i < 100000 && !cluster->replicas[0].replica.may_read; i++)
+    for (unsigned i = 0; i < 100000 && !lcore_replica_at(cluster, 0)->replica.may_read; i++)
         forward_nodes_pass(&n);
     uint64_t forwarded = forward_counted(&n, 1, COUNTER_FORWARDED);
     CU_ASSERT_EQUAL(insist(&a, get_of(&a, "k"), "k", NULL), RING_OK);
@@ -223,9 +203,9 @@ static void what_is_asked_together_travels_together(void)
     for (unsigned i = 0; i < 64; i++)
         CU_ASSERT_EQUAL(ring_agent_send(&a, write_in(&a, &s, RING_PUT, "k", 8), "k", "12345678"),
                         0);
-    ring(&a);
+    forward_agent_ring(&n, &a);
     for (unsigned i = 1; i <= 64; i++) {
-        CU_ASSERT_TRUE_FATAL(comes(&a));
+        CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, got));
         CU_ASSERT_EQUAL(c.status, RING_OK);
         CU_ASSERT_EQUAL(c.sequence, i);
     }
@@ -320,20 +300,20 @@ static void a_value_that_changes_meanwhile_is_asked_for_again(void)
         uint32_t length = changed[i];
         uint64_t given_up = forward_counted(&n, 1, COUNTER_FORWARDED_RETRIED);
         CU_ASSERT_EQUAL(ring_agent_send(&a, get, "k", NULL), 0);
-        ring(&a);
+        forward_agent_ring(&n, &a);
         ring_node_passes(&n.nodes[1], 1);
         ring_node_passes(&n.nodes[0], 1); /* the first parts are on their way */
         struct ring_request put = write_in(&b, &t, RING_PUT, "k", length);
         put.head.flags = RING_FLAG_BULK;
         CU_ASSERT_EQUAL(ring_agent_send(&b, put, "k", NULL), 0);
-        ring(&b);
+        forward_agent_ring(&n, &b);
         ring_node_passes(&n.nodes[0], 1);
-        CU_ASSERT_TRUE_FATAL(comes(&a));
+        CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, got));
         CU_ASSERT_EQUAL(c.status, RING_RETRY);
         /* said by the leader where there is no rest, by the other version where there is one */
         CU_ASSERT_EQUAL(forward_counted(&n, 1, COUNTER_FORWARDED_RETRIED),
                         given_up + (length == LONG));
-        CU_ASSERT_TRUE_FATAL(comes(&b));
+        CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &b, &c, got));
         CU_ASSERT_EQUAL(c.status, RING_OK);
         get.tag = ++a.tag;
         CU_ASSERT_EQUAL(ask(&a, get, "k", NULL), RING_OK);
@@ -496,12 +476,12 @@ static void leaders_move_under_writes_on_their_way(void)
         put.head.flags = RING_FLAG_COMPARE;
         put.expected_lsn = version;
         CU_ASSERT_EQUAL_FATAL(ring_agent_send(&a, put, "k", &i), 0);
-        ring(&a);
+        forward_agent_ring(&n, &a);
         /* sent; then carried out; then answered: each time it is caught at another station */
         for (uint32_t node = 0; node < i % 4; node++)
             ring_node_passes(&n.nodes[(node + 1) % FORWARD_NODES], 1);
         forward_nodes_lead(&n, (i + 1) % FORWARD_NODES);
-        CU_ASSERT_TRUE_FATAL(comes(&a));
+        CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, got));
         put.tag = ++a.tag;
         if (c.status == RING_RETRY)
             CU_ASSERT_EQUAL_FATAL(insist(&a, put, "k", &i), RING_OK);
@@ -522,7 +502,7 @@ static void an_answer_finds_nobody_after_a_detach(void)
     open_at(1, false);
     struct session_named s = session_open_in(&a, id_a);
     CU_ASSERT_EQUAL(ring_agent_send(&a, write_in(&a, &s, RING_PUT, "k", 1), "k", "1"), 0);
-    ring(&a);
+    forward_agent_ring(&n, &a);
     ring_node_passes(&n.nodes[1], 1);
     CU_ASSERT_EQUAL(forward_waiting(&n, 1), 1);
     uint32_t slot = a.agent->slot;
@@ -548,7 +528,7 @@ static void a_value_in_parts_ends_with_its_agent(void)
     struct ring_request put = write_in(&a, &s, RING_PUT, "k", LONG);
     put.head.flags = RING_FLAG_BULK;
     CU_ASSERT_EQUAL(ring_agent_send(&a, put, "k", NULL), 0);
-    ring(&a);
+    forward_agent_ring(&n, &a);
     ring_node_passes(&n.nodes[1], 1);
     node_agent_detach(&n.nodes[1].node, a.agent);
     forward_agent_attach(&n, 1, &next, 0);

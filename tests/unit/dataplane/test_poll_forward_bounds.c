@@ -26,18 +26,6 @@ static void passes(unsigned count)
         forward_nodes_pass(&n);
 }
 
-static bool comes(void)
-{
-    for (unsigned i = 0; i < 100000; i++) {
-        if (ring_agent_take(&a, &c, NULL))
-            return true;
-        forward_nodes_pass(&n);
-        if (i > 1000)
-            (void)usleep(100);
-    }
-    return false;
-}
-
 static void send(struct ring_request q, const char *key)
 {
     CU_ASSERT_EQUAL_FATAL(ring_agent_send(&a, q, key, NULL), 0);
@@ -319,7 +307,7 @@ static void parts_of_two_epochs_are_not_put_together(void)
 static void what_the_state_says_leaves_only_under_the_right_to_answer(void)
 {
     open_cluster();
-    const struct replica *leader = &n.nodes[0].lcore->cluster->replicas[0].replica;
+    const struct replica *leader = &lcore_replica_at(n.nodes[0].lcore->cluster, 0)->replica;
     n.links[0].only = true;
     const struct lcore *lcore = n.nodes[0].lcore;
     for (unsigned i = 0; i < 100000 && replica_may_answer(leader, lcore->now); i++) {
@@ -328,24 +316,24 @@ static void what_the_state_says_leaves_only_under_the_right_to_answer(void)
     }
     CU_ASSERT_TRUE_FATAL(replica_leads(leader) && !replica_may_answer(leader, lcore->now));
     send(get_of(64, false), "k");
-    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
     CU_ASSERT_EQUAL(c.status, RING_RETRY);
     struct ring_request put = ring_agent_request(&n.nodes[ORIGIN], &a, RING_PUT, "k");
     put.session = 1 << 16; /* unknown */
     put.session_slot = 0;
     put.sequence = 1;
     send(put, "k");
-    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
     CU_ASSERT_EQUAL(c.status, RING_RETRY);
     CU_ASSERT_EQUAL(forward_counted(&n, ORIGIN, COUNTER_FORWARDED_ANSWERED), 2);
     n.links[0].only = false;
     for (unsigned i = 0; i < 100000 && !replica_may_answer(leader, lcore->now); i++)
         forward_nodes_pass(&n);
     send(get_of(64, false), "k");
-    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
     CU_ASSERT_EQUAL(c.status, RING_NOT_FOUND);
     send(put, "k");
-    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
     CU_ASSERT_EQUAL(c.status, RING_FATE_UNKNOWN);
     forward_nodes_close(&n);
 }
@@ -412,7 +400,7 @@ static void a_lost_answer_holds_up_nothing_else(void)
     }
     CU_ASSERT_EQUAL(forward_waiting(&n, ORIGIN), 1);
     n.nodes[ORIGIN].lcore->ticks.lease /= 100000;
-    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
     CU_ASSERT_EQUAL(c.tag, lost);
     CU_ASSERT_EQUAL(c.status, RING_RETRY);
     CU_ASSERT_EQUAL(forward_waiting(&n, ORIGIN), 0);
@@ -436,7 +424,7 @@ static void a_full_transport_leaves_requests_in_the_ring(void)
     CU_ASSERT(forward_counted(&n, ORIGIN, COUNTER_BACK_PRESSURE) >= 10);
     CU_ASSERT_EQUAL(n.nodes[ORIGIN].lcore->cluster->holds[FORWARD_HOLDS].total, 0);
     n.links[ORIGIN].refuses = false;
-    CU_ASSERT_TRUE_FATAL(comes());
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
     CU_ASSERT_EQUAL(c.status, RING_FATE_UNKNOWN);
     CU_ASSERT_EQUAL(forward_counted(&n, ORIGIN, COUNTER_FORWARDED_ANSWERED), 1);
     CU_ASSERT_EQUAL(faults(0), 0); /* nothing of what was refused is sent by halves */
@@ -459,7 +447,7 @@ static void without_a_buffer_requests_stay_in_the_ring(void)
     CU_ASSERT_EQUAL(forward_counted(&n, ORIGIN, COUNTER_FORWARDED), LIMIT_FORWARD_BUFFERS);
     CU_ASSERT(forward_counted(&n, ORIGIN, COUNTER_BACK_PRESSURE) != 0);
     for (unsigned i = 0; i < LIMIT_FORWARD_BUFFERS + 6; i++) {
-        CU_ASSERT_TRUE_FATAL(comes());
+        CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
         CU_ASSERT_EQUAL(c.status, RING_FATE_UNKNOWN);
     }
     forward_nodes_close(&n);

@@ -25,32 +25,13 @@ struct session_named {
 /* a is attached to node 1; b is with the first leader, node 0. */
 static struct session_named open_all(void);
 
-static void ring(const struct ring_agent *who)
-{
-    for (uint32_t i = 0; i < FORWARD_NODES; i++)
-        if (lcore_agent(n.nodes[i].lcore, who->agent->slot) == who->agent)
-            ring_agent_doorbell(&n.nodes[i], who);
-}
-
-static bool comes(struct ring_agent *who)
-{
-    for (unsigned i = 0; i < 100000; i++) {
-        if (ring_agent_take(who, &c, got))
-            return true;
-        forward_nodes_pass(&n);
-        if (i > 1000)
-            (void)usleep(100);
-    }
-    return false;
-}
-
 static uint32_t ask(struct ring_agent *who, struct ring_request q, const char *key,
                     const void *value)
 {
     q.tag = ++who->tag;
     CU_ASSERT_EQUAL_FATAL(ring_agent_send(who, q, key, value), 0);
-    ring(who);
-    CU_ASSERT_TRUE_FATAL(comes(who));
+    forward_agent_ring(&n, who);
+    CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, who, &c, got));
     CU_ASSERT_EQUAL(c.tag, q.tag);
     return c.status;
 }
@@ -247,11 +228,11 @@ static void leaders_move_under_increments(void)
         struct ring_request q = increment(&s);
         q.tag = ++a.tag;
         CU_ASSERT_EQUAL_FATAL(ring_agent_send(&a, q, "n", &one), 0);
-        ring(&a);
+        forward_agent_ring(&n, &a);
         for (uint32_t node = 0; node < i % 5; node++)
             ring_node_passes(&n.nodes[(node + 1) % FORWARD_NODES], 1);
         forward_nodes_lead(&n, (i + 1) % FORWARD_NODES);
-        CU_ASSERT_TRUE_FATAL(comes(&a));
+        CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, got));
         if (c.status == RING_RETRY)
             CU_ASSERT_EQUAL_FATAL(insist(&a, q, "n", &one), RING_OK);
         CU_ASSERT_EQUAL_FATAL(c.status, RING_OK);
@@ -293,9 +274,62 @@ static void older_releases_are_not_told_of_them(void)
     close_all();
 }
 
+/* A leader that has not heard of a peer since its start: it says "try again" for as long as one that runs may
+ * take, and goes on without it then, for it is down; what it speaks when it comes counts from there on. */
+static void who_was_never_heard_of_is_waited_for_and_then_down(void)
+{
+    struct session_named s = open_all();
+    struct lcore *leader = n.nodes[0].lcore;
+    struct lcore_forward *f = leader->cluster->forward;
+    const int64_t one = 1;
+    n.links[0].unheard = true;
+    struct ring_request put = write_in(&a, &s, RING_PUT, "x", 1);
+    CU_ASSERT_EQUAL(ask(&a, put, "x", "1"), RING_OK);
+    struct ring_request q = increment(&s);
+    uint64_t end = forward_shard(&n, 0)->log.lsn_end;
+    f->ticks_began = leader->now + 3600 * leader->node->ticks_per_s; /* not long ago, for an hour */
+    CU_ASSERT_EQUAL(ask(&a, q, "n", &one), RING_RETRY);
+    CU_ASSERT_EQUAL(c.epoch, 0); /* nothing was appended */
+    CU_ASSERT_EQUAL(forward_shard(&n, 0)->log.lsn_end, end);
+    f->ticks_began = 1; /* long ago */
+    CU_ASSERT_EQUAL(ask(&a, q, "n", &one), RING_OK);
+    CU_ASSERT_EQUAL(c.number, 1);
+    n.links[0].unheard = false;
+    n.links[0].version = 2;
+    q = increment(&s);
+    CU_ASSERT_EQUAL(ask(&a, q, "n", &one), RING_UNSUPPORTED);
+    n.links[0].unheard = true; /* down again: it comes back as it went */
+    n.links[0].version = 0;
+    CU_ASSERT_EQUAL(ask(&a, q, "n", &one), RING_UNSUPPORTED);
+    n.links[0].unheard = false;
+    CU_ASSERT_EQUAL(ask(&a, q, "n", &one), RING_OK);
+    CU_ASSERT_EQUAL(c.number, 2);
+    close_all();
+}
+
+/* While nothing is agreed with the leader, which may just have started, nobody knows what it speaks. */
+static void a_leader_that_is_not_up_yet_is_asked_again(void)
+{
+    struct session_named s = open_all();
+    const int64_t one = 1;
+    n.links[1].unheard = true;
+    struct ring_request put = write_in(&a, &s, RING_PUT, "x", 1);
+    CU_ASSERT_EQUAL(ask(&a, put, "x", "1"), RING_RETRY);
+    CU_ASSERT_EQUAL(ask(&a, increment(&s), "n", &one), RING_RETRY);
+    n.links[1].unheard = false;
+    s.sequence = 0;
+    CU_ASSERT_EQUAL(ask(&a, write_in(&a, &s, RING_PUT, "x", 1), "x", "1"), RING_OK);
+    CU_ASSERT_EQUAL(ask(&a, increment(&s), "n", &one), RING_OK);
+    close_all();
+}
+
 static const struct unit_test tests[] = {
-    UNIT_TEST(numbers_and_branches_come_back),      UNIT_TEST(long_ones_travel_in_parts),
-    UNIT_TEST(over_a_bad_link_each_counts_once),    UNIT_TEST(leaders_move_under_increments),
+    UNIT_TEST(numbers_and_branches_come_back),
+    UNIT_TEST(long_ones_travel_in_parts),
+    UNIT_TEST(over_a_bad_link_each_counts_once),
+    UNIT_TEST(leaders_move_under_increments),
     UNIT_TEST(older_releases_are_not_told_of_them),
+    UNIT_TEST(who_was_never_heard_of_is_waited_for_and_then_down),
+    UNIT_TEST(a_leader_that_is_not_up_yet_is_asked_again),
 };
 UNIT_MAIN("poll_transaction", tests)

@@ -1,0 +1,138 @@
+/* Spaces and nodes that come, change and go: the lcore's side of node_change.h. */
+#include "dataplane/lcore_forward.h"
+
+#include <string.h>
+
+/* Place of the first shard of a log at or above this one. */
+static uint32_t place_of(const struct lcore *l, uint32_t log)
+{
+    uint32_t at = 0;
+    while (at < l->shard_count && l->shards[at]->log.number < log)
+        at++;
+    return at;
+}
+
+static uint32_t owned(const struct lcore *l, const struct node_space *s)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->geometry.shard_count; i++)
+        count += s->boards[i].lcore == l->number;
+    return count;
+}
+
+/* ---- one that comes ---- */
+
+/* The right to read that all shards of a node alone share (poll_lease). */
+static void right_begin(const struct lcore *l, const struct shard *s)
+{
+    /* relaxed: this lcore alone writes it */
+    uint64_t generation = atomic_load_explicit(&l->lease->generation, memory_order_relaxed);
+    /* release: pairs with R1 */
+    atomic_store_explicit(&s->board->lease_generation, generation << 1 | LAYOUT_GENERATION_MAY_READ,
+                          memory_order_release);
+}
+
+static void space_add(struct lcore *l, struct node_space *s)
+{
+    uint32_t count = owned(l, s), at = place_of(l, s->config.id << NODE_LOG_SPACE_SHIFT);
+    memmove(&l->shards[at + count], &l->shards[at], (l->shard_count - at) * sizeof(void *));
+    l->shard_count += count;
+    l->spaces[s->config.id] = s;
+    l->chunks_told[s->config.id] = 0;
+    for (uint32_t i = 0; i < s->geometry.shard_count; i++) {
+        if (s->boards[i].lcore != l->number)
+            continue;
+        l->shards[at++] = s->shards[i];
+        lcore_mark_dirty(l,
+                         s->shards[i]); /* Why: its first record is answered, and LSNs granted. */
+        if (l->cluster == NULL)
+            right_begin(l, s->shards[i]);
+    }
+    if (l->cluster != NULL)
+        lcore_cluster_take(l->cluster, s);
+}
+
+/* ---- one that goes ---- */
+
+/* Those of a space are left out; returns how many stay. */
+static uint32_t without(struct shard **list, uint32_t count, uint32_t space)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (list[i]->log.number >> NODE_LOG_SPACE_SHIFT != space)
+            list[kept++] = list[i];
+    return kept;
+}
+
+static void board_end(const struct shard *s)
+{
+    _Atomic uint64_t *word = &s->board->lease_generation;
+    /* relaxed: this lcore alone writes it */
+    uint64_t generation = atomic_load_explicit(word, memory_order_relaxed);
+    /* release: pairs with R7; even: no right, and no reader has met it before */
+    atomic_store_explicit(word, (generation | LAYOUT_GENERATION_MAY_READ) + 1,
+                          memory_order_release);
+}
+
+static void space_leave(struct lcore *l, const struct node_space *s)
+{
+    uint32_t space = s->config.id;
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        if (l->shards[i]->log.number >> NODE_LOG_SPACE_SHIFT == space)
+            poll_give_up(l, l->shards[i]);
+    if (l->cluster != NULL) {
+        poll_forward_space_end(l, space);
+        lcore_cluster_leave(l->cluster, s);
+    }
+    for (uint32_t i = 0; i < l->shard_count; i++)
+        if (l->shards[i]->log.number >> NODE_LOG_SPACE_SHIFT == space)
+            board_end(l->shards[i]);
+    l->dirty_count = without(l->dirty, l->dirty_count, space);
+    l->active_count = without(l->active, l->active_count, space);
+    l->shard_count = without(l->shards, l->shard_count, space);
+    l->spaces[space] = NULL;
+}
+
+/* Whether nobody reads its memory for this lcore any more. */
+static bool space_is_free(const struct lcore *l, uint32_t space)
+{
+    return l->cluster == NULL || l->cluster->holds[space].total == 0;
+}
+
+/* ---- one that changes ---- */
+
+static void space_alter(const struct lcore *l, const struct node_space *s)
+{
+    for (uint32_t i = 0; i < s->geometry.shard_count; i++)
+        if (s->boards[i].lcore == l->number)
+            shard_alter(s->shards[i], s->config.history, s->config.history_ns,
+                        s->config.session_ttl_ns);
+}
+
+/* ---- all of it ---- */
+
+void poll_change(struct lcore *l, const struct node_change *change)
+{
+    struct node_space *s = change->space;
+    switch (change->kind) {
+    case NODE_SPACE_ADD:
+        space_add(l, s);
+        break;
+    case NODE_SPACE_ALTER:
+        space_alter(l, s);
+        break;
+    case NODE_SPACE_REMOVE:
+        if (!l->change_begun)
+            space_leave(l, s);
+        l->change_begun = !space_is_free(l, s->config.id);
+        break;
+    case NODE_PEER_ADD:
+        poll_cluster_meet(l, change->node, change->peers[l->number]);
+        break;
+    case NODE_PEER_REMOVE:
+        change->peers[l->number] = poll_cluster_part(l, change->node);
+        break;
+    }
+    if (!l->change_begun)
+        atomic_store_explicit(&l->change, NULL, memory_order_release); /* S3 */
+}
