@@ -15,7 +15,7 @@
 
 /* libcyaml's description of what config_check writes, made from the table.  Everything lies in the
  * structs themselves, so its result is one allocation. */
-#define SCHEMA_FIELDS 64u
+#define SCHEMA_FIELDS 96u
 #define SCHEMA_ENTRIES 8u
 struct schema {
     cyaml_schema_value_t root;
@@ -54,10 +54,14 @@ static const cyaml_schema_value_t *schema_entry(struct schema *s, cyaml_schema_v
 static cyaml_schema_value_t schema_value(struct schema *s, const struct config_key *k,
                                          uint32_t root_bytes)
 {
-    cyaml_schema_value_t v = {.type = CYAML_UINT, .data_size = k->bytes};
+    cyaml_schema_value_t v = {.type = CYAML_UINT,
+                              .flags = k->optional ? CYAML_FLAG_OPTIONAL : CYAML_FLAG_DEFAULT,
+                              .data_size = k->bytes};
     switch (k->kind) {
     case CONFIG_NAME:
     case CONFIG_PATH:
+    case CONFIG_IPV4:
+    case CONFIG_TEXT:
         v.type = CYAML_STRING;
         v.string.min = (uint32_t)k->min;
         v.string.max = (uint32_t)k->max;
@@ -77,7 +81,6 @@ static cyaml_schema_value_t schema_value(struct schema *s, const struct config_k
         break;
     case CONFIG_SECTION:
         v.type = CYAML_MAPPING;
-        v.flags = k->optional ? CYAML_FLAG_OPTIONAL : CYAML_FLAG_DEFAULT;
         v.data_size = root_bytes;
         v.mapping.fields = schema_fields(s, k->keys, root_bytes);
         break;

@@ -22,6 +22,7 @@
 
 #include "dataplane/node.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -32,23 +33,59 @@
 #define CONFIG_SOCKET_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path) /* with final 0 */
 
 #define CONFIG_PATH_BYTES 256u
+#define CONFIG_LINE_BYTES 1024u
 
 /* A server of the cluster, and where the lcores of its node receive: lcore i at port + i. */
 struct config_node {
     uint32_t id;
+    uint32_t weight;             /* its part of what voters hold, against those of the others */
+    char zone[LIMIT_NAME_BYTES]; /* what may fail as a whole with it; "": none */
     struct sockaddr_storage address;
+    struct sockaddr_storage control_address; /* TCP, of the control plane; all zero: as address */
+};
+
+enum config_transport { CONFIG_TRANSPORT_UDP, CONFIG_TRANSPORT_DPDK };
+
+#define CONFIG_MTU_MIN 576u /* carries a frame of FRAME_BYTES_MIN */
+#define CONFIG_MTU_MAX 9000u
+
+/* How this node's lcores reach the others past the kernel: dpdk_port.h.  Absent: all zero. */
+struct config_dpdk {
+    char port[CONFIG_LINE_BYTES]; /* PCI address, or name of a virtual device and its arguments */
+    char eal[CONFIG_LINE_BYTES];  /* arguments of EAL, with spaces between */
+    char *const
+        *eal_more; /* of the command line, not the file: behind those; NULL, or ended by NULL */
+    uint32_t mtu;
+    uint32_t prefix; /* bits of the own address that the neighbours' begin with, too */
+    char gateway[INET_ADDRSTRLEN]; /* for all other addresses; "": none */
+};
+
+#define CONFIG_LEADER_LEASE_NS_MAX (10 * NS_PER_S)
+
+/* The control log of a cluster: raft_node.h. */
+struct config_control {
+    char directory[CONFIG_PATH_BYTES];
+    char certificate_path[CONFIG_PATH_BYTES], key_path[CONFIG_PATH_BYTES],
+        authority_path[CONFIG_PATH_BYTES]; /* authority.h */
+    uint64_t lease_ns;                     /* of leaders */
 };
 
 /* Absent (all zero): the node is alone.  Else node.replicated is set, node.id is among nodes, their
  * addresses are of one family, and no port of any lcore is another's. */
 struct config_cluster {
     char name[LIMIT_NAME_BYTES];
-    char coordinator_path[CONFIG_PATH_BYTES]; /* coordinator_file.h */
-    char key_path[CONFIG_PATH_BYTES];         /* the secret that all nodes share */
-    bool encrypt;                             /* else tags only */
-    uint32_t frame_bytes;                     /* UDP payload */
-    uint32_t wire_version;                    /* the newest that is spoken: frame.h */
-    uint64_t rate;                            /* to each peer, bytes per second; 0: no limit */
+    struct config_control control; /* coordinator_raft.h */
+    uint32_t transport;            /* enum config_transport */
+    struct config_dpdk dpdk;
+    uint32_t replicas;                /* voters that a shard is to have */
+    char coordinator_path[CONFIG_PATH_BYTES];
+    char key_path[CONFIG_PATH_BYTES]; /* the secret that all nodes share; "": none */
+    bool encrypt;                     /* else tags only */
+    uint32_t frame_bytes;             /* UDP payload */
+    uint32_t wire_version;            /* the newest that is spoken: frame.h */
+    uint64_t rate;                    /* to each peer, bytes per second; 0: no limit */
+    uint64_t
+        copy_rate; /* of an lcore, for snapshots and catching up; bytes per second, 0: no limit */
     bool lost_reopens; /* a shard that nobody holds any more begins again, empty */
     uint32_t node_count;
     struct config_node nodes[LIMIT_VOTERS]; /* this one, too */

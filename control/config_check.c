@@ -90,10 +90,16 @@ static int refuse_value(struct check *c, const struct config_key *key)
     return refuse(c, key->name, expected);
 }
 
+static bool is_text(const struct config_key *key)
+{
+    return key->kind == CONFIG_NAME || key->kind == CONFIG_PATH || key->kind == CONFIG_IPV4 ||
+           key->kind == CONFIG_TEXT;
+}
+
 /* Why quotes only for text: "1" is a string in YAML, and a number in quotes is a mistake. */
 static int scalar_judge(const struct config_key *key, const yaml_event_t *e, uint64_t *number)
 {
-    bool text = key->kind == CONFIG_NAME || key->kind == CONFIG_PATH || key->kind == CONFIG_ADDRESS;
+    bool text = is_text(key) || key->kind == CONFIG_ADDRESS;
     if (e->type != YAML_SCALAR_EVENT || is_nothing(e) || (!text && !is_plain(e)))
         return -EINVAL;
     return config_scalar(key, (const char *)e->data.scalar.value, e->data.scalar.length, number);
@@ -102,7 +108,7 @@ static int scalar_judge(const struct config_key *key, const yaml_event_t *e, uin
 static void write_scalar(struct check *c, const struct config_key *key, const char *text,
                          uint64_t number)
 {
-    if (key->kind == CONFIG_NAME || key->kind == CONFIG_PATH) {
+    if (is_text(key)) {
         emit(c, "\"");
         for (; *text != '\0'; text++)
             emit(c, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
@@ -227,8 +233,22 @@ static size_t key_find(const struct config_key *keys, const yaml_event_t *e)
     return i;
 }
 
+/* Why by name: releases before had it, and nothing but this tells what became of it. */
+static bool refuse_former_key(struct check *c, const struct config_key *keys)
+{
+    if (keys != config_cluster_keys || !scalar_is(&c->in.event, "coordinator"))
+        return false;
+    events_fault(
+        &c->in, here(c),
+        "a key 'coordinator' in cluster: a file that nodes share decides nothing any more; "
+        "expected the section 'control' in its place: the cluster then begins anew");
+    return true;
+}
+
 static void refuse_key(struct check *c, const struct config_key *keys, const char *where)
 {
+    if (refuse_former_key(c, keys))
+        return;
     char expected[EVENTS_EXPECTED_BYTES] = "", quoted[EVENTS_QUOTE_BYTES];
     size_t used = 0;
     for (const struct config_key *k = keys; k->name != NULL && used < sizeof(expected); k++)
@@ -350,14 +370,15 @@ static void rule_lcores(struct check *c, const struct value *values)
 /* The policy as far as the geometry depends on it; false if a part of it is not good. */
 static bool space_of(const struct value *v, struct space_config *space)
 {
-    static const int parts[] = {CONFIG_SPACE_SHARDS, CONFIG_SPACE_QUOTA, CONFIG_SPACE_SESSIONS,
-                                CONFIG_SPACE_VALUE_MAX};
+    static const int parts[] = {CONFIG_SPACE_SHARDS, CONFIG_SPACE_QUOTA, CONFIG_SPACE_QUOTA_MAX,
+                                CONFIG_SPACE_SESSIONS, CONFIG_SPACE_VALUE_MAX};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
         if (!v[parts[i]].good)
             return false;
     space_config_default(space);
     space->shard_count = (uint32_t)v[CONFIG_SPACE_SHARDS].number;
     space->quota_bytes = v[CONFIG_SPACE_QUOTA].number;
+    space->quota_max_bytes = v[CONFIG_SPACE_QUOTA_MAX].number;
     space->sessions_max = (uint32_t)v[CONFIG_SPACE_SESSIONS].number;
     return true;
 }
@@ -370,6 +391,10 @@ static void rule_geometry(struct check *c, const struct value *v)
     if (!space_of(v, &space))
         return;
     config_number_text(CONFIG_SIZE, space.quota_bytes, quota);
+    if (space.quota_max_bytes != 0 && space.quota_max_bytes < space.quota_bytes)
+        events_fault(&c->in, v[CONFIG_SPACE_QUOTA_MAX].place,
+                     "quota_max is below the quota of %s; expected at least that, or no quota_max",
+                     quota);
     int rc = space_geometry(&space, &geometry);
     const struct value *blame =
         v[CONFIG_SPACE_QUOTA].given ? &v[CONFIG_SPACE_QUOTA] : &v[CONFIG_SPACE_SHARDS];
@@ -440,6 +465,15 @@ static void remember_node(struct check *c, const struct value *v)
     config_cluster_node_seen(&c->cluster, &seen);
 }
 
+static void remember_transport(struct check *c, const struct value *v)
+{
+    const struct value *transport = &v[CONFIG_CLUSTER_TRANSPORT];
+    c->cluster.is_dpdk = transport->good && transport->number == CONFIG_TRANSPORT_DPDK;
+    c->cluster.has_dpdk = v[CONFIG_CLUSTER_DPDK].given;
+    c->cluster.transport_place = transport->place;
+    c->cluster.frame_bytes = v[CONFIG_CLUSTER_FRAME].good ? v[CONFIG_CLUSTER_FRAME].number : 0;
+}
+
 static int check_entries(struct check *c, const struct config_key *key, struct value *v)
 {
     char expected[EVENTS_EXPECTED_BYTES];
@@ -487,6 +521,12 @@ static int check_section(struct check *c, const struct config_key *key)
     int rc = check_keys(c, key->keys, key->name, values);
     if (rc == 0 && key->keys == config_lcores)
         rule_lcores(c, values);
+    if (rc == 0 && key->keys == config_dpdk_keys && values[CONFIG_DPDK_MTU].good) {
+        c->cluster.mtu = values[CONFIG_DPDK_MTU].number;
+        c->cluster.mtu_place = values[CONFIG_DPDK_MTU].place;
+    }
+    if (rc == 0 && key->keys == config_cluster_keys)
+        remember_transport(c, values);
     if (rc == 0 && key->keys == config_node_keys && values[CONFIG_NODE_ID].good)
         c->cluster.own_id = values[CONFIG_NODE_ID].number;
     return rc;

@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#define IPV4_UDP_BYTES 28u /* headers of a frame's packet, within its mtu */
+
 void config_cluster_node_seen(struct config_cluster_seen *seen,
                               const struct config_cluster_node *node)
 {
@@ -96,11 +98,30 @@ static void rule_id(struct events *in, const struct config_cluster_seen *seen, u
     }
 }
 
+static void rule_transport(struct events *in, const struct config_cluster_seen *seen)
+{
+    if (!seen->is_dpdk)
+        return;
+    if (!seen->has_dpdk)
+        events_fault(in, seen->transport_place,
+                     "no section 'dpdk' in cluster for transport dpdk; expected it, with a port");
+    if (seen->mtu != 0 && seen->frame_bytes + IPV4_UDP_BYTES > seen->mtu)
+        events_fault(in, seen->mtu_place,
+                     "an mtu that carries no frame of %" PRIu64 "B and its headers of %uB; "
+                     "expected a larger one, or a smaller frame",
+                     seen->frame_bytes, IPV4_UDP_BYTES);
+    for (uint32_t i = 0; i < seen->count; i++)
+        if (seen->nodes[i].has_address && seen->nodes[i].address.ss_family != AF_INET)
+            events_fault(in, seen->nodes[i].address_place,
+                         "no IPv4 address for transport dpdk; expected one");
+}
+
 void config_cluster_rules(struct events *in, const struct config_cluster_seen *seen)
 {
     if (seen->place.line == 0)
         return;
     rule_own_id(in, seen);
+    rule_transport(in, seen);
     for (uint32_t i = 0; i < seen->count; i++) {
         rule_id(in, seen, i);
         rule_address(in, seen, i);

@@ -20,6 +20,9 @@ struct config_cluster_seen {
     uint64_t own_id; /* 0: not known, because its own fault was told or the file has none */
     uint32_t lcore_count;
     struct events_place place; /* of the list; line 0: the file has none */
+    bool is_dpdk, has_dpdk;    /* the transport; a section for it */
+    uint64_t frame_bytes, mtu; /* 0: not known */
+    struct events_place transport_place, mtu_place;
     uint32_t count;
     struct config_cluster_node nodes[LIMIT_VOTERS];
 };
@@ -29,7 +32,7 @@ void config_cluster_node_seen(struct config_cluster_seen *seen,
                               const struct config_cluster_node *node);
 
 /* At the end of the file: ids are different, this node is among them, addresses are of one family,
- * the ports of all lcores exist, and no two nodes share one. */
+ * the ports of all lcores exist, and no two nodes share one; what the transport needs is there. */
 void config_cluster_rules(struct events *in, const struct config_cluster_seen *seen);
 
 #endif

@@ -1,6 +1,9 @@
 /* config_table - every key of the configuration with its kind and limits, and what a scalar means.
  *
- * The one place that knows the keys.  config_check.c checks a file against it, config.c derives the
+ *   config_table.c   the keys
+ *   config_scalar.c  the form of each kind
+ *
+ * The one place that knows them.  config_check.c checks a file against it, config.c derives the
  * schema of libcyaml from it.  Internal to config. */
 #ifndef DUNLIN_CONTROL_CONFIG_TABLE_H
 #define DUNLIN_CONTROL_CONFIG_TABLE_H
@@ -23,6 +26,8 @@ enum config_kind {
     CONFIG_SECTION,  /* keys of its own */
     CONFIG_ENTRIES,  /* list of mappings with keys of their own */
     CONFIG_ADDRESS,  /* config_address.h */
+    CONFIG_IPV4,     /* numeric, kept as text */
+    CONFIG_TEXT,     /* printable ASCII */
 };
 
 struct config_word {
@@ -35,7 +40,7 @@ struct config_key {
     const char *name; /* NULL ends the table */
     enum config_kind kind;
     bool required;
-    bool optional;        /* a section that is left out as a whole: none of its keys has a value */
+    bool optional;        /* left out it has no value, a section none of its keys */
     const char *fallback; /* scalars: the value of an absent key, as it would be written */
     uint64_t min, max;    /* number, or an entry of a list; bytes of text */
     uint32_t entries_min, entries_max;
@@ -46,9 +51,26 @@ struct config_key {
     uint32_t bytes;              /* of the member there, or of one entry of a list */
 };
 
+#define CONFIG_CPUS_MAX 8192u
+
 /* Numbers of the keys that are checked together: their places in the tables below. */
 enum { CONFIG_NODE_NAME, CONFIG_NODE_ID };
-enum { CONFIG_MEMBER_ID, CONFIG_MEMBER_ADDRESS };
+enum {
+    CONFIG_MEMBER_ID,
+    CONFIG_MEMBER_ADDRESS,
+    CONFIG_MEMBER_CONTROL,
+    CONFIG_MEMBER_ZONE,
+    CONFIG_MEMBER_WEIGHT,
+    CONFIG_MEMBER_KEYS,
+};
+enum {
+    CONFIG_CLUSTER_NAME,
+    CONFIG_CLUSTER_CONTROL,
+    CONFIG_CLUSTER_FRAME,
+    CONFIG_CLUSTER_TRANSPORT,
+    CONFIG_CLUSTER_DPDK,
+};
+enum { CONFIG_DPDK_MTU };
 enum { CONFIG_LCORES_COUNT, CONFIG_LCORES_CPUS, CONFIG_LCORES_SPIN };
 enum {
     CONFIG_SPACE_NAME,
@@ -57,6 +79,7 @@ enum {
     CONFIG_SPACE_DURABILITY,
     CONFIG_SPACE_SHARDS,
     CONFIG_SPACE_QUOTA,
+    CONFIG_SPACE_QUOTA_MAX,
     CONFIG_SPACE_PARTITION_PREFIX,
     CONFIG_SPACE_VALUE_MAX,
     CONFIG_SPACE_SESSIONS,
@@ -72,9 +95,12 @@ enum {
 extern const struct config_key config_root[];
 extern const struct config_key config_node_keys[];
 extern const struct config_key config_cluster_keys[];
+extern const struct config_key config_dpdk_keys[];
 extern const struct config_key config_member[]; /* of cluster.nodes */
 extern const struct config_key config_lcores[];
 extern const struct config_key config_space[];
+
+/* ---- config_scalar.c ---- */
 
 /* What a scalar says: a number in base units (bytes, nanoseconds, the value of a word, 0 or 1), or
  * text, which is then as written.  Returns 0 or

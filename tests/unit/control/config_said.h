@@ -12,9 +12,10 @@
 #define MINIMAL "node: {name: n, id: 1}\nspaces: [{name: s, id: 1}]\n"
 #define SPACE(text) "node: {name: n, id: 1}\nspaces:\n  - name: s\n    id: 1\n" text
 #define NODE(text) "node: {name: n, id: 1}\nspaces: [{name: s, id: 1}]\n" text
+#define CONTROL "control: {directory: /d, certificate: /c, key: /k, authority: /a}"
 /* Node 1 of a cluster in which the second one is `node`; then more keys of the section. */
 #define CLUSTER(node, more)                                                                        \
-    NODE("cluster:\n  name: c\n  coordinator: /c\n  key_file: /k\n"                                \
+    NODE("cluster:\n  name: c\n  " CONTROL "\n  key_file: /k\n"                                    \
          "  nodes:\n  - {id: 1, address: 10.0.0.1:7700}\n  - " node "\n" more)
 
 /* What a call said, to be freed by said_free. */

@@ -94,6 +94,23 @@ static void example_explains_every_key(void)
     example_explains(example_alone, config_root);
 }
 
+static void transport_past_the_kernel(void)
+{
+    static const char text[] = CLUSTER(
+        "{id: 2, address: 10.0.0.2:7700}",
+        "  transport: dpdk\n  dpdk: {port: \"net_af_xdp0,iface=a\", eal: \"--no-huge -m 64\", "
+        "gateway: 10.0.0.254, prefix: 16, mtu: 9000B}\n");
+    static struct config c;
+    CU_ASSERT_EQUAL_FATAL(config_parse("t.yaml", (const uint8_t *)text, strlen(text), &c, stderr),
+                          0);
+    CU_ASSERT_EQUAL(c.cluster.transport, CONFIG_TRANSPORT_DPDK);
+    CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.port, "net_af_xdp0,iface=a");
+    CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.eal, "--no-huge -m 64");
+    CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.gateway, "10.0.0.254");
+    CU_ASSERT_EQUAL(c.cluster.dpdk.prefix, 16);
+    CU_ASSERT_EQUAL(c.cluster.dpdk.mtu, 9000);
+}
+
 static void example_of_a_cluster_is_good(void)
 {
     static struct config c;
@@ -104,8 +121,22 @@ static void example_of_a_cluster_is_good(void)
     said_free(&s);
     CU_ASSERT(c.node.replicated);
     CU_ASSERT_STRING_EQUAL(c.cluster.name, "flock");
-    CU_ASSERT_STRING_EQUAL(c.cluster.coordinator_path, "/var/lib/dunlin/flock.json");
+    CU_ASSERT_EQUAL(c.cluster.replicas, 3);
+    CU_ASSERT_EQUAL(c.node.copy_rate, 0);
+    CU_ASSERT_STRING_EQUAL(c.cluster.nodes[0].zone, "hall-1");
+    CU_ASSERT_EQUAL(c.cluster.nodes[0].weight, 100);
+    CU_ASSERT_STRING_EQUAL(c.cluster.nodes[2].zone, "hall-2");
+    CU_ASSERT_STRING_EQUAL(c.cluster.control.directory, "/var/lib/dunlin/control");
+    CU_ASSERT_STRING_EQUAL(c.cluster.control.certificate_path, "/etc/dunlin/node-1.crt");
+    CU_ASSERT_STRING_EQUAL(c.cluster.control.key_path, "/etc/dunlin/node-1.key");
+    CU_ASSERT_STRING_EQUAL(c.cluster.control.authority_path, "/etc/dunlin/authority.crt");
+    CU_ASSERT_EQUAL(c.cluster.control.lease_ns, 50 * NS_PER_MS);
+    CU_ASSERT_EQUAL(
+        ((struct sockaddr_in *)(void *)&c.cluster.nodes[0].control_address)->sin_addr.s_addr,
+        htonl(0x0a000101));
+    CU_ASSERT_EQUAL(c.cluster.nodes[1].control_address.ss_family, AF_UNSPEC);
     CU_ASSERT_STRING_EQUAL(c.cluster.key_path, "/etc/dunlin/flock.key");
+    CU_ASSERT_EQUAL(c.cluster.transport, CONFIG_TRANSPORT_UDP);
     CU_ASSERT(c.cluster.encrypt);
     CU_ASSERT_EQUAL(c.cluster.frame_bytes, 1400);
     CU_ASSERT_EQUAL(c.cluster.rate, 0);
@@ -122,10 +153,15 @@ static void cluster_is_absent_unless_given(void)
     CU_ASSERT_EQUAL(memcmp(&c.cluster, &none, sizeof(none)), 0);
     good(CLUSTER("{id: 2, address: 127.0.0.1:1}", ""), &c);
     CU_ASSERT(c.node.replicated);
+    CU_ASSERT_EQUAL(c.cluster.transport, CONFIG_TRANSPORT_UDP);
     CU_ASSERT(c.cluster.encrypt);
     CU_ASSERT_EQUAL(c.cluster.frame_bytes, 1400);
     CU_ASSERT_EQUAL(c.cluster.rate, 0);
     CU_ASSERT_EQUAL(c.cluster.wire_version, FRAME_VERSION_HIGHEST);
+    CU_ASSERT_EQUAL(c.cluster.replicas, 3);
+    CU_ASSERT_EQUAL(c.node.copy_rate, 0);
+    CU_ASSERT_STRING_EQUAL(c.cluster.nodes[1].zone, "");
+    CU_ASSERT_EQUAL(c.cluster.nodes[1].weight, 100);
     CU_ASSERT(!c.cluster.lost_reopens);
     CU_ASSERT_EQUAL_FATAL(c.cluster.node_count, 2);
     expect_ipv4(&c.cluster.nodes[0], 1, "10.0.0.1", 7700);
@@ -139,13 +175,18 @@ static void every_key_of_a_cluster_arrives(void)
     good("node: {name: n, id: 4294967295}\nspaces: [{name: s, id: 1}]\nlcores: {count: 16}\n"
          "cluster:\n  nodes:\n"
          "  - {id: 7, address: \"[2001:db8::7]:65520\"}\n"
-         "  - {id: 4294967295, address: '[::1]:1'}\n"
+         "  - {id: 4294967295, address: '[::1]:1', zone: north, weight: 1000}\n"
          "  - {address: \"[2001:db8::7]:65504\", id: 1}\n"
          "  rate: 1TiB\n  wire: 1\n  frame: 8952B\n  encrypt: false\n  lost: reopen\n"
-         "  key_file: '/k \"y\"'\n  coordinator: /c/d\n  name: A.b-c_9\n",
+         "  key_file: '/k \"y\"'\n  " CONTROL "\n  name: A.b-c_9\n  replicas: 7\n"
+         "  copy_rate: 64MiB\n",
          &c);
     CU_ASSERT_STRING_EQUAL(c.cluster.name, "A.b-c_9");
-    CU_ASSERT_STRING_EQUAL(c.cluster.coordinator_path, "/c/d");
+    CU_ASSERT_EQUAL(c.cluster.replicas, 7);
+    CU_ASSERT_EQUAL(c.node.copy_rate, UINT64_C(64) << 20);
+    CU_ASSERT_STRING_EQUAL(c.cluster.nodes[1].zone, "north");
+    CU_ASSERT_EQUAL(c.cluster.nodes[1].weight, 1000);
+    CU_ASSERT_EQUAL(c.cluster.nodes[2].weight, 100);
     CU_ASSERT_STRING_EQUAL(c.cluster.key_path, "/k \"y\"");
     CU_ASSERT(!c.cluster.encrypt);
     CU_ASSERT(c.cluster.lost_reopens);
@@ -461,6 +502,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(example_is_good),
     UNIT_TEST(example_explains_every_key),
     UNIT_TEST(example_of_a_cluster_is_good),
+    UNIT_TEST(transport_past_the_kernel),
     UNIT_TEST(cluster_is_absent_unless_given),
     UNIT_TEST(every_key_of_a_cluster_arrives),
     UNIT_TEST(spaces_of_a_cluster_can_be_read_alone),

@@ -5,10 +5,16 @@
 #define NAME_EXPECTED                                                                              \
     "expected a name: a letter, then letters, digits, '-', '_' or '.', at most 31 bytes"
 #define SPACE_KEYS                                                                                 \
-    "name, id, consistency, durability, shards, quota, partition_prefix, value_max, sessions, "    \
+    "name, id, consistency, durability, shards, quota, quota_max, partition_prefix, value_max, "   \
+    "sessions, "                                                                                   \
     "session_ttl, history, history_time, ordered, read, write"
 #define ROOT_KEYS "node, socket, lcores, times, agents, lease, cluster, spaces"
-#define CLUSTER_KEYS "name, coordinator, key_file, encrypt, frame, wire, rate, lost, nodes"
+#define CLUSTER_KEYS                                                                               \
+    "name, control, frame, transport, dpdk, replicas, key_file, encrypt, wire, rate, copy_rate, "  \
+    "lost, nodes"
+#define FORMER_COORDINATOR                                                                         \
+    "a key 'coordinator' in cluster: a file that nodes share decides nothing any more; expected "  \
+    "the section 'control' in its place: the cluster then begins anew\n"
 #define PATH_EXPECTED "expected an absolute path of a file, printable ASCII, at most 255 bytes"
 #define ADDRESS_EXPECTED                                                                           \
     "expected the numeric address and port of one node, like 10.0.0.1:7700 or "                    \
@@ -166,31 +172,51 @@ static const struct bad {
     {NODE("cluster:\n"), "t.yaml:3:9: nothing for cluster; expected a mapping of keys\n"},
     {NODE("cluster: {}\n"),
      "t.yaml:3:10: no key 'name' in cluster; " NAME_EXPECTED "\n"
-     "t.yaml:3:10: no key 'coordinator' in cluster; " PATH_EXPECTED "\n"
-     "t.yaml:3:10: no key 'key_file' in cluster; " PATH_EXPECTED "\n"
+     "t.yaml:3:10: no key 'control' in cluster; expected a mapping of keys\n"
      "t.yaml:3:10: no key 'nodes' in cluster; expected a list of 2 to 7 nodes\n"},
-    {NODE("cluster: {name: 1, coordinator: c, key_file: /k/, encrypt: yes, frame: 511B, rate: 2TiB,"
-          "\n  nodes: [], port: 1, wire: 4, lost: maybe}\n"),
+    {NODE("cluster: {name: c, coordinator: /c, control: {lease: 1ms}, key_file: /k,\n"
+          "  nodes: [{id: 1, address: 10.0.0.1:1}, {id: 2, address: 10.0.0.2:1}]}\n"),
+     "t.yaml:3:20: " FORMER_COORDINATOR "t.yaml:3:46: no key 'directory' in control; " PATH_EXPECTED
+     "\n"
+     "t.yaml:3:46: no key 'certificate' in control; " PATH_EXPECTED "\n"
+     "t.yaml:3:46: no key 'key' in control; " PATH_EXPECTED "\n"
+     "t.yaml:3:46: no key 'authority' in control; " PATH_EXPECTED "\n"
+     "t.yaml:3:54: '1ms' for lease; expected a duration with its unit (ns, us, ms, s, min, h) from "
+     "5ms to 10s\n"},
+    {NODE("cluster: {name: 1, control:       5, key_file: /k/, encrypt: yes, frame: 511B, rate: "
+          "2TiB,"
+          "\n  nodes: [], port: 1, wire: 4, lost: maybe, replicas: 0, copy_rate: 1}\n"),
      "t.yaml:3:17: '1' for name; " NAME_EXPECTED "\n"
-     "t.yaml:3:33: 'c' for coordinator; " PATH_EXPECTED "\n"
-     "t.yaml:3:46: '/k/' for key_file; " PATH_EXPECTED "\n"
-     "t.yaml:3:60: 'yes' for encrypt; expected true or false\n"
-     "t.yaml:3:72: '511B' for frame; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
+     "t.yaml:3:35: '5' for control; expected a mapping of keys\n"
+     "t.yaml:3:48: '/k/' for key_file; " PATH_EXPECTED "\n"
+     "t.yaml:3:62: 'yes' for encrypt; expected true or false\n"
+     "t.yaml:3:74: '511B' for frame; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
      "512B to 8952B\n"
-     "t.yaml:3:84: '2TiB' for rate; expected a size with its unit (B, KiB, MiB, GiB, TiB) from 0B "
+     "t.yaml:3:86: '2TiB' for rate; expected a size with its unit (B, KiB, MiB, GiB, TiB) from 0B "
      "to 1TiB\n"
      "t.yaml:4:10: 0 entries in nodes; expected a list of 2 to 7 nodes\n"
      "t.yaml:4:10: no node 1 in nodes, which is the id of this node; expected it among them\n"
      "t.yaml:4:14: unknown key 'port' in cluster; expected " CLUSTER_KEYS "\n"
      "t.yaml:4:29: '4' for wire; expected a whole number from 1 to 3\n"
-     "t.yaml:4:38: 'maybe' for lost; expected stop or reopen\n"},
+     "t.yaml:4:38: 'maybe' for lost; expected stop or reopen\n"
+     "t.yaml:4:55: '0' for replicas; expected a whole number from 1 to 7\n"
+     "t.yaml:4:69: '1' for copy_rate; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
+     "0B to 1TiB\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:1, zone: 2nd, weight: 0}\n"
+             "  - {id: 3, address: 10.0.0.3:1, zone: , weight: 1001}",
+             ""),
+     "t.yaml:9:40: '2nd' for zone; " NAME_EXPECTED "\n"
+     "t.yaml:9:53: '0' for weight; expected a whole number from 1 to 1000\n"
+     "t.yaml:10:40: nothing for zone; " NAME_EXPECTED "\n"
+     "t.yaml:10:50: '1001' for weight; expected a whole number from 1 to 1000\n"},
     {CLUSTER("{}\n  - 7\n  - {id: 0, address: 10.0.0.2, name: x}", "  frame: 8953B\n"),
      "t.yaml:9:5: no key 'id' in a node of the cluster; " ID_EXPECTED "\n"
      "t.yaml:9:5: no key 'address' in a node of the cluster; " ADDRESS_EXPECTED "\n"
      "t.yaml:10:5: '7' for nodes; expected the keys of a node of the cluster\n"
      "t.yaml:11:10: '0' for id; " ID_EXPECTED "\n"
      "t.yaml:11:22: '10.0.0.2' for address; " ADDRESS_EXPECTED "\n"
-     "t.yaml:11:32: unknown key 'name' in a node of the cluster; expected id, address\n"
+     "t.yaml:11:32: unknown key 'name' in a node of the cluster; expected id, address, control, "
+     "zone, weight\n"
      "t.yaml:12:10: '8953B' for frame; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
      "512B to 8952B\n"},
     {CLUSTER("{id: 2, address: [fd00::1]}", ""),
@@ -212,7 +238,29 @@ static const struct bad {
      "expected other ports, or another host\n"},
     {CLUSTER("{id: 2, address: \"[fd00::1]:7700\"}", ""),
      "t.yaml:9:22: an IPv6 address, other than the one in line 8; expected all IPv4 or all IPv6\n"},
-    {"node: {name: n, id: 5}\nspaces: [{name: s, id: 1}]\ncluster: {name: c, coordinator: /c, "
+    {CLUSTER("{id: 2, address: 10.0.0.2:7700}", "  transport: dpdk\n"),
+     "t.yaml:10:14: no section 'dpdk' in cluster for transport dpdk; expected it, with a port\n"},
+    {CLUSTER(
+         "{id: 2, address: 10.0.0.2:7700}",
+         "  transport: rdma\n  dpdk: {mtu: 575B, prefix: 33, gateway: 10.0.0.256, eal: \"\\t\"}\n"),
+     "t.yaml:10:14: 'rdma' for transport; expected udp or dpdk\n"
+     "t.yaml:11:9: no key 'port' in dpdk; expected printable ASCII, 1 to 1023 bytes\n"
+     "t.yaml:11:15: '575B' for mtu; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
+     "576B to 9000B\n"
+     "t.yaml:11:29: '33' for prefix; expected a whole number from 1 to 32\n"
+     "t.yaml:11:42: '10.0.0.256' for gateway; expected a numeric IPv4 address, like 10.0.0.1\n"
+     "t.yaml:11:59: '\\x09' in quotes for eal; expected printable ASCII, 0 to 1023 bytes\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:7700}",
+             "  transport: dpdk\n  dpdk: {port: p, mtu: 1427B}\n"),
+     "t.yaml:11:24: an mtu that carries no frame of 1400B and its headers of 28B; expected a "
+     "larger "
+     "one, or a smaller frame\n"},
+    {"node: {name: n, id: 1}\nspaces: [{name: s, id: 1}]\ncluster: {name: c, " CONTROL ", "
+     "transport: dpdk,\n  dpdk: {port: p}, nodes: [{id: 1, address: \"[fd00::1]:1\"}, {id: 2, "
+     "address: \"[fd00::2]:1\"}]}\n",
+     "t.yaml:4:45: no IPv4 address for transport dpdk; expected one\n"
+     "t.yaml:4:78: no IPv4 address for transport dpdk; expected one\n"},
+    {"node: {name: n, id: 5}\nspaces: [{name: s, id: 1}]\ncluster: {name: c, " CONTROL ", "
      "key_file: /k,\n  nodes: [{id: 1, address: 10.0.0.1:1}, {id: 2, address: 10.0.0.2:1}]}\n",
      "t.yaml:4:10: no node 5 in nodes, which is the id of this node; expected it among them\n"},
     /* well-formed YAML that is not for us */
