@@ -25,9 +25,36 @@ static bool move_is_valid(const struct attach_request *r)
            (r->shard == ATTACH_SHARDS_ALL || (r->space[0] != 0 && r->shard < LIMIT_SHARDS));
 }
 
+static bool recover_is_valid(const struct attach_request *r)
+{
+    return r->space[0] != 0 && space_ends(r) &&
+           (r->shard == ATTACH_SHARDS_ALL || r->shard < LIMIT_SHARDS);
+}
+
+static bool has_words(uint32_t kind)
+{
+    return kind == ATTACH_SPACE_CREATE || kind == ATTACH_SPACE_ALTER || kind == ATTACH_NODE_ADD;
+}
+
+/* Words end with the only 0 that there is. */
+static bool length_is_valid(uint32_t kind, const uint8_t *bytes, size_t length)
+{
+    const size_t head = sizeof(struct attach_request);
+    if (!has_words(kind))
+        return length == head;
+    if (length <= head || length > head + ATTACH_WORDS_BYTES)
+        return false;
+    return memchr(bytes + head, 0, length - head) == bytes + length - 1;
+}
+
 static bool is_valid(const struct attach_request *r, bool attached)
 {
     switch (r->kind) {
+    case ATTACH_SPACE_CREATE:
+        return r->space_id <= LIMIT_SPACES && r->space[0] != 0 && space_ends(r);
+    case ATTACH_SPACE_ALTER:
+    case ATTACH_SPACE_DROP:
+        return r->space[0] != 0 && space_ends(r);
     case ATTACH_HELLO:
         return !attached && hello_is_valid(r);
     case ATTACH_SPACE:
@@ -39,10 +66,18 @@ static bool is_valid(const struct attach_request *r, bool attached)
         return attached;
     case ATTACH_MOVE:
         return move_is_valid(r);
+    case ATTACH_NODE_ADD:
+    case ATTACH_NODE_DRAIN:
+    case ATTACH_NODE_UNDRAIN:
+    case ATTACH_NODE_REMOVE:
+        return r->node != 0;
+    case ATTACH_RECOVER:
+        return recover_is_valid(r);
     case ATTACH_STATUS:
     case ATTACH_CLOCK:
     case ATTACH_NODES:
     case ATTACH_SHARDS:
+    case ATTACH_RELOAD:
         return true;
     default:
         return false;
@@ -54,7 +89,7 @@ int attach_validate(const void *bytes, size_t length, bool attached, struct atta
     *request = (struct attach_request){0};
     if (length >= sizeof(request->kind))
         memcpy(&request->kind, bytes, sizeof(request->kind));
-    if (length != sizeof(*request))
+    if (!length_is_valid(request->kind, bytes, length))
         return -EPROTO;
     memcpy(request, bytes, sizeof(*request));
     return is_valid(request, attached) ? 0 : -EPROTO;

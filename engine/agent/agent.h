@@ -31,7 +31,7 @@
 #define AGENT_TRY_MIN_NS (5 * NS_PER_MS)       /* between attempts to attach ... */
 #define AGENT_TRY_MAX_NS (100 * NS_PER_MS)     /* ... while nobody answers */
 #define AGENT_EXCHANGE_NS (250 * NS_PER_MS)    /* an answer of the control thread after its first */
-#define AGENT_EXCHANGE_MIN_NS (50 * NS_PER_MS) /* ... also for a call that may not wait */
+#define AGENT_EXCHANGE_MIN_NS (50 * NS_PER_MS) /* ... also for a call that may not wait so long */
 #define AGENT_CLOSE_NS (20 * NS_PER_MS)        /* for the daemon to forget our sessions */
 #define AGENT_CLOCK_BRACKET_NS NS_PER_MS       /* a wider bracket proves nothing */
 #define AGENT_OPERATIONS_KEPT 16u              /* for calls that wait */
@@ -47,7 +47,14 @@ struct mapping {                       /* one space */
     uint8_t *arena; /* reserved range; the first chunks of it are mapped */
     uint64_t arena_bytes;
     uint32_t chunk_count;
+    uint32_t chunks_mapped; /* those behind chunk_count are gone, but views may lie there */
+    uint32_t generation;    /* the header's, before what is mapped was: leave.h */
     bool writable;
+};
+
+struct mapping_left { /* of a space that is no more: views may lie there */
+    struct mapping mapping;
+    struct mapping_left *next;
 };
 
 struct lane { /* to one lcore and back */
@@ -67,8 +74,10 @@ struct attachment {
     uint32_t unanswered; /* messages, on all lanes */
     bool clock_good;     /* the daemon's clock and ours are one */
     bool light_fences;   /* its lcores fence for us too: see agent_wait_bell */
-    bool watch_told;     /* the daemon wakes who sleeps on watch_round: ATTACH_WATCH */
+    bool rest_mapped;    /* chunks that are gone, for views: agent_space_unmap_rest */
+    bool watch_told;     /* the daemon wakes who sleeps on a watch_round: ATTACH_WATCH */
     uint64_t clock_checked_ns;
+    uint32_t clock_asked; /* times, while it was greeted */
     uint64_t start;
     const struct layout_node *node;
     struct layout_doorbell *doorbell;
@@ -79,6 +88,7 @@ struct attachment {
     struct fifo bulk_pieces;
     struct lane lanes[LIMIT_LCORES];
     struct mapping mappings[LIMIT_SPACES]; /* by number of the space in the handle */
+    struct mapping_left *left;             /* of spaces that were dropped meanwhile */
 };
 
 /* ---- operations ---- */
@@ -183,7 +193,7 @@ struct dunlin_space {
 
 struct dunlin {
     struct attachment *now;      /* also when lost: local reads go on from it */
-    struct attachment *greeting; /* connected, HELLO sent, not yet answered */
+    struct attachment *greeting; /* connected, HELLO sent, not all answered that is asked then */
     struct attachment *old;      /* that views still need */
     struct dunlin_options options;
     struct sockaddr_un address;
@@ -233,13 +243,21 @@ void agent_link_close_fds(const int *fds, uint32_t count);
  * lost. */
 MUST_USE int agent_link_exchange(struct attachment *a, const struct attach_request *request,
                                  struct attach_answer *answer, int *fd, uint64_t deadline_ns);
+struct attach_message {
+    const struct attach_request *request;
+    const char *words; /* that follow it; NULL: none */
+};
+/* The same with words, for an answer without descriptors. */
+MUST_USE int agent_link_exchange_words(struct attachment *a, const struct attach_message *message,
+                                       struct attach_answer *answer, uint64_t deadline_ns);
 /* False once the daemon is gone. */
 bool agent_link_alive(int fd);
 
 /* ---- attach.c ---- */
 
-/* One step towards an attachment, waiting up to wait_ns for the greeting's answer.  Returns 0
- * attached, -EAGAIN not answered yet, -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO,
+/* One step towards an attachment, waiting up to wait_ns for the greeting's answer, and for those to what is
+ * asked behind it as AGENT_EXCHANGE_NS says.  Returns 0 attached, -EAGAIN not all is answered yet: what is
+ * stays so, and the next step goes on there; -ENOTCONN nobody there (or tried just now), -EACCES, -EPROTO,
  * other. */
 MUST_USE int agent_attach_try(struct dunlin *d, uint64_t wait_ns);
 /* The daemon wrote what cannot be, or is gone and all that it answered is taken. */
@@ -265,11 +283,27 @@ MUST_USE int agent_space_map(struct attachment *a, const char *name, struct mapp
 void agent_space_unmap(struct mapping *m);
 /* Let the space read from what a has mapped for it (or from nothing). */
 void agent_space_bind(struct dunlin_space *space, struct attachment *a);
-/* Map the chunks that were made since.  Returns 0 if there are more now, -ENOTCONN if not. */
+/* Map the chunks that were made since, and let those go that are there no more.  Returns 0 if anything is
+ * other now, -ENOTCONN if not. */
 MUST_USE int agent_space_map_more(struct dunlin_space *space);
+/* No view is held any more: let go of what only they kept mapped. */
+void agent_space_unmap_rest(struct attachment *a);
 /* A space that the present daemon does not have: ask again now and then.  Returns 0 or -ENOENT,
  * -ENOTCONN. */
 MUST_USE int agent_space_again(struct dunlin_space *space);
+
+/* ---- space_change.c: spaces that come and go ---- */
+
+/* Whether the space was dropped.  It is bound no more then; agent_space_again finds one that was made again.
+ * Looked at where a space does not answer as it should, never in a read that a lease covers. */
+bool agent_space_gone(struct dunlin_space *space);
+/* As agent_status_error, of an answer about this space (NULL: about none). */
+int agent_space_error(struct dunlin_space *space, uint32_t status);
+/* An unbound space lets go of what was mapped for it.  False: answers are still to come, or no memory. */
+MUST_USE bool agent_space_leave(struct dunlin_space *space);
+void agent_space_left_free(struct attachment *a);
+/* What a session of an unbound space has not sent ends, once all that it sent is answered. */
+void agent_space_unsent(struct agent_session *s);
 
 /* ---- session.c ---- */
 
@@ -468,6 +502,14 @@ static ALWAYS_INLINE void get_entry_found(struct dunlin_get_entry *e, const stru
         e->read.version.lsn = found->lsn;
     }
 }
+
+/* What a linearizable answer has to hold when this machine has met something above its commit LSN: up to
+ * there, by a lease that covers all but that.  0: none does. */
+uint64_t agent_get_floor(const struct dunlin_space *space, const struct read_point *p);
+/* No lease: the clock is unproven, the daemon idles, is slow, or gone.  Returns 0, with *floor set if the leader
+ * had to be asked for a position, else there is a better clock or another daemon now; or -ENOTCONN or as
+ * agent_ask_position. */
+MUST_USE int agent_get_unleased(struct dunlin_space *space, uint32_t shard, uint64_t *floor);
 
 /* ---- get_whole.c ---- */
 

@@ -113,7 +113,7 @@ int agent_ask(struct dunlin *d, struct operation *o, struct ask_message *m, cons
     }
     if (o->state == OPERATION_QUEUED) {
         d->ended_not_led++;
-        agent_operation_finish(d, o, agent_status_error(o->status));
+        agent_operation_finish(d, o, agent_space_error(o->space, o->status));
     }
     return 0;
 }
@@ -137,7 +137,7 @@ void agent_ask_answered(struct dunlin *d, struct operation *o, const struct ring
             memcpy(o->buffer, bulk ? d->now->bulk + o->bulk_offset : payload,
                    min_u64(c->value_length, o->capacity));
     }
-    agent_operation_finish(d, o, agent_status_error(o->status));
+    agent_operation_finish(d, o, agent_space_error(o->space, o->status));
 }
 
 /* ---- get ---- */
@@ -213,6 +213,7 @@ int agent_ask_get(struct dunlin_space *space, const struct read_key *k,
         struct operation *o = agent_operation_take(d, true);
         if (o == NULL)
             return -ENOTCONN;
+        o->space = space;
         o->buffer = target->buffer;
         o->capacity = target->capacity;
         if (ask_once(space, o, k, room, &w) != 0)
@@ -248,6 +249,7 @@ int agent_ask_position(struct dunlin_space *space, uint32_t shard, uint64_t *lsn
     struct ask_message m = {.head = {.head = {.operation = RING_POSITION},
                                      .space = (uint16_t)space->id,
                                      .shard = shard}};
+    o->space = space;
     o->lcore = space->read.boards[shard].lcore;
     if (agent_ask(d, o, &m, &w) != 0)
         return -ENOTCONN;

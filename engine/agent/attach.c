@@ -9,6 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define CLOCK_BRACKETS 3u /* that are tried before it is attached without one */
+
 /* ---- what the greeting gave us ---- */
 
 static bool ring_bytes_valid(uint32_t bytes)
@@ -104,6 +106,7 @@ void agent_attach_free(struct attachment *a)
         (void)close(a->lanes[l].event_fd);
     for (uint32_t i = 0; i < LIMIT_SPACES; i++)
         agent_space_unmap(&a->mappings[i]);
+    agent_space_left_free(a);
     unmap_file(a->node, sizeof(struct layout_node));
     unmap_file(a->doorbell, sizeof(struct layout_doorbell));
     unmap_file(a->file, a->geometry.bytes);
@@ -143,6 +146,12 @@ void agent_attach_clock(struct dunlin *d, struct attachment *a)
 
 /* ---- becoming attached ---- */
 
+static void pause_longer(struct dunlin *d)
+{
+    d->try_ns = clock_boottime_ns() + d->try_pause_ns;
+    d->try_pause_ns = min_u64(2 * d->try_pause_ns, AGENT_TRY_MAX_NS);
+}
+
 static int send_greeting(struct dunlin *d)
 {
     const struct attach_request request = {
@@ -170,6 +179,8 @@ static int send_greeting(struct dunlin *d)
 static int map_spaces(const struct dunlin *d, struct attachment *a, uint64_t deadline_ns)
 {
     for (uint32_t i = 0; i < d->space_count; i++) {
+        if (a->mappings[i].header != NULL)
+            continue; /* in an attempt before */
         int error = agent_space_map(a, d->spaces[i]->name, &a->mappings[i], deadline_ns);
         if (error != 0 && error != -ENOENT && error != -EACCES)
             return error;
@@ -177,7 +188,8 @@ static int map_spaces(const struct dunlin *d, struct attachment *a, uint64_t dea
     return 0;
 }
 
-static int finish_greeting(struct dunlin *d, struct attachment *a, uint64_t wait_ns)
+/* The answer to HELLO, which says who the daemon is. */
+static int take_hello(struct attachment *a, uint64_t wait_ns)
 {
     struct attach_answer answer;
     int fds[ATTACH_FDS_MAX];
@@ -190,14 +202,29 @@ static int finish_greeting(struct dunlin *d, struct attachment *a, uint64_t wait
         agent_link_close_fds(fds, answer.fd_count);
         return answer.error != 0 && answer.kind == ATTACH_HELLO ? answer.error : -EPROTO;
     }
-    error = map_greeting(a, &answer, fds);
+    return map_greeting(a, &answer, fds);
+}
+
+/* -EAGAIN: it takes longer than the caller waits.  What was answered till then counts the next time. */
+static int finish_greeting(struct dunlin *d, struct attachment *a, uint64_t wait_ns)
+{
+    int error = a->node == NULL ? take_hello(a, wait_ns) : 0;
+    if (error != 0)
+        return error;
     a->clock_checked_ns = clock_boottime_ns();
-    /* Why more for who never waits: he must get through, too. */
-    uint64_t budget_ns = wait_ns != 0 ? min_u64(wait_ns, AGENT_EXCHANGE_NS) : AGENT_EXCHANGE_MIN_NS;
+    /* Why more for who waits shorter, or never: he must get through, too. */
+    uint64_t budget_ns = min_u64(max_u64(wait_ns, AGENT_EXCHANGE_MIN_NS), AGENT_EXCHANGE_NS);
     uint64_t deadline_ns = a->clock_checked_ns + budget_ns;
-    for (int i = 0; error == 0 && !a->clock_good && i < 3; i++)
+    while (error == 0 && !a->clock_good && a->clock_asked < CLOCK_BRACKETS) {
+        a->clock_asked++;
         error = clock_bracket(a, deadline_ns);
-    return error != 0 ? error : map_spaces(d, a, deadline_ns);
+    }
+    if (error == 0)
+        error = map_spaces(d, a, deadline_ns);
+    if (error != -ETIMEDOUT)
+        return error;
+    pause_longer(d);
+    return -EAGAIN;
 }
 
 static void adopt(struct dunlin *d, struct attachment *a)
@@ -224,8 +251,7 @@ static int try_later(struct dunlin *d, int error)
 {
     agent_attach_free(d->greeting);
     d->greeting = NULL;
-    d->try_ns = clock_boottime_ns() + d->try_pause_ns;
-    d->try_pause_ns = min_u64(2 * d->try_pause_ns, AGENT_TRY_MAX_NS);
+    pause_longer(d);
     return error == -ETIMEDOUT ? -ENOTCONN : error;
 }
 
@@ -238,9 +264,9 @@ static void give_up_in_time(struct dunlin *d)
 
 static int attach_step(struct dunlin *d, uint64_t wait_ns)
 {
+    if (clock_boottime_ns() < d->try_ns)
+        return d->greeting == NULL ? -ENOTCONN : -EAGAIN;
     if (d->greeting == NULL) {
-        if (clock_boottime_ns() < d->try_ns)
-            return -ENOTCONN;
         int error = send_greeting(d);
         if (error != 0)
             return try_later(d, error);

@@ -241,7 +241,7 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_delete_if(struct dunlin_space *space, cons
 
 /* Write a value that goes by itself ttl_ns (1 ms to ten years; else -EINVAL) after it was written, not
  * earlier and, while the shard is led, not much later; a new leader begins to count anew.  Then there is
- * no such key.  Every other write of the key ends its ttl: after dunlin_put it stays. */
+ * no such key.  An increment leaves the ttl as it is; every other write ends it: after dunlin_put it stays. */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_put_ttl(struct dunlin_space *space, const void *key,
                                               size_t key_length, const void *value,
                                               size_t value_length, uint64_t ttl_ns,
@@ -367,6 +367,32 @@ DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_release(struct dunlin_space *space, 
 DUNLIN_API DUNLIN_MUST_USE int dunlin_lease_show(struct dunlin_space *space, const void *key,
                                                  size_t key_length, struct dunlin_lease *lease);
 
+/* A lease per region: each region (zone of nodes, as the cluster's configuration names them) has an owner of
+ * its own, with tokens of its own, for the same key.  It is a lease like any other, of the key that
+ * dunlin_region_key makes; all calls above take that one. */
+#define DUNLIN_ZONE_MAX 31u     /* bytes of its name */
+#define DUNLIN_REGION_BYTES 39u /* that a region's key may be longer than its key */
+
+/* Zone of the node that the handle is attached to (attaching first if need be) into buffer, ended with 0;
+ * DUNLIN_ZONE_MAX + 1 bytes hold any.  It is that of the cluster's list of nodes, and stays while the daemon
+ * runs; after another start ask again.  Returns its length (0: the node has none), or -ENOBUFS, -ENOTCONN,
+ * -EINVAL. */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_zone(struct dunlin *handle, char *buffer,
+                                               size_t capacity);
+
+/* The key of what a region has instead of key: the key, a 0, "region", a 0, and the zone's name (a letter,
+ * then letters, digits, '-', '_' and '.').  zone NULL: what those of all regions begin with, for a scan or a
+ * watch.  buffer may be key.  Keep keys of your own free of that separator; no text has it.
+ * Its shard: that of the key where the key names one (braces, or a partition_prefix of the space that is
+ * no longer than the key), so a transaction may compare the region's token and write what is beside it;
+ * else one of its own, like any other key.  In order the regions' keys come right behind the key itself, so a
+ * scan or watch of a prefix that the key has gives them, too.
+ * Returns its length, or -EINVAL: no key, no such zone; -EMSGSIZE: the key is longer than DUNLIN_KEY_MAX -
+ * DUNLIN_REGION_BYTES; -ENOBUFS: DUNLIN_KEY_MAX bytes hold any. */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_region_key(const void *key, size_t key_length,
+                                                     const char *zone, void *buffer,
+                                                     size_t capacity);
+
 /* ---- transactions ---- */
 
 enum dunlin_compare {
@@ -385,7 +411,7 @@ struct dunlin_condition {
 /* All conditions are judged at one moment; if every one holds, then_writes are done, else else_writes: all
  * of a branch or nothing, visible together, and at most once.  Every key belongs to one shard (-EXDEV).
  * At most 64 conditions and writes together, and as much in a branch as a segment of the space holds
- * (-EMSGSIZE).  Of a write, operation, key, value and delta count; its compare must be 0.  No key is
+ * (-EMSGSIZE).  Of a write, operation, key, value, ttl and delta count; its compare must be 0.  No key is
  * written twice in a branch (-EINVAL).  A key that is to be deleted and is not there is no failure. */
 struct dunlin_transaction {
     const struct dunlin_condition *conditions;
@@ -436,7 +462,9 @@ struct dunlin_write_id {
 DUNLIN_API DUNLIN_MUST_USE int dunlin_last_write(const struct dunlin *handle,
                                                  struct dunlin_write_id *id);
 /* Repeat a write under its name, from the same user: applied now, or answered with the result of
- * the first time, or -EOWNERDEAD when the session is forgotten (then read before writing). */
+ * the first time, or -EOWNERDEAD: its fate is unknown still.  dunlin_last_write then names it, if nobody
+ * answered in time (no daemon, no leader: repeat it once more), or nothing, if its session is forgotten (then
+ * read before writing). */
 DUNLIN_API DUNLIN_MUST_USE int dunlin_retry(struct dunlin_space *space,
                                             const struct dunlin_write_id *id,
                                             const struct dunlin_write *write,
@@ -552,18 +580,20 @@ DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_status_json(struct dunlin *handle, cha
 
 /* Ask the daemon for its cluster as JSON text, as dunlin_status_json: its name, this node's id, how
  * many shards there are, are moving, are without an active leader (pending), lost for good, or held
- * by nobody any more (gone); the nodes with their addresses, whether this one has heard of them
- * lately (up, heard_ms), how many shards each leads, and how many bytes of log each has yet to
- * acknowledge of the shards led here (lag, their sum; lag_max, of one shard; lag_ms: missing for at
- * least so long; null when none is led here); and who leads which shards (leaders).  Returns the
- * length, or -EOPNOTSUPP (the node is alone), -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
+ * by nobody any more (gone); the nodes with their addresses, zone, weight and standing ("member",
+ * "draining", "leaving"), whether this one has heard of them lately (up, heard_ms), in how many shards each
+ * votes and learns, how many each leads, and how many bytes of log each has yet to acknowledge of the shards led here (lag, their sum; lag_max, of one shard; lag_ms: missing for at
+ * least so long; null when none is led here); who leads which shards (leaders); how many voters a shard is
+ * to have (replicas), and the redundancy: the least number of voters of any shard that are up and hold all
+ * of it, as far as is known here (least), shards with fewer than there are to be (below), and shards whose
+ * members or leader change (changing).  Returns the length, or -EOPNOTSUPP (the node is alone), -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_nodes_json(struct dunlin *handle, char *buffer,
                                                      size_t capacity);
 
 /* Ask the daemon for all shards as JSON text, as dunlin_status_json: of each its space, number, leader, epoch,
- * role of this node, state, commit LSN, log end, keys, bytes, lcore, and, where it is led here, how many
- * bytes of log each other node has yet to acknowledge (lag).  250 bytes per shard are enough.  Returns the
- * length, or -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
+ * role of this node, state, commit LSN, log end, keys, bytes, lcore, in a cluster who votes (voters) and who
+ * only holds it (learners), and, where it is led here, how many bytes of log each other node has yet to
+ * acknowledge (lag).  350 bytes per shard are enough.  Returns the length, or -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_shards_json(struct dunlin *handle, char *buffer,
                                                       size_t capacity);
 
@@ -576,14 +606,80 @@ DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_shards_json(struct dunlin *handle, cha
  *   -EOPNOTSUPP  the node is alone
  *   -ENOENT      no such node, space or shard
  *   -EAGAIN      a shard has no leader yet: the cluster begins; try again
- *   -EBUSY       others hold the lock of the coordinator's file, and do not let go of it
- *   -ENOMEDIUM   the coordinator's file was removed
- *   -EBADMSG     the coordinator's file is damaged, or an old copy
+ *   -EBUSY       the control log does not answer: most of its voters are down, or it has no leader just now;
+ *                asking again does no harm
+ *   -EBADMSG     the control log's leader is of an older release
  *   -EINVAL      node 0, a name too long, a shard without its space
  *   -ENOTCONN    unavailable; asking twice does no harm
  *   -EPROTO      an older daemon; other: the coordinator's own, see the daemon's log. */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_move(struct dunlin *handle, uint32_t node,
                                                const char *space, uint32_t shard);
+
+/* Spaces made, altered and dropped while the daemons run; of a cluster at any of its nodes.  For root and for the
+ * daemon's own user.
+ * words: lines KEY=VALUE with the keys of a space in the configuration, but for its id, like
+ *   "name=orders\nquota=64MiB\nread=any\nwrite=1000,1001\n"
+ * To create, name and whatever shall not have its default (quota_max: four times the quota); to alter, some of
+ * quota (up to quota_max; less refuses writes that need more, at once), history, history_time, session_ttl,
+ * read, write.  id 0: one that is free.  A space is served when all nodes that are up have made it; until then its
+ * operations are unavailable.  Who uses one that is dropped gets -ENOENT, and what was under way -EOWNERDEAD; one
+ * that is made again under its name is found by the same handle, and its versions are above all that there were.
+ * Return the id, or
+ *   -EACCES      you are neither root nor the daemon's user
+ *   -EEXIST      there is a space of that name, or the id is used; of one that is being dropped it is, too
+ *   -ENOENT      no such space
+ *   -EPERM       it is the configuration's: change that, on all nodes
+ *   -EINVAL      words that are no such keys or values, a name too long
+ *   -ENOSPC      the quota is too small for the shards, or no id is free
+ *   -EDQUOT      a quota above quota_max
+ *   -EOPNOTSUPP  this daemon makes no spaces while it runs (dunlind dev of several nodes)
+ *   -ENOMEM      no memory for it at this node
+ *   -EBUSY, -EBADMSG, -ENOTCONN, -EPROTO  as dunlin_move */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_space_create(struct dunlin *handle, const char *name,
+                                                   uint32_t id, const char *words);
+DUNLIN_API DUNLIN_MUST_USE int dunlin_space_alter(struct dunlin *handle, const char *name,
+                                                  const char *words);
+DUNLIN_API DUNLIN_MUST_USE int dunlin_space_drop(struct dunlin *handle, const char *name);
+
+/* Nodes that come and go while the cluster runs, asked for at any of its nodes.  For root and for the daemon's own
+ * user.
+ * words: lines KEY=VALUE with the keys of a node in the configuration, but for its id, like
+ *   "address=10.0.0.4:7700\ncontrol=10.0.1.4:7700\nzone=hall-2\nweight=100\n"
+ *   of which address is needed; control is by default the same.
+ * add     the node may come: its daemon is started with a configuration of its own that lists all nodes
+ * drain   it votes and leads no more, as soon as others can in its place; it holds and reads on.  undo: that it
+ *         is not to be so any more
+ * remove  the same, and when others can do without it, it is none of the cluster any more and its daemon ends
+ * Return 0: it is decided, and goes on by itself (see dunlin_nodes_json); or
+ *   -EACCES      you are neither root nor the daemon's user
+ *   -EEXIST      add: there is a node of that id
+ *   -EADDRINUSE  add: another node has that address, or one so near that ports of its lcores are the same
+ *   -EAFNOSUPPORT  add: the cluster's addresses are of the other family
+ *   -ENOSPC      add: there are as many nodes as there can be
+ *   -ENOENT      there is no such node
+ *   -EPERM       fewer than two nodes that vote would stay
+ *   -EHOSTDOWN   drain, remove: of the nodes that would vote on a shard then, most are not up.  Start them, or
+ *                remove them first
+ *   -EAGAIN      the cluster has not begun yet
+ *   -EINVAL      node 0, words that are no such keys or values
+ *   -EOPNOTSUPP  the node is alone
+ *   -EBUSY       the control log does not answer: most of its voters are down, or it has no leader just now; what
+ *                was asked may be done all the same, and asking again does no harm
+ *   -EBADMSG     the control log's leader is of an older release
+ *   -ENOTCONN, -EPROTO  as dunlin_move */
+DUNLIN_API DUNLIN_MUST_USE int dunlin_node_add(struct dunlin *handle, uint32_t node,
+                                               const char *words);
+DUNLIN_API DUNLIN_MUST_USE int dunlin_node_drain(struct dunlin *handle, uint32_t node, int undo);
+DUNLIN_API DUNLIN_MUST_USE int dunlin_node_remove(struct dunlin *handle, uint32_t node);
+
+/* Begin shards again whose majority is lost for good, from what those voters hold that are up: what only the lost
+ * ones held is lost, although it was acknowledged.  A space, or one shard of it; from: the node whose log it is
+ * to be, 0: the best there is.  For root and for the daemon's own user.
+ * Returns how many begin again, 0 if none of them is lost, or
+ *   -ENOENT      no such space or shard, or that node is no survivor of one
+ *   -EACCES, -EINVAL, -EAGAIN, -EOPNOTSUPP, -EBUSY, -EBADMSG, -ENOTCONN, -EPROTO  as dunlin_node_add */
+DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_recover(struct dunlin *handle, const char *space,
+                                                  uint32_t shard, uint32_t from);
 
 /* Number of the shard that a key of the space belongs to, as dunlin_move takes it.  Or
  *   -EINVAL, -EMSGSIZE  no key, or one that is too long

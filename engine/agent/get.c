@@ -7,6 +7,8 @@ static COLD int judge_age(struct dunlin_space *space, const struct read_point *p
 {
     struct dunlin *d = space->handle;
     const struct attachment *a = d->now;
+    if (agent_space_gone(space))
+        return -ENOENT;
     read->age_ns = UINT64_MAX; /* another clock than the daemon's tells nothing */
     if (!a->clock_good)
         agent_attach_clock(d, d->now);
@@ -27,6 +29,30 @@ int agent_get_judge(struct dunlin_space *space, const struct read_point *p,
     if (LIKELY(space->in_place) && LIKELY(read_lease(p, &space->read)))
         return 0;
     return read->mode == DUNLIN_LOCAL ? judge_age(space, p, read) : -EAGAIN;
+}
+
+uint64_t agent_get_floor(const struct dunlin_space *space, const struct read_point *p)
+{
+    /* A lease holds all that is committed: where it covers this machine, what was committed before is in
+     * what was read, or among what that met above its commit LSN. */
+    struct read_point above = *p;
+    above.pending = 0;
+    return p->pending != 0 && space->in_place && read_lease(&above, &space->read) ? p->pending : 0;
+}
+
+int agent_get_unleased(struct dunlin_space *space, uint32_t shard, uint64_t *floor)
+{
+    struct dunlin *d = space->handle;
+    uint64_t attached_count = d->attached_count;
+    bool in_place = space->in_place;
+    if (agent_space_gone(space))
+        return 0;
+    if (!agent_attach_look(d))
+        return -ENOTCONN;
+    agent_attach_clock(d, d->now);
+    if (d->attached_count != attached_count || space->in_place != in_place)
+        return 0;
+    return agent_ask_position(space, shard, floor);
 }
 
 /* ---- one key ---- */
@@ -73,6 +99,8 @@ static int get_unleased(struct dunlin_space *space, const struct read_key *k,
 {
     struct dunlin *d = space->handle;
     uint64_t attached_count = d->attached_count;
+    if (agent_space_gone(space))
+        return GET_AGAIN;
     if (!agent_attach_look(d))
         return -ENOTCONN;
     agent_attach_clock(d, d->now);

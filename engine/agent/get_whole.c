@@ -13,8 +13,19 @@ struct whole {
     struct dunlin_read read; /* mode and age of all */
     /* LINEARIZABLE, not 0: what is read at or above it is new enough */
     uint64_t lsn_floor;
-    uint64_t epoch; /* it holds in: a pending one may be cut; 0: it is committed */
+    uint64_t epoch;       /* it holds in: a pending one may be cut; 0: it is committed */
+    uint64_t epoch_begun; /* before this attempt's loads */
 };
+
+/* Why before the loads: what they meet above the commit LSN is of this epoch, or of one that the next attempt
+ * begins in. */
+static void epoch_look(struct whole *w)
+{
+    const struct layout_board *board = &w->of->space->read.boards[w->of->shard];
+    /* acquire: before what is read */
+    w->epoch_begun =
+        atomic_load_explicit((_Atomic uint64_t *)(uintptr_t)&board->epoch, memory_order_acquire);
+}
 
 /* R1 to R6 of all. */
 static int find_all(const struct agent_whole *w, struct read_point *p)
@@ -43,7 +54,7 @@ static int judge(struct whole *w, const struct read_point *p)
 {
     struct dunlin_space *space = w->of->space;
     if (w->read.mode == DUNLIN_LINEARIZABLE && w->lsn_floor != 0 &&
-        (w->epoch == 0 || w->epoch == get_epoch(p))) {
+        (w->epoch == 0 || w->epoch == w->epoch_begun)) {
         w->read.age_ns = 0;
         w->read.stale = 0;
         return p->lsn >= w->lsn_floor ? 0 : WHOLE_WAIT;
@@ -51,15 +62,9 @@ static int judge(struct whole *w, const struct read_point *p)
     int judged = agent_get_judge(space, p, &w->read);
     if (judged != -EAGAIN)
         return judged;
-    /* A lease holds all that is committed: where it covers this machine, what was committed before is in
-     * what was read, or among what that met above its commit LSN. */
-    struct read_point above = *p;
-    above.pending = 0;
-    if (p->pending == 0 || !space->in_place || !read_lease(&above, &space->read))
-        return WHOLE_ASK;
-    w->lsn_floor = p->pending;
-    w->epoch = get_epoch(p);
-    return WHOLE_WAIT;
+    w->lsn_floor = agent_get_floor(space, p);
+    w->epoch = w->epoch_begun;
+    return w->lsn_floor != 0 ? WHOLE_WAIT : WHOLE_ASK;
 }
 
 static int whole_once(struct whole *w)
@@ -72,6 +77,7 @@ static int whole_once(struct whole *w)
     }
     if (w->of->shard >= space->read.geometry.shard_count)
         return WHOLE_EACH;
+    epoch_look(w);
     int result = find_all(w->of, &p);
     space->reads_retried += result == WHOLE_AGAIN;
     if (result != 0)
@@ -80,20 +86,11 @@ static int whole_once(struct whole *w)
     return judge(w, &p);
 }
 
-/* No lease: as get_unleased.  The floor is set, or there is a better clock or another daemon now. */
+/* The leader is asked, or there is a better clock or another daemon now. */
 static int unleased(struct whole *w)
 {
-    struct dunlin_space *space = w->of->space;
-    struct dunlin *d = space->handle;
-    uint64_t attached_count = d->attached_count;
-    bool in_place = space->in_place;
-    if (!agent_attach_look(d))
-        return -ENOTCONN;
-    agent_attach_clock(d, d->now);
-    if (d->attached_count != attached_count || space->in_place != in_place)
-        return WHOLE_AGAIN;
+    int error = agent_get_unleased(w->of->space, w->of->shard, &w->lsn_floor);
     w->epoch = 0;
-    int error = agent_ask_position(space, w->of->shard, &w->lsn_floor);
     return error == 0 ? WHOLE_AGAIN : error == -EOPNOTSUPP ? WHOLE_EACH : error;
 }
 

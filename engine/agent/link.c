@@ -123,9 +123,22 @@ static int drop_owed(struct attachment *a, uint64_t deadline_ns)
     return 0;
 }
 
-int agent_link_exchange(struct attachment *a, const struct attach_request *request,
-                        struct attach_answer *answer, int *fd, uint64_t deadline_ns)
+static int message_send(int fd, const struct attach_message *m)
 {
+    uint8_t bytes[ATTACH_MESSAGE_MAX];
+    size_t length = strlen(m->words) + 1;
+    if (length > ATTACH_WORDS_BYTES)
+        return -EINVAL;
+    memcpy(bytes, m->request, sizeof *m->request);
+    memcpy(bytes + sizeof *m->request, m->words, length);
+    length += sizeof *m->request;
+    return send(fd, bytes, length, MSG_NOSIGNAL) == (ssize_t)length ? 0 : -ENOTCONN;
+}
+
+static int exchange(struct attachment *a, const struct attach_message *m,
+                    struct attach_answer *answer, int *fd, uint64_t deadline_ns)
+{
+    const struct attach_request *request = m->request;
     int fds[ATTACH_FDS_MAX];
     uint32_t expected = fd != NULL ? 1 : 0;
     if (a->socket < 0)
@@ -133,7 +146,7 @@ int agent_link_exchange(struct attachment *a, const struct attach_request *reque
     int error = drop_owed(a, deadline_ns);
     if (error != 0)
         return error;
-    error = agent_link_send(a->socket, request);
+    error = m->words != NULL ? message_send(a->socket, m) : agent_link_send(a->socket, request);
     if (error != 0)
         return error;
     error = agent_link_receive(a->socket, answer, fds, deadline_ns);
@@ -148,6 +161,19 @@ int agent_link_exchange(struct attachment *a, const struct attach_request *reque
     if (answer->error == 0 && fd != NULL)
         *fd = fds[0];
     return answer->error;
+}
+
+int agent_link_exchange(struct attachment *a, const struct attach_request *request,
+                        struct attach_answer *answer, int *fd, uint64_t deadline_ns)
+{
+    const struct attach_message message = {.request = request};
+    return exchange(a, &message, answer, fd, deadline_ns);
+}
+
+int agent_link_exchange_words(struct attachment *a, const struct attach_message *message,
+                              struct attach_answer *answer, uint64_t deadline_ns)
+{
+    return exchange(a, message, answer, NULL, deadline_ns);
 }
 
 bool agent_link_alive(int fd)

@@ -175,14 +175,8 @@ static int page_judge(struct dunlin_scan *s, struct part *p, const struct read_p
     p->stale = read.stale;
     if (judged != -EAGAIN)
         return judged;
-    /* A lease holds all that is committed: where it covers this machine, what was committed before is in
-     * this page, or among what the page met above its commit LSN. */
-    struct read_point above = *point;
-    above.pending = 0;
-    if (point->pending == 0 || !space->in_place || !read_lease(&above, &space->read))
-        return PAGE_ASK;
-    p->lsn_wait = point->pending;
-    return PAGE_WAIT;
+    p->lsn_wait = agent_get_floor(space, point);
+    return p->lsn_wait != 0 ? PAGE_WAIT : PAGE_ASK;
 }
 
 /* Why the wait is given up: what was met above the commit LSN may never be committed. */
@@ -233,20 +227,6 @@ static int room_make(struct part *p)
     return 0;
 }
 
-/* No lease: as get_unleased.  Returns 0 with lsn_floor set, or the clock is known now; or an error. */
-static int page_unleased(struct dunlin_scan *s, struct part *p)
-{
-    struct dunlin *d = s->space->handle;
-    uint64_t attached_count = d->attached_count;
-    bool in_place = s->space->in_place;
-    if (!agent_attach_look(d))
-        return -ENOTCONN;
-    agent_attach_clock(d, d->now);
-    if (d->attached_count != attached_count || s->space->in_place != in_place)
-        return 0;
-    return agent_ask_position(s->space, p->page.shard, &p->lsn_floor);
-}
-
 /* Whether the space is still dealt to its shards as it was when the scan began. */
 static int space_check(const struct dunlin_scan *s)
 {
@@ -272,7 +252,7 @@ static int page_help(struct dunlin_scan *s, struct part *p, int what, const stru
     case PAGE_ROOM:
         return room_make(p);
     case PAGE_ASK:
-        return page_unleased(s, p);
+        return agent_get_unleased(s->space, p->page.shard, &p->lsn_floor);
     case PAGE_WAIT:
         return agent_wait_pause(d, w, WAIT_ANY_LCORE) ? 0 : -ENOTCONN;
     default:

@@ -154,6 +154,8 @@ void agent_session_pump(struct dunlin *d, struct agent_session *s)
     struct attachment *a = d->now;
     int error = 0;
     bool told = false;
+    if (agent_attached(d) && !s->space->bound)
+        agent_space_unsent(s);
     if (!agent_attached(d) || !s->space->bound)
         return;
     if (s->retry_ns != 0 && retry_waits(d, s))
@@ -402,7 +404,7 @@ void agent_session_answered(struct dunlin *d, struct operation *o, const struct 
         /* Refused before it got into the log: its number is free again, unless the caller learns it as a
          * name, and those behind it in the ring are refused for the gap. */
         rewind_to(s, o->resent || o->abandoned ? REWIND_SESSION : REWIND_NUMBERS);
-        finish(d, s, o, o->resent ? -EOWNERDEAD : agent_status_error(c->status));
+        finish(d, s, o, o->resent ? -EOWNERDEAD : agent_space_error(s->space, c->status));
         break;
     }
     finish_answered(d, s);
@@ -483,7 +485,8 @@ void agent_session_opened(struct dunlin *d, struct agent_session *s,
         break;
     default:
         agent_session_fail_all(
-            d, s, c->status == RING_SESSION_LIMIT ? -EUSERS : agent_status_error(c->status));
+            d, s,
+            c->status == RING_SESSION_LIMIT ? -EUSERS : agent_space_error(s->space, c->status));
         break;
     }
 }

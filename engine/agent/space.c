@@ -50,6 +50,7 @@ int agent_space_map(struct attachment *a, const char *name, struct mapping *m, u
         agent_space_unmap(m);
         return -EPROTO;
     }
+    m->generation = atomic_load_explicit(&m->header->arena_generation, memory_order_acquire);
     m->arena_bytes = (uint64_t)m->header->geometry.chunk_count_max
                      << m->header->geometry.chunk_shift;
     error = memory_reserve(&m->arena, m->arena_bytes);
@@ -82,6 +83,7 @@ void agent_space_bind(struct dunlin_space *space, struct attachment *a)
     space->read = (struct read_space){
         .arena = m->arena,
         .mapped_bytes = (uint64_t)m->chunk_count << h->geometry.chunk_shift,
+        .arena_generation = m->generation,
         .geometry = h->geometry,
         .boards = (const void *)(file + layout_board_offset(0)),
         .directory = (const void *)(file + layout_directory_offset(&h->geometry)),
@@ -95,19 +97,64 @@ void agent_space_bind(struct dunlin_space *space, struct attachment *a)
     space->ordered = h->ordered != 0;
 }
 
+/* Why not while any view is held: its program may still read there, though nothing says that it is right. */
+static void unmap_above(struct attachment *a, struct mapping *m)
+{
+    uint32_t shift = m->header->geometry.chunk_shift;
+    a->rest_mapped |= a->pins_held != 0;
+    if (a->pins_held != 0 || m->chunks_mapped == m->chunk_count)
+        return;
+    memory_unmap(m->arena + ((uint64_t)m->chunk_count << shift),
+                 (uint64_t)(m->chunks_mapped - m->chunk_count) << shift);
+    m->chunks_mapped = m->chunk_count;
+}
+
+void agent_space_unmap_rest(struct attachment *a)
+{
+    a->rest_mapped = false;
+    for (uint32_t i = 0; i < LIMIT_SPACES; i++)
+        if (a->mappings[i].header != NULL)
+            unmap_above(a, &a->mappings[i]);
+}
+
+/* Of what is mapped, forget what is there no more, or was made again since: the last ones.  False: all of
+ * it is as it was. */
+static bool forget_gone(struct attachment *a, struct mapping *m)
+{
+    const struct layout_space *h = m->header;
+    /* acquire: who finds this generation finds no count from before it */
+    uint32_t generation = atomic_load_explicit(&h->arena_generation, memory_order_acquire);
+    if (generation == m->generation)
+        return false;
+    /* acquire: control stored the count after the chunk's generation */
+    uint32_t exist = atomic_load_explicit(&h->chunk_count, memory_order_acquire);
+    m->chunk_count = (uint32_t)min_u64(m->chunk_count, exist);
+    while (m->chunk_count != 0 &&
+           (int32_t)(atomic_load_explicit(layout_chunk_generation(h, m->chunk_count - 1),
+                                          memory_order_relaxed) -
+                     m->generation) > 0)
+        m->chunk_count--;
+    m->generation = generation;
+    unmap_above(a, m);
+    return true;
+}
+
 int agent_space_map_more(struct dunlin_space *space)
 {
     struct dunlin *d = space->handle;
     struct attachment *a = d->now;
     struct mapping *m = &a->mappings[space->number];
     const struct layout_geometry *g = &m->header->geometry;
+    bool changed = forget_gone(a, m);
     uint32_t before = m->chunk_count;
+    space->read.mapped_bytes = (uint64_t)m->chunk_count << g->chunk_shift;
+    space->read.arena_generation = m->generation;
     /* acquire: control stored the count after the chunk was made */
     uint32_t exist = atomic_load_explicit(&m->header->chunk_count, memory_order_acquire);
     uint64_t deadline_ns = clock_boottime_ns() + min_u64(d->options.timeout_ns, AGENT_EXCHANGE_NS);
     int error = 0;
     if (!agent_attached(d))
-        return -ENOTCONN;
+        return changed ? 0 : -ENOTCONN;
     while (error == 0 && m->chunk_count < exist && m->chunk_count < g->chunk_count_max) {
         const struct attach_request request = {
             .kind = ATTACH_CHUNK, .space_id = space->id, .chunk = m->chunk_count};
@@ -120,11 +167,12 @@ int agent_space_map_more(struct dunlin_space *space)
                                m->arena + ((uint64_t)m->chunk_count << g->chunk_shift));
         if (error == 0)
             m->chunk_count++;
+        m->chunks_mapped = (uint32_t)max_u64(m->chunks_mapped, m->chunk_count);
     }
     space->read.mapped_bytes = (uint64_t)m->chunk_count << g->chunk_shift;
     if (error != 0)
         error = agent_attach_error(d, error);
-    if (m->chunk_count > before)
+    if (changed || m->chunk_count > before)
         return 0;
     return error != 0 ? error : -ENOTCONN;
 }
@@ -137,7 +185,7 @@ int agent_space_again(struct dunlin_space *space)
         return -ENOTCONN;
     if (space->bound)
         return 0;
-    if (now < d->bind_ns)
+    if (now < d->bind_ns || !agent_space_leave(space))
         return -ENOENT;
     d->bind_ns = now + AGENT_TRY_MAX_NS;
     int error = agent_space_map(d->now, space->name, &d->now->mappings[space->number],

@@ -1,5 +1,6 @@
 #include "engine/agent/agent.h"
 
+#include "engine/extension.h"
 #include "engine/hash.h"
 
 #include <stdlib.h>
@@ -34,7 +35,7 @@ static int check_branch(const struct dunlin_write *writes, size_t count)
         int error = agent_write_check(&writes[i]);
         if (error != 0)
             return error;
-        if (writes[i].compare != 0 || writes[i].ttl_ns != 0 || is_twice(writes, i))
+        if (writes[i].compare != 0 || is_twice(writes, i))
             return -EINVAL;
     }
     return 0;
@@ -66,6 +67,12 @@ static uint32_t payload_of(const struct dunlin_write *w, const void **bytes)
     return w->operation == DUNLIN_INCREMENT ? (uint32_t)sizeof w->delta : (uint32_t)w->value_length;
 }
 
+/* What it carries in front of its key. */
+static uint16_t ttl_bytes(const struct dunlin_write *w)
+{
+    return w->ttl_ns != 0 ? (uint16_t)sizeof(struct record_ttl) : 0;
+}
+
 static uint8_t *put_condition(uint8_t *at, const struct dunlin_condition *c)
 {
     const struct ring_item item = {
@@ -82,14 +89,17 @@ static uint8_t *put_condition(uint8_t *at, const struct dunlin_condition *c)
 static uint8_t *put_write(uint8_t *at, enum ring_section section, const struct dunlin_write *w)
 {
     const void *bytes;
+    const struct record_ttl ttl = extension_ttl_make(w->ttl_ns);
     const struct ring_item item = {
         .section = (uint8_t)section,
         .operation = agent_write_operation(w),
         .key_length = (uint16_t)w->key_length,
+        .extension_length = ttl_bytes(w),
         .value_length = payload_of(w, &bytes),
     };
     memcpy(at, &item, sizeof item);
-    at = ring_put_padded(at + sizeof item, w->key, w->key_length);
+    at = ring_put_padded(at + sizeof item, &ttl, item.extension_length);
+    at = ring_put_padded(at, w->key, w->key_length);
     return ring_put_padded(at, bytes, item.value_length);
 }
 
@@ -98,7 +108,8 @@ static uint64_t branch_bytes(const struct dunlin_write *writes, size_t count)
     uint64_t bytes = 0;
     const void *ignored;
     for (size_t i = 0; i < count; i++)
-        bytes += ring_item_bytes(writes[i].key_length, payload_of(&writes[i], &ignored));
+        bytes += ring_item_bytes(writes[i].key_length, payload_of(&writes[i], &ignored)) +
+                 ttl_bytes(&writes[i]);
     return bytes;
 }
 

@@ -156,6 +156,8 @@ int dunlin_release(struct dunlin_space *space, struct dunlin_view *view)
     bool good = stamp_of(frame) == view->internal[VIEW_STAMP];
     pin_store(a, pin, 0);
     a->pins_held &= ~(1u << pin);
+    if (UNLIKELY(a->rest_mapped) && a->pins_held == 0)
+        agent_space_unmap_rest(a);
     view->value = NULL;
     memset(view->internal, 0, sizeof view->internal);
     agent_attach_view_gone(space->handle, a);

@@ -128,7 +128,7 @@ static void wait_sleep(struct dunlin *d, uint32_t lcore, uint64_t for_ns)
 /* No daemon: look for the next one, at the pace of agent_attach_try. */
 static void wait_attach(struct dunlin *d, uint64_t now, uint64_t deadline_ns)
 {
-    if (d->greeting == NULL && d->try_ns > now) {
+    if (d->try_ns > now) {
         uint64_t for_ns = min_u64(d->try_ns, deadline_ns) - now;
         const struct timespec pause = {.tv_sec = (time_t)(for_ns / NS_PER_S),
                                        .tv_nsec = (long)(for_ns % NS_PER_S)};

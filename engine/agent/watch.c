@@ -442,6 +442,8 @@ static bool wait_pause(struct dunlin_watch *w, const struct waiter *waiter)
         return false;
     if (!agent_attached(d))
         return agent_wait_pause(d, waiter, WAIT_ANY_LCORE);
+    if (agent_space_gone(w->space))
+        return true;
     uint64_t left = min_u64(waiter->deadline_ns - now, SLEEP_MAX_NS);
     if (now < waiter->spin_end_ns && w->pause_ns == 0) {
         (void)spin(w);

@@ -400,20 +400,21 @@ static int repeat(struct dunlin_space *space, struct ask_message *m, const struc
         agent_operation_free(d, o);
         return error == -EAGAIN ? -ENOTCONN : error;
     }
-    error = agent_ask(d, o, m, w);
-    if (error != 0)
-        return error == -ETIMEDOUT ? -EOWNERDEAD : error;
+    if (agent_ask(d, o, m, w) != 0)
+        return -ENOTCONN;
     error = o->result;
+    bool is_forgotten = o->status == RING_FATE_UNKNOWN || o->status == RING_SEQUENCE;
+    if (error == -EOWNERDEAD && !is_forgotten)
+        error = -ENOTCONN; /* the daemon died with it */
     *outcome = (struct agent_outcome){o->version, o->number, true};
     agent_operation_free(d, o);
     return error;
 }
 
-int agent_write_repeat(struct dunlin_space *space, const struct dunlin_write_id *id,
-                       const struct agent_wanted *wanted, struct agent_outcome *outcome)
+/* Returns as dunlin_retry, or -ENOTCONN: nobody answered. */
+static int find_and_repeat(struct dunlin_space *space, const struct dunlin_write_id *id,
+                           const struct agent_wanted *wanted, struct agent_outcome *outcome)
 {
-    if (id == NULL || id->sequence == 0)
-        return -EINVAL;
     struct dunlin *d = space->handle;
     struct waiter w = agent_wait_begin(d, d->options.timeout_ns);
     while (!agent_attached(d) && !agent_attach_look(d))
@@ -427,6 +428,21 @@ int agent_write_repeat(struct dunlin_space *space, const struct dunlin_write_id 
         return -EINVAL;
     error = find_session(space, id, &m, &w);
     return error != 0 ? error : repeat(space, &m, &w, outcome);
+}
+
+int agent_write_repeat(struct dunlin_space *space, const struct dunlin_write_id *id,
+                       const struct agent_wanted *wanted, struct agent_outcome *outcome)
+{
+    if (id == NULL || id->sequence == 0)
+        return -EINVAL;
+    struct dunlin *d = space->handle;
+    int error = find_and_repeat(space, id, wanted, outcome);
+    if (error != -ENOTCONN && error != -EOWNERDEAD)
+        return error;
+    /* Why never "not applied": the first time it may have been. */
+    d->last_write = NULL;
+    d->last_id = error == -ENOTCONN ? *id : (struct dunlin_write_id){.sequence = 0};
+    return -EOWNERDEAD;
 }
 
 /* number may be NULL. */

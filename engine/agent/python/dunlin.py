@@ -43,12 +43,13 @@ __all__ = [
     "DunlinError", "Event", "FateUnknown", "Holder", "If", "Increment", "Info", "InvalidArgument", "Lagged", "Lease",
     "LibraryNotFound", "LimitReached", "NodeAlone", "NotANumber", "NotFound", "OutOfRange",
     "ProtocolMismatch", "Put", "QuotaExceeded", "Read", "SeveralShards", "Space", "Stale", "Sum",
-    "SystemFailure", "TooLarge", "Unavailable", "Version", "Watch", "WriteId", "attach",
+    "SystemFailure", "TooLarge", "Unavailable", "Version", "Watch", "WriteId", "attach", "region_key",
 ]
 
 Text = Union[str, bytes]
 
 KEY_MAX = 512
+_ZONE_MAX = 31
 
 # ---- what is read and written --------------------------------------------------------------------
 
@@ -457,6 +458,8 @@ _FUNCTIONS: Dict[str, Tuple[Any, ...]] = {
     "dunlin_info": (None, _address, _to(_Info)),
     "dunlin_status_json": (ctypes.c_int64, _address, _string, _size),
     "dunlin_ping": (_int, _address, _u32),
+    "dunlin_zone": (ctypes.c_int64, _address, _string, _size),
+    "dunlin_region_key": (ctypes.c_int64, _string, _size, _string, _string, _size),
 }
 
 _LIBRARY_NAME = "libdunlin.so.0"
@@ -501,6 +504,24 @@ def _bytes(text: Text) -> bytes:
     if isinstance(text, (bytes, bytearray, memoryview)):
         return bytes(text)
     raise TypeError(f"expected bytes or str, not {type(text).__name__}")
+
+
+def region_key(key: Text, zone: Optional[str]) -> bytes:
+    """The key of what a zone has instead of a key, like a lease of its own; zone None: what those of
+    all zones begin with, for a scan or a watch.
+
+    Raises InvalidArgument (no key, no name of a zone), TooLarge.
+    """
+    name, made = _bytes(key), ctypes.create_string_buffer(KEY_MAX)
+    region = _c_string(_bytes(zone)) if zone is not None else None
+    result = _library().dunlin_region_key(name, len(name), region, made, KEY_MAX)
+    if result < 0:
+        raise _error(result, f"region {zone!r} of {name!r}")
+    return made[:result]
+
+
+def _key_of(key: Text, region: Optional[str]) -> bytes:
+    return _bytes(key) if region is None else region_key(key, region)
 
 
 def _c_string(name: bytes) -> bytes:
@@ -718,6 +739,19 @@ class Attachment:
                 raise _error(result, "status")
             capacity *= 2
 
+    def zone(self) -> str:
+        """Zone of the node of this daemon, as the cluster's list of nodes has it: the region that a
+        lease of one's own region names; empty if it has none.  It stays while the daemon runs.
+
+        Raises Unavailable, Closed.
+        """
+        name = ctypes.create_string_buffer(_ZONE_MAX + 1)
+        result = self._handle.call_with(
+            lambda at: self._handle.library.dunlin_zone(at, name, len(name)))
+        if result < 0:
+            raise _error(result, "zone")
+        return name[:result].decode()
+
     def ping(self, lcore: int = 0) -> None:
         """One round trip through an lcore's ring.  Raises Unavailable, InvalidArgument, Closed."""
         if not 0 <= lcore < 2**32:
@@ -912,17 +946,18 @@ class Space:
         """
         return self._write("delete", _bytes(key), None, _lsn(expected), retry)
 
-    def lease(self, key: Text, ttl_s: float, owner: Text) -> Lease:
+    def lease(self, key: Text, ttl_s: float, owner: Text, *, region: Optional[str] = None) -> Lease:
         """Hold a key that nobody holds, as owner (1 to 64 bytes), for ttl_s, and as long as it is
         renewed.  Meanwhile the key's value is the owner's name, and no other write of it is done.
+        region: the lease that this zone, like Attachment.zone(), has of the key for itself.
 
         Raises Conflict if it is held, also under this owner's name; else as put().
         """
-        return Lease(self, _bytes(key), ttl_s, _bytes(owner))
+        return Lease(self, _key_of(key, region), ttl_s, _bytes(owner))
 
-    def holder(self, key: Text) -> Holder:
-        """Who holds a lease; raises NotFound if nobody does, else as get()."""
-        name, lease = _bytes(key), _Lease()
+    def holder(self, key: Text, *, region: Optional[str] = None) -> Holder:
+        """Who holds a lease, or that of a region; raises NotFound if nobody does, else as get()."""
+        name, lease = _key_of(key, region), _Lease()
         result = self._handle.call(self._library.dunlin_lease_show, self._pointer, name, len(name),
                                    ctypes.byref(lease))
         if result != 0:
