@@ -1,6 +1,7 @@
 #include "control/connection.h"
 #include "control/logline.h"
 #include "control/shards.h"
+#include "control/space_words.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -64,7 +65,8 @@ static int answer_space(const struct connection *c, const struct attach_request 
     const struct node_space *s = node_space_find(c->server->node, r->space);
     if (s == NULL)
         return -ENOENT;
-    uint8_t access = c->agent->access[s->config.id];
+    /* relaxed: control wrote it, and this is control */
+    uint8_t access = atomic_load_explicit(&c->agent->access[s->config.id], memory_order_relaxed);
     if ((access & AGENT_MAY_READ) == 0)
         return -EACCES;
     add_fd(a, s->file.fd);
@@ -80,7 +82,9 @@ static int answer_chunk(const struct connection *c, const struct attach_request 
     const struct node_space *s = c->server->node->spaces[r->space_id];
     if (s == NULL)
         return -ENOENT;
-    if ((c->agent->access[r->space_id] & AGENT_MAY_READ) == 0)
+    /* relaxed: control wrote it, and this is control */
+    if ((atomic_load_explicit(&c->agent->access[r->space_id], memory_order_relaxed) &
+         AGENT_MAY_READ) == 0)
         return -EACCES;
     /* relaxed: control wrote it, and this is control */
     if (r->chunk >= atomic_load_explicit(&s->header->chunk_count, memory_order_relaxed))
@@ -207,6 +211,31 @@ static int answer_text(const struct connection *c, struct server_text *t,
     return 0;
 }
 
+/* ---- reload ---- */
+
+/* Its faults are text, too, so it fails as a request only where there is none. */
+static int answer_reload(const struct connection *c, struct answer *a)
+{
+    const struct server_reload *reload = c->server->reload;
+    char *text = NULL;
+    size_t length = 0;
+    if (!server_trusts(c->server, c->uid))
+        return -EACCES;
+    if (reload == NULL)
+        return -EOPNOTSUPP;
+    FILE *report = open_memstream(&text, &length);
+    if (report == NULL)
+        return -ENOMEM;
+    a->message.reloaded = reload->run(reload->context, report);
+    int fd = fclose(report) == 0 ? text_file(text, length) : -ENOMEM;
+    free(text);
+    if (fd < 0)
+        return fd;
+    add_own_fd(a, fd);
+    a->message.bytes = length;
+    return 0;
+}
+
 /* ---- moves ---- */
 
 /* The logs that a request is about. */
@@ -247,6 +276,92 @@ static int answer_move(const struct connection *c, const struct attach_request *
     return 0;
 }
 
+/* ---- nodes that come and go, shards that are recovered ---- */
+
+static const char *const node_events[] = {
+    [SERVER_NODE_ADD] = "node_add_asked",
+    [SERVER_NODE_DRAIN] = "node_drain_asked",
+    [SERVER_NODE_UNDRAIN] = "node_undrain_asked",
+    [SERVER_NODE_REMOVE] = "node_remove_asked",
+};
+
+static int answer_node_change(const struct connection *c, const struct attach_request *r)
+{
+    const struct server *s = c->server;
+    char fault[NODE_WORDS_FAULT_BYTES];
+    struct server_node_asked asked = {.id = r->node};
+    if (!server_trusts(s, c->uid))
+        return -EACCES;
+    if (s->admin == NULL || s->admin->node == NULL)
+        return -EOPNOTSUPP;
+    asked.kind = r->kind == ATTACH_NODE_ADD       ? SERVER_NODE_ADD
+                 : r->kind == ATTACH_NODE_DRAIN   ? SERVER_NODE_DRAIN
+                 : r->kind == ATTACH_NODE_UNDRAIN ? SERVER_NODE_UNDRAIN
+                                                  : SERVER_NODE_REMOVE;
+    int error = asked.kind == SERVER_NODE_ADD ? node_words_read(&asked.words, c->words, fault) : 0;
+    int64_t done = error == 0 ? s->admin->node(s->admin->context, &asked) : error;
+    if (done < 0)
+        return (int)done;
+    log_event(LOG_INFO, node_events[asked.kind], LOG_NUMBER("id", asked.id),
+              LOG_NUMBER("uid", c->uid), LOG_NUMBER("pid", c->pid),
+              LOG_TEXT("node", s->node->config.name));
+    return 0;
+}
+
+static int answer_recover(const struct connection *c, const struct attach_request *r,
+                          struct answer *a)
+{
+    const struct server *s = c->server;
+    uint32_t first, last;
+    if (!server_trusts(s, c->uid))
+        return -EACCES;
+    if (s->admin == NULL || s->admin->recover == NULL)
+        return -EOPNOTSUPP;
+    int error = logs_of(s->node, r, &first, &last);
+    if (error != 0)
+        return error;
+    int64_t recovered = s->admin->recover(s->admin->context, first, last, r->node);
+    if (recovered < 0)
+        return (int)recovered;
+    log_event(LOG_WARN, "recover_asked", LOG_TEXT("space", r->space), LOG_NUMBER("from", r->node),
+              LOG_NUMBER("shards", (uint64_t)recovered), LOG_NUMBER("uid", c->uid),
+              LOG_NUMBER("pid", c->pid), LOG_TEXT("node", s->node->config.name));
+    a->message.shard_count = (uint32_t)recovered;
+    return 0;
+}
+
+/* ---- spaces that are made, altered, dropped ---- */
+
+static int space_create(const struct server_spaces *spaces, const struct attach_request *r,
+                        const char *words)
+{
+    char fault[SPACE_WORDS_FAULT_BYTES];
+    struct space_config config;
+    int error = space_words_apply(&config, words, SPACE_WORDS_CREATE, fault);
+    if (error != 0 || strcmp(config.name, r->space) != 0)
+        return -EINVAL;
+    config.id = r->space_id;
+    return spaces->create(spaces->context, &config);
+}
+
+static int answer_space_change(const struct connection *c, const struct attach_request *r,
+                               struct answer *a)
+{
+    const struct server *s = c->server;
+    if (!server_trusts(s, c->uid))
+        return -EACCES;
+    if (s->spaces == NULL)
+        return -EOPNOTSUPP;
+    int id = r->kind == ATTACH_SPACE_CREATE ? space_create(s->spaces, r, c->words)
+             : r->kind == ATTACH_SPACE_ALTER
+                 ? s->spaces->alter(s->spaces->context, r->space, c->words)
+                 : s->spaces->drop(s->spaces->context, r->space);
+    if (id < 0)
+        return id;
+    a->message.space_id = (uint32_t)id;
+    return 0;
+}
+
 /* ---- watches ---- */
 
 static int answer_watch(struct connection *c)
@@ -276,8 +391,21 @@ static int answer_kind(struct connection *c, const struct attach_request *r, str
         return answer_text(c, &c->server->nodes, nodes_make, a);
     case ATTACH_SHARDS:
         return answer_text(c, &c->server->shards, shards_make, a);
+    case ATTACH_RELOAD:
+        return answer_reload(c, a);
     case ATTACH_MOVE:
         return answer_move(c, r, a);
+    case ATTACH_NODE_ADD:
+    case ATTACH_NODE_DRAIN:
+    case ATTACH_NODE_UNDRAIN:
+    case ATTACH_NODE_REMOVE:
+        return answer_node_change(c, r);
+    case ATTACH_RECOVER:
+        return answer_recover(c, r, a);
+    case ATTACH_SPACE_CREATE:
+    case ATTACH_SPACE_ALTER:
+    case ATTACH_SPACE_DROP:
+        return answer_space_change(c, r, a);
     case ATTACH_WATCH:
         return answer_watch(c);
     default: /* CLOCK: every answer has it */

@@ -39,10 +39,12 @@ static int serve_one(struct connection *c)
     int judged = attach_validate(bytes, (size_t)length, c->agent != NULL, &request);
     answer.message.kind = request.kind;
     answer.message.error = judged;
+    c->words = (size_t)length > sizeof(request) ? (const char *)bytes + sizeof(request) : NULL;
     if (judged != 0)
         c->server->counts.refused_requests++;
     else
         answer_make(c, &request, &answer);
+    c->words = NULL;
     int sent = answer_send(c, &answer);
     if (sent != 0)
         return sent;

@@ -17,6 +17,7 @@ struct connection {
     uint64_t attached_ns;
     uint64_t asked_ns; /* the last request, or the accept; CLOCK_BOOTTIME */
     uint64_t requests; /* bucket */
+    const char *words; /* of the request that is being answered; NULL: it has none */
     bool watches;      /* it was counted by server.waker */
     bool paused;       /* not read for now: */
     bool admitted; /* false: its user came too often, and waits for a token of server.visitors */
@@ -52,7 +53,9 @@ struct server {
     int accept_error; /* that the log knows of */
     uint64_t started_boottime_ns;
     struct status_server counts;
-    const struct server_admin *admin; /* NULL: alone */
+    const struct server_admin *admin;   /* NULL: alone */
+    const struct server_spaces *spaces; /* NULL: none is made while it runs */
+    const struct server_reload *reload; /* NULL: there is no configuration to read again */
     struct server_text status, nodes, shards;
     struct server_text status_trusted; /* with what is not for strangers */
     struct visitor visitors[SERVER_VISITORS];

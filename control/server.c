@@ -200,6 +200,16 @@ void server_set_admin(struct server *s, const struct server_admin *admin)
     s->admin = admin;
 }
 
+void server_set_spaces(struct server *s, const struct server_spaces *spaces)
+{
+    s->spaces = spaces;
+}
+
+void server_set_reload(struct server *s, const struct server_reload *reload)
+{
+    s->reload = reload;
+}
+
 void server_detach_faulty(struct server *s)
 {
     for (uint32_t i = s->connection_count; i-- > 0;) {

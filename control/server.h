@@ -24,9 +24,11 @@
 #ifndef DUNLIN_CONTROL_SERVER_H
 #define DUNLIN_CONTROL_SERVER_H
 
+#include "control/node_words.h"
 #include "control/status.h"
 #include "dataplane/node.h"
 
+#include <stdio.h>
 #include <uv.h>
 
 #define SERVER_CONNECTIONS (LIMIT_AGENTS + 128u)
@@ -54,11 +56,26 @@ struct server_shard {
     uint32_t leader; /* node; 0: nobody */
     uint64_t epoch;
     enum server_shard_state state;
-    uint32_t peer_count; /* below; 0: it is not led here */
+    uint32_t voter_count, learner_count;
+    uint32_t voters[LIMIT_VOTERS], learners[LIMIT_PEERS]; /* nodes */
+    uint32_t peer_count;                                  /* below; 0: it is not led here */
     struct {
         uint32_t node;
         uint64_t missing; /* bytes of log */
     } peers[LIMIT_VOTERS];
+};
+
+/* A node that is to come or go. */
+enum server_node_kind {
+    SERVER_NODE_ADD,
+    SERVER_NODE_DRAIN,
+    SERVER_NODE_UNDRAIN,
+    SERVER_NODE_REMOVE,
+};
+struct server_node_asked {
+    enum server_node_kind kind;
+    uint32_t id;
+    struct node_words words; /* ADD */
 };
 
 /* What only the cluster's side of a daemon can answer.  Called on the control thread; neither may
@@ -68,10 +85,33 @@ struct server_admin {
      * are to move, or -ENOENT no such node or shard, -EAGAIN a shard has no leader yet, another
      * -errno. */
     int64_t (*move)(void *context, uint32_t first_log, uint32_t last_log, uint32_t node);
+    /* Change who is of the cluster.  Returns 0 or more: it is decided; or -errno as dunlin_node_add says. */
+    int64_t (*node)(void *context, const struct server_node_asked *asked);
+    /* Begin lost shards again, of the logs first_log .. last_log, by the log of node from, 0: the best.  Returns
+     * how many, or -errno as dunlin_recover says. */
+    int64_t (*recover)(void *context, uint32_t first_log, uint32_t last_log, uint32_t from);
     /* The cluster as one JSON object, the caller's to free; NULL: no memory. */
     char *(*nodes_json)(void *context);
     /* Who leads a shard, and how far others are behind; fills all of *told. */
     void (*shard)(void *context, const struct server_shard_asked *asked, struct server_shard *told);
+    void *context;
+};
+
+/* Spaces that are made, altered and dropped while the node runs: what administrators ask for.  Called on the
+ * control thread.  Each returns the id of the space, or -errno as dunlin.h says. */
+struct server_spaces {
+    /* id 0: choose one. */
+    int (*create)(void *context, const struct space_config *config);
+    /* words: space_words.h */
+    int (*alter)(void *context, const char *name, const char *words);
+    int (*drop)(void *context, const char *name);
+    void *context;
+};
+
+/* The configuration, read again: what administrators ask for.  Called on the control thread; lines for people go to
+ * report.  Returns as reload_run. */
+struct server_reload {
+    int (*run)(void *context, FILE *report);
     void *context;
 };
 
@@ -84,6 +124,12 @@ MUST_USE int server_open(struct server **server, uv_loop_t *loop, struct node *n
 /* From now on the node is one of a cluster, which admin speaks for; it outlives the server.
  * Without, or with NULL, the node is alone. */
 void server_set_admin(struct server *s, const struct server_admin *admin);
+
+/* From now on spaces can be made; spaces outlives the server.  Without they cannot. */
+void server_set_spaces(struct server *s, const struct server_spaces *spaces);
+
+/* From now on the configuration can be read again; reload outlives the server.  Without it cannot. */
+void server_set_reload(struct server *s, const struct server_reload *reload);
 
 /* Detach every agent that an lcore or the guard found at fault.  Call when lcores woke control. */
 void server_detach_faulty(struct server *s);

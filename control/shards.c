@@ -25,6 +25,14 @@ static json_t *lsn(uint64_t value)
     return json_sprintf("%llu", (unsigned long long)value);
 }
 
+static json_t *ids(const uint32_t *nodes, uint32_t count)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < count; i++)
+        (void)json_array_append_new(list, json_integer((json_int_t)nodes[i]));
+    return list;
+}
+
 static json_t *lag_json(const struct server_shard *told)
 {
     json_t *list = json_array();
@@ -70,11 +78,16 @@ static json_t *shard_json(const struct node *n, const struct node_space *s, uint
                           state_name(told->state), "lsn_committed", lsn(committed), "lsn_end",
                           lsn(end), "keys", (json_int_t)READ(board->key_count), "live_bytes",
                           (json_int_t)READ(board->live_bytes));
-    if (o != NULL && told->peer_count != 0 && json_object_set_new(o, "lag", lag_json(told)) != 0) {
-        json_decref(o);
-        return NULL;
-    }
-    return o;
+    bool whole = o != NULL;
+    if (whole && told->peer_count != 0)
+        whole = json_object_set_new(o, "lag", lag_json(told)) == 0;
+    if (whole && told->voter_count != 0)
+        whole = json_object_set_new(o, "voters", ids(told->voters, told->voter_count)) == 0 &&
+                json_object_set_new(o, "learners", ids(told->learners, told->learner_count)) == 0;
+    if (whole)
+        return o;
+    json_decref(o);
+    return NULL;
 }
 
 /* numbers: shards so far, by lcore.  False: no memory. */

@@ -299,7 +299,7 @@ struct space_sums {
     uint64_t keys, live_bytes, log_bytes, uncommitted_bytes, lsn_committed, epoch;
 };
 
-static struct space_sums space_sum(const struct node *n, const struct node_space *s)
+static struct space_sums space_sum(const struct node_space *s)
 {
     struct space_sums sums = {0};
     for (uint32_t i = 0; i < s->config.shard_count; i++) {
@@ -309,9 +309,9 @@ static struct space_sums space_sum(const struct node *n, const struct node_space
         uint64_t end = max_u64(READ(board->lsn_end), committed);
         sums.keys += READ(board->key_count);
         sums.live_bytes += READ(board->live_bytes);
-        sums.log_bytes += end > n->lsn_start ? end - n->lsn_start : 0;
+        sums.log_bytes += end > s->lsn_start ? end - s->lsn_start : 0;
         /* Nothing is known to be committed at first, at a node that others have yet to tell. */
-        sums.uncommitted_bytes += end - (committed != 0 ? committed : min_u64(n->lsn_start, end));
+        sums.uncommitted_bytes += end - (committed != 0 ? committed : min_u64(s->lsn_start, end));
         sums.lsn_committed = max_u64(sums.lsn_committed, committed);
         sums.epoch = max_u64(sums.epoch, READ(board->epoch));
     }
@@ -320,7 +320,7 @@ static struct space_sums space_sum(const struct node *n, const struct node_space
 
 static json_t *space_json(struct build *b, const struct node_space *s)
 {
-    struct space_sums sums = space_sum(b->source->node, s);
+    struct space_sums sums = space_sum(s);
     uint32_t chunks = READ(s->header->chunk_count);
     uint64_t segments_used;
     json_t *o = json_object();
@@ -332,6 +332,7 @@ static json_t *space_json(struct build *b, const struct node_space *s)
     set_number(b, o, "keys", sums.keys);
     set_number(b, o, "live_bytes", sums.live_bytes);
     set_number(b, o, "quota_bytes", s->config.quota_bytes);
+    set_number(b, o, "quota_max_bytes", s->config.quota_max_bytes);
     set_number(b, o, "arena_bytes", (uint64_t)chunks << s->geometry.chunk_shift);
     set_number(b, o, "chunks", chunks);
     set_number(b, o, "chunks_max", s->geometry.chunk_count_max);

@@ -4,11 +4,14 @@
 
 #include <CUnit/CUnit.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define START UINT64_C(1795249235478)
@@ -212,6 +215,40 @@ struct attach_request request_chunk(uint32_t space, uint32_t chunk)
     r.space_id = space;
     r.chunk = chunk;
     return r;
+}
+
+struct stranger {
+    pid_t pid;
+    int status;
+    bool ended;
+};
+
+static bool stranger_ended(void *context)
+{
+    struct stranger *s = context;
+    if (!s->ended)
+        s->ended = waitpid(s->pid, &s->status, WNOHANG) == s->pid;
+    return s->ended;
+}
+
+static int stranger_main(const struct fixture *f, int (*talk)(int fd))
+{
+    if (setgid(65534) != 0 || setuid(65534) != 0)
+        return 1;
+    int fd = peer_connect(f);
+    return fd < 0 || fcntl(fd, F_SETFL, 0) != 0 ? 2 : talk(fd);
+}
+
+void peer_as_stranger(struct fixture *f, int (*talk)(int fd))
+{
+    CU_ASSERT_EQUAL(chmod(f->directory, 0755), 0);
+    (void)fflush(stdout);
+    struct stranger s = {.pid = fork()};
+    if (s.pid == 0)
+        _exit(stranger_main(f, talk));
+    CU_ASSERT_FATAL(fixture_wait(f, stranger_ended, &s));
+    CU_ASSERT(WIFEXITED(s.status));
+    CU_ASSERT_EQUAL(WEXITSTATUS(s.status), 0);
 }
 
 struct status_server counts_of(const struct fixture *f)

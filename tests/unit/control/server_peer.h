@@ -50,6 +50,10 @@ struct attach_request request_chunk(uint32_t space, uint32_t chunk);
 /* Connect and say HELLO; the reply's descriptors are closed. */
 int peer_attach(struct fixture *f, struct reply *reply);
 
+/* Have talk speak to the server from another process and as another user (root only), while the loop goes on:
+ * it returns what is wrong, as a number from 3 on, or 0, which is asserted. */
+void peer_as_stranger(struct fixture *f, int (*talk)(int fd));
+
 struct status_server counts_of(const struct fixture *f);
 
 /* For fixture_wait: has an answer come?  It is kept. */

@@ -159,17 +159,12 @@ static void status_and_clock_need_no_hello(void)
 /* ---- access ---- */
 
 /* As another user: what is wrong, as a number; 0 nothing. */
-static int stranger_main(void)
+static int talk(int fd)
 {
     struct reply r;
     struct attach_request hello = request_hello();
     struct attach_request open = request_space("open"), closed = request_space("closed");
     struct attach_request open_chunk = request_chunk(1, 0), closed_chunk = request_chunk(2, 0);
-    if (setgid(65534) != 0 || setuid(65534) != 0)
-        return 1;
-    int fd = peer_connect(f);
-    if (fd < 0 || fcntl(fd, F_SETFL, 0) != 0)
-        return 2;
     static const int error_expected[] = {0, 0, -EACCES, 0, -EACCES};
     const struct attach_request *asks[] = {&hello, &open, &closed, &open_chunk, &closed_chunk};
     for (int i = 0; i < 5; i++) {
@@ -183,20 +178,6 @@ static int stranger_main(void)
     return 0;
 }
 
-struct child {
-    pid_t pid;
-    int status;
-    bool ended;
-};
-
-static bool child_ended(void *context)
-{
-    struct child *c = context;
-    if (!c->ended)
-        c->ended = waitpid(c->pid, &c->status, WNOHANG) == c->pid;
-    return c->ended;
-}
-
 static void strangers_get_what_the_access_list_gives(void)
 {
     if (geteuid() != 0) {
@@ -204,14 +185,7 @@ static void strangers_get_what_the_access_list_gives(void)
         return;
     }
     fixture_open(f);
-    CU_ASSERT_EQUAL(chmod(f->directory, 0755), 0);
-    (void)fflush(stdout);
-    struct child c = {.pid = fork()};
-    if (c.pid == 0)
-        _exit(stranger_main());
-    CU_ASSERT_FATAL(fixture_wait(f, child_ended, &c));
-    CU_ASSERT(WIFEXITED(c.status));
-    CU_ASSERT_EQUAL(WEXITSTATUS(c.status), 0);
+    peer_as_stranger(f, talk);
     fixture_close(f);
 }
 
