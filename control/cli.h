@@ -6,6 +6,7 @@
 #define DUNLIN_CONTROL_CLI_H
 
 #include "control/cli_text.h"
+#include "control/space_words.h"
 
 #include <jansson.h>
 
@@ -22,6 +23,20 @@ enum cli_exit {
 
 #define CLI_OPERANDS_MAX 3
 
+/* Of dunlin authority. */
+struct cli_authority_options {
+    uint32_t given; /* a bit for each, for the verbs to judge */
+    const char *cluster, *name, *out;
+    uint32_t node, days;
+    bool force;
+};
+
+/* Of dunlin doctor. */
+struct cli_doctor_options {
+    const char *config; /* NULL: none */
+    bool dpdk;
+};
+
 struct cli {
     const char *command;
     const char *operands[CLI_OPERANDS_MAX]; /* NULL: not given */
@@ -34,15 +49,28 @@ struct cli {
     uint64_t max_age_ms;
     struct dunlin_version if_version, at;
     struct dunlin_write_id retry;
-    const char *from; /* of a watch; NULL: now */
+    const char *from; /* of a watch; NULL: now.  A node, of recover; NULL: the best */
     uint64_t count;   /* events, then it ends; 0: it does not */
     bool resume;      /* after a lag */
     bool has_ttl, has_token;
     uint64_t ttl_ms, token;
-    const char *owner; /* of a lease; NULL: this machine's name */
-    const char *after; /* of a scan: only what comes behind this key; NULL: all */
-    bool keys;         /* a scan without values */
-    uint64_t limit;    /* entries of a scan; 0: all */
+    const char *owner;    /* of a lease; NULL: this machine's name */
+    bool region, regions; /* a region's lease, of those of all regions */
+    const char *zone;     /* that region; NULL: the zone of the daemon's node */
+    const char *key;      /* where operand 1 is not all of the key; else NULL */
+    size_t key_length;
+    const char *after;    /* of a scan: only what comes behind this key; NULL: all */
+    bool keys;            /* a scan without values */
+    uint64_t limit;       /* entries of a scan; 0: all */
+    bool once;            /* one frame of top */
+    uint32_t interval_ms; /* of top; 0: the default */
+    bool yes;
+    bool undo;                     /* of node drain */
+    bool accept_loss;              /* of recover */
+    uint64_t id;                   /* of a space; 0: any */
+    char words[SPACE_WORDS_BYTES]; /* what a space, or a node, is to be */
+    struct cli_authority_options authority;
+    struct cli_doctor_options doctor;
 };
 
 /* Each returns the exit code. */
@@ -58,8 +86,14 @@ int cli_status(const struct cli *c);
 int cli_nodes(const struct cli *c);
 int cli_spaces(const struct cli *c);
 int cli_shards(const struct cli *c);
+int cli_space(const struct cli *c);
+int cli_node(const struct cli *c);
+int cli_recover(const struct cli *c);
+int cli_top(const struct cli *c);
 int cli_move(const struct cli *c);
 int cli_key(const struct cli *c);
+int cli_authority(const struct cli *c);
+int cli_doctor(const struct cli *c);
 
 /* ---- cli_attach.c ---- */
 
@@ -99,6 +133,16 @@ int cli_fate_unknown(const struct cli *c, const struct dunlin *handle);
 /* A JSON text of the daemon, read; NULL: *error says why. */
 typedef int64_t cli_text_source(struct dunlin *handle, char *buffer, size_t capacity);
 json_t *cli_object_get(struct dunlin *handle, cli_text_source *source, int *error);
+
+/* ---- cli_authority.c ---- */
+
+/* One of its options, by name.  Returns 0 or the exit code. */
+MUST_USE int cli_authority_option(struct cli *c, const char *name, const char *value);
+
+/* ---- cli_doctor.c ---- */
+
+/* Likewise. */
+MUST_USE int cli_doctor_option(struct cli *c, const char *name, const char *value);
 
 /* ---- cli_options.c ---- */
 

@@ -76,6 +76,31 @@ static void print_cluster(const json_t *cluster)
                  (int64_t)number_at(cluster, "moving"), (int64_t)number_at(cluster, "lost"));
 }
 
+/* Nothing of a daemon that does not tell it. */
+static void print_redundancy(const json_t *cluster)
+{
+    const json_t *r = json_object_get(cluster, "redundancy");
+    if (!json_is_object(r))
+        return;
+    (void)printf("redundancy: %" PRId64 " voters wanted, of any shard at least %" PRId64
+                 " are up and hold all; below that %" PRId64 " shards, changing %" PRId64 "\n",
+                 (int64_t)number_at(cluster, "replicas"), (int64_t)number_at(r, "least"),
+                 (int64_t)number_at(r, "below"), (int64_t)number_at(r, "changing"));
+}
+
+/* Nothing of a cluster without a control log. */
+static void print_control(const json_t *control)
+{
+    if (!json_is_object(control))
+        return;
+    (void)printf("control leader %" PRId64 ", term %" PRId64
+                 "; this node is %s, connected to %" PRId64 " others%s\n",
+                 (int64_t)number_at(control, "leader"), (int64_t)number_at(control, "term"),
+                 json_is_true(json_object_get(control, "voter")) ? "a voter" : "no voter",
+                 (int64_t)number_at(control, "connected"),
+                 json_is_true(json_object_get(control, "full")) ? ", its disk is full" : "");
+}
+
 /* Agents that used up their rate. */
 static void print_throttled(const json_t *agents)
 {
@@ -112,6 +137,7 @@ static int print_status(const json_t *status)
     print_hot_keys(json_object_get(status, "hot_keys"));
     if (json_object_get(status, "cluster") != NULL)
         print_cluster(json_object_get(status, "cluster"));
+    print_redundancy(json_object_get(status, "cluster"));
     print_spaces(json_object_get(status, "spaces"));
     return cli_flushed(CLI_DONE);
 }
@@ -184,11 +210,16 @@ static const char *yes_or_no(const json_t *object, const char *name)
 
 static void print_node(const json_t *n)
 {
-    char id[24], start[24], leads[24], heard[24], lag[24], behind[24];
-    (void)printf("%10s %-24s %-4s %9s %20s %6s %12s %7s\n", number_text(n, "id", id),
-                 text_at(n, "address"), yes_or_no(n, "up"), number_text(n, "heard_ms", heard),
-                 number_text(n, "start", start), number_text(n, "leads", leads),
-                 number_text(n, "lag", lag), number_text(n, "lag_ms", behind));
+    char id[24], start[24], leads[24], votes[24], learns[24], heard[24], lag[24], behind[24],
+        weight[24];
+    const char *zone = json_string_value(json_object_get(n, "zone"));
+    (void)printf("%10s %-24s %-4s %9s %20s %6s %6s %6s %12s %7s %7s %-8s %s\n",
+                 number_text(n, "id", id), text_at(n, "address"), yes_or_no(n, "up"),
+                 number_text(n, "heard_ms", heard), number_text(n, "start", start),
+                 number_text(n, "leads", leads), number_text(n, "votes", votes),
+                 number_text(n, "learns", learns), number_text(n, "lag", lag),
+                 number_text(n, "lag_ms", behind), number_text(n, "weight", weight),
+                 text_at(n, "standing"), zone != NULL && zone[0] != '\0' ? zone : "-");
 }
 
 static int print_nodes(const json_t *cluster)
@@ -197,8 +228,11 @@ static int print_nodes(const json_t *cluster)
     size_t i;
     json_t *n;
     print_cluster(cluster);
-    (void)printf("%10s %-24s %-4s %9s %20s %6s %12s %7s\n", "node", "address", "up", "heard ms",
-                 "start", "leads", "lag bytes", "lag ms");
+    print_redundancy(cluster);
+    print_control(json_object_get(cluster, "control"));
+    (void)printf("%10s %-24s %-4s %9s %20s %6s %6s %6s %12s %7s %7s %-8s %s\n", "node", "address",
+                 "up", "heard ms", "start", "leads", "votes", "learns", "lag bytes", "lag ms",
+                 "weight", "standing", "zone");
     json_array_foreach(nodes, i, n) print_node(n);
     return cli_flushed(CLI_DONE);
 }
@@ -277,20 +311,13 @@ static int fail_move(const struct cli *c, struct dunlin *handle, const struct mo
         return cli_fail(CLI_UNAVAILABLE,
                         "move: a shard has no leader yet; see dunlin nodes, and try again");
     case -EBUSY:
-        return cli_fail(
-            CLI_UNAVAILABLE,
-            "move: somebody holds the lock of the coordinator's file (PATH.lock) and does "
-            "not let go; see that no daemon of the cluster hangs, and try again");
-    case -ENOMEDIUM:
-        return cli_fail(
-            CLI_UNAVAILABLE,
-            "move: the coordinator's file was removed, so nothing can be decided; put it "
-            "back, or restart all nodes, which begin empty");
+        return cli_fail(CLI_UNAVAILABLE,
+                        "move: the control log does not answer: see dunlin nodes that most of its "
+                        "voters are up, then ask again, which does no harm");
     case -EBADMSG:
-        return cli_fail(
-            CLI_UNAVAILABLE,
-            "move: the coordinator's file is damaged, or an old copy; the daemon's log says "
-            "where; put the right one back");
+        return cli_fail(CLI_REFUSED,
+                        "move: the control log's leader runs an older release that does "
+                        "not know it; update that one");
     default:
         return fail_of_cluster(c, error);
     }

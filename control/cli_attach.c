@@ -20,8 +20,8 @@ int cli_fail_by(const struct cli *c, int error)
     switch (error) {
     case -ENOTCONN:
         return cli_fail(CLI_UNAVAILABLE,
-                        "%s: no answer from a daemon at %s; see that dunlind runs there, then try "
-                        "again",
+                        "%s: no answer from a daemon at %s; see that dunlind runs there and, in "
+                        "its log, what its start waits for, then try again",
                         c->command, socket);
     case -EPROTO:
         return cli_fail(CLI_UNAVAILABLE,

@@ -82,12 +82,13 @@ int cli_fate_unknown(const struct cli *c, const struct dunlin *handle)
     struct dunlin_write_id id;
     char text[CLI_WRITE_ID_BYTES];
     const char *key = c->operands[1] != NULL ? c->operands[1] : "(several keys)";
-    if (c->has_retry)
+    bool is_named = dunlin_last_write(handle, &id) == 0;
+    if (c->has_retry && !is_named)
         return cli_fail(
             CLI_FATE_UNKNOWN,
             "%s %s %s: the daemon has forgotten that session; read before you write again",
             c->command, c->operands[0], key);
-    if (dunlin_last_write(handle, &id) != 0)
+    if (!is_named)
         return cli_fail(CLI_FATE_UNKNOWN, "%s: fate unknown; read before you write again",
                         c->command);
     cli_write_id_print(text, &id);

@@ -56,7 +56,8 @@ static int where_is(const struct cli *c, struct dunlin *handle, struct dunlin_sp
     struct dunlin_info info;
     dunlin_info(handle, &info);
     *w = (struct whereabouts){.here = info.node_id, .heard_ms = -1};
-    w->shard = dunlin_shard(space, c->operands[1], strlen(c->operands[1]));
+    const char *key = c->key != NULL ? c->key : c->operands[1];
+    w->shard = dunlin_shard(space, key, c->key != NULL ? c->key_length : strlen(key));
     char *text = malloc(TEXT_BYTES);
     int64_t length = text != NULL ? dunlin_nodes_json(handle, text, TEXT_BYTES) : -ENOMEM;
     json_t *cluster = length >= 0 ? json_loads(text, 0, NULL) : NULL;

@@ -122,11 +122,27 @@ static int take_value(const struct place *p, const json_t *object, struct dunlin
     return 0;
 }
 
+static int take_ttl(const struct place *p, const json_t *object, struct dunlin_write *w)
+{
+    const json_t *ttl = json_object_get(object, "ttl_ms");
+    const json_int_t most_ms = (json_int_t)(LIMIT_TTL_NS_MAX / NS_PER_MS);
+    json_int_t ms = json_integer_value(ttl);
+    if (ttl == NULL)
+        return 0;
+    if (!json_is_integer(ttl) || ms < 1 || ms > most_ms)
+        return fault(p, "\"ttl_ms\" is none; expected milliseconds, 1 to %" JSON_INTEGER_FORMAT,
+                     most_ms);
+    w->ttl_ns = (uint64_t)ms * NS_PER_MS;
+    return 0;
+}
+
 static int take_put(const struct place *p, json_t *object, struct dunlin_write *w)
 {
-    static const char *const names[] = {"key", "value", "encoding", NULL};
+    static const char *const names[] = {"key", "value", "encoding", "ttl_ms", NULL};
     w->operation = DUNLIN_PUT;
     int error = names_check(p, object, "\"put\"", names);
+    if (error == 0)
+        error = take_ttl(p, object, w);
     return error != 0 ? error : take_value(p, object, w);
 }
 
@@ -172,6 +188,18 @@ static int take_write(const struct place *p, json_t *object, struct dunlin_write
 
 /* ---- the whole ---- */
 
+/* The newest of a branch's writes has a key of its own. */
+static int twice_check(const struct place *p, const struct dunlin_write *writes)
+{
+    const struct dunlin_write *w = &writes[p->index];
+    for (size_t i = 0; i < p->index; i++)
+        if (writes[i].key_length == w->key_length &&
+            memcmp(writes[i].key, w->key, w->key_length) == 0)
+            return fault(p, "the key \"%.80s\" is there twice, in %s[%zu] too; write each key once",
+                         (const char *)w->key, p->list, i);
+    return 0;
+}
+
 /* A list of the document: writes go to writes, conditions (NULL) to t. */
 static int take_list(struct place *p, const char *name, struct dunlin_write *writes, size_t *count)
 {
@@ -189,6 +217,8 @@ static int take_list(struct place *p, const char *name, struct dunlin_write *wri
             return fault(p, "one too many; at most %u parts", CLI_TXN_PARTS);
         int error =
             writes != NULL ? take_write(p, entry, &writes[p->index]) : take_condition(p, entry);
+        if (error == 0 && writes != NULL)
+            error = twice_check(p, writes);
         if (error != 0)
             return error;
     }

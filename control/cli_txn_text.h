@@ -1,11 +1,11 @@
 /* cli_txn_text - the JSON that `dunlin txn` reads, as a transaction of libdunlin.
  *
  *   {"compare": [{"key": K, "version": V | "exists": B | "token": N}, ...],
- *    "then":    [{"put": {"key": K, "value": S, "encoding": "base64"}},
+ *    "then":    [{"put": {"key": K, "value": S, "encoding": "base64", "ttl_ms": N}},
  *                {"delete": {"key": K}}, {"incr": {"key": K, "by": N}}, ...],
  *    "else":    [as then]}
  *
- * Every part may be missing; encoding stands for text if it is.  V is a version as put prints it, or "0".
+ * Every part may be missing; encoding stands for text if it is, ttl_ms for a value that stays.  V is a version as put prints it, or "0".
  * Pure but for memory.  What comes in is what a person or a script typed. */
 #ifndef DUNLIN_CONTROL_CLI_TXN_TEXT_H
 #define DUNLIN_CONTROL_CLI_TXN_TEXT_H

@@ -1,5 +1,5 @@
 /* dunlin - the command line of a node's daemon: put, get, del, watch, status, nodes,
- * spaces, shards, move, key.
+ * spaces, shards, top, move, node, recover, key, authority, doctor.
  * COMMANDS of the README. */
 #include "control/cli.h"
 
@@ -11,10 +11,16 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(const struct cli *c);
     } commands[] = {
-        {"put", cli_put},       {"get", cli_get},       {"del", cli_delete}, {"watch", cli_watch},
-        {"status", cli_status}, {"nodes", cli_nodes},   {"move", cli_move},  {"key", cli_key},
-        {"spaces", cli_spaces}, {"shards", cli_shards}, {"scan", cli_scan},  {"txn", cli_txn},
-        {"incr", cli_incr},     {"lease", cli_lease},
+        {"put", cli_put},         {"get", cli_get},
+        {"del", cli_delete},      {"watch", cli_watch},
+        {"status", cli_status},   {"nodes", cli_nodes},
+        {"move", cli_move},       {"key", cli_key},
+        {"spaces", cli_spaces},   {"shards", cli_shards},
+        {"scan", cli_scan},       {"txn", cli_txn},
+        {"incr", cli_incr},       {"lease", cli_lease},
+        {"space", cli_space},     {"authority", cli_authority},
+        {"top", cli_top},         {"node", cli_node},
+        {"recover", cli_recover}, {"doctor", cli_doctor},
     };
     struct cli c;
     int exit_code;

@@ -35,7 +35,7 @@ static void every_part_is_taken(void)
               "\"0\"},"
               "{\"key\":\"c\",\"exists\":true},{\"key\":\"d\",\"exists\":false},"
               "{\"key\":\"e\",\"token\":77}],"
-              "\"then\":[{\"put\":{\"key\":\"f\",\"value\":\"grey\"}},"
+              "\"then\":[{\"put\":{\"key\":\"f\",\"value\":\"grey\",\"ttl_ms\":7}},"
               "{\"put\":{\"key\":\"g\",\"value\":\"AP8=\",\"encoding\":\"base64\"}}],"
               "\"else\":[{\"delete\":{\"key\":\"h\"}},{\"incr\":{\"key\":\"i\",\"by\":-5}}]}"),
         0);
@@ -50,6 +50,8 @@ static void every_part_is_taken(void)
     CU_ASSERT_EQUAL(w->then_writes[0].operation, DUNLIN_PUT);
     CU_ASSERT_TRUE(is(w->then_writes[0].key, w->then_writes[0].key_length, "f"));
     CU_ASSERT_TRUE(is(w->then_writes[0].value, w->then_writes[0].value_length, "grey"));
+    CU_ASSERT_EQUAL(w->then_writes[0].ttl_ns, 7 * NS_PER_MS);
+    CU_ASSERT_EQUAL(w->then_writes[1].ttl_ns, 0);
     CU_ASSERT_EQUAL(w->then_writes[1].value_length, 2);
     CU_ASSERT_EQUAL(memcmp(w->then_writes[1].value, "\0\xff", 2), 0);
     CU_ASSERT_EQUAL(w->else_writes[0].operation, DUNLIN_DELETE);
@@ -88,6 +90,9 @@ static void every_fault_has_its_place(void)
                            "then[1]: a key of 0 bytes; expected 1 to 512"));
     CU_ASSERT_TRUE(refused(ONE("{\"put\":{\"key\":\"a\",\"value\":\"a\",\"ttl\":1}}"),
                            "then[1]: \"put\" has no \"ttl\""));
+    CU_ASSERT_TRUE(
+        refused(ONE("{\"put\":{\"key\":\"a\",\"value\":\"a\",\"ttl_ms\":0}}"),
+                "then[1]: \"ttl_ms\" is none; expected milliseconds, 1 to 315360000000"));
     CU_ASSERT_TRUE(refused(ONE("{\"put\":{\"key\":\"a\",\"value\":\"a\",\"encoding\":\"hex\"}}"),
                            "then[1]: \"encoding\" is not \"base64\", the only one there is"));
     CU_ASSERT_TRUE(refused(ONE("{\"put\":{\"key\":\"a\",\"value\":\"a\",\"encoding\":\"base64\"}}"),
@@ -114,6 +119,21 @@ static void every_fault_has_its_place(void)
                 "prints it"));
     CU_ASSERT_TRUE(refused(CONDITION("{\"key\":\"a\",\"exists\":true,\"or\":1}"),
                            "compare[0]: a condition has no \"or\""));
+}
+
+static void a_key_that_is_there_twice_is_named(void)
+{
+    CU_ASSERT_TRUE(
+        refused("{\"else\":[{\"delete\":{\"key\":\"b\"}},{\"incr\":{\"key\":\"a\",\"by\":1}},"
+                "{\"put\":{\"key\":\"a\",\"value\":\"\"}}]}",
+                "else[2]: the key \"a\" is there twice, in else[1] too; write each key once"));
+    /* a condition, and the other branch, may name it too */
+    CU_ASSERT_EQUAL(parse("{\"compare\":[{\"key\":\"a\",\"exists\":true},"
+                          "{\"key\":\"a\",\"exists\":true}],"
+                          "\"then\":[{\"delete\":{\"key\":\"a\"}},{\"delete\":{\"key\":\"ab\"}}],"
+                          "\"else\":[{\"delete\":{\"key\":\"a\"}}]}"),
+                    0);
+    cli_txn_free(&t);
 }
 
 static void too_many_parts_are_refused(void)
@@ -148,6 +168,7 @@ static void base64_is_read_as_it_is_printed(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(every_part_is_taken),
     UNIT_TEST(every_fault_has_its_place),
+    UNIT_TEST(a_key_that_is_there_twice_is_named),
     UNIT_TEST(too_many_parts_are_refused),
     UNIT_TEST(base64_is_read_as_it_is_printed),
 };

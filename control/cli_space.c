@@ -1,0 +1,199 @@
+/* `dunlin space create`, `alter`, `drop`. */
+#include "control/cli.h"
+#include "engine/clock.h"
+#include "engine/limits.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define SERVE_WAIT_MS UINT64_C(10000)
+#define SERVE_LOOK_NS (20 * NS_PER_MS)
+
+static const char *name_of(const struct cli *c)
+{
+    return c->operands[1];
+}
+
+static int fail(const struct cli *c, const char *why)
+{
+    return cli_fail(CLI_REFUSED, "space %s: %s", c->operands[0], why);
+}
+
+/* Returns the exit code, with a message. */
+static int fail_by(const struct cli *c, int error)
+{
+    switch (error) {
+    case -EACCES:
+        return fail(c, "access refused to this user; root and the user of the daemon may");
+    case -EEXIST:
+        return fail(c,
+                    "there is a space of that name, or with that id, or it is being dropped at a "
+                    "node that is down; see dunlin spaces, and give another --id or name");
+    case -ENOENT:
+        return cli_fail(CLI_NOT_FOUND,
+                        "space %s: there is no space '%s'; dunlin spaces lists those there are",
+                        c->operands[0], name_of(c));
+    case -EPERM:
+        return fail(c, "it is a space of the configuration; change that, on all nodes, and start "
+                       "them again");
+    case -EINVAL:
+        return cli_fail(CLI_USAGE, "space %s: the daemon does not take it; see dunlin --help",
+                        c->operands[0]);
+    case -ENOSPC:
+        return cli_fail(CLI_USAGE,
+                        "space %s: the quota is too small for so many shards, or there are %u "
+                        "spaces; give --quota, or fewer --shards",
+                        c->operands[0], LIMIT_SPACES);
+    case -EDQUOT:
+        return fail(c, "the quota is above the quota_max that it was made with");
+    case -EOPNOTSUPP:
+        return fail(c, "this daemon makes no spaces while it runs: it is a dunlind dev of several "
+                       "nodes; give them by its --spaces, or make them at one with --nodes 1");
+    case -ENOMEM:
+        return cli_fail(CLI_UNAVAILABLE, "space %s: there is no memory for it", c->operands[0]);
+    case -EBUSY:
+        return cli_fail(CLI_UNAVAILABLE,
+                        "space %s: the control log does not answer: see dunlin nodes that most of "
+                        "its voters are up, and dunlin spaces whether it was done",
+                        c->operands[0]);
+    case -EBADMSG:
+        return fail(c, "the control log's leader runs an older release that does not know it; "
+                       "update that one");
+    default:
+        return cli_fail_by(c, error);
+    }
+}
+
+/* ---- waiting until it is served ---- */
+
+static const char *text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "";
+}
+
+/* Shards of the space that have no active leader; -1: it is not there yet. */
+static int64_t pending_of(const struct cli *c, const json_t *all)
+{
+    size_t i;
+    const json_t *s;
+    int64_t pending = 0, count = 0;
+    json_array_foreach(json_object_get(all, "shards"), i, s)
+    {
+        if (strcmp(text_at(s, "space"), name_of(c)) != 0)
+            continue;
+        count++;
+        pending += strcmp(text_at(s, "state"), "active") != 0;
+    }
+    return count != 0 ? pending : -1;
+}
+
+static int wait_served(const struct cli *c, struct dunlin *handle)
+{
+    uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : SERVE_WAIT_MS;
+    uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
+    for (;;) {
+        int error;
+        json_t *all = cli_object_get(handle, dunlin_shards_json, &error);
+        int64_t pending = error == 0 ? pending_of(c, all) : -1;
+        json_decref(all);
+        if (error != 0)
+            return cli_fail_by(c, error);
+        if (pending == 0)
+            return CLI_DONE;
+        if (clock_boottime_ns() >= until)
+            return cli_fail(
+                CLI_UNAVAILABLE,
+                "space create: it is not served yet: a node has not made it; it goes on "
+                "by itself, see dunlin nodes and dunlin shards %s",
+                name_of(c));
+        const struct timespec pause = {.tv_nsec = SERVE_LOOK_NS};
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+/* ---- the verbs ---- */
+
+static int print(const struct cli *c, const char *what, int id)
+{
+    if (c->json)
+        return cli_print_json(json_pack("{s:s, s:I}", "space", name_of(c), "id", (json_int_t)id),
+                              CLI_DONE);
+    (void)printf("space %s %s, id %d\n", name_of(c), what, id);
+    return cli_flushed(CLI_DONE);
+}
+
+/* Why by the same table before it is sent: it says what was expected. */
+static int words_judge(const struct cli *c, const char *words, enum space_words_use use)
+{
+    struct space_config config;
+    char fault[SPACE_WORDS_FAULT_BYTES];
+    if (space_words_apply(&config, words, use, fault) == 0)
+        return CLI_DONE;
+    return cli_fail(CLI_USAGE, "space %s: %s", c->operands[0], fault);
+}
+
+static int create(const struct cli *c, struct dunlin *handle)
+{
+    char words[SPACE_WORDS_BYTES];
+    int length = snprintf(words, sizeof words, "name=%s\n%s", name_of(c), c->words);
+    if (length < 0 || (size_t)length >= sizeof words)
+        return cli_fail(CLI_USAGE, "space create: too many words");
+    int exit_code = words_judge(c, words, SPACE_WORDS_CREATE);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    int id = dunlin_space_create(handle, name_of(c), (uint32_t)c->id, words);
+    if (id < 0)
+        return fail_by(c, id);
+    exit_code = c->no_wait ? CLI_DONE : wait_served(c, handle);
+    return exit_code == CLI_DONE ? print(c, "created", id) : exit_code;
+}
+
+static int alter(const struct cli *c, struct dunlin *handle)
+{
+    int exit_code = words_judge(c, c->words, SPACE_WORDS_ALTER);
+    if (exit_code != CLI_DONE)
+        return exit_code;
+    int id = dunlin_space_alter(handle, name_of(c), c->words);
+    return id < 0 ? fail_by(c, id) : print(c, "altered", id);
+}
+
+static int drop(const struct cli *c, struct dunlin *handle)
+{
+    if (!c->yes)
+        return cli_fail(CLI_USAGE,
+                        "space drop: this forgets '%s' and all that is in it, on all nodes; say so "
+                        "with --yes",
+                        name_of(c));
+    int id = dunlin_space_drop(handle, name_of(c));
+    return id < 0 ? fail_by(c, id) : print(c, "dropped", id);
+}
+
+int cli_space(const struct cli *c)
+{
+    static const struct {
+        const char *name;
+        int (*run)(const struct cli *c, struct dunlin *handle);
+        bool takes_words;
+    } verbs[] = {{"create", create, true}, {"alter", alter, true}, {"drop", drop, false}};
+    const char *name = name_of(c);
+    if (name[0] == '\0' || strlen(name) >= LIMIT_NAME_BYTES || strchr(name, '\n') != NULL)
+        return cli_fail(CLI_USAGE, "space: '%s' is no name of a space", name);
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        struct dunlin *handle;
+        if (strcmp(verbs[i].name, c->operands[0]) != 0)
+            continue;
+        if (!verbs[i].takes_words && c->words[0] != '\0')
+            return cli_fail(CLI_USAGE, "space %s has no such option; see dunlin --help",
+                            c->operands[0]);
+        int exit_code = cli_attach(c, &handle);
+        if (exit_code != CLI_DONE)
+            return exit_code;
+        exit_code = verbs[i].run(c, handle);
+        dunlin_close(handle);
+        return exit_code;
+    }
+    return cli_fail(CLI_USAGE, "space: '%s' is none of create, alter, drop", c->operands[0]);
+}
