@@ -78,7 +78,6 @@ struct config_cluster {
     uint32_t transport;            /* enum config_transport */
     struct config_dpdk dpdk;
     uint32_t replicas;                /* voters that a shard is to have */
-    char coordinator_path[CONFIG_PATH_BYTES];
     char key_path[CONFIG_PATH_BYTES]; /* the secret that all nodes share; "": none */
     bool encrypt;                     /* else tags only */
     uint32_t frame_bytes;             /* UDP payload */

@@ -365,12 +365,6 @@ const struct config_key config_cluster_keys[] = {
      .offset = offsetof(struct config, cluster.nodes),
      .count_offset = offsetof(struct config, cluster.node_count),
      .bytes = sizeof(struct config_node)},
-    {.name = "coordinator",
-     .kind = CONFIG_PATH,
-     .optional = true,
-     .min = 2,
-     .max = CONFIG_PATH_BYTES - 1,
-     IN_CONFIG(cluster.coordinator_path)},
     {.name = NULL}};
 
 const struct config_key config_root[] = {

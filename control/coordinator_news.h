@@ -3,6 +3,10 @@
  *   epochs_decided shards pending revision   so many shards have a new epoch
  *   epochs_active shards                     none is pending any more
  *   move_begun shards, move_done shards      as this process learned of it
+ *   voters_changed shards                    in so many shards others vote than did
+ *   learners votes learns                    how much is voted in and learned by all nodes, when it is another number
+ *   node_added id zone weight, node_draining id, node_back id (it drains no more), node_leaving id,
+ *   node_removed id                          what people asked for; the last when no shard names it any more
  *   space_lost space lost gone shards help   more of its shards than before can never be recovered; of gone
  *                                            ones nobody holds anything
  *

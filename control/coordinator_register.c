@@ -1,9 +1,8 @@
 #include "control/coordinator_register.h"
 
-#include "control/coordinator_state.h"
+#include "dataplane/node.h"
 #include "engine/hash.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* What nodes must agree on to be replicas of each other; quotas count by what follows from them, access
@@ -51,7 +50,7 @@ static int space_print(const struct space_config *s, struct space_print *p)
 }
 
 /* By id, whatever order they are named in.  *shards: how many they have. */
-static int spaces_print(const struct coordinator_file_config *config, uint64_t *print,
+static int spaces_print(const struct coordinator_entry_config *config, uint64_t *print,
                         uint32_t *shards)
 {
     struct space_print prints[LIMIT_SPACES + 1] = {[0] = {.id = config->lcore_count}};
@@ -71,98 +70,59 @@ static int spaces_print(const struct coordinator_file_config *config, uint64_t *
     return 0;
 }
 
-static bool nodes_are_valid(const struct coordinator_file_config *config)
+static bool nodes_are_valid(const struct coordinator_entry_config *config)
 {
     bool has_own = false;
-    if (config->node_count < 2 || config->node_count > LIMIT_VOTERS)
+    if (config->node_count < COORDINATOR_NODES_MIN || config->node_count > LIMIT_VOTERS ||
+        config->replicas == 0 || config->replicas > LIMIT_VOTERS)
         return false;
     for (uint32_t i = 0; i < config->node_count; i++) {
-        has_own |= config->nodes[i] == config->node;
+        const struct coordinator_entry_node *n = &config->nodes[i];
+        has_own |= n->id == config->node;
         for (uint32_t j = 0; j < i; j++)
-            if (config->nodes[i] == config->nodes[j])
+            if (n->id == config->nodes[j].id)
                 return false;
-        if (config->nodes[i] == 0)
+        if (n->id == 0 || n->weight == 0 || n->weight > COORDINATOR_WEIGHT_MAX ||
+            !coordinator_word_is_valid(n->zone, sizeof n->zone))
             return false;
     }
     return has_own && config->start != 0 && config->start <= COORDINATOR_START_MAX;
 }
 
-static struct coordinator_state *state_make(const struct coordinator_file_config *config,
-                                            uint64_t print)
-{
-    struct coordinator_state *s = calloc(1, coordinator_state_bytes(0));
-    if (s == NULL)
-        return NULL;
-    s->cluster = config->cluster;
-    s->spaces = print;
-    s->origin = config->start << NODE_LSN_PER_START_SHIFT;
-    s->node_count = config->node_count;
-    for (uint32_t i = 0; i < config->node_count; i++)
-        s->nodes[i].id = config->nodes[i];
-    return s;
-}
-
-static bool is_ours(const struct coordinator_state *s, const struct coordinator_file_config *config,
-                    uint64_t print)
-{
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < s->node_count; i++)
-        for (uint32_t j = 0; j < config->node_count; j++)
-            found += s->nodes[i].id == config->nodes[j];
-    return s->cluster == config->cluster && s->spaces == print &&
-           s->node_count == config->node_count && found == s->node_count;
-}
-
-/* Every node has registered: the first epochs, pending. */
-static int shards_begin(struct coordinator_state **state,
-                        const struct coordinator_file_config *config, uint32_t shards)
-{
-    struct coordinator_state *s = calloc(1, coordinator_state_bytes(shards));
-    uint32_t at = 0;
-    if (s == NULL)
-        return -ENOMEM;
-    memcpy(s, *state, sizeof *s);
-    s->shard_count = shards;
-    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
-        for (uint32_t i = 0; i < config->space_count; i++)
-            for (uint32_t n = 0; config->spaces[i].id == id && n < config->spaces[i].shard_count;
-                 n++)
-                s->shards[at++].log = id << NODE_LOG_SPACE_SHIFT | n;
-    ASSERT(at == shards);
-    coordinator_state_begin(s);
-    free(*state);
-    *state = s;
-    return 0;
-}
-
-int coordinator_register_check(const struct coordinator_file_config *config)
+int coordinator_register_check(const struct coordinator_entry_config *config)
 {
     uint64_t print;
     uint32_t shards;
     return nodes_are_valid(config) ? spaces_print(config, &print, &shards) : -EINVAL;
 }
 
-int coordinator_register(struct coordinator_state **state,
-                         const struct coordinator_file_config *config)
+static void spaces_name(const struct coordinator_entry_config *config, struct coordinator_entry *e)
 {
-    uint64_t print;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        for (uint32_t i = 0; i < config->space_count; i++)
+            if (config->spaces[i].id == id)
+                e->space[e->space_count++] =
+                    (struct coordinator_space){id, config->spaces[i].shard_count};
+}
+
+int coordinator_register_command(const struct coordinator_entry_config *config,
+                                 struct coordinator_command *command)
+{
     uint32_t shards;
-    int error = spaces_print(config, &print, &shards);
+    struct coordinator_entry *e = &command->entry;
+    *command = (struct coordinator_command){
+        .type = COORDINATOR_REGISTER, .node = config->node, .start = config->start};
+    int error = nodes_are_valid(config) ? spaces_print(config, &e->spaces, &shards) : -EINVAL;
     if (error != 0)
         return error;
-    if (*state == NULL)
-        *state = state_make(config, print);
-    if (*state == NULL)
-        return -ENOMEM;
-    if (!is_ours(*state, config, print))
-        return -EEXIST;
-    int changed = coordinator_state_register(*state, config->node, config->start);
-    if (changed > 0 && config->reopens_lost)
-        (*state)->lsn_ceiling = max_u64((*state)->lsn_ceiling, config->lsn_ceiling);
-    if (changed < 0 || (*state)->shard_count != 0 || !coordinator_state_is_complete(*state))
-        return changed;
-    error = shards_begin(state, config, shards);
-    return error != 0 ? error : 1;
+    e->cluster = config->cluster;
+    e->origin = config->start << NODE_LSN_PER_START_SHIFT;
+    e->lsn_ceiling = min_u64(config->lsn_ceiling, INT64_MAX);
+    e->replicas = config->replicas;
+    e->node_count = config->node_count;
+    memcpy(e->nodes, config->nodes, config->node_count * sizeof e->nodes[0]);
+    spaces_name(config, e);
+    return coordinator_command_fault(command) == NULL ? 0 : -EINVAL;
 }
 
 const char *coordinator_refusal(int error)
@@ -175,8 +135,9 @@ const char *coordinator_refusal(int error)
     case -ESTALE:
         return "it knows a later start of this node: another daemon has its id, or the clock was "
                "set back";
-    case -EAGAIN:
-        return "another daemon holds its lock, PATH.lock, and does not let go";
+    case -ENOENT:
+        return "it has begun without this node, or removed it: an administrator has to add it "
+               "(dunlin node add)";
     default:
         return "";
     }

@@ -1,14 +1,16 @@
-/* The bytes of the coordinator's file: a state as JSON, and back.
+/* The text of a state: JSON.
  *
- *   {"format":"dunlin coordinator 1","revision":7,"cluster":"<hex>","origin":N,"spaces":"<hex>",
- *    "nodes":[{"id":1,"start":N,"since":0},...],
+ *   {"format":"dunlin coordinator 2","revision":7,"cluster":"<hex>","origin":N,"spaces":"<hex>","replicas":3,
+ *    "nodes":[{"id":1,"weight":100,"standing":0,"zone":"","address":"","control":"","start":N,"since":0},...],
  *    "shards":[{"log":65536,"epoch":N,"active":true,"before":N,"leader":[1,start],
- *               "voters":[[1,start],...],"voters_before":[[1,start],...],"move":0},...]}
+ *               "voters":[[1,start],...],"learners":[...],"voters_before":[...],"move":0,"promote":0},...]}
  *
  * Hexadecimal: what may have 64 bits.  Every name must be there, and no other: a later format has another
- * name.  But for two, which stand there when they are not 0: "ceiling" behind "origin", and of a lossy epoch
- * "floor" behind "before"; a daemon that does not know them refuses the file, which is what it should do. */
-#include "control/coordinator_store.h"
+ * name.  But for four, which stand there when they are not 0: "ceiling" behind "origin", and of a lossy epoch
+ * "floor" behind "before"; where spaces were made while it runs "list" behind "spaces", the bytes of
+ * space_list.h in hexadecimal, and of a node "made" behind "since".  A daemon that does not know them refuses
+ * the text, which is what it should do.  Words need no escapes: coordinator_word_is_valid. */
+#include "control/coordinator_text.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -17,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FORMAT "dunlin coordinator 1"
+#define FORMAT "dunlin coordinator 2"
 #define HEX_DIGITS 16u
 
 /* ---- bytes to a state ---- */
@@ -67,26 +69,13 @@ static bool member_read(const json_t *pair, struct member *m)
 static bool members_read(const json_t *list, struct member *members, uint32_t *count)
 {
     size_t size = json_array_size(list);
-    if (!json_is_array(list) || size > LIMIT_VOTERS)
+    if (!json_is_array(list) || size > LIMIT_VOTERS) /* of each kind: the nodes are no more */
         return false;
     for (size_t i = 0; i < size; i++)
         if (!member_read(json_array_get(list, i), &members[i]))
             return false;
     *count = (uint32_t)size;
     return true;
-}
-
-static const char *node_read(json_t *object, struct coordinator_node *n)
-{
-    if (json_object_size(object) != 3)
-        return "names other than id, start, since";
-    if (!number_read_32(json_object_get(object, "id"), &n->id))
-        return "id";
-    if (!number_read(json_object_get(object, "start"), COORDINATOR_START_MAX, &n->start))
-        return "start";
-    if (!number_read(json_object_get(object, "since"), COORDINATOR_NUMBER_MAX, &n->since))
-        return "since";
-    return NULL;
 }
 
 /* One that need not be there. */
@@ -98,11 +87,50 @@ static bool extra_read(const json_t *object, const char *name, size_t *names, ui
     return value == NULL || (number_read(value, INT64_MAX, number) && *number != 0);
 }
 
+static bool word_read(const json_t *object, const char *name, char *word, size_t bytes)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    size_t length = text != NULL ? strlen(text) : bytes;
+    if (length >= bytes)
+        return false;
+    memcpy(word, text, length); /* the rest is 0 */
+    return true;
+}
+
+static const char *words_read(const json_t *object, struct coordinator_node *n)
+{
+    if (!word_read(object, "zone", n->zone, sizeof n->zone))
+        return "zone";
+    if (!word_read(object, "address", n->address, sizeof n->address))
+        return "address";
+    return word_read(object, "control", n->control, sizeof n->control) ? NULL : "control";
+}
+
+static const char *node_read(json_t *object, struct coordinator_node *n)
+{
+    size_t names = 8;
+    if (!extra_read(object, "made", &names, &n->made))
+        return "made";
+    if (json_object_size(object) != names)
+        return "names other than those of a node";
+    if (!number_read_32(json_object_get(object, "id"), &n->id))
+        return "id";
+    if (!number_read_32(json_object_get(object, "weight"), &n->weight))
+        return "weight";
+    if (!number_read_32(json_object_get(object, "standing"), &n->standing))
+        return "standing";
+    if (!number_read(json_object_get(object, "start"), COORDINATOR_START_MAX, &n->start))
+        return "start";
+    if (!number_read(json_object_get(object, "since"), COORDINATOR_NUMBER_MAX, &n->since))
+        return "since";
+    return words_read(object, n);
+}
+
 static const char *shard_read(json_t *object, struct coordinator_shard *s)
 {
     struct configuration *c = &s->configuration;
     const json_t *active = json_object_get(object, "active");
-    size_t names = 8;
+    size_t names = 10;
     if (!extra_read(object, "floor", &names, &c->lsn_floor))
         return "floor";
     c->lossy = c->lsn_floor != 0;
@@ -121,10 +149,14 @@ static const char *shard_read(json_t *object, struct coordinator_shard *s)
         return "leader";
     if (!members_read(json_object_get(object, "voters"), c->voters, &c->voter_count))
         return "voters";
+    if (!members_read(json_object_get(object, "learners"), c->learners, &c->learner_count))
+        return "learners";
     if (!members_read(json_object_get(object, "voters_before"), c->voters_before,
                       &c->voter_before_count))
         return "voters_before";
-    return number_read_32(json_object_get(object, "move"), &s->move) ? NULL : "move";
+    if (!number_read_32(json_object_get(object, "move"), &s->move))
+        return "move";
+    return number_read_32(json_object_get(object, "promote"), &s->promote) ? NULL : "promote";
 }
 
 static int nodes_read(const json_t *nodes, struct coordinator_state *s,
@@ -164,14 +196,45 @@ static int head_read(json_t *head, struct coordinator_state *s, struct coordinat
         return fault_say(fault, "revision");
     if (!number_read(json_object_get(head, "origin"), INT64_MAX, &s->origin))
         return fault_say(fault, "origin");
+    if (!number_read_32(json_object_get(head, "replicas"), &s->replicas))
+        return fault_say(fault, "replicas");
     return 0;
+}
+
+static bool digit_read(char digit, uint8_t *value)
+{
+    bool number = digit >= '0' && digit <= '9';
+    *value = (uint8_t)(number ? digit - '0' : digit - 'a' + 10);
+    return number || (digit >= 'a' && digit <= 'f');
+}
+
+static bool list_read(const json_t *head, size_t *names, struct space_list *list)
+{
+    uint8_t bytes[SPACE_LIST_BYTES_MAX];
+    const json_t *value = json_object_get(head, "list");
+    const char *text = json_string_value(value);
+    size_t length = json_string_length(value);
+    *names += value != NULL;
+    if (value == NULL)
+        return true;
+    if (text == NULL || length % 2 != 0 || length / 2 > sizeof bytes)
+        return false;
+    for (size_t i = 0; i < length / 2; i++) {
+        uint8_t high, low;
+        if (!digit_read(text[2 * i], &high) || !digit_read(text[2 * i + 1], &low))
+            return false;
+        bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return space_list_decode(list, bytes, length / 2) == 0 && list->number != 0;
 }
 
 /* Returns how many names there are to be; 0: one of them is at fault. */
 static size_t head_extras_read(const json_t *head, struct coordinator_state *s)
 {
-    size_t names = 7;
-    return extra_read(head, "ceiling", &names, &s->lsn_ceiling) ? names : 0;
+    size_t names = 8;
+    return extra_read(head, "ceiling", &names, &s->lsn_ceiling) && list_read(head, &names, &s->list)
+               ? names
+               : 0;
 }
 
 static int state_read(json_t *head, struct coordinator_state **state,
@@ -182,7 +245,7 @@ static int state_read(json_t *head, struct coordinator_state **state,
     if (format == NULL || strcmp(format, FORMAT) != 0)
         return fault_say(fault, "format is not \"%s\"", FORMAT);
     if (!json_is_array(nodes) || !json_is_array(shards))
-        return fault_say(fault, "names other than those of a coordinator's file");
+        return fault_say(fault, "names other than those of a coordinator's state");
     if (json_array_size(shards) > COORDINATOR_SHARDS_MAX)
         return fault_say(fault, "more than %u shards", COORDINATOR_SHARDS_MAX);
     uint32_t shard_count = (uint32_t)json_array_size(shards);
@@ -192,7 +255,7 @@ static int state_read(json_t *head, struct coordinator_state **state,
     s->shard_count = shard_count;
     int error = json_object_size(head) == head_extras_read(head, s)
                     ? head_read(head, s, fault)
-                    : fault_say(fault, "names other than those of a coordinator's file");
+                    : fault_say(fault, "names other than those of a coordinator's state");
     if (error == 0)
         error = nodes_read(nodes, s, fault);
     if (error == 0)
@@ -224,7 +287,7 @@ int coordinator_parse(const char *bytes, size_t length, struct coordinator_state
 
 /* ---- a state to bytes ---- */
 
-/* Why not by jansson: made as a tree of values first, the file of a thousand shards takes half the time
+/* Why not by jansson: made as a tree of values first, the text of a thousand shards takes half the time
  * of an activation; and one shard a line is for people. */
 struct text {
     char *bytes; /* room for all that can come */
@@ -233,8 +296,10 @@ struct text {
 
 #define NUMBER_DIGITS ((size_t)20)
 #define MEMBER_BYTES (2 * NUMBER_DIGITS + 4)
-#define HEAD_BYTES (512 + LIMIT_VOTERS * (3 * NUMBER_DIGITS + 32))
-#define SHARD_BYTES (5 * NUMBER_DIGITS + 128 + MEMBER_BYTES + 2 * (LIMIT_VOTERS * MEMBER_BYTES))
+#define HEAD_BYTES                                                                                 \
+    (512 + LIMIT_VOTERS * sizeof(struct coordinator_node) +                                        \
+     LIMIT_VOTERS * (6 * NUMBER_DIGITS + 100) + 2 * (size_t)SPACE_LIST_BYTES_MAX)
+#define SHARD_BYTES (6 * NUMBER_DIGITS + 160 + MEMBER_BYTES + 3 * (LIMIT_VOTERS * MEMBER_BYTES))
 
 static void add(struct text *t, const char *words)
 {
@@ -294,9 +359,45 @@ static void add_shard(struct text *t, const struct coordinator_shard *s)
     add_member(t, &c->leader);
     add(t, ",\"voters\":");
     add_members(t, c->voters, c->voter_count);
+    add(t, ",\"learners\":");
+    add_members(t, c->learners, c->learner_count);
     add(t, ",\"voters_before\":");
     add_members(t, c->voters_before, c->voter_before_count);
     add_number(t, ",\"move\":", s->move);
+    add_number(t, ",\"promote\":", s->promote);
+    add(t, "}");
+}
+
+static void add_list(struct text *t, const struct space_list *list)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t bytes[SPACE_LIST_BYTES_MAX];
+    uint32_t length = space_list_encode(list, bytes);
+    add(t, "\",\"list\":\"");
+    for (uint32_t i = 0; i < length; i++) {
+        t->bytes[t->length++] = digits[bytes[i] >> 4];
+        t->bytes[t->length++] = digits[bytes[i] & 15];
+    }
+}
+
+static void add_word(struct text *t, const char *before, const char *word)
+{
+    add(t, before);
+    add(t, word);
+}
+
+static void add_node(struct text *t, const struct coordinator_node *n)
+{
+    add_number(t, "{\"id\":", n->id);
+    add_number(t, ",\"weight\":", n->weight);
+    add_number(t, ",\"standing\":", n->standing);
+    add_word(t, ",\"zone\":\"", n->zone);
+    add_word(t, "\",\"address\":\"", n->address);
+    add_word(t, "\",\"control\":\"", n->control);
+    add_number(t, "\",\"start\":", n->start);
+    add_number(t, ",\"since\":", n->since);
+    if (n->made != 0)
+        add_number(t, ",\"made\":", n->made);
     add(t, "}");
 }
 
@@ -309,13 +410,13 @@ static void add_head(struct text *t, const struct coordinator_state *s)
     if (s->lsn_ceiling != 0)
         add_number(t, ",\"ceiling\":", s->lsn_ceiling);
     add_hex(t, ",\"spaces\":\"", s->spaces);
-    add(t, "\",\n\"nodes\":[");
+    if (s->list.number != 0)
+        add_list(t, &s->list);
+    add_number(t, "\",\"replicas\":", s->replicas);
+    add(t, ",\n\"nodes\":[");
     for (uint32_t i = 0; i < s->node_count; i++) {
-        const struct coordinator_node *n = &s->nodes[i];
-        add_number(t, i != 0 ? ",{\"id\":" : "{\"id\":", n->id);
-        add_number(t, ",\"start\":", n->start);
-        add_number(t, ",\"since\":", n->since);
-        add(t, "}");
+        add(t, i != 0 ? ",\n" : "\n");
+        add_node(t, &s->nodes[i]);
     }
     add(t, "],\n\"shards\":[");
 }

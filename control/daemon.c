@@ -3,6 +3,7 @@
 #include "control/keeper.h"
 #include "control/listener.h"
 #include "control/logline.h"
+#include "control/service.h"
 #include "dataplane/guard.h"
 #include "engine/rcu.h"
 
@@ -31,6 +32,8 @@ struct daemon {
     uv_timer_t period;
     uv_poll_t watch; /* of the descriptor that a hook names */
     uv_signal_t terminate, interrupt;
+    struct service service;
+    struct server_reload reload;
     uint32_t handles_open;
     bool has_loop, has_begun, is_running, is_draining;
     uint64_t drain_until_ns, lsn_origin;
@@ -51,27 +54,35 @@ static void end(struct daemon *d);
 
 static void cluster_look_after(struct daemon *d)
 {
-    if (d->hooks.lsn_floor != NULL) {
-        uint64_t floor = d->hooks.lsn_floor(d->hooks.context);
-        for (uint32_t i = 0; i < d->node_count; i++)
-            d->places[i].keeper.lsn_floor = floor;
-    }
     if (d->hooks.step != NULL)
         d->ended_by = d->hooks.step(d->hooks.context);
     if (d->ended_by != 0)
         end(d);
 }
 
+/* Why before keepers look: what a step learned of counts at once, for a log that begins above all others waits. */
+static void lsns_take(struct daemon *d)
+{
+    bool is_short = false;
+    for (uint32_t i = 0; i < d->node_count; i++)
+        is_short = is_short || d->places[i].keeper.is_short;
+    uint64_t granted = d->hooks.lsn_granted(d->hooks.context, is_short);
+    for (uint32_t i = 0; i < d->node_count; i++)
+        d->places[i].keeper.lsn_granted = granted;
+}
+
 static void look_after(struct daemon *d)
 {
+    if (d->is_running)
+        cluster_look_after(d);
+    if (d->has_begun && d->hooks.lsn_granted != NULL)
+        lsns_take(d);
     for (uint32_t i = 0; i < d->node_count; i++) {
         /* Why a look: it may be woken while the servers are still being made. */
         if (d->places[i].server != NULL)
             server_detach_faulty(d->places[i].server);
         keeper_step(&d->places[i].keeper);
     }
-    if (d->is_running)
-        cluster_look_after(d);
     if (!d->is_draining)
         return;
     bool is_late = clock_boottime_ns() >= d->drain_until_ns;
@@ -117,6 +128,7 @@ static void handle_close(uv_handle_t *handle)
 
 static void handles_close(struct daemon *d)
 {
+    service_close(&d->service);
     if (d->handles_open == 0)
         return;
     handle_close((uv_handle_t *)&d->wake);
@@ -168,6 +180,7 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct daemon *d = handle->data;
     log_event(LOG_INFO, "stopping", LOG_NUMBER("signal", number));
+    service_stopping(&d->service);
     if (d->hooks.drain == NULL || d->is_draining || d->hooks.drain(d->hooks.context)) {
         end(d);
         return;
@@ -197,6 +210,28 @@ static int handles_open(struct daemon *d)
     uint32_t period = d->hooks.period_ms != 0 ? d->hooks.period_ms : KEEPER_PERIOD_MS;
     if (error == 0)
         error = uv_timer_start(&d->period, on_period, period, period);
+    return error;
+}
+
+static int reload_run_asked(void *context, FILE *report)
+{
+    struct daemon *d = context;
+    return reload_run(&d->service.reload, report);
+}
+
+/* Of several nodes the first one is meant: those of one process are for development. */
+static int service_start(struct daemon *d)
+{
+    struct place *p = &d->places[0];
+    const struct reload reload = {.path = d->hooks.config_path,
+                                  .running = &p->config,
+                                  .node = &p->node,
+                                  .certificates = d->hooks.certificates,
+                                  .context = d->hooks.context};
+    int error = service_open(&d->service, &d->loop, &reload);
+    d->service.silent_ns = d->hooks.silent_ns;
+    d->service.context = d->hooks.context;
+    d->reload = (struct server_reload){.run = reload_run_asked, .context = d};
     return error;
 }
 
@@ -396,6 +431,10 @@ static int servers_open(struct daemon *d)
             return failed_at(p, "server", error);
         if (d->hooks.admin != NULL)
             server_set_admin(p->server, d->hooks.admin);
+        if (d->hooks.spaces != NULL)
+            server_set_spaces(p->server, d->hooks.spaces);
+        if (d->hooks.config_path != NULL)
+            server_set_reload(p->server, &d->reload);
     }
     return 0;
 }
@@ -420,6 +459,9 @@ static int start(struct daemon *d)
     error = handles_open(d);
     if (error != 0)
         return failed("handles", error);
+    error = service_start(d);
+    if (error != 0)
+        return failed("service", error);
     error = guard_install(wake_control, d);
     if (error != 0)
         return failed("guard", error);
@@ -468,6 +510,7 @@ int daemon_serve(struct daemon *d)
     }
     if (d->hooks.ready != NULL)
         d->hooks.ready(d->hooks.context);
+    service_ready(&d->service);
     signals_hold(SIG_UNBLOCK);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
     for (uint32_t i = 0; i < d->node_count; i++) {
@@ -487,7 +530,7 @@ static void loop_close(struct daemon *d)
             server_stop(d->places[i].server);
     handles_close(d);
     (void)uv_run(&d->loop, UV_RUN_DEFAULT);
-    ASSERT(d->handles_open == 0);
+    ASSERT(d->handles_open == 0 && d->service.handles_open == 0);
     for (uint32_t i = 0; i < d->node_count; i++)
         if (d->places[i].server != NULL)
             server_free(d->places[i].server);

@@ -36,15 +36,21 @@ struct daemon_hooks {
      * it. */
     int (*step)(void *context);
     int (*fd)(void *context);
-    /* Asked with every step: logs may go on behind this LSN, whatever was granted. */
-    uint64_t (*lsn_floor)(void *context);
+    /* From begin on, asked after every step: up to where logs may go.  is_short: one comes near that. */
+    uint64_t (*lsn_granted)(void *context, bool is_short);
     uint32_t period_ms;
     /* It is to end: called with every step until it is true, at most for DAEMON_DRAIN_NS; a second signal
      * ends at once. */
     bool (*drain)(void *context);
     const struct server_admin *admin; /* what servers ask for administrators; outlives the daemon */
+    const struct server_spaces *spaces; /* likewise, for spaces that are made while it runs */
     /* All of it serves. */
     void (*ready)(void *context);
+    /* Of the one node of the process, to be read again by SIGHUP and `dunlind --reload`; NULL: it is not. */
+    const char *config_path;
+    int (*certificates)(void *context, FILE *errors); /* as reload.h says */
+    /* How long a thread that the hooks' owner has made no progress: service.h. */
+    uint64_t (*silent_ns)(void *context);
     void *context;
 };
 

@@ -3,6 +3,7 @@
 #include "control/coordinator_script.h"
 #include "control/daemon.h"
 #include "control/dev_moves.h"
+#include "control/space_keeper.h"
 #include "dataplane/transport_mem.h"
 
 #include <limits.h>
@@ -29,6 +30,7 @@ struct dev {
     struct dev_moves *moves;
     struct dev_links *links; /* NULL: nothing moves */
     struct transport_mem_hub *hub;
+    struct space_keeper spaces; /* of a node alone, made while it runs */
     struct config configs[DEV_NODES_MAX];
 };
 
@@ -75,12 +77,14 @@ static int directory_open(struct dev *d)
  * never comes again. */
 static void directory_close(const struct dev *d)
 {
-    char state[PATH_MAX + 64];
+    char path[PATH_MAX + 64];
     if (!d->is_private)
         return;
     for (uint32_t i = 0; i < d->options->node_count; i++) {
-        (void)snprintf(state, sizeof(state), "%s/node%u.sock.state", d->directory, i + 1);
-        (void)unlink(state);
+        (void)snprintf(path, sizeof(path), "%s/node%u.sock.state", d->directory, i + 1);
+        (void)unlink(path);
+        (void)snprintf(path, sizeof(path), "%s/node%u.sock.spaces", d->directory, i + 1);
+        (void)unlink(path);
     }
     if (rmdir(d->directory) != 0)
         (void)complain("cannot remove", d->directory, -errno);
@@ -157,7 +161,7 @@ static int join(void *context, struct node *const *nodes, uint32_t node_count)
 {
     struct dev *d = context;
     if (node_count == 1)
-        return 0;
+        return space_keeper_join(&d->spaces, nodes[0]);
     int error = coordinator_script_open(&d->coordinator, nodes, node_count, nodes[0]->start);
     if (error == 0)
         error = hub_open(d, nodes, node_count);
@@ -188,11 +192,16 @@ static void ready(void *context)
 
 static int serve(struct dev *d)
 {
-    const struct daemon_hooks hooks = {.join = join, .leave = leave, .ready = ready, .context = d};
+    struct daemon_hooks hooks = {.join = join, .leave = leave, .ready = ready, .context = d};
     struct daemon *daemon;
     int error = dev_configure(d->options, d->directory, d->configs, stderr);
     if (error == -ENAMETOOLONG)
         (void)complain("no socket fits a path in", d->directory, error);
+    /* Why of one alone: the shards that several agree on are those of their beginning. */
+    if (error == 0 && d->options->node_count == 1) {
+        error = space_keeper_open(&d->spaces, &d->configs[0], stderr);
+        hooks.spaces = &d->spaces.admin;
+    }
     if (error != 0)
         return EXIT_BAD_INPUT;
     error = daemon_start(&daemon, d->configs, d->options->node_count, &hooks);

@@ -7,6 +7,8 @@
  *
  *   DIR/node1.sock ...         sockets, mode 0600
  *   DIR/node1.sock.state ...   what the next start in DIR must be above (listener.h)
+ *   DIR/node1.sock.spaces      of a node alone: spaces made while it runs (space_keeper.h).  Several nodes have
+ *                              those of their beginning, and no nodes come or go
  *
  * When it serves it prints a line `node ID socket PATH` for each node, and then `ready`. */
 #ifndef DUNLIN_CONTROL_DEV_H

@@ -1,19 +1,27 @@
 /* dunlind - the command line of the daemon.
  *
- *   dunlind --config FILE            serve until SIGTERM or SIGINT; prints `ready` when it serves
+ *   dunlind --config FILE [-- ARGUMENT...]
+ *                                    serve until SIGTERM or SIGINT; prints `ready` when it serves; arguments
+ *                                    of DPDK's environment go behind those of the file
  *   dunlind --config FILE --check    validate the file; faults with file, line and what was
  *                                    expected
+ *   dunlind --config FILE --reload   have the daemon of that file read its configuration again (reload.h)
  *   dunlind dev [--nodes N] [--dir DIR] [--spaces FILE] [--moves MS]
  *                                    a cluster in one process (dev.h)
  *
  * Exit: 0 stopped as asked, or the file is good · 1 could not start: the log says why · 2 usage, or
- * the file has faults · 3 another daemon has registered under this node's id: do not start it again
- * before that is mended, or the two end each other in turn. */
+ * the file has faults · 3 another daemon has registered under this node's id, or the cluster has no node
+ * of it: do not start it again before that is mended, or the two end each other in turn.  One whose node was
+ * removed while it ran (dunlin node remove) has stopped as asked.  Of --reload: reload_ask.h. */
 #include "control/cluster_node.h"
-#include "control/coordinator_file.h"
+#include "control/coordinator.h"
 #include "control/daemon.h"
 #include "control/dev.h"
 #include "control/dev_moves.h"
+#include "control/raft_node.h"
+#include "control/reload_ask.h"
+#include "control/service.h"
+#include "control/space_keeper.h"
 #include "engine/agent/dunlin.h"
 #include "engine/plant.h"
 #include "engine/rcu.h"
@@ -28,11 +36,14 @@
 static void usage(FILE *out)
 {
     (void)fputs(
-        "usage: dunlind --config FILE [--check]\n"
+        "usage: dunlind --config FILE [--check | --reload | -- ARGUMENT...]\n"
         "       dunlind dev [--nodes N] [--dir DIR] [--spaces FILE] [--moves MS]\n"
         "\n"
         "  --config FILE  serve as FILE says, until SIGTERM or SIGINT; prints `ready`\n"
         "  --check        only validate FILE: each fault with its line and what was expected\n"
+        "  --reload       have the daemon that runs with FILE read it again: agents' rates and\n"
+        "                 certificates change at once, each other key that differs is named\n"
+        "  -- ARGUMENT... for DPDK's environment (EAL), behind those of FILE; transport dpdk\n"
         "  --help         this text\n"
         "  --version      the version\n"
         "\n"
@@ -48,20 +59,24 @@ static void usage(FILE *out)
         "\n"
         "exit: 0 stopped as asked, or FILE is good; 1 could not start; 2 usage, or FILE has "
         "faults;\n"
-        "      3 another daemon runs under this node's id\n",
+        "      3 another daemon runs under this node's id, or it is no node of the cluster\n"
+        "exit of --reload: 0 all is as FILE says; 1 something stays until a restart; 2 FILE has\n"
+        "      faults; 3 no daemon; 5 refused to this user\n",
         out);
 }
 
 struct arguments {
     const char *config;
-    bool check;
+    bool check, reload;
     bool is_dev;
     struct dev_options dev;
+    char **eal; /* behind "--"; NULL ends them */
 };
 
 enum option_code {
     OPTION_CONFIG = 256,
     OPTION_CHECK,
+    OPTION_RELOAD,
     OPTION_NODES,
     OPTION_DIR,
     OPTION_SPACES,
@@ -71,11 +86,9 @@ enum option_code {
 };
 
 static const struct option options_daemon[] = {
-    {"config", required_argument, NULL, OPTION_CONFIG},
-    {"check", no_argument, NULL, OPTION_CHECK},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+    {"config", required_argument, NULL, OPTION_CONFIG}, {"check", no_argument, NULL, OPTION_CHECK},
+    {"reload", no_argument, NULL, OPTION_RELOAD},       {"help", no_argument, NULL, OPTION_HELP},
+    {"version", no_argument, NULL, OPTION_VERSION},     {NULL, 0, NULL, 0},
 };
 
 static const struct option options_dev[] = {
@@ -116,6 +129,9 @@ static int argument_take(struct arguments *a, int option)
     case OPTION_CHECK:
         a->check = true;
         return -1;
+    case OPTION_RELOAD:
+        a->reload = true;
+        return -1;
     case OPTION_NODES:
         if (nodes_read(optarg, &a->dev.node_count))
             return -1;
@@ -155,8 +171,14 @@ static int arguments_read(int argc, char **argv, struct arguments *a)
          code < 0 &&
          (c = getopt_long(argc, argv, "", a->is_dev ? options_dev : options_daemon, NULL)) != -1;)
         code = argument_take(a, c);
-    if (code < 0 && (optind < argc || (!a->is_dev && a->config == NULL))) {
+    bool has_eal = !a->is_dev && optind < argc && strcmp(argv[optind - 1], "--") == 0;
+    a->eal = &argv[has_eal ? optind : argc];
+    if (code < 0 && ((optind < argc && !has_eal) || (!a->is_dev && a->config == NULL))) {
         usage(stderr);
+        code = EXIT_USAGE;
+    }
+    if (code < 0 && a->check && a->reload) {
+        (void)fputs("dunlind: --check and --reload exclude each other\n", stderr);
         code = EXIT_USAGE;
     }
     if (code < 0 && a->dev.moves_ms != 0 && a->dev.node_count < 2) {
@@ -212,14 +234,31 @@ static int step(void *context)
     return cluster_node_step(context);
 }
 
-static uint64_t lsn_floor(void *context)
+static uint64_t lsn_granted(void *context, bool is_short)
 {
-    return cluster_node_lsn_floor(context);
+    return cluster_node_lsn_granted(context, is_short);
 }
 
 static int fd(void *context)
 {
     return cluster_node_fd(context);
+}
+
+static int certificates(void *context, FILE *errors)
+{
+    struct raft_node *n = cluster_node_control(context);
+    return n != NULL ? raft_node_reload(n, errors) : 0;
+}
+
+static uint64_t silent_ns(void *context)
+{
+    struct raft_node_shown shown;
+    struct raft_node *n = cluster_node_control(context);
+    if (n == NULL)
+        return 0;
+    raft_node_shown(n, &shown);
+    uint64_t now = clock_boottime_ns();
+    return now > shown.turned_ns ? now - shown.turned_ns : 0;
 }
 
 static bool drain(void *context)
@@ -234,18 +273,42 @@ static int serve(const struct config *config, const struct daemon_hooks *hooks)
     struct daemon *daemon;
     int error = daemon_start(&daemon, config, 1, hooks);
     if (error != 0)
-        return error == -ECANCELED ? EXIT_SUCCESS : EXIT_FAILURE;
+        return error == -ECANCELED ? EXIT_SUCCESS
+               : error == -EIDRM   ? EXIT_SUPERSEDED
+                                   : EXIT_FAILURE;
     error = daemon_serve(daemon);
     daemon_stop(daemon);
     return error == -ESTALE ? EXIT_SUPERSEDED : EXIT_SUCCESS;
 }
 
-static int serve_alone(const struct config *config)
+static int join_alone(void *context, struct node *const *nodes, uint32_t node_count)
 {
-    return serve(config, &(struct daemon_hooks){.ready = ready});
+    ASSERT(node_count == 1);
+    return space_keeper_join(context, nodes[0]);
 }
 
-static int serve_cluster(const struct config *config)
+static int serve_alone(const struct config *config, const char *path)
+{
+    static struct space_keeper spaces;
+    if (space_keeper_open(&spaces, config, stderr) != 0)
+        return EXIT_USAGE;
+    return serve(config, &(struct daemon_hooks){.join = join_alone,
+                                                .ready = ready,
+                                                .config_path = path,
+                                                .spaces = &spaces.admin,
+                                                .context = &spaces});
+}
+
+/* What a start would refuse beside the file itself. */
+static int check(const struct config *config)
+{
+    static struct space_keeper spaces;
+    if (config->cluster.name[0] != '\0')
+        return EXIT_SUCCESS;
+    return space_keeper_open(&spaces, config, stderr) == 0 ? EXIT_SUCCESS : EXIT_USAGE;
+}
+
+static int serve_cluster(const struct config *config, const char *path)
 {
     struct cluster_node *cluster;
     if (cluster_node_open(&cluster, config, stderr) != 0)
@@ -256,11 +319,15 @@ static int serve_cluster(const struct config *config)
         .leave = leave,
         .ready = ready,
         .step = step,
-        .lsn_floor = lsn_floor,
+        .lsn_granted = lsn_granted,
         .fd = fd,
         .period_ms = (uint32_t)(COORDINATOR_LOOK_NS / NS_PER_MS),
         .drain = drain,
+        .config_path = path,
+        .certificates = certificates,
+        .silent_ns = silent_ns,
         .admin = cluster_node_admin(cluster),
+        .spaces = cluster_node_spaces(cluster),
         .context = cluster,
     };
     int code = serve(config, &hooks);
@@ -268,9 +335,10 @@ static int serve_cluster(const struct config *config)
     return code;
 }
 
-static int serve_one(const struct config *config)
+static int serve_one(const struct config *config, const char *path)
 {
-    return config->cluster.name[0] != '\0' ? serve_cluster(config) : serve_alone(config);
+    return config->cluster.name[0] != '\0' ? serve_cluster(config, path)
+                                           : serve_alone(config, path);
 }
 
 int main(int argc, char **argv)
@@ -282,12 +350,23 @@ int main(int argc, char **argv)
         return code;
     if (!arguments.is_dev && config_load(arguments.config, &config, stderr) != 0)
         return EXIT_USAGE;
-    if (arguments.check)
-        return EXIT_SUCCESS;
+    if (*arguments.eal != NULL && config.cluster.transport != CONFIG_TRANSPORT_DPDK) {
+        (void)fprintf(stderr, "dunlind: %s: behind -- is for DPDK; expected transport dpdk in %s\n",
+                      *arguments.eal, arguments.config);
+        return EXIT_USAGE;
+    }
+    config.cluster.dpdk.eal_more = arguments.eal;
+    if (arguments.check && !arguments.is_dev)
+        return check(&config);
+    if (arguments.reload)
+        return reload_ask(config.socket_path, stdout, stderr);
     if (plant_from_environment() != 0)
         return EXIT_USAGE;
+    /* Why held: SIGHUP would end it while it starts, and means a reload when it serves. */
+    if (!arguments.is_dev)
+        service_hold();
     daemon_prepare();
-    code = arguments.is_dev ? dev_run(&arguments.dev) : serve_one(&config);
+    code = arguments.is_dev ? dev_run(&arguments.dev) : serve_one(&config, arguments.config);
     qsbr_thread_unregister();
     return code;
 }

@@ -1,6 +1,7 @@
 #include "control/keeper.h"
 
 #include "control/logline.h"
+#include "dataplane/node_arena.h"
 
 int keeper_open(struct keeper *k, struct node *node, struct listener *listener, uint64_t lsn_origin)
 {
@@ -27,6 +28,16 @@ static void grow(struct keeper *k, struct node_space *s)
     *full = made < 0;
 }
 
+/* Memory that the space needs no more. */
+static void give_back(struct keeper *k, struct node_space *s)
+{
+    uint32_t taken = node_arena_step(k->node, s, clock_boottime_ns());
+    if (taken != 0)
+        log_event(LOG_INFO, "space_memory_given_back", LOG_TEXT("space", s->config.name),
+                  LOG_NUMBER("bytes", (uint64_t)taken << s->geometry.chunk_shift),
+                  LOG_TEXT("node", k->node->config.name));
+}
+
 static uint64_t lsn_highest(const struct node *n)
 {
     uint64_t highest = 0;
@@ -45,11 +56,14 @@ static void ceiling_raise(struct keeper *k)
     struct node *n = k->node;
     /* relaxed: control alone writes it */
     uint64_t ceiling = atomic_load_explicit(&n->lsn_ceiling, memory_order_relaxed);
-    uint64_t highest = max_u64(lsn_highest(n), k->lsn_floor);
-    if (highest + NODE_LSN_GRANT / 2 < ceiling)
+    uint64_t highest = lsn_highest(n), next = k->lsn_granted;
+    k->is_short = highest + NODE_LSN_GRANT / 2 >= max_u64(ceiling, next);
+    /* Why the larger: a log may have begun above it. */
+    if (next == 0 && k->is_short)
+        next = max_u64(ceiling, highest) + NODE_LSN_GRANT / 2;
+    if (next <= ceiling)
         return;
-    /* Why the larger: a follower's log may have grown past it, to be led from here later. */
-    ceiling = max_u64(ceiling, highest) + NODE_LSN_GRANT / 2;
+    ceiling = next;
     int error = listener_grant(k->listener, ceiling);
     if (error != 0) {
         if (!k->ceiling_failed)
@@ -66,7 +80,9 @@ static void ceiling_raise(struct keeper *k)
 void keeper_step(struct keeper *k)
 {
     for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
-        if (k->node->spaces[id] != NULL)
+        if (k->node->spaces[id] != NULL) {
+            give_back(k, k->node->spaces[id]);
             grow(k, k->node->spaces[id]);
+        }
     ceiling_raise(k);
 }

@@ -14,7 +14,10 @@ struct keeper {
     struct listener *listener;   /* stores the ceiling */
     bool full[LIMIT_SPACES + 1]; /* could not get the memory it wanted: said so once */
     bool ceiling_failed;
-    uint64_t lsn_floor; /* where a log of the cluster may go on; set by whoever knows, only grows */
+    /* Of a node of a cluster, which grants itself nothing: up to where its logs may go, set by whoever knows, only
+     * grows.  0: the node is alone. */
+    uint64_t lsn_granted;
+    bool is_short; /* a log has used half of the last grant: more is to be asked for */
 };
 
 /* Before the lcores start and after node_open, before node_space_add: put the logs of this start
@@ -23,8 +26,8 @@ struct keeper {
 MUST_USE int keeper_open(struct keeper *k, struct node *node, struct listener *listener,
                          uint64_t lsn_origin);
 
-/* Make the chunks that were asked for; raise the ceiling when a log has used half of the grant, or may go on
- * there. */
+/* Make the chunks that were asked for, give back those that are needed no more (node_arena.h); raise the ceiling when a log
+ * has used half of the grant, or more was granted. */
 void keeper_step(struct keeper *k);
 
 #endif

@@ -3,6 +3,7 @@
 #include "engine/clock.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -107,7 +108,8 @@ size_t logline_format(char *line, size_t capacity, const struct logline *what)
     return t.length;
 }
 
-/* What logline_write remembers between calls. */
+/* What logline_write remembers between calls; held for as long as a write to stderr that does not block. */
+static pthread_mutex_t logline_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     uint64_t second;
     uint64_t lines;
@@ -128,8 +130,8 @@ static bool may_write(enum log_level level, uint64_t ns)
     return poll(&out, 1, 0) == 1 && (out.revents & POLLOUT) != 0;
 }
 
-void logline_write(enum log_level level, const char *event, const struct log_field *fields,
-                   size_t count)
+static void write_locked(enum log_level level, const char *event, const struct log_field *fields,
+                         size_t count)
 {
     char line[LOGLINE_BYTES];
     char dropped[40];
@@ -150,4 +152,12 @@ void logline_write(enum log_level level, const char *event, const struct log_fie
     logline_state.dropped = 0;
     if (write(STDERR_FILENO, line, length) < 0)
         logline_state.dropped = 1;
+}
+
+void logline_write(enum log_level level, const char *event, const struct log_field *fields,
+                   size_t count)
+{
+    pthread_mutex_lock(&logline_mutex);
+    write_locked(level, event, fields, count);
+    pthread_mutex_unlock(&logline_mutex);
 }

@@ -23,16 +23,15 @@
  *   lsn_grant_failed error            the state file cannot be written; writes end when the grant
  *                                     does
  *
- *   nodes_awaited cluster             a new cluster: other nodes have yet to start for the first time
  *   join_failed step error cluster    the node cannot take part; step names what failed
  *   move_asked, move_failed           by `dunlin move`: server.h
- *   those of the coordinator          coordinator_file.h
+ *   those of a cluster                cluster_node.h, coordinator_raft.h, raft_node.h, control_net.h
  *
  * All that concern one node of the process end with its name: node.
  *
  * Never blocks: when stderr cannot take a line now, it is dropped; at most LOGLINES_PER_S leave in
  * a second, a quarter of them kept for warnings and errors.  The next line that leaves says how
- * many did not: dropped=N. Control thread only; cores never log. */
+ * many did not: dropped=N. Threads of control; lcores never log. */
 #ifndef DUNLIN_CONTROL_LOGLINE_H
 #define DUNLIN_CONTROL_LOGLINE_H
 

@@ -36,6 +36,36 @@ void ruling_follow(struct configuration *next, const struct configuration *newes
     ASSERT(configuration_is_valid(next));
 }
 
+void ruling_change(struct configuration *next, const struct configuration *newest,
+                   const struct member *leader, const struct member *voters, uint32_t voter_count)
+{
+    succeed(next, newest);
+    next->leader = *leader;
+    next->voter_count = voter_count;
+    memset(next->voters, 0, sizeof next->voters);
+    memcpy(next->voters, voters, voter_count * sizeof voters[0]);
+    /* Why: somebody who learns may vote from here on; the caller says who learns. */
+    next->learner_count = 0;
+    memset(next->learners, 0, sizeof next->learners);
+    ASSERT(configuration_is_valid(next) &&
+           (next->voter_before_count == 0 ||
+            member_find(next->voters_before, next->voter_before_count, leader) >= 0));
+}
+
+void ruling_recover(struct configuration *next, const struct configuration *newest,
+                    const struct ruling_recovery *r)
+{
+    struct configuration before = *newest;
+    ASSERT(ruling_is_lost(newest) && r->lsn_floor != 0 &&
+           member_find(r->survivors, r->survivor_count, &r->leader) >= 0);
+    before.voter_before_count = r->survivor_count;
+    memset(before.voters_before, 0, sizeof before.voters_before);
+    memcpy(before.voters_before, r->survivors, r->survivor_count * sizeof r->survivors[0]);
+    before.lossy = true;
+    before.lsn_floor = r->lsn_floor;
+    ruling_change(next, &before, &r->leader, r->voters, r->voter_count);
+}
+
 void ruling_give_up(struct configuration *next, const struct configuration *newest,
                     uint64_t lsn_floor)
 {
@@ -108,15 +138,19 @@ bool ruling_may_lead(const struct configuration *newest, const struct member *vo
 static uint32_t left_count(const struct configuration *newest)
 {
     uint32_t left = 0;
-    for (uint32_t i = 0; i < newest->voter_before_count; i++)
-        left += member_find(newest->voters, newest->voter_count, &newest->voters_before[i]) >= 0;
+    for (uint32_t i = 0; i < newest->voter_before_count; i++) {
+        const struct member *m = &newest->voters_before[i];
+        left += member_find(newest->voters, newest->voter_count, m) >= 0 ||
+                member_find(newest->learners, newest->learner_count, m) >= 0;
+    }
     return left;
 }
 
 bool ruling_is_lost(const struct configuration *newest)
 {
-    return !newest->active && newest->voter_before_count != 0 &&
-           left_count(newest) < majority_of(newest->voter_before_count);
+    uint32_t needed =
+        newest->lossy ? newest->voter_before_count : majority_of(newest->voter_before_count);
+    return !newest->active && newest->voter_before_count != 0 && left_count(newest) < needed;
 }
 
 bool ruling_is_gone(const struct configuration *newest)

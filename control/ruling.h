@@ -9,6 +9,8 @@
  *   voters_before, as long as there is one.
  *   An epoch that was never active and has no voters of a predecessor holds nothing: voters may be replaced
  *   freely.  That is the first one, or a lossy one that gave up all there was.
+ *   When fewer than a majority are left, a lossy epoch may follow that takes what the best of some of them holds:
+ *   voters_before are those, and every one of them counts.
  *   When nobody is left who held what was, a lossy epoch may follow that begins empty, above every LSN
  *   there was: somebody has to want that.
  *
@@ -31,6 +33,10 @@ void ruling_first(struct configuration *first, uint64_t epoch, const struct memb
 void ruling_follow(struct configuration *next, const struct configuration *newest,
                    const struct member *leader);
 
+/* Likewise with other voters, of whom the leader is one; where newest is active it was a voter of that, too. */
+void ruling_change(struct configuration *next, const struct configuration *newest,
+                   const struct member *leader, const struct member *voters, uint32_t voter_count);
+
 /* The epoch after newest when a voter came back as born, its node's new incarnation.  Somebody else's
  * leadership stays.  What it led itself goes to one of those voters that can, of these to those with the
  * lowest since (by position in voters: who came back lately may hold nothing yet, and can then not
@@ -47,8 +53,19 @@ bool ruling_may_lead(const struct configuration *newest, const struct member *vo
 void ruling_give_up(struct configuration *next, const struct configuration *newest,
                     uint64_t lsn_floor);
 
-/* Whether newest can never be recovered: it is pending, and fewer than a majority of its predecessor's
- * voters are still the incarnations that they were, which is what voters holds. */
+/* The epoch after newest (ruling_is_lost) that goes on with what survivors of its predecessor's voters (some)
+ * hold, above lsn_floor (not 0).  The leader is one of them, and of the voters.  Not in place. */
+struct ruling_recovery {
+    struct member leader;
+    uint32_t survivor_count, voter_count;
+    struct member survivors[LIMIT_VOTERS], voters[LIMIT_VOTERS];
+    uint64_t lsn_floor;
+};
+void ruling_recover(struct configuration *next, const struct configuration *newest,
+                    const struct ruling_recovery *r);
+
+/* Whether newest can never be recovered: it is pending, and of its predecessor's voters fewer than a majority (of a
+ * lossy one's survivors: not all) are still the incarnations that they were, which is what its members are. */
 bool ruling_is_lost(const struct configuration *newest);
 
 /* Whether nobody holds anything of it: it is lost, and none of its predecessor's voters is left. */

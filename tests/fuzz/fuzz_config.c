@@ -32,15 +32,17 @@ static void require_cluster(const struct config *c)
     if (k->node_count == 0)
         return;
     ASSERT(memchr(k->name, '\0', sizeof(k->name)) != NULL);
-    ASSERT(memchr(k->coordinator_path, '\0', sizeof(k->coordinator_path)) != NULL);
     ASSERT(memchr(k->key_path, '\0', sizeof(k->key_path)) != NULL);
-    ASSERT(k->coordinator_path[0] == '/' && k->key_path[0] == '/');
+    ASSERT(k->control.directory[0] == '/' && k->key_path[0] == '/');
+    ASSERT(k->replicas >= 1 && k->replicas <= LIMIT_VOTERS && c->node.copy_rate <= PACING_RATE_MAX);
     ASSERT(k->frame_bytes >= FRAME_BYTES_MIN && k->frame_bytes <= FRAME_BYTES_MAX);
     ASSERT(k->rate <= PACING_RATE_MAX);
     ASSERT(k->node_count >= 2 && k->node_count <= LIMIT_VOTERS);
     for (uint32_t i = 0; i < k->node_count; i++) {
         const struct sockaddr_storage *a = &k->nodes[i].address;
         uint32_t port = config_address_port(a);
+        ASSERT(k->nodes[i].weight >= 1 && k->nodes[i].weight <= 1000);
+        ASSERT(memchr(k->nodes[i].zone, '\0', sizeof(k->nodes[i].zone)) != NULL);
         is_member = is_member || k->nodes[i].id == c->node.id;
         ASSERT(a->ss_family == AF_INET || a->ss_family == AF_INET6);
         ASSERT(port >= 1 && port + c->node.lcore_count - 1 <= UINT16_MAX);

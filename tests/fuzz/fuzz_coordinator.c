@@ -1,7 +1,7 @@
-/* Any bytes as the coordinator's file: a state that a coordinator could have written, which comes back the
+/* Any bytes as a snapshot of the control log: a state that a coordinator could have written, which comes back the
  * same from what it prints, or a fault in words.  And whatever such a state says, what is asked of it next
  * leaves one that could have been written, too. */
-#include "control/coordinator_store.h"
+#include "control/coordinator_text.h"
 #include "engine/base.h"
 
 #include <stdlib.h>

@@ -1,6 +1,4 @@
-/* What the static coordinator's file does when nobody holds any more what was, and what its moves say when the
- * file itself is in the way. */
-#include "control/coordinator_store.h"
+/* What a coordinator says and asks when nobody holds any more what was. */
 #include "tests/unit/control/coordinator_fixture.h"
 #include "tests/unit/unit.h"
 
@@ -19,8 +17,8 @@ static struct fixture_node nodes[FIXTURE_NODES];
 static void node_start(uint32_t number, uint64_t start)
 {
     CU_ASSERT_EQUAL_FATAL(fixture_node_open(&nodes[number], start), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_await(nodes[number].coordinator, 0), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_join(nodes[number].coordinator, &nodes[number].node), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_await(nodes[number].coordinator, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_join(nodes[number].coordinator, &nodes[number].node), 0);
 }
 
 static void all_activate(void)
@@ -32,7 +30,7 @@ static void all_activate(void)
                 if (c.leader.node == nodes[i].config.node && !c.active)
                     (void)fixture_activate(&nodes[i], s, c.epoch);
             }
-            CU_ASSERT_EQUAL(coordinator_file_step(nodes[i].coordinator), 0);
+            CU_ASSERT_EQUAL(coordinator_step(nodes[i].coordinator), 0);
         }
 }
 
@@ -44,8 +42,8 @@ static void cluster_open(void)
         CU_ASSERT_EQUAL_FATAL(fixture_node_open(&nodes[i], START + i), 0);
     }
     for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
-        CU_ASSERT_EQUAL_FATAL(coordinator_file_await(nodes[i].coordinator, 0), 0);
-        CU_ASSERT_EQUAL_FATAL(coordinator_file_join(nodes[i].coordinator, &nodes[i].node), 0);
+        CU_ASSERT_EQUAL_FATAL(coordinator_await(nodes[i].coordinator, 0), 0);
+        CU_ASSERT_EQUAL_FATAL(coordinator_join(nodes[i].coordinator, &nodes[i].node), 0);
     }
     all_activate();
 }
@@ -53,16 +51,16 @@ static void cluster_open(void)
 static void cluster_close(void)
 {
     for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
-        coordinator_file_close(nodes[i].coordinator);
+        coordinator_close(nodes[i].coordinator);
         nodes[i].coordinator = NULL;
     }
     fixture_end();
 }
 
-static struct coordinator_file_counts counts_of(uint32_t number)
+static struct coordinator_counts counts_of(uint32_t number)
 {
-    struct coordinator_file_counts counts;
-    coordinator_file_counts(nodes[number].coordinator, &counts);
+    struct coordinator_counts counts;
+    coordinator_state_counts(coordinator_known(nodes[number].coordinator), &counts);
     return counts;
 }
 
@@ -117,9 +115,8 @@ static void what_is_lost_is_said_once_for_each_space(void)
     unsigned said = log_said("space_lost");
     CU_ASSERT_EQUAL(log_said("gone=6"), 1);
     for (uint32_t i = 0; i < 3; i++)
-        CU_ASSERT_EQUAL(coordinator_file_step(nodes[2].coordinator), 0);
+        CU_ASSERT_EQUAL(coordinator_step(nodes[2].coordinator), 0);
     CU_ASSERT_EQUAL(log_said("space_lost"), said);
-    CU_ASSERT_EQUAL(log_said("shards_given_up"), 0);
     log_release();
     CU_ASSERT_EQUAL(counts_of(2).gone, SHARDS);
     CU_ASSERT_EQUAL(counts_of(2).lost, SHARDS);
@@ -130,26 +127,27 @@ static void what_nobody_holds_begins_again_where_that_is_wanted(void)
 {
     cluster_open();
     uint64_t epoch = fixture_configuration(&nodes[0], 0).epoch;
-    node_start(0, START + 9);
     nodes[1].config.reopens_lost = true;
-    nodes[1].config.lsn_ceiling = CEILING;
+    nodes[0].config.lsn_ceiling = CEILING; /* which counts whatever it wants itself */
+    node_start(0, START + 9);
     node_start(1, START + 10);
-    CU_ASSERT_EQUAL(coordinator_file_step(nodes[1].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_step(nodes[1].coordinator), 0);
     CU_ASSERT_EQUAL(counts_of(1).lost, SHARDS); /* the third node holds what it held */
-    CU_ASSERT_EQUAL(coordinator_file_lsn_floor(nodes[1].coordinator), 0);
     node_start(2, START + 11);
-    CU_ASSERT_EQUAL(coordinator_file_step(nodes[2].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_step(nodes[2].coordinator), 0);
     CU_ASSERT_EQUAL(counts_of(2).lost, SHARDS); /* it was not told to */
-    CU_ASSERT_EQUAL(coordinator_file_step(nodes[1].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_step(nodes[1].coordinator), 0);
     CU_ASSERT_EQUAL(counts_of(1).lost, 0);
     for (uint32_t s = 0; s < SHARDS; s++) {
         const struct configuration c = fixture_configuration(&nodes[1], s);
         CU_ASSERT_TRUE(c.lossy);
         CU_ASSERT_EQUAL(c.epoch_before, epoch);
         CU_ASSERT_EQUAL(c.voter_before_count, 0);
-        CU_ASSERT(c.lsn_floor >= CEILING);
+        CU_ASSERT(c.lsn_floor > CEILING);
+        /* And there is room, before anybody asks for it. */
+        CU_ASSERT_EQUAL(coordinator_lsn_granted(nodes[1].coordinator, false),
+                        c.lsn_floor + NODE_LSN_GRANT);
     }
-    CU_ASSERT(coordinator_file_lsn_floor(nodes[1].coordinator) >= CEILING);
     all_activate();
     for (uint32_t i = 0; i < FIXTURE_NODES; i++)
         CU_ASSERT_EQUAL(counts_of(i).pending + counts_of(i).lost, 0);
@@ -160,50 +158,45 @@ static void what_nobody_holds_begins_again_where_that_is_wanted(void)
     cluster_close();
 }
 
+/* Whoever comes near it first asks for all. */
+static void a_higher_ceiling_is_asked_for_once(void)
+{
+    cluster_open();
+    uint64_t first = coordinator_lsn_granted(nodes[0].coordinator, false);
+    CU_ASSERT_EQUAL(first, coordinator_known(nodes[0].coordinator)->origin + NODE_LSN_GRANT);
+    CU_ASSERT_EQUAL(coordinator_step(nodes[0].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_lsn_granted(nodes[0].coordinator, true), first);
+    CU_ASSERT_EQUAL(coordinator_lsn_granted(nodes[1].coordinator, true), first);
+    for (uint32_t i = 0; i < FIXTURE_NODES; i++)
+        CU_ASSERT_EQUAL(coordinator_step(nodes[i].coordinator), 0);
+    for (uint32_t i = 0; i < FIXTURE_NODES; i++)
+        CU_ASSERT_EQUAL(coordinator_lsn_granted(nodes[i].coordinator, false),
+                        first + NODE_LSN_GRANT);
+    /* That it came near the one before is nothing any more. */
+    CU_ASSERT_EQUAL(coordinator_step(nodes[0].coordinator), 0);
+    CU_ASSERT_EQUAL(fixture_state->lsn_ceiling, first + NODE_LSN_GRANT);
+    cluster_close();
+}
+
 /* It leads nothing itself, and is about to end all the same. */
 static void who_retires_is_handed_nothing(void)
 {
     static const uint32_t others[] = {20, 30};
     cluster_open();
-    CU_ASSERT_EQUAL(coordinator_file_duties(nodes[0].coordinator), SHARDS);
-    CU_ASSERT_EQUAL(coordinator_file_retire(nodes[1].coordinator), 0);
-    CU_ASSERT_EQUAL(coordinator_file_leave(nodes[0].coordinator, others, 2), SHARDS);
+    CU_ASSERT_EQUAL(coordinator_duties(nodes[0].coordinator), SHARDS);
+    CU_ASSERT_EQUAL(coordinator_retire(nodes[1].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_leave(nodes[0].coordinator, others, 2), SHARDS);
     for (uint32_t i = 1; i < FIXTURE_NODES; i++)
-        CU_ASSERT_EQUAL(coordinator_file_step(nodes[i].coordinator), 0);
-    CU_ASSERT_EQUAL(coordinator_file_duties(nodes[1].coordinator), 0);
-    CU_ASSERT_EQUAL(coordinator_file_duties(nodes[2].coordinator), SHARDS);
-    cluster_close();
-}
-
-static void a_move_says_what_is_wrong_with_the_file(void)
-{
-    struct coordinator_store held;
-    char away[128];
-    cluster_open();
-    struct coordinator_file *c = nodes[0].coordinator;
-    (void)snprintf(away, sizeof away, "%s.away", fixture_path);
-    CU_ASSERT_EQUAL(rename(fixture_path, away), 0);
-    CU_ASSERT_EQUAL(coordinator_file_move(c, 0, UINT32_MAX, 20), -ENOMEDIUM);
-    CU_ASSERT_EQUAL(coordinator_file_step(c), -ENOENT);
-    FILE *damaged = fopen(fixture_path, "w");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(damaged);
-    CU_ASSERT(fputs("{", damaged) >= 0);
-    CU_ASSERT_EQUAL(fclose(damaged), 0);
-    CU_ASSERT_EQUAL(coordinator_file_move(c, 0, UINT32_MAX, 20), -EBADMSG);
-    CU_ASSERT_EQUAL(rename(away, fixture_path), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&held, fixture_path), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_lock(&held, 0), 0);
-    CU_ASSERT_EQUAL(coordinator_file_move(c, 0, UINT32_MAX, 20), -EBUSY);
-    coordinator_store_close(&held);
-    CU_ASSERT_EQUAL(coordinator_file_move(c, 0, UINT32_MAX, 50), -ENOENT);
-    CU_ASSERT_EQUAL(coordinator_file_move(c, 0, UINT32_MAX, 20), SHARDS);
+        CU_ASSERT_EQUAL(coordinator_step(nodes[i].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_duties(nodes[1].coordinator), 0);
+    CU_ASSERT_EQUAL(coordinator_duties(nodes[2].coordinator), SHARDS);
     cluster_close();
 }
 
 static const struct unit_test tests[] = {
     UNIT_TEST(what_is_lost_is_said_once_for_each_space),
     UNIT_TEST(what_nobody_holds_begins_again_where_that_is_wanted),
+    UNIT_TEST(a_higher_ceiling_is_asked_for_once),
     UNIT_TEST(who_retires_is_handed_nothing),
-    UNIT_TEST(a_move_says_what_is_wrong_with_the_file),
 };
 UNIT_MAIN("coordinator_lost", tests)

@@ -194,10 +194,13 @@ static int on_step(void *context)
     return ++steps == 3 ? -ESTALE : 0;
 }
 
-static uint64_t on_lsn_floor(void *context)
+#define LSN_GRANTED (UINT64_C(7) << 60) /* more than the clock says */
+
+static uint64_t on_lsn_granted(void *context, bool is_short)
 {
     CU_ASSERT_PTR_EQUAL(context, &seen);
-    return UINT64_C(1) << 62;
+    CU_ASSERT_FALSE(is_short);
+    return LSN_GRANTED + steps;
 }
 
 /* Nobody asked it to: and what a step says of LSNs is granted by then. */
@@ -206,7 +209,7 @@ static void a_step_may_end_it(void)
     struct daemon_hooks own = hooks;
     struct daemon *d;
     own.step = on_step;
-    own.lsn_floor = on_lsn_floor;
+    own.lsn_granted = on_lsn_granted;
     own.period_ms = 1;
     prepare();
     steps = 0;
@@ -214,7 +217,7 @@ static void a_step_may_end_it(void)
     CU_ASSERT_EQUAL_FATAL(daemon_start(&d, configs, NODES, &own), 0);
     CU_ASSERT_EQUAL(daemon_serve(d), -ESTALE);
     CU_ASSERT_EQUAL(steps, 3);
-    CU_ASSERT(daemon_node(d, 1)->lsn_ceiling > UINT64_C(1) << 62);
+    CU_ASSERT_EQUAL(daemon_node(d, 1)->lsn_ceiling, LSN_GRANTED + 3);
     daemon_stop(d);
     CU_ASSERT_EQUAL(seen.left, 1);
     CU_ASSERT_EQUAL(open_fds(), fds);

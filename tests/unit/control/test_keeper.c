@@ -51,16 +51,30 @@ static void the_ceiling_is_stored_before_it_is_granted(void)
     fixture_close(f);
 }
 
-/* A log is to go on behind what it has: there must be room for that, before there is a byte. */
-static void the_ceiling_rises_above_a_floor(void)
+/* Whatever its logs need, and however much was granted to others meanwhile. */
+static void a_node_of_a_cluster_grants_itself_nothing(void)
 {
     struct keeper k;
     fixture_open(f);
     CU_ASSERT_EQUAL_FATAL(keeper_open(&k, &f->node, &f->listener, 0), 0);
-    k.lsn_floor = f->node.lsn_ceiling + 5 * NODE_LSN_GRANT;
+    uint64_t first = f->node.lsn_ceiling;
+    k.lsn_granted = first;
     keeper_step(&k);
-    CU_ASSERT_EQUAL(f->node.lsn_ceiling, k.lsn_floor + NODE_LSN_GRANT / 2);
-    CU_ASSERT_EQUAL(f->listener.lsn_ceiling, f->node.lsn_ceiling);
+    CU_ASSERT_FALSE(k.is_short);
+    f->node.spaces[2]->boards[1].lsn_end = first - NODE_LSN_GRANT / 2;
+    for (uint32_t i = 0; i < 3; i++)
+        keeper_step(&k);
+    CU_ASSERT_TRUE(k.is_short);
+    CU_ASSERT_EQUAL(f->node.lsn_ceiling, first);
+    k.lsn_granted = first + 1;
+    keeper_step(&k);
+    CU_ASSERT_FALSE(k.is_short);
+    CU_ASSERT_EQUAL(f->node.lsn_ceiling, first + 1);
+    CU_ASSERT_EQUAL(f->listener.lsn_ceiling, first + 1);
+    f->node.spaces[2]->boards[1].lsn_end = first + 3 * NODE_LSN_GRANT;
+    keeper_step(&k);
+    CU_ASSERT_TRUE(k.is_short);
+    CU_ASSERT_EQUAL(f->node.lsn_ceiling, first + 1);
     fixture_close(f);
 }
 
@@ -80,7 +94,7 @@ static void chunks_that_were_asked_for_are_made(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(logs_begin_above_what_was_granted),
     UNIT_TEST(the_ceiling_is_stored_before_it_is_granted),
-    UNIT_TEST(the_ceiling_rises_above_a_floor),
+    UNIT_TEST(a_node_of_a_cluster_grants_itself_nothing),
     UNIT_TEST(chunks_that_were_asked_for_are_made),
 };
 UNIT_MAIN("keeper", tests)

@@ -1,6 +1,5 @@
-/* The static coordinator under nodes whose lcores run: three of them in this process, each with its own
- * view of the file. */
-#include "control/coordinator_file.h"
+/* A coordinator under nodes whose lcores run: three of them in this process, each with its own view of what was
+ * decided. */
 #include "control/dev_link.h"
 
 #include "dataplane/transport_mem.h"
@@ -14,7 +13,7 @@
 #define SHARDS FIXTURE_SHARDS
 
 static struct node nodes[NODES];
-static struct coordinator_file *coordinators[NODES];
+static struct coordinator *coordinators[NODES];
 static struct transport_mem_hub *hub;
 static struct dev_links *links;
 static _Atomic unsigned wakes;
@@ -39,16 +38,19 @@ static void space_make(struct space_config *s)
 static void node_register(uint32_t i, const uint32_t *ids, uint64_t *origin)
 {
     struct space_config s;
+    struct coordinator_entry_node entries[NODES];
     space_make(&s);
-    const struct coordinator_file_config config = {.path = fixture_path,
-                                                   .cluster = 1,
-                                                   .node = ids[i],
-                                                   .start = FIXTURE_START + i,
-                                                   .node_count = NODES,
-                                                   .nodes = ids,
-                                                   .space_count = 1,
-                                                   .spaces = &s};
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_open(&coordinators[i], &config, origin), 0);
+    for (uint32_t n = 0; n < NODES; n++)
+        entries[n] = (struct coordinator_entry_node){.id = ids[n], .weight = n == 0 ? 1000 : 1};
+    const struct coordinator_entry_config config = {.cluster = 1,
+                                                    .node = ids[i],
+                                                    .start = FIXTURE_START + i,
+                                                    .replicas = NODES,
+                                                    .node_count = NODES,
+                                                    .nodes = entries,
+                                                    .space_count = 1,
+                                                    .spaces = &s};
+    CU_ASSERT_EQUAL_FATAL(fixture_coordinator_open(&coordinators[i], &config, origin), 0);
 }
 
 static void node_make(uint32_t i, uint32_t id, uint64_t origin)
@@ -68,16 +70,16 @@ static void node_make(uint32_t i, uint32_t id, uint64_t origin)
     nodes[i].lsn_start = origin;
     nodes[i].lsn_ceiling = origin + NODE_LSN_GRANT;
     CU_ASSERT_EQUAL_FATAL(node_space_add(&nodes[i], &s), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_await(coordinators[i], 0), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_join(coordinators[i], &nodes[i]), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_await(coordinators[i], 0), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_join(coordinators[i], &nodes[i]), 0);
 }
 
-static struct coordinator_file_counts all_step(void)
+static struct coordinator_counts all_step(void)
 {
-    struct coordinator_file_counts counts;
+    struct coordinator_counts counts;
     for (uint32_t i = 0; i < NODES; i++)
-        CU_ASSERT_EQUAL(coordinator_file_step(coordinators[i]), 0);
-    coordinator_file_counts(coordinators[0], &counts);
+        CU_ASSERT_EQUAL(coordinator_step(coordinators[i]), 0);
+    coordinator_state_counts(coordinator_known(coordinators[0]), &counts);
     return counts;
 }
 
@@ -85,7 +87,7 @@ static struct coordinator_file_counts all_step(void)
 static bool settles(void)
 {
     for (unsigned i = 0; i < 20000; i++) {
-        const struct coordinator_file_counts counts = all_step();
+        const struct coordinator_counts counts = all_step();
         if (counts.pending == 0 && counts.moving == 0)
             return true;
         (void)usleep(1000);
@@ -120,7 +122,7 @@ static void cluster_close(void)
     for (uint32_t i = 0; i < NODES; i++)
         node_lcores_stop(&nodes[i]);
     for (uint32_t i = 0; i < NODES; i++)
-        coordinator_file_close(coordinators[i]);
+        coordinator_close(coordinators[i]);
     transport_mem_close(hub);
     dev_links_close(links);
     for (uint32_t i = 0; i < NODES; i++)
@@ -128,13 +130,13 @@ static void cluster_close(void)
     fixture_end();
 }
 
-/* By the file, as the node with this number knows it. */
+/* By the state, as the node with this number knows it. */
 static bool all_are_led_by(uint32_t number, uint32_t node)
 {
     for (uint32_t i = 0; i < SHARDS; i++) {
         struct configuration c;
-        if (!coordinator_file_configuration(coordinators[number], FIXTURE_LOG(i), &c) ||
-            !c.active || c.leader.node != node)
+        if (!coordinator_configuration(coordinators[number], FIXTURE_LOG(i), &c) || !c.active ||
+            c.leader.node != node)
             return false;
     }
     return true;
@@ -154,8 +156,7 @@ static void leadership_goes_where_it_is_told(void)
     for (uint32_t round = 0; round < 2; round++)
         for (uint32_t i = 1; i <= NODES; i++) {
             uint32_t node = 10 * (i % NODES + 1);
-            CU_ASSERT_EQUAL(coordinator_file_move(coordinators[i - 1], 0, UINT32_MAX, node),
-                            SHARDS);
+            CU_ASSERT_EQUAL(coordinator_move(coordinators[i - 1], 0, UINT32_MAX, node), SHARDS);
             CU_ASSERT_TRUE_FATAL(settles());
             (void)all_step();
             CU_ASSERT_TRUE(all_are_led_by(0, node) && all_are_led_by(2, node));
@@ -170,16 +171,16 @@ static void who_is_cut_off_is_replaced(void)
 {
     cluster_open();
     dev_links_cut_off(links, 10);
-    CU_ASSERT_EQUAL(coordinator_file_move(coordinators[2], 0, UINT32_MAX, 30), SHARDS);
+    CU_ASSERT_EQUAL(coordinator_move(coordinators[2], 0, UINT32_MAX, 30), SHARDS);
     for (unsigned i = 0; i < 20000 && !all_are_led_by(2, 30); i++) {
-        CU_ASSERT_EQUAL(coordinator_file_step(coordinators[1]), 0);
-        CU_ASSERT_EQUAL(coordinator_file_step(coordinators[2]), 0);
+        CU_ASSERT_EQUAL(coordinator_step(coordinators[1]), 0);
+        CU_ASSERT_EQUAL(coordinator_step(coordinators[2]), 0);
         (void)usleep(1000);
     }
     CU_ASSERT_TRUE(all_are_led_by(2, 30));
     dev_links_cut_off(links, 0);
     CU_ASSERT_TRUE_FATAL(settles());
-    CU_ASSERT_EQUAL(coordinator_file_move(coordinators[0], 0, UINT32_MAX, 10), SHARDS);
+    CU_ASSERT_EQUAL(coordinator_move(coordinators[0], 0, UINT32_MAX, 10), SHARDS);
     CU_ASSERT_TRUE_FATAL(settles());
     CU_ASSERT_TRUE(all_are_led_by(0, 10));
     cluster_close();
@@ -189,4 +190,4 @@ static const struct unit_test tests[] = {
     UNIT_TEST(leadership_goes_where_it_is_told),
     UNIT_TEST(who_is_cut_off_is_replaced),
 };
-UNIT_MAIN("coordinator_file_lcores", tests)
+UNIT_MAIN("coordinator_lcores", tests)

@@ -1,13 +1,9 @@
-#include "control/coordinator_file.h"
+#include "control/coordinator.h"
 
-#include "control/coordinator_store.h"
 #include "tests/unit/control/coordinator_fixture.h"
 #include "tests/unit/unit.h"
 
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define START FIXTURE_START
@@ -24,15 +20,15 @@ static void cluster_open(uint32_t shard_count)
         CU_ASSERT_EQUAL_FATAL(fixture_node_open(&nodes[i], START + i), 0);
     }
     for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
-        CU_ASSERT_EQUAL_FATAL(coordinator_file_await(nodes[i].coordinator, 0), 0);
-        CU_ASSERT_EQUAL_FATAL(coordinator_file_join(nodes[i].coordinator, &nodes[i].node), 0);
+        CU_ASSERT_EQUAL_FATAL(coordinator_await(nodes[i].coordinator, 0), 0);
+        CU_ASSERT_EQUAL_FATAL(coordinator_join(nodes[i].coordinator, &nodes[i].node), 0);
     }
 }
 
 static void cluster_close(void)
 {
     for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
-        coordinator_file_close(nodes[i].coordinator);
+        coordinator_close(nodes[i].coordinator);
         CU_ASSERT_PTR_NULL(nodes[i].node.cluster);
         nodes[i].coordinator = NULL;
     }
@@ -43,13 +39,13 @@ static void cluster_close(void)
 static void restart(uint32_t number, uint64_t start)
 {
     CU_ASSERT_EQUAL_FATAL(fixture_node_open(&nodes[number], start), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_await(nodes[number].coordinator, 0), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_file_join(nodes[number].coordinator, &nodes[number].node), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_await(nodes[number].coordinator, 0), 0);
+    CU_ASSERT_EQUAL_FATAL(coordinator_join(nodes[number].coordinator, &nodes[number].node), 0);
 }
 
 static int step(uint32_t number)
 {
-    return coordinator_file_step(nodes[number].coordinator);
+    return coordinator_step(nodes[number].coordinator);
 }
 
 static void all_step(void)
@@ -58,30 +54,16 @@ static void all_step(void)
         CU_ASSERT_EQUAL(step(i), 0);
 }
 
-static struct coordinator_file_counts counts_of(uint32_t number)
+static struct coordinator_counts counts_of(uint32_t number)
 {
-    struct coordinator_file_counts counts;
-    coordinator_file_counts(nodes[number].coordinator, &counts);
+    struct coordinator_counts counts;
+    coordinator_state_counts(coordinator_known(nodes[number].coordinator), &counts);
     return counts;
 }
 
-static struct coordinator_state *file_read(void)
+static uint64_t revision(void)
 {
-    struct coordinator_store f;
-    struct coordinator_state *s;
-    struct coordinator_fault fault;
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_read(&f, &s, &fault), 0);
-    coordinator_store_close(&f);
-    return s;
-}
-
-static uint64_t revision_of_file(void)
-{
-    struct coordinator_state *s = file_read();
-    uint64_t revision = s->revision;
-    free(s);
-    return revision;
+    return fixture_state->revision;
 }
 
 /* All that is pending, by whoever leads it. */
@@ -106,21 +88,21 @@ static void first_epochs_come_with_the_last_node(void)
     for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
         fixture_node_init(&nodes[i], i, START + i, SHARDS);
         CU_ASSERT_EQUAL_FATAL(
-            coordinator_file_open(&nodes[i].coordinator, &nodes[i].config, &origin), 0);
+            fixture_coordinator_open(&nodes[i].coordinator, &nodes[i].config, &origin), 0);
         CU_ASSERT_EQUAL(origin, START << NODE_LSN_PER_START_SHIFT);
         if (i + 1 == FIXTURE_NODES)
             break;
-        CU_ASSERT_EQUAL(coordinator_file_await(nodes[i].coordinator, 0), -ETIMEDOUT);
-        CU_ASSERT_EQUAL(coordinator_file_await(nodes[i].coordinator, 30), -ETIMEDOUT);
-        CU_ASSERT_FALSE(coordinator_file_configuration(nodes[i].coordinator, FIXTURE_LOG(0), &c));
+        CU_ASSERT_EQUAL(coordinator_await(nodes[i].coordinator, 0), -ETIMEDOUT);
+        CU_ASSERT_EQUAL(coordinator_await(nodes[i].coordinator, 30), -ETIMEDOUT);
+        CU_ASSERT_FALSE(coordinator_configuration(nodes[i].coordinator, FIXTURE_LOG(0), &c));
         CU_ASSERT_EQUAL(counts_of(i).shards, 0);
     }
     for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
         nodes[i].node.start = START + i;
-        CU_ASSERT_EQUAL(coordinator_file_await(nodes[i].coordinator, 0), 0);
+        CU_ASSERT_EQUAL(coordinator_await(nodes[i].coordinator, 0), 0);
         CU_ASSERT_EQUAL(counts_of(i).shards, SHARDS);
         CU_ASSERT_EQUAL(counts_of(i).pending, SHARDS);
-        CU_ASSERT_EQUAL_FATAL(coordinator_file_join(nodes[i].coordinator, &nodes[i].node), 0);
+        CU_ASSERT_EQUAL_FATAL(coordinator_join(nodes[i].coordinator, &nodes[i].node), 0);
         const struct node_cluster *cluster = nodes[i].node.cluster;
         CU_ASSERT_EQUAL(cluster->self.node, 10 * (i + 1));
         CU_ASSERT_EQUAL(cluster->self.incarnation, START + i);
@@ -145,13 +127,16 @@ static void refused(struct fixture_node *n, int error)
 
 static void who_does_not_belong_is_refused(void)
 {
-    static const uint32_t others[] = {10, 20, 40}, twice[] = {10, 20, 20}, few[] = {10},
-                          foreign[] = {20, 30};
-    static const uint32_t turned[] = {30, 10, 20};
+    static const struct coordinator_entry_node twice[] = {{10, 1, ""}, {20, 1, ""}, {20, 1, ""}},
+                                               few[] = {{10, 1, ""}},
+                                               foreign[] = {{20, 1, ""}, {30, 1, ""}},
+                                               heavy[] = {{10, 1001, ""}, {20, 1, ""}},
+                                               blank[] = {{10, 1, "a b"}, {20, 1, ""}},
+                                               others[] = {{10, 5, "a"}, {40, 5, "b"}};
     struct fixture_node *n = &nodes[0];
     cluster_open(SHARDS);
-    uint64_t revision = revision_of_file();
-    coordinator_file_close(n->coordinator);
+    uint64_t before = revision();
+    coordinator_close(n->coordinator);
     fixture_node_init(n, 0, START - 1, SHARDS);
     refused(n, -ESTALE);
     fixture_node_init(n, 0, START + 9, SHARDS);
@@ -166,8 +151,6 @@ static void who_does_not_belong_is_refused(void)
     n->config.lcore_count = 1;
     refused(n, -EEXIST);
     fixture_node_init(n, 0, START + 9, SHARDS);
-    n->config.nodes = others;
-    refused(n, -EEXIST);
     n->config.nodes = twice;
     refused(n, -EINVAL);
     n->config.nodes = few;
@@ -176,73 +159,33 @@ static void who_does_not_belong_is_refused(void)
     n->config.nodes = foreign;
     n->config.node_count = 2;
     refused(n, -EINVAL);
+    n->config.nodes = heavy;
+    refused(n, -EINVAL);
+    n->config.nodes = blank;
+    refused(n, -EINVAL);
+    fixture_node_init(n, 0, START + 9, SHARDS);
+    n->config.replicas = 0;
+    refused(n, -EINVAL);
     fixture_node_init(n, 0, 0, SHARDS);
     refused(n, -EINVAL);
     fixture_node_init(n, 0, START + 9, SHARDS);
     n->config.space_count = 0;
     refused(n, -EINVAL);
-    CU_ASSERT_EQUAL(revision_of_file(), revision);
-    /* In whatever order it names them: the file's counts. */
+    CU_ASSERT_EQUAL(revision(), before);
+    /* Whatever nodes it names: the cluster has begun, and the state's count. */
     n->config.space_count = 1;
-    n->config.nodes = turned;
+    n->config.nodes = others;
+    n->config.node_count = 2;
     CU_ASSERT_EQUAL(fixture_node_open(n, START + 9), 0);
-    CU_ASSERT_EQUAL(coordinator_file_join(n->coordinator, &n->node), 0);
+    CU_ASSERT_EQUAL(coordinator_join(n->coordinator, &n->node), 0);
     CU_ASSERT_EQUAL(n->node.cluster->nodes[0], 10);
     /* A node with other shards than it said. */
     CU_ASSERT_EQUAL_FATAL(fixture_node_open(n, START + 10), 0);
     n->boards[0].log++;
     n->boards[1].log--;
     n->node_space.config.shard_count--;
-    CU_ASSERT_EQUAL(coordinator_file_join(n->coordinator, &n->node), -EEXIST);
+    CU_ASSERT_EQUAL(coordinator_join(n->coordinator, &n->node), -EEXIST);
     CU_ASSERT_PTR_NULL(n->node.cluster);
-    cluster_close();
-}
-
-static void damage_is_left_alone(void)
-{
-    static const char damage[] = "{\"format\":\"dunlin coordinator 1\",\"revi";
-    char back[sizeof damage] = {0};
-    cluster_open(SHARDS);
-    uint64_t epoch = fixture_configuration(&nodes[1], 0).epoch;
-    FILE *file = fopen(fixture_path, "w");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    CU_ASSERT(fputs(damage, file) >= 0);
-    CU_ASSERT_EQUAL(fclose(file), 0);
-    CU_ASSERT_EQUAL(fixture_node_open(&nodes[0], START + 9), -EBADMSG);
-    CU_ASSERT_EQUAL(step(1), -EBADMSG);
-    CU_ASSERT_EQUAL(coordinator_file_move(nodes[1].coordinator, 0, UINT32_MAX, 20), -EBADMSG);
-    CU_ASSERT_EQUAL(fixture_configuration(&nodes[1], 0).epoch, epoch);
-    file = fopen(fixture_path, "r");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    CU_ASSERT_PTR_NOT_NULL(fgets(back, sizeof back, file));
-    CU_ASSERT_STRING_EQUAL(back, damage);
-    CU_ASSERT_EQUAL(fclose(file), 0);
-    CU_ASSERT_EQUAL(unlink(fixture_path), 0);
-    CU_ASSERT_EQUAL(step(1), -ENOENT);
-    CU_ASSERT_NOT_EQUAL(access(fixture_path, F_OK), 0);
-    cluster_close();
-}
-
-/* Whoever wrote them there: nobody dies of it. */
-static void numbers_at_their_limit_are_said(void)
-{
-    struct coordinator_store f;
-    cluster_open(SHARDS);
-    struct coordinator_state *s = file_read();
-    s->revision = COORDINATOR_NUMBER_MAX;
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
-    CU_ASSERT_EQUAL(coordinator_store_write(&f, s), 0);
-    uint64_t epoch = fixture_configuration(&nodes[0], 0).epoch;
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);
-    CU_ASSERT_EQUAL(step(0), -EBADMSG);
-    CU_ASSERT_EQUAL(fixture_node_open(&nodes[1], START + 9), -EBADMSG);
-    s->revision = 100;
-    for (uint32_t i = 0; i < SHARDS; i++)
-        s->shards[i].configuration.epoch = COORDINATOR_NUMBER_MAX;
-    CU_ASSERT_EQUAL(coordinator_store_write(&f, s), 0);
-    CU_ASSERT_EQUAL(fixture_node_open(&nodes[1], START + 9), -EBADMSG);
-    coordinator_store_close(&f);
-    free(s);
     cluster_close();
 }
 
@@ -250,7 +193,7 @@ static void a_leader_asks_and_control_carries_it(void)
 {
     cluster_open(SHARDS);
     const struct fixture_node *leader = &nodes[0];
-    uint64_t epoch = fixture_configuration(leader, 0).epoch, revision = revision_of_file();
+    uint64_t epoch = fixture_configuration(leader, 0).epoch, before = revision();
     CU_ASSERT_EQUAL(fixture_activate(&nodes[1], 0, epoch), CLUSTER_REFUSED);
     CU_ASSERT_EQUAL(fixture_activate(leader, 0, epoch - 1), CLUSTER_REFUSED);
     CU_ASSERT_EQUAL(fixture_activate(leader, SHARDS, epoch), CLUSTER_REFUSED);
@@ -263,7 +206,7 @@ static void a_leader_asks_and_control_carries_it(void)
     uint64_t version = cluster_version(leader->node.cluster);
     uint64_t version_other = cluster_version(nodes[2].node.cluster);
     CU_ASSERT_EQUAL(step(0), 0);
-    CU_ASSERT_EQUAL(revision_of_file(), revision + 1); /* all in one write */
+    CU_ASSERT_EQUAL(revision(), before + 1); /* all in one write */
     CU_ASSERT_TRUE(cluster_version(leader->node.cluster) > version);
     CU_ASSERT_EQUAL(fixture_activate(leader, 3, epoch), CLUSTER_ACTIVE);
     CU_ASSERT_EQUAL(counts_of(0).pending, 0);
@@ -276,12 +219,12 @@ static void a_leader_asks_and_control_carries_it(void)
     version = cluster_version(leader->node.cluster);
     CU_ASSERT_EQUAL(step(0), 0);
     CU_ASSERT_EQUAL(cluster_version(leader->node.cluster), version);
-    CU_ASSERT_EQUAL(revision_of_file(), revision + 1);
+    CU_ASSERT_EQUAL(revision(), before + 1);
     cluster_close();
 }
 
 /* Asked, and not yet carried, when somebody else decides otherwise. */
-static void the_file_counts_and_not_what_was_known(void)
+static void what_is_decided_counts_and_not_what_was_known(void)
 {
     struct configuration c = {0};
     cluster_open(SHARDS);
@@ -289,7 +232,7 @@ static void the_file_counts_and_not_what_was_known(void)
     CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);
     restart(1, START + 9); /* the first epochs are others now */
     CU_ASSERT_EQUAL(step(0), 0);
-    CU_ASSERT_TRUE(coordinator_file_configuration(nodes[0].coordinator, FIXTURE_LOG(0), &c));
+    CU_ASSERT_TRUE(coordinator_configuration(nodes[0].coordinator, FIXTURE_LOG(0), &c));
     CU_ASSERT_EQUAL(c.epoch, epoch + 1);
     CU_ASSERT_FALSE(c.active);
     CU_ASSERT_EQUAL(c.voters[1].incarnation, START + 9);
@@ -338,13 +281,13 @@ static void a_daemon_that_was_superseded_decides_nothing(void)
     CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);
     fixture_node_init(late, 0, 0, SHARDS);
     CU_ASSERT_EQUAL_FATAL(fixture_node_open(late, START + 9), 0);
-    uint64_t revision = revision_of_file();
+    uint64_t before = revision();
     CU_ASSERT_EQUAL(step(0), -ESTALE);
     CU_ASSERT_EQUAL(step(0), -ESTALE);
-    CU_ASSERT_EQUAL(revision_of_file(), revision);
+    CU_ASSERT_EQUAL(revision(), before);
     CU_ASSERT_EQUAL(fixture_configuration(&nodes[0], 0).epoch, epoch + 1);
     CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch + 1), CLUSTER_REFUSED);
-    coordinator_file_close(late->coordinator);
+    coordinator_close(late->coordinator);
     free(late);
     cluster_close();
 }
@@ -364,14 +307,14 @@ static void hand_over(uint32_t number, uint32_t shard, uint64_t epoch)
 static void a_move_is_a_hand_over_and_an_epoch(void)
 {
     cluster_open(SHARDS);
-    struct coordinator_file *asker = nodes[2].coordinator;
-    CU_ASSERT_EQUAL(coordinator_file_move(asker, 0, UINT32_MAX, 20), -EAGAIN);
+    struct coordinator *asker = nodes[2].coordinator;
+    CU_ASSERT_EQUAL(coordinator_move(asker, 0, UINT32_MAX, 20), -EAGAIN);
     all_activate(SHARDS);
-    CU_ASSERT_EQUAL(coordinator_file_move(asker, 0, UINT32_MAX, 50), -ENOENT);
-    CU_ASSERT_EQUAL(coordinator_file_move(asker, FIXTURE_LOG(SHARDS), UINT32_MAX, 20), -ENOENT);
-    CU_ASSERT_EQUAL(coordinator_file_move(asker, 0, UINT32_MAX, 10), 0);
+    CU_ASSERT_EQUAL(coordinator_move(asker, 0, UINT32_MAX, 50), -ENOENT);
+    CU_ASSERT_EQUAL(coordinator_move(asker, FIXTURE_LOG(SHARDS), UINT32_MAX, 20), -ENOENT);
+    CU_ASSERT_EQUAL(coordinator_move(asker, 0, UINT32_MAX, 10), 0);
     uint64_t epoch = fixture_configuration(&nodes[0], 0).epoch;
-    CU_ASSERT_EQUAL(coordinator_file_move(asker, FIXTURE_LOG(0), FIXTURE_LOG(1), 20), 2);
+    CU_ASSERT_EQUAL(coordinator_move(asker, FIXTURE_LOG(0), FIXTURE_LOG(1), 20), 2);
     CU_ASSERT_EQUAL(counts_of(2).moving, 2);
     CU_ASSERT_FALSE(hands_over(0, 0, epoch));
     CU_ASSERT_EQUAL(step(0), 0);
@@ -399,8 +342,7 @@ static void a_leader_that_is_silent_is_waited_for_and_then_replaced(void)
     cluster_open(SHARDS);
     all_activate(SHARDS);
     uint64_t epoch = fixture_configuration(&nodes[2], 4).epoch;
-    CU_ASSERT_EQUAL(coordinator_file_move(nodes[2].coordinator, FIXTURE_LOG(4), FIXTURE_LOG(4), 20),
-                    1);
+    CU_ASSERT_EQUAL(coordinator_move(nodes[2].coordinator, FIXTURE_LOG(4), FIXTURE_LOG(4), 20), 1);
     CU_ASSERT_EQUAL(step(2), 0);
     CU_ASSERT_EQUAL(fixture_configuration(&nodes[2], 4).epoch, epoch);
     for (unsigned i = 0; i < 1000 && fixture_configuration(&nodes[2], 4).epoch == epoch; i++) {
@@ -412,111 +354,82 @@ static void a_leader_that_is_silent_is_waited_for_and_then_replaced(void)
     cluster_close();
 }
 
-static void what_cannot_be_written_is_asked_for_again(void)
-{
-    struct rlimit before, limit;
-    cluster_open(SHARDS);
-    uint64_t epoch = fixture_configuration(&nodes[0], 0).epoch, revision = revision_of_file();
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);
-    (void)signal(SIGXFSZ, SIG_IGN);
-    CU_ASSERT_EQUAL(getrlimit(RLIMIT_FSIZE, &before), 0);
-    limit = before;
-    limit.rlim_cur = 100;
-    CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    int errors[] = {step(0), step(0), step(2)};
-    CU_ASSERT_EQUAL(setrlimit(RLIMIT_FSIZE, &before), 0);
-    CU_ASSERT_EQUAL(errors[0], -EFBIG);
-    CU_ASSERT_EQUAL(errors[1], -EFBIG);
-    CU_ASSERT_EQUAL(errors[2], 0); /* it asks for nothing */
-    CU_ASSERT_EQUAL(revision_of_file(), revision);
-    CU_ASSERT_EQUAL(counts_of(0).pending, SHARDS);
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);
-    CU_ASSERT_EQUAL(step(0), 0);
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ACTIVE);
-    CU_ASSERT_EQUAL(revision_of_file(), revision + 1);
-    cluster_close();
-}
-
-/* The lock is somebody's who stands still: nobody waits for long, and nothing is lost. */
-static void a_lock_that_is_held_stops_nobody(void)
-{
-    struct coordinator_store f;
-    cluster_open(SHARDS);
-    uint64_t epoch = fixture_configuration(&nodes[0], 0).epoch;
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_open(&f, fixture_path), 0);
-    CU_ASSERT_EQUAL_FATAL(coordinator_store_lock(&f, 0), 0);
-    CU_ASSERT_EQUAL(step(1), 0);
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ASKED);
-    CU_ASSERT_EQUAL(step(0), -EAGAIN);
-    coordinator_store_close(&f);
-    CU_ASSERT_EQUAL(step(0), 0);
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, epoch), CLUSTER_ACTIVE);
-    cluster_close();
-}
-
-/* An old copy is put back: what was decided since stands. */
-static void a_file_that_went_back_is_refused(void)
-{
-    char copy[128];
-    cluster_open(SHARDS);
-    (void)snprintf(copy, sizeof copy, "%s.copy", fixture_path);
-    CU_ASSERT_EQUAL(rename(fixture_path, copy), 0);
-    CU_ASSERT_EQUAL(link(copy, fixture_path), 0);
-    all_activate(SHARDS);
-    CU_ASSERT_EQUAL(rename(copy, fixture_path), 0);
-    uint64_t revision = revision_of_file();
-    CU_ASSERT_EQUAL(step(0), -EBADMSG);
-    CU_ASSERT_EQUAL(coordinator_file_move(nodes[0].coordinator, 0, UINT32_MAX, 20), -EBADMSG);
-    CU_ASSERT_EQUAL(counts_of(0).pending, 0);
-    CU_ASSERT_EQUAL(revision_of_file(), revision);
-    cluster_close();
-}
-
-static void the_descriptor_says_when_the_file_was_replaced(void)
-{
-    cluster_open(SHARDS);
-    all_step();
-    struct pollfd watch = {.fd = coordinator_file_fd(nodes[1].coordinator), .events = POLLIN};
-    CU_ASSERT_TRUE_FATAL(watch.fd >= 0);
-    CU_ASSERT_EQUAL(poll(&watch, 1, 0), 0);
-    CU_ASSERT_EQUAL(fixture_activate(&nodes[0], 0, fixture_configuration(&nodes[0], 0).epoch),
-                    CLUSTER_ASKED);
-    CU_ASSERT_EQUAL(step(0), 0);
-    CU_ASSERT_EQUAL(poll(&watch, 1, 0), 1);
-    CU_ASSERT_EQUAL(step(1), 0);
-    CU_ASSERT_EQUAL(poll(&watch, 1, 0), 0);
-    cluster_close();
-}
-
 static void as_many_shards_as_a_space_has(void)
 {
     cluster_open(LIMIT_SHARDS);
-    uint64_t revision = revision_of_file();
+    uint64_t before = revision();
     all_activate(LIMIT_SHARDS);
-    CU_ASSERT_EQUAL(revision_of_file(), revision + 1);
+    CU_ASSERT_TRUE(revision() > before &&
+                   revision() <= before + FIXTURE_NODES); /* one of each leader's */
+    before = revision();
     restart(0, START + 9);
     all_step();
     all_activate(LIMIT_SHARDS);
-    CU_ASSERT_EQUAL(revision_of_file(), revision + 4); /* one more of each leader's */
+    CU_ASSERT_TRUE(revision() > before + 1 && revision() <= before + 1 + FIXTURE_NODES);
     CU_ASSERT_EQUAL(counts_of(2).lost, 0);
+    cluster_close();
+}
+
+static void promote(uint32_t shard, uint64_t epoch, const struct member *learner)
+{
+    const struct node_cluster *c = nodes[0].node.cluster;
+    c->promote(c->context, FIXTURE_LOG(shard), epoch, learner);
+}
+
+/* Two of three vote.  A learner that keeps up is nobody's business before it is wanted. */
+static void a_learner_is_promoted_when_it_is_wanted(void)
+{
+    fixture_begin();
+    for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
+        fixture_node_init(&nodes[i], i, 0, SHARDS);
+        nodes[i].config.replicas = 2;
+        CU_ASSERT_EQUAL_FATAL(fixture_node_open(&nodes[i], START + i), 0);
+    }
+    for (uint32_t i = 0; i < FIXTURE_NODES; i++) {
+        CU_ASSERT_EQUAL_FATAL(coordinator_await(nodes[i].coordinator, 0), 0);
+        CU_ASSERT_EQUAL_FATAL(coordinator_join(nodes[i].coordinator, &nodes[i].node), 0);
+    }
+    all_activate(SHARDS);
+    const struct configuration c = fixture_configuration(&nodes[0], 0);
+    CU_ASSERT_EQUAL_FATAL(c.voter_count, 2);
+    CU_ASSERT_EQUAL_FATAL(c.leader.node, 10);
+    const struct member learner = c.learners[0], stranger = {.node = 77, .incarnation = 1};
+    uint64_t before = revision();
+    unsigned wakes = nodes[0].wakes;
+    promote(0, c.epoch, &stranger);
+    promote(0, c.epoch - 1, &learner);
+    CU_ASSERT_EQUAL(nodes[0].wakes, wakes);
+    promote(0, c.epoch, &learner);
+    CU_ASSERT_EQUAL(nodes[0].wakes, wakes + 1);
+    all_step();
+    CU_ASSERT_EQUAL(revision(), before);
+    const struct coordinator_node_asked drain = {.kind = COORDINATOR_NODE_DRAIN,
+                                                 .id = 50 - learner.node};
+    CU_ASSERT_EQUAL(coordinator_node_change(nodes[1].coordinator, &drain), 1);
+    all_step();
+    const struct coordinator_shard *s = coordinator_shard(nodes[0].coordinator, FIXTURE_LOG(0));
+    CU_ASSERT_EQUAL(s->promote, learner.node);
+    CU_ASSERT_EQUAL(s->move, 10);
+    CU_ASSERT_TRUE(hands_over(0, 0, c.epoch));
+    hand_over(0, 0, c.epoch);
+    all_step();
+    const struct configuration next = fixture_configuration(&nodes[0], 0);
+    CU_ASSERT_EQUAL(next.voter_count, 2);
+    CU_ASSERT_TRUE(member_find(next.voters, 2, &learner) >= 0);
+    CU_ASSERT_EQUAL(next.learners[0].node, 50 - learner.node);
     cluster_close();
 }
 
 static const struct unit_test tests[] = {
     UNIT_TEST(first_epochs_come_with_the_last_node),
     UNIT_TEST(who_does_not_belong_is_refused),
-    UNIT_TEST(damage_is_left_alone),
-    UNIT_TEST(numbers_at_their_limit_are_said),
     UNIT_TEST(a_leader_asks_and_control_carries_it),
-    UNIT_TEST(the_file_counts_and_not_what_was_known),
+    UNIT_TEST(what_is_decided_counts_and_not_what_was_known),
     UNIT_TEST(who_restarts_comes_back_as_somebody_else),
     UNIT_TEST(a_daemon_that_was_superseded_decides_nothing),
     UNIT_TEST(a_move_is_a_hand_over_and_an_epoch),
     UNIT_TEST(a_leader_that_is_silent_is_waited_for_and_then_replaced),
-    UNIT_TEST(what_cannot_be_written_is_asked_for_again),
-    UNIT_TEST(a_lock_that_is_held_stops_nobody),
-    UNIT_TEST(a_file_that_went_back_is_refused),
-    UNIT_TEST(the_descriptor_says_when_the_file_was_replaced),
     UNIT_TEST(as_many_shards_as_a_space_has),
+    UNIT_TEST(a_learner_is_promoted_when_it_is_wanted),
 };
-UNIT_MAIN("coordinator_file", tests)
+UNIT_MAIN("coordinator", tests)

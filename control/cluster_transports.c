@@ -1,0 +1,172 @@
+/* How a node's lcores reach the others: an endpoint of each, over sockets or over a port of its own. */
+#include "control/cluster_inner.h"
+#include "control/logline.h"
+#include "dataplane/dpdk_eal.h"
+#include "dataplane/transport_dpdk.h"
+#include "engine/clock.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+
+/* ---- the port ---- */
+
+/* One more than there may be is counted, and refused by who takes them. */
+struct eal_arguments {
+    const char *list[DPDK_EAL_ARGUMENTS_MAX + 1];
+    uint32_t count;
+};
+
+static void argument_add(struct eal_arguments *a, const char *argument)
+{
+    if (a->count <= DPDK_EAL_ARGUMENTS_MAX)
+        a->list[a->count++] = argument;
+}
+
+static int eal_start(const struct config_dpdk *dpdk)
+{
+    char text[CONFIG_LINE_BYTES], *rest;
+    struct eal_arguments a = {.count = 0};
+    memcpy(text, dpdk->eal, sizeof text);
+    for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
+        argument_add(&a, word);
+    for (char *const *more = dpdk->eal_more; more != NULL && *more != NULL; more++)
+        argument_add(&a, *more);
+    return dpdk_eal_start(
+        &(struct dpdk_eal_config){.arguments = a.list, .argument_count = a.count});
+}
+
+static void port_tell(const struct cluster_node *c)
+{
+    const struct dpdk_port_facts *facts = dpdk_port_facts(c->port);
+    log_event(LOG_INFO, "port_opened", LOG_TEXT("port", facts->name),
+              LOG_TEXT("driver", facts->driver), LOG_NUMBER("mtu", facts->mtu),
+              LOG_NUMBER("queues", facts->pairs), LOG_NUMBER("steered", facts->steered ? 1 : 0),
+              LOG_TEXT("node", c->config->node.name));
+}
+
+static int port_open(struct cluster_node *c)
+{
+    const struct config_dpdk *dpdk = &c->config->cluster.dpdk;
+    struct sockaddr_in own;
+    memcpy(&own, &c->members.list[0].address, sizeof own);
+    const struct dpdk_port_config config = {
+        .device = dpdk->port,
+        .mtu = dpdk->mtu,
+        .lcore_count = c->config->node.lcore_count,
+        .udp_port = ntohs(own.sin_port),
+    };
+    int error = eal_start(dpdk);
+    if (error != 0)
+        return cluster_join_failed(c, "eal", error);
+    error = dpdk_port_open(&c->port, &config);
+    if (error != 0)
+        return cluster_join_failed(c, "port", error);
+    port_tell(c);
+    return 0;
+}
+
+static void port_close(struct cluster_node *c)
+{
+    if (c->port != NULL)
+        dpdk_port_close(c->port);
+    c->port = NULL;
+    dpdk_eal_stop();
+}
+
+void cluster_transports_tick(struct cluster_node *c)
+{
+    if (c->port == NULL)
+        return;
+    const struct dpdk_port_shown *shown = dpdk_port_shown(c->port);
+    /* relaxed: words of this thread */
+    uint32_t before = atomic_load_explicit(&shown->link_up, memory_order_relaxed);
+    uint64_t resets = atomic_load_explicit(&shown->resets, memory_order_relaxed);
+    dpdk_port_tick(c->port, clock_boottime_ns());
+    uint32_t up = atomic_load_explicit(&shown->link_up, memory_order_relaxed);
+    if (up != before)
+        log_event(up != 0 ? LOG_INFO : LOG_WARN, up != 0 ? "port_up" : "port_down",
+                  LOG_TEXT("port", dpdk_port_facts(c->port)->name),
+                  LOG_TEXT("node", c->config->node.name));
+    if (resets != atomic_load_explicit(&shown->resets, memory_order_relaxed))
+        log_event(LOG_WARN, "port_reset", LOG_TEXT("port", dpdk_port_facts(c->port)->name),
+                  LOG_TEXT("node", c->config->node.name));
+}
+
+/* ---- endpoints ---- */
+
+static bool has_port(const struct cluster_node *c)
+{
+    return c->config->cluster.transport == CONFIG_TRANSPORT_DPDK;
+}
+
+static int peers_add(const struct cluster_node *c, uint32_t lcore)
+{
+    int error = 0;
+    for (uint32_t i = 1; i < c->members.count && error == 0; i++) {
+        struct sockaddr_storage address = cluster_address_of(&c->members.list[i].address, lcore);
+        error = transport_framed_add(c->transports[lcore], c->members.list[i].id, &address);
+    }
+    return error;
+}
+
+static int dpdk_open(struct cluster_node *c, uint32_t lcore,
+                     const struct transport_framed_config *config)
+{
+    struct in_addr gateway = {.s_addr = 0};
+    /* What the configuration says was looked at when it was read. */
+    (void)inet_pton(AF_INET, c->config->cluster.dpdk.gateway, &gateway);
+    const struct transport_dpdk_link link = {
+        .port = c->port,
+        .prefix = (uint8_t)c->config->cluster.dpdk.prefix,
+        .gateway = ntohl(gateway.s_addr),
+    };
+    return transport_dpdk_open(&c->transports[lcore], config, &link);
+}
+
+static int endpoint_open(struct cluster_node *c, uint32_t lcore)
+{
+    const struct config_cluster *cluster = &c->config->cluster;
+    const struct transport_framed_config config = {
+        .node = c->config->node.id,
+        .lcore = (uint8_t)lcore,
+        .cluster = cluster_id(c->config),
+        .start = c->start,
+        .address = cluster_address_of(&c->members.list[0].address, lcore),
+        .secrets = c->secrets,
+        .secret_count = c->secret_count,
+        .pair_secrets = c->secret_count != 0 ? NULL : &c->pair_secrets,
+        .authentic_only = !cluster->encrypt,
+        .version_lowest = FRAME_VERSION_LOWEST,
+        .version_highest = (uint8_t)cluster->wire_version,
+        .frame_bytes = cluster->frame_bytes,
+        .rate = cluster->rate,
+    };
+    int error = has_port(c) ? dpdk_open(c, lcore, &config)
+                            : transport_udp_open(&c->transports[lcore], &config, NULL);
+    return error != 0 ? error : peers_add(c, lcore);
+}
+
+int cluster_transports_open(struct cluster_node *c)
+{
+    int error = has_port(c) ? port_open(c) : 0;
+    if (error != 0)
+        return error;
+    for (uint32_t i = 0; i < c->config->node.lcore_count && error == 0; i++)
+        error = endpoint_open(c, i);
+    explicit_bzero(c->secrets, sizeof(c->secrets));
+    return error != 0 ? cluster_join_failed(c, "transport", error) : 0;
+}
+
+void cluster_transports_close(struct cluster_node *c)
+{
+    for (uint32_t i = 0; i < LIMIT_LCORES; i++) {
+        if (c->transports[i] != NULL && has_port(c))
+            transport_dpdk_close(c->transports[i]);
+        else if (c->transports[i] != NULL)
+            transport_udp_close(c->transports[i]);
+        c->transports[i] = NULL;
+    }
+    if (has_port(c))
+        port_close(c);
+}
