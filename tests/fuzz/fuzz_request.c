@@ -1,6 +1,7 @@
 /* Any bytes as a copied request: what request_check lets through stays inside the message, the bulk
  * buffer and the limits. */
 #include "dataplane/items.h"
+#include "engine/extension.h"
 #include "engine/session.h"
 
 #include <string.h>
@@ -53,7 +54,9 @@ static void take_items(const uint8_t *packed, size_t length, const struct reques
         ASSERT(key >= packed && value + value_length <= packed + length);
         ASSERT(item->key_length != 0 && item->key_length <= LIMIT_KEY_BYTES);
         ASSERT(item->section <= RING_SECTION_ELSE && item->compare < RING_COMPARE_COUNT);
-        bytes += ring_item_bytes(item->key_length, value_length);
+        ASSERT(item->extension_length == 0 ||
+               extension_ttl_asked(item->extension, item->extension_length) != 0);
+        bytes += item->extension_length + ring_item_bytes(item->key_length, value_length);
     }
     ASSERT(bytes == length);
 }

@@ -85,6 +85,7 @@ static void make_node(struct agent_node *n, const struct agent_node_options *o)
     space.id = 2;
     space.shard_count = o->shard_count != 0 ? o->shard_count : 4;
     space.quota_bytes = o->quota_bytes != 0 ? o->quota_bytes : UINT64_C(64) << 20;
+    space.partition_prefix = o->partition_prefix;
     if (o->sessions_max != 0)
         space.sessions_max = o->sessions_max;
     if (o->history != 0)

@@ -31,6 +31,7 @@ struct agent_node_options {
     uint64_t lease_ns;     /* 0: 50 ms */
     uint32_t sessions_max; /* per shard; 0: the default */
     uint32_t history;      /* 0: 1 */
+    uint32_t partition_prefix;
 };
 
 /* Fatal to the test if it cannot. */

@@ -21,6 +21,11 @@ static bool refuse_lease;
 /* So many reads begin at an older commit LSN, as at a follower that is behind. */
 static unsigned begin_behind;
 static uint64_t lsn_behind;
+/* So many reads met something above the commit LSN, as at a follower; once a lease covers all but that, the
+ * next epoch begins, which cut it. */
+static unsigned begin_pending;
+static bool epoch_after;
+static struct layout_board *epoch_board;
 static struct dunlin_space *writer;
 static unsigned generation;
 
@@ -49,6 +54,10 @@ void __wrap_read_begin(struct read_point *p, const struct read_space *s, uint32_
         begin_behind--;
         p->lsn = lsn_behind;
     }
+    if (begin_pending != 0) {
+        begin_pending--;
+        p->pending = UINT64_MAX;
+    }
 }
 
 bool __real_read_validate(const struct read_point *p, const struct read_space *s, bool missed);
@@ -71,13 +80,18 @@ bool __real_read_lease(const struct read_point *p, const struct read_space *s);
 bool __wrap_read_lease(const struct read_point *p, const struct read_space *s);
 bool __wrap_read_lease(const struct read_point *p, const struct read_space *s)
 {
-    return !refuse_lease && __real_read_lease(p, s);
+    bool holds = !refuse_lease && p->pending == 0 && __real_read_lease(p, s);
+    if (holds && epoch_after) {
+        epoch_after = false;
+        atomic_fetch_add_explicit(&epoch_board->epoch, 1, memory_order_release);
+    }
+    return holds;
 }
 uint64_t __real_read_lease_deadline(const struct read_point *p, const struct read_space *s);
 uint64_t __wrap_read_lease_deadline(const struct read_point *p, const struct read_space *s);
 uint64_t __wrap_read_lease_deadline(const struct read_point *p, const struct read_space *s)
 {
-    return refuse_lease ? 0 : __real_read_lease_deadline(p, s);
+    return refuse_lease || p->pending != 0 ? 0 : __real_read_lease_deadline(p, s);
 }
 
 struct world {
@@ -98,8 +112,8 @@ static struct world world_make(void)
 
 static void world_free(struct world *w)
 {
-    writes_between = refuse_validate = begin_behind = 0;
-    refuse_lease = false;
+    writes_between = refuse_validate = begin_behind = begin_pending = 0;
+    refuse_lease = epoch_after = false;
     dunlin_close(w->reading);
     dunlin_close(w->writing);
     agent_node_free(w->node);
@@ -181,6 +195,24 @@ static void what_is_behind_is_waited_for(void)
     world_free(&w);
 }
 
+/* The epoch is looked at before what it is to be that of; else its end would not be seen, and the wait for
+ * what it cut would last until the time is up. */
+static void what_the_next_epoch_cut_is_not_waited_for(void)
+{
+    struct world w = world_make();
+    struct node_space *on_node = node_space_find(&w.node->node, "real");
+    epoch_board = &on_node->boards[(size_t)dunlin_shard(w.space, names[0], strlen(names[0]))];
+    uint64_t epoch = atomic_load_explicit(&epoch_board->epoch, memory_order_acquire);
+    expect_whole(&w, DUNLIN_LINEARIZABLE); /* the memory is mapped */
+    begin_pending = 2; /* the batch's read, and the one that finds what to wait for */
+    epoch_after = true;
+    expect_whole(&w, DUNLIN_LINEARIZABLE);
+    CU_ASSERT_FALSE(epoch_after); /* what was met had to be waited for */
+    CU_ASSERT_EQUAL(begin_pending, 0);
+    CU_ASSERT_EQUAL(atomic_load_explicit(&epoch_board->epoch, memory_order_acquire), epoch + 1);
+    world_free(&w);
+}
+
 static void a_daemon_that_stands_still_is_said(void)
 {
     struct world w = world_make();
@@ -206,6 +238,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_batch_that_is_read_again_is_whole),
     UNIT_TEST(without_a_lease_it_is_whole),
     UNIT_TEST(what_is_behind_is_waited_for),
+    UNIT_TEST(what_the_next_epoch_cut_is_not_waited_for),
     UNIT_TEST(a_daemon_that_stands_still_is_said),
 };
 UNIT_MAIN("agent_batch", tests)

@@ -440,7 +440,7 @@ static void a_repeated_write_that_is_lost_is_of_unknown_fate(void)
         struct fake *f = fake_make(1);
         struct dunlin_space *s;
         struct dunlin *d = fake_attach(f, LONG_MS, &s);
-        struct dunlin_write_id id;
+        struct dunlin_write_id id, named;
         pthread_t thread;
         CU_ASSERT_EQUAL_FATAL(put(s, "k", "v"), 0);
         CU_ASSERT_EQUAL_FATAL(dunlin_last_write(d, &id), 0);
@@ -456,9 +456,42 @@ static void a_repeated_write_that_is_lost_is_of_unknown_fate(void)
                              : dunlin_retry_transaction(s, &id, &t, NULL);
         CU_ASSERT_EQUAL(error, -EOWNERDEAD);
         CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+        CU_ASSERT_EQUAL(dunlin_last_write(d, &named), 0);
+        CU_ASSERT_EQUAL(memcmp(&named, &id, sizeof id), 0);
         dunlin_close(d);
         fake_free(f);
     }
+}
+
+/* Nor does it say "never applied" where nobody leads, or no daemon is: that would be said of the first time,
+ * too.  What may be asked once more is named, what cannot is not. */
+static void a_repeated_write_that_nobody_answers_is_of_unknown_fate(void)
+{
+    const struct dunlin_write w = {
+        .operation = DUNLIN_PUT, .key = "k", .key_length = 1, .value = "v", .value_length = 1};
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    struct dunlin_write_id id, named, forgotten;
+    CU_ASSERT_EQUAL_FATAL(put(s, "k", "v"), 0);
+    CU_ASSERT_EQUAL_FATAL(dunlin_last_write(d, &id), 0);
+    CU_ASSERT_EQUAL_FATAL(put(s, "k", "w"), 0);
+    set_not_led(f, true);
+    CU_ASSERT_EQUAL(dunlin_retry(s, &id, &w, NULL), -EOWNERDEAD);
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &named), 0);
+    CU_ASSERT_EQUAL(memcmp(&named, &id, sizeof id), 0);
+    set_not_led(f, false);
+    CU_ASSERT_EQUAL(dunlin_retry(s, &named, &w, NULL), 0);
+    forgotten = id;
+    forgotten.session[0] ^= 1;
+    CU_ASSERT_EQUAL(dunlin_retry(s, &forgotten, &w, NULL), -EOWNERDEAD);
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &named), -ENOENT);
+    fake_kill(f);
+    CU_ASSERT_EQUAL(dunlin_retry(s, &id, &w, NULL), -EOWNERDEAD);
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &named), 0);
+    CU_ASSERT_EQUAL(memcmp(&named, &id, sizeof id), 0);
+    dunlin_close(d);
+    fake_free(f);
 }
 
 /* A session whose shard is not led just now is closed all the same, a moment later.  Why several times: a
@@ -510,6 +543,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(what_was_cut_and_then_refused_keeps_its_name),
     UNIT_TEST(a_session_that_is_given_up_is_not_the_next_one),
     UNIT_TEST(a_repeated_write_that_is_lost_is_of_unknown_fate),
+    UNIT_TEST(a_repeated_write_that_nobody_answers_is_of_unknown_fate),
     UNIT_TEST(a_restart_takes_over_what_waits),
     UNIT_TEST(a_close_is_said_again),
     UNIT_TEST(a_close_in_vain_ends),

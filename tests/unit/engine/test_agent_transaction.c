@@ -6,6 +6,7 @@
 #include "engine/limits.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define LONG_MS 5000u
 #define IN_FLIGHT 200u
@@ -267,9 +268,37 @@ static void they_are_repeated_under_their_names(void)
     close_node();
 }
 
+/* One of its values goes by itself, the other stays. */
+static void a_value_of_a_transaction_may_have_a_ttl(void)
+{
+    open_node();
+    struct dunlin_write writes[] = {put("{t}goes", "1"), put("{t}stays", "2")};
+    const struct dunlin_transaction t = {.then_writes = writes, .then_count = 2};
+    writes[0].ttl_ns = 20 * NS_PER_MS;
+    CU_ASSERT_EQUAL(dunlin_transaction(s, &t, NULL), 0);
+    int result = 0;
+    for (unsigned i = 0; i < 10000 && result != -ENOENT; i++) {
+        struct dunlin_read read = {.mode = DUNLIN_LINEARIZABLE};
+        result = dunlin_get(s, "{t}goes", strlen("{t}goes"), NULL, 0, &read);
+        (void)usleep(1000);
+    }
+    CU_ASSERT_EQUAL(result, -ENOENT);
+    CU_ASSERT_TRUE(holds("{t}stays", "2"));
+    writes[0].ttl_ns = 1;
+    CU_ASSERT_EQUAL(dunlin_transaction(s, &t, NULL), -EINVAL);
+    writes[0] = (struct dunlin_write){
+        .operation = DUNLIN_DELETE, .key = "{t}a", .key_length = 4, .ttl_ns = NS_PER_S};
+    CU_ASSERT_EQUAL(dunlin_transaction(s, &t, NULL), -EINVAL);
+    close_node();
+}
+
 static const struct unit_test tests[] = {
-    UNIT_TEST(increments_return_the_sum),          UNIT_TEST(a_transaction_is_one_of_two_branches),
-    UNIT_TEST(what_cannot_be_is_refused_by_name),  UNIT_TEST(large_ones_go_through_the_bulk_buffer),
-    UNIT_TEST(asynchronous_ones_keep_their_order), UNIT_TEST(they_are_repeated_under_their_names),
+    UNIT_TEST(increments_return_the_sum),
+    UNIT_TEST(a_transaction_is_one_of_two_branches),
+    UNIT_TEST(what_cannot_be_is_refused_by_name),
+    UNIT_TEST(large_ones_go_through_the_bulk_buffer),
+    UNIT_TEST(asynchronous_ones_keep_their_order),
+    UNIT_TEST(they_are_repeated_under_their_names),
+    UNIT_TEST(a_value_of_a_transaction_may_have_a_ttl),
 };
 UNIT_MAIN("agent_transaction", tests)

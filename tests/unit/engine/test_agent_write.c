@@ -1,4 +1,5 @@
 /* libdunlin's writes against a daemon that forgets, refuses, dies and lies (agent_fake.h). */
+#include "engine/agent/agent.h"
 #include "tests/unit/engine/agent_fake.h"
 #include "tests/unit/unit.h"
 
@@ -588,6 +589,38 @@ static void a_value_beyond_the_bulk_buffer_is_named(void)
     fake_free(f);
 }
 
+/* What had gone over already gives its room back. */
+static void a_new_daemon_with_less_room_gives_up_what_does_not_fit(void)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, 2000, &s);
+    static char value[250000];
+    struct dunlin_completion c[3];
+    const struct dunlin_write w = {.operation = DUNLIN_PUT,
+                                   .key = "k",
+                                   .key_length = 1,
+                                   .value = value,
+                                   .value_length = 100000};
+    CU_ASSERT_EQUAL(put(s, "k", "v", NULL), 0);
+    set_frozen(f, true);
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(dunlin_submit(s, &w), 0);
+    fake_lock(f);
+    f->bulk_bytes = 256u << 10; /* two of them fit */
+    fake_unlock(f);
+    fake_hang_up(f);
+    set_frozen(f, false);
+    CU_ASSERT_EQUAL(poll_all(d, c, 3), 3);
+    for (unsigned i = 0; i < 3; i++)
+        CU_ASSERT_EQUAL(c[i].result, -EOWNERDEAD);
+    CU_ASSERT_EQUAL(d->now->bulk_pieces.count, 0);
+    CU_ASSERT_EQUAL(dunlin_put(s, "k", 1, value, sizeof value, NULL), 0);
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    dunlin_close(d);
+    fake_free(f);
+}
+
 static void several_lcores_are_waited_for_together(void)
 {
     struct fake *f = fake_make(4);
@@ -656,6 +689,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(closing_forgets_what_nobody_can_ask_for),
     UNIT_TEST(large_values_go_through_the_bulk_buffer),
     UNIT_TEST(a_value_beyond_the_bulk_buffer_is_named),
+    UNIT_TEST(a_new_daemon_with_less_room_gives_up_what_does_not_fit),
     UNIT_TEST(several_lcores_are_waited_for_together),
     UNIT_TEST(a_forged_completion_ends_the_attachment_only),
 };
