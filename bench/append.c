@@ -5,6 +5,9 @@
  * lumps; the percentiles show the lumps.  What waits for somebody (put through libdunlin) is a
  * median. */
 #include "bench/append_agents.h"
+#include "bench/append_cleaning.h"
+#include "bench/append_growth.h"
+#include "bench/append_idle.h"
 #include "bench/append_order.h"
 #include "bench/append_watchers.h"
 #include "bench/bench.h"
@@ -27,6 +30,7 @@
 #define IDLE_SHARDS 1024u
 #define IDLE_SETTLE_NS (500 * NS_PER_MS)
 #define KEYS_MANY 10000000u
+#define FIXED_NS (6 * NS_PER_S)
 
 static const struct pairs_goal goal_none = {PAIRS_NO_GOAL, 0};
 static const struct pairs_goal goal_flat = {PAIRS_AT_MOST, 2.0};
@@ -146,13 +150,6 @@ static int run_flat(struct bench *b, struct rig *small, struct rig *big, const c
     return rc;
 }
 
-/* Twice what the keys need, so that the cleaner has the room it has in use. */
-static uint64_t quota_for(uint32_t key_count)
-{
-    uint64_t per_key = record_bytes(0, KEYS_LENGTH, KEYS_VALUE_BYTES) * 9 / 8 + 32;
-    return max_u64(64 * MIB, align_up(2 * per_key * key_count, MIB));
-}
-
 static int run_against(struct bench *b, struct rig *small, const struct rig_shape *shape,
                        const char *against, uint64_t budget_ns)
 {
@@ -168,9 +165,11 @@ static int run_against(struct bench *b, struct rig *small, const struct rig_shap
 
 /* Ten times the keys each time, as long as the time allows: clearing gigabytes takes machines very
  * different times. */
-static int run_keys(struct bench *b, uint64_t budget_ns)
+static int run_keys(struct bench *b, uint64_t left_at_first_ns)
 {
-    struct rig_shape shape = {.key_count = 1000, .shard_count = 16, .quota_bytes = quota_for(1000)};
+    const uint64_t budget_ns = left_at_first_ns / 6;
+    struct rig_shape shape = {
+        .key_count = 1000, .shard_count = 16, .quota_bytes = rig_quota_for(1000)};
     struct rig *small = rig_new(&shape);
     if (small == NULL)
         return -ENOMEM;
@@ -186,7 +185,7 @@ static int run_keys(struct bench *b, uint64_t budget_ns)
             break;
         }
         shape.key_count = count;
-        shape.quota_bytes = quota_for(count);
+        shape.quota_bytes = rig_quota_for(count);
         rc = run_against(b, small, &shape, "1,000 keys", budget_ns);
     }
     rig_delete(small);
@@ -301,7 +300,7 @@ static void sleep_ns(uint64_t ns)
         continue;
 }
 
-static int run_idle(struct bench *b, uint64_t budget_ns)
+static int run_idle_alone(struct bench *b, uint64_t budget_ns)
 {
     struct daemon daemon;
     struct client client;
@@ -345,41 +344,89 @@ fail:
     return rc;
 }
 
+static int run_idle(struct bench *b, uint64_t budget_ns)
+{
+    int rc = run_idle_alone(b, budget_ns / 2);
+    return rc != 0 ? rc : append_idle_run(&b->report, IDLE_SHARDS, budget_ns / 2);
+}
+
 /* ---- all ---- */
 
-static int run(struct bench *b)
+static int run_engine(struct bench *b, uint64_t budget_ns)
 {
-    uint64_t all_ns = left_ns(b);
     struct rig_shape shape = {
-        .key_count = 100000, .shard_count = 16, .quota_bytes = quota_for(100000)};
+        .key_count = 100000, .shard_count = 16, .quota_bytes = rig_quota_for(100000)};
     struct rig *rig = rig_new(&shape);
     if (rig == NULL)
         return -ENOMEM;
-    const struct append_watchers_cpus cpus = {.writer = CLIENT_CPU, .watchers = NODE_CPU};
-    int rc = run_batches(b, rig, all_ns / 5);
-    if (rc == 0)
-        rc = append_watchers_run(&b->report, rig, &cpus, all_ns / 16);
+    int rc = run_batches(b, rig, budget_ns);
     rig_delete(rig);
-    if (rc == 0)
-        rc = append_order_run(&b->report, all_ns / 6);
-    if (rc == 0)
-        rc = run_shards(b, all_ns / 10);
-    if (rc == 0)
-        rc = run_end_to_end(b, all_ns / 10);
-    if (rc == 0)
-        rc = run_agents(b, min_u64(all_ns / 6, left_ns(b)));
-    if (rc == 0)
-        rc = run_idle(b, min_u64(all_ns / 7, 3 * NS_PER_S));
-    /* Last, since filling takes its own time: what is left, less that. */
-    if (rc == 0)
-        rc = run_keys(b, left_ns(b) / 6);
     return rc;
+}
+
+static int run_cleaning(struct bench *b, uint64_t budget_ns)
+{
+    return append_cleaning_run(&b->report, budget_ns);
+}
+
+static int run_order(struct bench *b, uint64_t budget_ns)
+{
+    return append_order_run(&b->report, budget_ns);
+}
+
+static int run_watchers(struct bench *b, uint64_t budget_ns)
+{
+    const struct append_watchers_cpus cpus = {.watchers = CLIENT_CPU, .daemons = NODE_CPU};
+    return append_watchers_run(&b->report, cpus, budget_ns);
+}
+
+static int run_growth(struct bench *b, uint64_t budget_ns)
+{
+    return append_growth_run(&b->report, budget_ns);
+}
+
+/* Those last that go as far as the time lets them. */
+static const struct part {
+    const char *name;
+    int (*run)(struct bench *b, uint64_t budget_ns);
+    uint32_t share; /* of the time that is left, in hundredths */
+    bool is_fixed;  /* it takes no more than FIXED_NS, unless it is the only one */
+} parts[] = {
+    {"batches", run_engine, 15, false},    {"cleaning", run_cleaning, 15, false},
+    {"order", run_order, 15, false},       {"shards", run_shards, 12, false},
+    {"agent", run_end_to_end, 15, false},  {"agents", run_agents, 25, false},
+    {"watchers", run_watchers, 25, false}, {"idle", run_idle, 20, true},
+    {"growth", run_growth, 40, false},     {"keys", run_keys, 100, false},
+};
+
+#define PARTS (sizeof parts / sizeof parts[0])
+
+static int run(struct bench *b, const char *only)
+{
+    int rc = 0;
+    for (size_t i = 0; i < PARTS && rc == 0; i++) {
+        const struct part *p = &parts[i];
+        if (only != NULL && strcmp(only, p->name) != 0)
+            continue;
+        uint64_t budget_ns = only != NULL ? left_ns(b) : left_ns(b) * p->share / 100;
+        bool is_bounded = p->is_fixed && only == NULL;
+        rc = p->run(b, is_bounded ? min_u64(budget_ns, FIXED_NS) : budget_ns);
+    }
+    return rc;
+}
+
+static int parse(int argc, char **argv, struct bench_options *options)
+{
+    const char *names[PARTS + 1] = {NULL};
+    for (size_t i = 0; i < PARTS; i++)
+        names[i] = parts[i].name;
+    return bench_options_parse_parts(argc, argv, names, options);
 }
 
 int bench_append(int argc, char **argv)
 {
     struct bench_options options;
-    if (bench_options_parse(argc, argv, &options) != 0)
+    if (parse(argc, argv, &options) != 0)
         return BENCH_USAGE;
     struct bench *b = calloc(1, sizeof *b);
     if (b == NULL)
@@ -392,7 +439,7 @@ int bench_append(int argc, char **argv)
     if (rc == 0)
         rc = machine_pin(CLIENT_CPU);
     if (rc >= 0)
-        rc = run(b);
+        rc = run(b, options.only);
     int code = bench_end(&b->report, rc, options.json);
     free(b);
     return code;

@@ -21,12 +21,17 @@ enum bench_exit {
 
 struct bench_options {
     bool json;
-    double seconds; /* bound of the whole run, filling and baselines included */
+    double seconds;   /* bound of the whole run, filling and baselines included */
+    const char *only; /* the part that is to run alone; NULL: all */
 };
 
 /* For benches with no options of their own: argv[0] is the bench's name.
  * Returns 0, or -EINVAL after a word on stderr: exit with BENCH_USAGE. */
 MUST_USE int bench_options_parse(int argc, char **argv, struct bench_options *options);
+
+/* A bench in parts that may run alone.  parts ends with NULL: what --only takes. */
+MUST_USE int bench_options_parse_parts(int argc, char **argv, const char *const *parts,
+                                       struct bench_options *options);
 
 struct report;
 
@@ -43,6 +48,7 @@ int bench_ring(int argc, char **argv);
 int bench_append(int argc, char **argv);
 int bench_replicate(int argc, char **argv);
 int bench_transport(int argc, char **argv);
+int bench_failover(int argc, char **argv);
 int bench_fleet(int argc, char **argv);
 
 #endif

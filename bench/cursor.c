@@ -1,5 +1,6 @@
 #include "bench/cursor.h"
 
+#include "bench/passes.h"
 #include "engine/agent/agent.h"
 #include "engine/clock.h"
 #include "engine/cursor.h"
@@ -49,6 +50,7 @@ int cursor_measure(void *context, uint64_t duration_ns, double *value)
 {
     struct cursor_side *s = context;
     uint64_t records = 0, began_ns = clock_boottime_ns(), now_ns = began_ns;
+    const uint64_t cpu_ns = passes_cpu_ns();
     while (now_ns - began_ns < duration_ns) {
         for (uint32_t i = 0; i < s->space->read.geometry.shard_count; i++) {
             int result = pass_shard(s, i, &records);
@@ -57,7 +59,9 @@ int cursor_measure(void *context, uint64_t duration_ns, double *value)
         }
         now_ns = clock_boottime_ns();
     }
-    *value = (double)(now_ns - began_ns) / (double)max_u64(records, 1);
+    *value = (double)(passes_cpu_ns() - cpu_ns) / (double)max_u64(records, 1);
+    s->clock_ns += now_ns - began_ns;
+    s->records += records;
     return 0;
 }
 
@@ -106,11 +110,12 @@ int cursor_measure_plain(void *context, uint64_t duration_ns, double *value)
 {
     struct cursor_side *s = context;
     uint64_t records = 0, began_ns = clock_boottime_ns(), now_ns = began_ns;
+    const uint64_t cpu_ns = passes_cpu_ns();
     while (now_ns - began_ns < duration_ns) {
         for (uint32_t i = 0; i < s->space->read.geometry.shard_count; i++)
             records += pass_plain(s, i);
         now_ns = clock_boottime_ns();
     }
-    *value = (double)(now_ns - began_ns) / (double)max_u64(records, 1);
+    *value = (double)(passes_cpu_ns() - cpu_ns) / (double)max_u64(records, 1);
     return 0;
 }

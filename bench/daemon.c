@@ -4,10 +4,13 @@
 #include "bench/machine.h"
 #include "engine/agent/dunlin.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -17,6 +20,7 @@
 #define STOP_STEPS 500u    /* of 10 ms */
 #define ATTACH_STEPS 1000u /* of 10 ms */
 #define CALL_TIMEOUT_NS (10 * NS_PER_S)
+#define THREADS_MAX 64u
 
 /* dunlind lies beside us when installed, in control/ in a build directory. */
 static int find_program(char *path, size_t capacity)
@@ -55,6 +59,9 @@ static int write_config(const struct daemon *d, const struct daemon_options *o, 
                   "spaces:\n  - name: " DAEMON_SPACE "\n    id: 1\n    shards: %" PRIu32
                   "\n    quota: %" PRIu64 "KiB\n",
                   o->shard_count, o->quota_bytes >> 10);
+    if (o->quiet_space)
+        (void)fprintf(file, "  - name: " DAEMON_SPACE_QUIET "\n    id: 2\n    shards: 1\n"
+                            "    quota: 4096KiB\n");
     return fclose(file) == 0 ? 0 : -errno;
 }
 
@@ -70,7 +77,7 @@ static _Noreturn void become(const struct start *s)
 {
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     machine_unpin();
-    int fd = open(s->log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (getppid() != s->parent || fd < 0 || dup2(fd, STDERR_FILENO) < 0 ||
         dup2(fd, STDOUT_FILENO) < 0 || (s->pinned && machine_pin(s->cpu) < 0))
         _exit(127);
@@ -103,7 +110,7 @@ void daemon_name(struct daemon *d, const char *name)
 
 int daemon_launch(struct daemon *d, const char *config_path, uint32_t cpu)
 {
-    struct start start = {.config = config_path, .pinned = true, .cpu = cpu};
+    struct start start = {.config = config_path, .pinned = cpu != DAEMON_ANYWHERE, .cpu = cpu};
     return launch(d, &start);
 }
 
@@ -191,4 +198,62 @@ int daemon_cpu_ns(const struct daemon *d, uint64_t *ns)
         return -errno;
     *ns = (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
     return 0;
+}
+
+int daemon_thread_ns(const struct daemon *d, uint32_t thread, uint64_t *ns)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/task/%" PRIu32 "/schedstat", (int)d->pid, thread);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return -errno;
+    const int found = fscanf(file, "%" SCNu64, ns);
+    (void)fclose(file);
+    return found == 1 ? 0 : -EBADMSG;
+}
+
+/* The numbers of its threads.  Returns how many, or -errno. */
+static int threads_of(const struct daemon *d, uint32_t *threads, uint32_t capacity)
+{
+    char path[64];
+    (void)snprintf(path, sizeof path, "/proc/%d/task", (int)d->pid);
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return -errno;
+    uint32_t count = 0;
+    for (const struct dirent *e; (e = readdir(directory)) != NULL && count < capacity;) {
+        const uint32_t number = (uint32_t)strtoul(e->d_name, NULL, 10);
+        if (number != 0)
+            threads[count++] = number;
+    }
+    (void)closedir(directory);
+    return (int)count;
+}
+
+int daemon_lcore(const struct daemon *d, uint32_t *thread)
+{
+    uint32_t threads[THREADS_MAX] = {0};
+    const int count = threads_of(d, threads, THREADS_MAX);
+    uint64_t most_ns = 0, ns = 0;
+    for (int i = 0; i < count; i++) {
+        if (threads[i] == (uint32_t)d->pid || daemon_thread_ns(d, threads[i], &ns) != 0 ||
+            ns <= most_ns)
+            continue;
+        most_ns = ns;
+        *thread = threads[i];
+    }
+    return count < 0 ? count : most_ns != 0 ? 0 : -ESRCH;
+}
+
+int daemon_confine(const struct daemon *d, uint32_t thread, int cpu)
+{
+    uint32_t threads[THREADS_MAX] = {0};
+    const int count = threads_of(d, threads, THREADS_MAX);
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    for (int i = 0; i < count; i++)
+        if (threads[i] != thread && sched_setaffinity((pid_t)threads[i], sizeof set, &set) != 0)
+            return -errno;
+    return count < 0 ? count : 0;
 }

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #define DAEMON_SPACE "bench"
+#define DAEMON_SPACE_QUIET "quiet"
 
 struct dunlin;
 
@@ -18,6 +19,7 @@ struct daemon_options {
     bool spin;        /* never sleeps; otherwise as users run it */
     uint32_t shard_count;
     uint64_t quota_bytes;
+    bool quiet_space; /* a small second space, DAEMON_SPACE_QUIET */
 };
 
 struct daemon {
@@ -31,7 +33,8 @@ MUST_USE int daemon_start(struct daemon *d, const struct daemon_options *options
 
 /* The same in two steps, for one of several nodes: the paths of d by its name, then the daemon on a
  * configuration that the caller wrote, whose socket is d->socket_path; all of its threads stay on the nth
- * usable cpu. */
+ * usable cpu, or, for DAEMON_ANYWHERE, run where the system puts them. */
+#define DAEMON_ANYWHERE UINT32_MAX
 void daemon_name(struct daemon *d, const char *name);
 MUST_USE int daemon_launch(struct daemon *d, const char *config_path, uint32_t cpu);
 /* Attach, as soon as it serves.  spin_ns as in struct dunlin_options.  Returns 0 and *handle, or
@@ -47,5 +50,12 @@ void daemon_thaw(struct daemon *d);
 
 /* CPU time it has used, ns.  Returns 0 or -errno. */
 MUST_USE int daemon_cpu_ns(const struct daemon *d, uint64_t *ns);
+
+/* The thread that worked most so far, but for the control thread: with one lcore, and after some work, the
+ * lcore.  To have all others stay on a cpu.  And the CPU time that a thread has used, ns, exact while it does
+ * not run.  Return 0 or -errno. */
+MUST_USE int daemon_lcore(const struct daemon *d, uint32_t *thread);
+MUST_USE int daemon_confine(const struct daemon *d, uint32_t thread, int cpu);
+MUST_USE int daemon_thread_ns(const struct daemon *d, uint32_t thread, uint64_t *ns);
 
 #endif

@@ -26,11 +26,13 @@ static const struct bench_entry {
      "what a write costs three replicas in one thread, against libraft"},
     {"transport", bench_transport,
      "frames and tags between two processes, against plain UDP sockets"},
+    {"failover", bench_failover,
+     "how long nobody is served when a leader is killed; at least 45 kills, about two minutes"},
     {"fleet", bench_fleet,
      "recorded fleets replayed into a running daemon, and checked (fleet --help)"},
 };
 
-static const char *const benches_later[] = {"merge", "failover", "scale"};
+static const char *const benches_later[] = {"merge", "scale"};
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -41,31 +43,55 @@ const char *bench_directory(void)
     return directory;
 }
 
-int bench_options_parse(int argc, char **argv, struct bench_options *options)
+static int take_seconds(const char *text, struct bench_options *options)
+{
+    char *end;
+    options->seconds = strtod(text, &end);
+    if (end != text && *end == '\0' && options->seconds >= 1 && options->seconds <= 3600)
+        return 0;
+    (void)fprintf(stderr, "dunlin-bench: --seconds %s: a number from 1 to 3600 was expected\n",
+                  text);
+    return -EINVAL;
+}
+
+static int take_part(const char *text, const char *const *parts, struct bench_options *options)
+{
+    options->only = text;
+    for (const char *const *part = parts; *part != NULL; part++)
+        if (strcmp(*part, text) == 0)
+            return 0;
+    (void)fprintf(stderr, "dunlin-bench: --only %s: expected one of", text);
+    for (const char *const *part = parts; *part != NULL; part++)
+        (void)fprintf(stderr, " %s", *part);
+    (void)fprintf(stderr, "\n");
+    return -EINVAL;
+}
+
+int bench_options_parse_parts(int argc, char **argv, const char *const *parts,
+                              struct bench_options *options)
 {
     *options = (struct bench_options){.seconds = BENCH_SECONDS_DEFAULT};
-    for (int i = 1; i < argc; i++) {
+    int rc = 0;
+    for (int i = 1; i < argc && rc == 0; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             options->json = true;
         } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
-            char *end;
-            options->seconds = strtod(argv[++i], &end);
-            if (end == argv[i] || *end != '\0' || !(options->seconds >= 1) ||
-                options->seconds > 3600) {
-                (void)fprintf(stderr,
-                              "dunlin-bench: --seconds %s: a number from 1 to 3600 was "
-                              "expected\n",
-                              argv[i]);
-                return -EINVAL;
-            }
+            rc = take_seconds(argv[++i], options);
+        } else if (parts != NULL && strcmp(argv[i], "--only") == 0 && i + 1 < argc) {
+            rc = take_part(argv[++i], parts, options);
         } else {
             (void)fprintf(stderr,
-                          "dunlin-bench %s: unknown argument %s; known: --json, --seconds N\n",
-                          argv[0], argv[i]);
-            return -EINVAL;
+                          "dunlin-bench %s: unknown argument %s; known: --json, --seconds N%s\n",
+                          argv[0], argv[i], parts != NULL ? ", --only PART" : "");
+            rc = -EINVAL;
         }
     }
-    return 0;
+    return rc;
+}
+
+int bench_options_parse(int argc, char **argv, struct bench_options *options)
+{
+    return bench_options_parse_parts(argc, argv, NULL, options);
 }
 
 int bench_end(const struct report *report, int error, bool json)
@@ -79,13 +105,15 @@ int bench_end(const struct report *report, int error, bool json)
 
 static void usage(FILE *out)
 {
-    (void)fprintf(out, "usage: dunlin-bench NAME [--json] [--seconds N]\n\n");
+    (void)fprintf(out, "usage: dunlin-bench NAME [--json] [--seconds N] [--only PART]\n\n");
     for (size_t i = 0; i < COUNT(benches); i++)
         (void)fprintf(out, "  %-9s %s\n", benches[i].name, benches[i].about);
-    (void)fprintf(out,
-                  "\nN bounds the whole run, default %.0f.  Exit: 0 measured (rows say which goals "
-                  "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
-                  BENCH_SECONDS_DEFAULT);
+    (void)fprintf(
+        out,
+        "\nN bounds the whole run, default %.0f.  PART: of append and read, alone (a wrong one "
+        "lists them).\nExit: 0 measured (rows say which goals "
+        "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
+        BENCH_SECONDS_DEFAULT);
 }
 
 /* ---- directory ---- */

@@ -1,11 +1,11 @@
 #include "bench/replicate_net_dunlin.h"
 
 #include "bench/bench.h"
-#include "control/cluster_key.h"
+#include "bench/cluster_files.h"
+#include "dataplane/frame.h"
 #include "engine/agent/dunlin.h"
 #include "engine/limits.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +19,7 @@
 #define REQUEST_RING_BYTES (256u << 10) /* a batch of the greatest size fits */
 #define LEAD_STEPS 1000u                /* of 10 ms */
 #define LEADER_ID 1u
+#define LEADER_LEASE_MS 1000u /* nobody dies here, and the machine is full of work */
 #define COMPLETIONS 64u
 
 /* ---- writes ---- */
@@ -72,35 +73,18 @@ int net_dunlin_write(void *client, const struct net_write *writes, uint32_t coun
 
 /* ---- the cluster's files ---- */
 
-static int key_write(const char *path)
-{
-    char line[CLUSTER_KEY_LINE_BYTES];
-    int rc = cluster_key_line(line);
-    int fd = rc == 0 ? open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-    if (rc == 0 && (fd < 0 || write(fd, line, strlen(line)) != (ssize_t)strlen(line)))
-        rc = -errno;
-    explicit_bzero(line, sizeof line);
-    if (fd >= 0)
-        (void)close(fd);
-    return rc;
-}
-
 static int config_write(const struct net_dunlin *d, uint32_t number,
                         const uint16_t ports[NET_SERVERS], const char *path)
 {
     FILE *file = fopen(path, "wex");
     if (file == NULL)
         return -errno;
-    const char *directory = bench_directory();
-    (void)fprintf(file, "node: {name: bench-%u, id: %u}\nsocket: {path: %s, mode: 0600}\n",
-                  number + 1, number + 1, d->daemons[number].socket_path);
-    (void)fprintf(file,
-                  "lcores: {count: 1}\n"
-                  "cluster:\n  name: bench\n  coordinator: %s/coordinator.json\n"
-                  "  key_file: %s/key\n  encrypt: true\n  frame: %uB\n  nodes:\n",
-                  directory, directory, FRAME_BYTES_MAX);
-    for (uint32_t i = 0; i < NET_SERVERS; i++)
-        (void)fprintf(file, "    - {id: %u, address: \"127.0.0.1:%u\"}\n", i + 1, ports[i]);
+    const struct cluster_files_node node = {.id = number + 1,
+                                            .socket_path = d->daemons[number].socket_path,
+                                            .ports = ports,
+                                            .lease_ms = LEADER_LEASE_MS,
+                                            .frame_bytes = FRAME_BYTES_MAX};
+    cluster_files_print(file, &node);
     (void)fprintf(file,
                   "spaces:\n  - {name: " SPACE_NARROW ", id: 1, shards: 1, quota: %uMiB}\n"
                   "  - {name: " SPACE_WIDE ", id: 2, shards: %u, quota: %uMiB}\n",
@@ -112,8 +96,7 @@ static int daemons_start(struct net_dunlin *d, const struct net_cpus *cpus)
 {
     uint16_t ports[NET_SERVERS];
     char path[128];
-    (void)snprintf(path, sizeof path, "%s/key", bench_directory());
-    int rc = key_write(path);
+    int rc = cluster_files_write();
     if (rc == 0)
         rc = net_ports_find(SOCK_DGRAM, ports);
     for (uint32_t i = 0; i < NET_SERVERS && rc == 0; i++) {
@@ -134,7 +117,7 @@ static int daemons_start(struct net_dunlin *d, const struct net_cpus *cpus)
 /* Nothing moves or waits any more.  Returns 1, 0, or -errno. */
 static int is_settled(struct dunlin *handle)
 {
-    char text[4096];
+    char text[32768];
     int64_t length = dunlin_nodes_json(handle, text, sizeof text);
     if (length < 0)
         return (int)length;

@@ -10,6 +10,14 @@
 #define FILL_BATCH 64u
 #define STALLS_MAX 1000u /* passes in a row that take nothing: the space is too small */
 
+#define KEEPER_NS (NS_PER_MS / 4)
+
+static void nap(uint64_t ns)
+{
+    const struct timespec pause = {.tv_nsec = (long)ns};
+    (void)nanosleep(&pause, NULL);
+}
+
 /* One write of a batch, made before it is timed as a request of an agent would be. */
 struct request {
     char key[KEYS_LENGTH];
@@ -34,16 +42,22 @@ static ALWAYS_INLINE uint64_t number_of(const struct rig *r, uint64_t nth)
 }
 
 /* What the poll loop does after the requests of a pass. */
-static void finish_pass(struct lcore *l)
+static void finish_pass(struct rig *r)
 {
+    struct lcore *l = r->lcore;
     poll_commit(l);
     l->now_late = clock_ticks(l->node->clock_kind);
     poll_answers(l);
     poll_upkeep(l);
+    if (r->passes != NULL)
+        passes_end(r->passes);
 }
 
-static void begin_pass(struct lcore *l)
+static void begin_pass(struct rig *r)
 {
+    struct lcore *l = r->lcore;
+    if (r->passes != NULL)
+        passes_begin(r->passes);
     l->now = clock_ticks(l->node->clock_kind);
     l->clock_ns = clock_realtime_ns();
 }
@@ -97,7 +111,7 @@ static int write_one(struct rig *r, const struct request *q)
 /* One pass of the poll loop with count requests. */
 static int write_batch(struct rig *r, const struct request *requests, uint32_t count)
 {
-    begin_pass(r->lcore);
+    begin_pass(r);
     for (uint32_t i = 0; i < count; i++)
         prefetch_self(r, &requests[i], r->position + i);
     for (uint32_t i = 0; i < count; i++)
@@ -115,10 +129,12 @@ static int write_batch(struct rig *r, const struct request *requests, uint32_t c
             return rc > 0 ? -EDQUOT : rc;
         r->position--; /* the same session again: sequences have no gaps */
         lcore_mark_dirty(r->lcore, r->space->shards[requests[i].shard]);
-        finish_pass(r->lcore);
-        begin_pass(r->lcore);
+        finish_pass(r);
+        if (r->shape.grows)
+            nap(KEEPER_NS);
+        begin_pass(r);
     }
-    finish_pass(r->lcore);
+    finish_pass(r);
     return 0;
 }
 
@@ -141,7 +157,7 @@ static int fill(struct rig *r)
 /* The first answer of a shard, which opened a session. */
 static int sessions_open(struct rig *r)
 {
-    begin_pass(r->lcore);
+    begin_pass(r);
     for (uint32_t i = 0; i < r->shape.shard_count * RIG_SESSIONS; i++) {
         struct shard *shard = r->space->shards[i / RIG_SESSIONS];
         struct shard_origin origin = {.operation = RING_SESSION_OPEN};
@@ -157,6 +173,38 @@ static int sessions_open(struct rig *r)
         r->sessions[i] = (struct rig_session){.lsn = answer.lsn, .slot = answer.session_slot};
     }
     return 0;
+}
+
+/* What the control thread does for a space that needs more of its memory. */
+static void *keep(void *argument)
+{
+    struct rig *r = argument;
+    while (!atomic_load_explicit(&r->stop, memory_order_acquire)) {
+        if (node_chunks_grow(&r->node, r->space) < 0)
+            break; /* the writer finds that none comes */
+        nap(KEEPER_NS);
+    }
+    return NULL;
+}
+
+/* All memory now, or as it is asked for. */
+static int open_memory(struct rig *r)
+{
+    if (r->shape.grows)
+        return -pthread_create(&r->keeper, NULL, keep, r);
+    atomic_store_explicit(&r->space->chunks_wanted, r->space->geometry.chunk_count_max,
+                          memory_order_relaxed); /* relaxed: this thread reads it */
+    const int made = node_chunks_grow(&r->node, r->space);
+    return made < 0 ? made : 0;
+}
+
+static void close_node(struct rig *r)
+{
+    atomic_store_explicit(&r->stop, true, memory_order_release);
+    if (r->shape.grows)
+        (void)pthread_join(r->keeper, NULL);
+    lcore_close(r->lcore);
+    node_close(&r->node);
 }
 
 static int open_node(struct rig *r)
@@ -186,19 +234,23 @@ static int open_node(struct rig *r)
     if (rc != 0)
         goto fail;
     r->space = r->node.spaces[SPACE_ID];
-    /* All memory now: making it is the control thread's work, not the write's. */
-    atomic_store_explicit(&r->space->chunks_wanted, r->space->geometry.chunk_count_max,
-                          memory_order_relaxed); /* relaxed: this thread reads it */
-    rc = node_chunks_grow(&r->node, r->space);
-    if (rc < 0)
-        goto fail;
     rc = lcore_open(&r->node, 0, &r->lcore);
     if (rc != 0)
         goto fail;
-    return 0;
+    rc = open_memory(r);
+    if (rc == 0)
+        return 0;
+    lcore_close(r->lcore);
 fail:
     node_close(&r->node);
     return rc;
+}
+
+uint64_t rig_quota_for(uint32_t key_count)
+{
+    const uint64_t mib = UINT64_C(1) << 20;
+    const uint64_t per_key = record_bytes(0, KEYS_LENGTH, KEYS_VALUE_BYTES) * 9 / 8 + 32;
+    return max_u64(64 * mib, align_up(2 * per_key * key_count, mib));
 }
 
 struct rig *rig_new(const struct rig_shape *shape)
@@ -216,8 +268,7 @@ struct rig *rig_new(const struct rig_shape *shape)
         rc = fill(r);
     if (rc == 0)
         return r;
-    lcore_close(r->lcore);
-    node_close(&r->node);
+    close_node(r);
 fail:
     (void)fprintf(stderr, "dunlin-bench: no engine of %u keys in %u shards: %s\n", shape->key_count,
                   shape->shard_count, strerror(-rc));
@@ -230,10 +281,18 @@ void rig_delete(struct rig *r)
 {
     if (r == NULL)
         return;
-    lcore_close(r->lcore);
-    node_close(&r->node);
+    close_node(r);
     free(r->sessions);
     free(r);
+}
+
+int rig_pass(struct rig *r, const uint32_t *numbers, uint32_t count)
+{
+    struct request requests[RIG_BATCH_MAX];
+    ASSERT(count <= RIG_BATCH_MAX);
+    for (uint32_t i = 0; i < count; i++)
+        make_request(r, numbers[i], &requests[i]);
+    return write_batch(r, requests, count);
 }
 
 int rig_measure(void *context, uint64_t duration_ns, double *value)

@@ -8,8 +8,11 @@
 #define DUNLIN_BENCH_RIG_H
 
 #include "bench/pairs.h"
+#include "bench/passes.h"
 #include "bench/sampler.h"
 #include "dataplane/lcore.h"
+
+#include <pthread.h>
 
 #define RIG_BATCH_MAX 512u
 #define RIG_SESSIONS 8u /* per shard: their windows together hold the greatest batch */
@@ -21,6 +24,7 @@ struct rig_shape {
     uint64_t quota_bytes;
     bool unordered; /* the space keeps no order of its keys */
     bool shuffled;  /* first written in random order: 2^10 keys, or a higher power of two */
+    bool grows;     /* chunks are made as they are asked for, by a thread of its own */
 };
 
 struct rig_session {
@@ -36,13 +40,24 @@ struct rig {
     struct lcore *lcore;
     struct rig_session *sessions; /* RIG_SESSIONS of shard 0, of shard 1 ... */
     uint64_t position;
-    uint64_t fill_ns; /* what writing every key once took */
+    uint64_t fill_ns;      /* what writing every key once took */
+    struct passes *passes; /* that count the passes; NULL: nobody does */
+    pthread_t keeper;      /* of a rig that grows */
+    _Atomic bool stop;     /* it is to end */
 };
+
+/* Quota for so many keys of the benches: twice what they need, so that the cleaner has the room it has in
+ * use. */
+uint64_t rig_quota_for(uint32_t key_count);
 
 /* Make the node, all its memory, and write every key once.  Owned by the caller until rig_delete.
  * Returns NULL after a word on stderr. */
 struct rig *rig_new(const struct rig_shape *shape);
 void rig_delete(struct rig *r);
+
+/* One pass that writes count (up to RIG_BATCH_MAX) keys, by their numbers (keys.h).  Where memory is still
+ * to be made, it takes several.  Returns 0 or -errno: end the bench. */
+MUST_USE int rig_pass(struct rig *r, const uint32_t *numbers, uint32_t count);
 
 /* One side of a comparison: a rig and the batch it writes in. */
 struct rig_side {

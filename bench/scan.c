@@ -1,5 +1,6 @@
 #include "bench/scan.h"
 
+#include "bench/passes.h"
 #include "engine/clock.h"
 
 static int scan_once(struct client *c, uint64_t *records)
@@ -28,12 +29,13 @@ int scan_measure(void *context, uint64_t duration_ns, double *value)
 {
     struct client *c = context;
     uint64_t records = 0, began_ns = clock_boottime_ns(), now_ns = began_ns;
+    const uint64_t cpu_ns = passes_cpu_ns();
     while (now_ns - began_ns < duration_ns) {
         int rc = scan_once(c, &records);
         if (rc != 0)
             return rc;
         now_ns = clock_boottime_ns();
     }
-    *value = (double)(now_ns - began_ns) / (double)records;
+    *value = (double)(passes_cpu_ns() - cpu_ns) / (double)records;
     return 0;
 }
