@@ -7,7 +7,8 @@
 # everything it started. Exit 0: no violation, and the run was exercised (enough claims met a conflict,
 # every process wrote, every kill happened). Exit 1: otherwise. Exit 2: bad usage.
 #
-#   --seconds N       how long the fleet flies (20); the data repeats with new agents until then
+#   --seconds N       how long the fleet flies (20, and 15 beyond the last second that --chaos names); the data
+#                     repeats with new agents until then
 #   --data FILE       recording to replay: time_s,lat_deg,lon_deg, an agent column, further columns; may
 #                     be given several times. A crowd is mixed in, so that there is something to quarrel
 #                     about. Default: the recordings beside this project, else made-up ones
@@ -21,10 +22,16 @@
 #   --seed N          of the kills and of made-up data (printed)
 #   --nodes N         nodes, 1 to 7 (3), each a process; agents attach to all of them in turn, all are
 #                     read in place, and must be equal at the end
-#   --transport udp   between them (the only one in this version)
+#   --transport T     between them: udp, the kernel's sockets (default), or dpdk: each drives a port by itself, one
+#                     end of a virtual cable, in a network namespace of its own, which needs root
 #   --chaos SPEC      freeze:A-Bs stops the last node's process from second A to B of the run; move:Ns moves
-#                     all leaderships to the next node every N seconds; several with commas.  Agents then
-#                     stay away from the last node, and no write may fail
+#                     all leaderships to the next node every N seconds.  Agents then stay away from the last
+#                     node, and no write may fail.  kill-leader:Ns kills (SIGKILL) the leader of most shards
+#                     every N seconds, when redundancy is full; it is started again a second later.
+#                     partition:Ns cuts the next node off from the others for a second every N seconds: nodes
+#                     then are in network namespaces of their own, which needs root.  add-node:Ns adds one
+#                     more node at second N, remove-node:Ns removes the last of the others; no write may
+#                     fail.  Several with commas
 #   --in-process      all nodes in one process (dunlind dev); agents write at the first
 #   --moves MS        with --in-process: so often the leadership of everything moves from the first
 #                     to another and back (4000; 0: never), now handed over, now not, now while one of
@@ -47,12 +54,13 @@ usage() {
     exit 2
 }
 
-seconds=20
+seconds=
 kills=5
 agents=20
 plant=
 moves=
 chaos=
+transport=udp
 in_process=
 json=
 crowd=yes
@@ -80,17 +88,16 @@ while [ $# -gt 0 ]; do
             esac
             ;;
         --transport)
-            if [ "$2" = dpdk ] || [ "$2" = rdma ]; then
+            if [ "$2" = rdma ]; then
                 echo "demo.sh: --transport $2: not in this version" >&2
                 exit 2
             fi
-            [ "$2" = udp ] || usage "--transport takes udp, not '$2'"
+            [[ $2 =~ ^(udp|dpdk)$ ]] || usage "--transport takes udp or dpdk, not '$2'"
+            transport=$2
             ;;
         --chaos)
-            [[ $2 =~ kill-leader|partition|add-node|remove-node ]] &&
-                echo "demo.sh: --chaos $2: not in this version" >&2 && exit 2
-            [[ $2 =~ ^((freeze:[0-9]+-[0-9]+s|move:[0-9]+s)(,|$))+$ ]] ||
-                usage "--chaos takes freeze:A-Bs and move:Ns with commas between, not '$2'"
+            [[ $2 =~ ^((freeze:[0-9]+-[0-9]+s|(move|kill-leader|partition|add-node|remove-node):[0-9]+s)(,|$))+$ ]] ||
+                usage "--chaos takes freeze:A-Bs, and move, kill-leader, partition, add-node and remove-node with :Ns, and commas between, not '$2'"
             chaos=$2
             ;;
         --agents) agents=$2 ;;
@@ -140,6 +147,32 @@ esac
 moves=${moves:-0}
 [ -z "$chaos" ] || { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
     usage "--chaos needs nodes that are processes of their own"
+[[ ! $chaos =~ kill-leader|partition|remove-node ]] || [ "$nodes" -ge 3 ] ||
+    usage "--chaos $chaos needs --nodes 3 or more: those that are left are to be most of them"
+[[ $chaos != *add-node* ]] || [ "$nodes" -lt $nodes_max ] ||
+    usage "--chaos $chaos needs --nodes $((nodes_max - 1)) or less: one more comes"
+[ "$transport" = udp ] || { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
+    usage "--transport dpdk needs nodes that are processes of their own"
+[[ $chaos != *partition* ]] || [ "$transport" = udp ] ||
+    usage "--chaos partition needs --transport udp: cuts are made where the kernel sends"
+namespaces=
+if [[ $chaos == *partition* ]] || [ "$transport" = dpdk ]; then
+    namespaces=yes
+fi
+[ -z "$namespaces" ] || [ "$(id -u)" -eq 0 ] ||
+    usage "--chaos partition and --transport dpdk need root, for network namespaces of the nodes"
+# Why a speed of its own: the fleet slows down while commands are slow, and here they are by intent.
+[[ $chaos != *partition* ]] || pass=(--speed 300 "${pass[@]}")
+# What comes once comes early enough to be judged.
+until_second() {
+    local event last=5
+    for event in ${chaos//,/ }; do
+        [[ $event =~ ^(freeze:[0-9]+-|add-node:|remove-node:)([0-9]+)s$ ]] || continue
+        [ "${BASH_REMATCH[2]}" -le "$last" ] || last=${BASH_REMATCH[2]}
+    done
+    echo $((last + 15))
+}
+seconds=${seconds:-$(until_second)}
 for i in "${!data[@]}"; do
     [ "${data[i]}" = --data ] || [ -r "${data[i]}" ] || usage "cannot read ${data[i]}"
 done
@@ -166,6 +199,9 @@ dir=
 daemons=()
 fleet=
 installer=
+in_network=
+# shellcheck source=tests/e2e/netns.sh
+[ -z "$namespaces" ] || . tests/e2e/netns.sh
 
 # shellcheck disable=SC2317 # called from traps
 # end PID: SIGTERM to it and all of its group, ten seconds, SIGKILL; returns when they are gone.
@@ -195,6 +231,7 @@ clean_up() {
     for pid in "${daemons[@]}"; do
         end "$pid"
     done
+    [ -z "$in_network" ] || net_down
     [ -z "$dir" ] || rm -rf "$dir"
 }
 trap clean_up EXIT
@@ -246,12 +283,42 @@ spaces:
     partition_prefix: 6
 EOF
 
-# start_daemon LOG ARGUMENT...: a session of its own; its pid joins daemons.
+# start_daemon I ARGUMENT...: a session of its own, in the network of node I + 1 if it has one; its pid is daemons[I].
 start_daemon() {
-    local log=$1
+    local i=$1 enter=()
     shift
-    DUNLIN_PLANT=$plant setsid -- build/$flavour/control/dunlind "$@" >"$log" 2>&1 </dev/null &
-    daemons+=($!)
+    # shellcheck disable=SC2154
+    [ -z "$in_network" ] || enter=(nsenter --net="/proc/${net_holders[i + 1]}/ns/net" --)
+    DUNLIN_PLANT=$plant setsid -- "${enter[@]}" build/$flavour/control/dunlind "$@" \
+        >>"$dir/dunlind$i.log" 2>&1 </dev/null &
+    daemons[i]=$!
+}
+
+# was_removed I STATUS: its daemon has ended by itself, as that of the node which is removed does.
+was_removed() { [[ $chaos == *remove-node* ]] && [ "$1" -eq $((nodes - 1)) ] && [ "$2" -eq 0 ]; }
+
+# attend: until the fleet has ended; a daemon that was killed meanwhile is started again a second later, as whoever
+# watches over services does; one that was added is started.
+attend() {
+    local i status
+    while [[ $chaos =~ kill-leader|add-node|remove-node ]] && kill -0 "$fleet" 2>/dev/null; do
+        if [ -e "$dir/added" ] && [ -z "${daemons[nodes]:-}" ]; then
+            start_daemon "$nodes" --config "$dir/node$((nodes + 1)).yaml"
+        fi
+        for i in "${!daemons[@]}"; do
+            kill -0 "${daemons[i]}" 2>/dev/null && continue
+            wait "${daemons[i]}"
+            status=$?
+            if was_removed "$i" $status; then
+                unset "daemons[i]"
+                continue
+            fi
+            [ $status -eq 137 ] || return
+            sleep 1
+            start_daemon "$i" --config "$dir/node$((i + 1)).yaml"
+        done
+        sleep 0.05
+    done
 }
 
 # await_ready: until all of them say so.  1: one of them ended, or it took too long.
@@ -266,16 +333,31 @@ await_ready() {
     done
 }
 
-# configure NODE PORT: its configuration; node n receives at PORT + n.
+# address NODE PORT: where it receives; control_address: of its control plane.
+address() {
+    if [ "$transport" = dpdk ]; then
+        echo "$(net_second_address "$1"):$(($2 + $1))"
+    else
+        control_address "$1" "$2"
+    fi
+}
+control_address() { echo "$([ -n "$in_network" ] && net_address "$1" || echo 127.0.0.1):$(($2 + $1))"; }
+
+# configure NODE PORT [COUNT]: its configuration, in a cluster of so many.
 configure() {
-    local n
+    local n count=${3:-$nodes}
     printf 'node: {name: demo-%s, id: %s}\nsocket: {path: %s, mode: 0600}\n' \
         "$1" "$1" "$dir/node$1.sock"
     if [ "$nodes" -gt 1 ]; then
-        printf 'cluster:\n  name: demo\n  coordinator: %s\n  key_file: %s\n  nodes:\n' \
-            "$dir/coordinator.json" "$dir/key"
-        for ((n = 1; n <= nodes; n++)); do
-            printf '    - {id: %s, address: "127.0.0.1:%s"}\n' "$n" "$(($2 + n))"
+        printf 'cluster:\n  name: demo\n  key_file: %s\n' "$dir/key"
+        [ "$transport" = udp ] || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"}\n' \
+            net_af_packet0,iface=eth1 "--no-huge -m 128 --no-pci"
+        printf '  control:\n'
+        printf '    directory: %s\n    certificate: %s\n    key: %s\n    authority: %s\n  nodes:\n' \
+            "$dir/control$1" "$dir/ca/node-$1.crt" "$dir/ca/node-$1.key" "$dir/ca/authority.crt"
+        for ((n = 1; n <= count; n++)); do
+            printf '    - {id: %s, address: "%s", control: "%s"}\n' "$n" "$(address "$n" "$2")" \
+                "$(control_address "$n" "$2")"
         done
     fi
     cat "$dir/spaces.yaml"
@@ -285,10 +367,11 @@ configure() {
 start_cluster() {
     local n
     daemons=()
-    rm -f "$dir"/coordinator.json*
+    port=$1
+    rm -rf "$dir"/control* "$dir"/dunlind*.log
     for ((n = 1; n <= nodes; n++)); do
         configure "$n" "$1" >"$dir/node$n.yaml"
-        start_daemon "$dir/dunlind$((n - 1)).log" --config "$dir/node$n.yaml"
+        start_daemon $((n - 1)) --config "$dir/node$n.yaml"
     done
     await_ready
 }
@@ -298,11 +381,37 @@ start_somewhere() {
     local try pid
     for try in 1 2 3 4; do
         start_cluster $((10000 + RANDOM % 20000)) && return
-        [ "$try" -lt 4 ] && grep -q EADDRINUSE "$dir"/dunlind*.log || return 1
+        [ "$try" -lt 4 ] && grep -qi 'address already in use' "$dir"/dunlind*.log || return 1
         for pid in "${daemons[@]}"; do
             end "$pid"
         done
     done
+}
+
+# The secrets that servers share, and who they are for each other.  Why the mask: a key that others may read
+# is refused.
+make_secrets() {
+    local dunlin=build/$flavour/control/dunlin n
+    (umask 077 && "$dunlin" key >"$dir/key") || return 1
+    "$dunlin" authority create "$dir/ca" --cluster demo >/dev/null || return 1
+    for ((n = 1; n <= nodes; n++)); do
+        "$dunlin" authority issue "$dir/ca" --node "$n" >/dev/null || return 1
+    done
+}
+
+# prepare_addition: what the node that is to come needs, and the program that adds it; attend starts it then.
+prepare_addition() {
+    local n=$((nodes + 1)) dunlin=$PWD/build/$flavour/control/dunlin
+    configure $n "$port" $n >"$dir/node$n.yaml"
+    cat >"$dir/add-node" <<EOF
+#!/bin/sh
+'$dunlin' authority issue '$dir/ca' --node $n >/dev/null &&
+    '$dunlin' --socket '$dir/node1.sock' node add $n --address '$(address $n "$port")' \
+        --control '$(control_address $n "$port")' && : >'$dir/added'
+EOF
+    chmod 700 "$dir/add-node"
+    sockets+=(--socket "$dir/node$n.sock")
+    pids+=(--add-node "$dir/add-node")
 }
 
 sockets=()
@@ -313,11 +422,22 @@ done
 if [ -n "$in_process" ] && [ "$nodes" -gt 1 ]; then
     start=(dev --nodes "$nodes" --dir "$dir" --spaces "$dir/spaces.yaml")
     [ "$moves" = 0 ] || start+=(--moves "$moves")
-    start_daemon "$dir/dunlind0.log" "${start[@]}"
+    start_daemon 0 "${start[@]}"
     await_ready
 else
-    # Why the mask: a key that others may read is refused.
-    [ "$nodes" -eq 1 ] || (umask 077 && build/$flavour/control/dunlin key >"$dir/key") || exit 1
+    [ "$nodes" -eq 1 ] || make_secrets || exit 1
+    if [ -n "$namespaces" ]; then
+        networked=$nodes
+        [[ $chaos != *add-node* ]] || networked=$((nodes + 1))
+        net_up "$networked" || exit 1
+        # Why again: it has set traps of its own.
+        trap clean_up EXIT
+        in_network=yes
+        [[ $chaos != *partition* ]] || pids+=(--switch-pid "${net_holders[0]}")
+        for ((i = 1; i <= networked; i++)); do
+            [ "$transport" = udp ] || net_second "$i" || exit 1
+        done
+    fi
     start_somewhere
 fi || {
     echo "demo.sh: dunlind does not start; it said:" >&2
@@ -327,6 +447,7 @@ fi || {
 for pid in "${daemons[@]}"; do
     pids+=(--daemon-pid "$pid")
 done
+[[ $chaos != *add-node* ]] || prepare_addition || exit 1
 few=
 [ "$nodes" -eq 1 ] || few="$nodes nodes${in_process:+ in one process}, "
 [ "$moves" = 0 ] || few="${few}leaders move every $moves ms, "
@@ -336,12 +457,16 @@ say "dunlind runs (${few}pid ${daemons[*]}${plant:+, planted bug: $plant}); $age
 setsid -- build/$flavour/bench/dunlin-bench fleet "${sockets[@]}" "${pids[@]}" \
     --seconds "$seconds" --agents "$agents" --kill "$kills" "${data[@]}" "${pass[@]}" </dev/null &
 fleet=$!
+# Why quiet: the shell would tell of each that was killed.
+attend 2>/dev/null
 wait $fleet
 status=$?
 fleet=
 
 for i in "${!daemons[@]}"; do
     kill -0 "${daemons[i]}" 2>/dev/null && continue
+    wait "${daemons[i]}" 2>/dev/null
+    was_removed "$i" $? && continue
     echo "demo.sh: dunlind died; its last words:" >&2
     tail -n 20 "$dir/dunlind$i.log" >&2
     status=1

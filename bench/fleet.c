@@ -83,9 +83,16 @@ int fleet_drain_journals(struct fleet_supervisor *s)
     return 0;
 }
 
+/* Who asks such a node for anything strong waits. */
+static bool is_away(const struct fleet_supervisor *s, uint32_t node)
+{
+    const struct fleet_chaos_cuts *cuts = &s->chaos.cuts;
+    return (s->nodes.away_mask & 1u << node) != 0 || (cuts->is_cut && cuts->victim == node);
+}
+
 static void adopt(struct fleet_supervisor *s)
 {
-    while (s->adopt_count > 0) {
+    while (s->adopt_count > 0 && !is_away(s, 0)) {
         uint32_t life = s->to_adopt[s->adopt_count - 1];
         if (fleet_controller_adopt(&s->controller, s->fleet->regions[life]) != 0)
             return; /* the daemon is away: next tick */
@@ -155,7 +162,8 @@ static void find_slowest(struct fleet_supervisor *s, uint64_t now_ns)
         const struct fleet_region *r = s->fleet->regions[c->life];
         /* relaxed: progress, may lag */
         int64_t us = atomic_load_explicit(&r->virtual_us, memory_order_relaxed);
-        if (c->pid != 0 && us < slowest)
+        /* Why not those at a node that is away: they can only wait, and the others are to go on. */
+        if (c->pid != 0 && us < slowest && !is_away(s, fleet_node_of(s->fleet, i)))
             slowest = us;
     }
     s->slowest_us = slowest > s->slowest_us ? slowest : s->slowest_us;
@@ -235,7 +243,8 @@ static int tick(struct fleet_supervisor *s, bool stopping)
             return error;
     }
     if (now_ns - s->line_ns >= LINE_PERIOD_NS) {
-        watch_daemon(s);
+        if (!is_away(s, 0))
+            watch_daemon(s);
         if (s->fleet->node_count > 1)
             /* Why the result does not matter here: the last look counts, and is_lost sees the rest. */
             (void)!fleet_nodes_look(s->fleet, &s->nodes);
@@ -266,7 +275,7 @@ static int start(struct fleet_supervisor *s)
     else if (speed == FLEET_SPEED_UNBOUND)
         speed = FLEET_SPEED_MAX;
     /* Before any child: one word if there is no daemon, not one of each. */
-    for (uint32_t node = 0; node < f->node_count; node++) {
+    for (uint32_t node = 0; node < f->first_count; node++) {
         if ((error = fleet_attach(f, node, true, &s->controller.seat)) != 0)
             return error;
         fleet_detach(&s->controller.seat);
@@ -450,6 +459,7 @@ static int share_memory(struct fleet *f)
 {
     f->slot_count = slots_needed(f);
     f->node_count = f->options.socket_count > 0 ? f->options.socket_count : 1;
+    f->first_count = f->node_count - (f->options.adder != NULL);
     f->life_count = f->options.agents + f->options.kills;
     f->watcher_count = (uint32_t)min_u64(f->options.watches, FLEET_WATCHERS_MAX);
     f->region_count = f->life_count + f->node_count + f->watcher_count;
@@ -457,6 +467,7 @@ static int share_memory(struct fleet *f)
     f->regions = calloc(f->region_count, sizeof(struct fleet_region *));
     if (f->shared == NULL || f->regions == NULL)
         return -ENOMEM;
+    atomic_init(&f->shared->member_mask, (1u << f->first_count) - 1);
     for (uint32_t r = 0; r < f->region_count; r++) {
         f->regions[r] = share(fleet_region_bytes(f->slot_count));
         if (f->regions[r] == NULL)

@@ -51,6 +51,10 @@ struct fleet_options {
     uint32_t daemon_pid_count;
     const char *chaos;  /* fleet_chaos.h; NULL: none */
     const char *dunlin; /* the command, for moves */
+    int switch_pid; /* a process in the namespace whose bridge has a port for each node; 0: none */
+    const char *adder; /* program that adds the last node and has it started; NULL: all are there */
+    bool spares_last;  /* agents stay away from the last node of those that are there at first */
+    bool removes_last; /* and watchers, too: it is removed */
     bool sort, json, restarts_expected;
 };
 
@@ -73,23 +77,38 @@ struct fleet_clock {
 void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed);
 int64_t fleet_clock_us(const struct fleet_clock *c, uint64_t now_ns);
 
+/* What was asked of nodes while they were cut off; the prober's, read when it has ended. */
+struct fleet_probed {
+    uint64_t cuts; /* times one was probed */
+    uint64_t refused, applied, unknown;
+    uint64_t silent_ns;  /* the longest from the cut until a write was refused for the first time */
+    uint64_t slowest_ns; /* refusal of a write that began after that */
+    uint64_t reads, reads_failed, stale;
+    uint64_t age_ns; /* greatest, of a local read */
+};
+
 struct fleet_shared {
     struct fleet_clock clock;
     _Atomic uint32_t stop;
-    _Atomic uint32_t is_quiet; /* nobody writes any more: the watchers judge, and end */
-    struct histogram farthest; /* observer: ns from submission to visible at every node */
+    _Atomic uint32_t is_quiet;    /* nobody writes any more: the watchers judge, and end */
+    _Atomic uint32_t kill_count;  /* of nodes */
+    _Atomic uint32_t member_mask; /* nodes that are in the cluster now; bits are positions */
+    struct fleet_probed probed;   /* of nodes that were cut off */
+    struct histogram farthest;    /* observer: ns from submission to visible at every node */
 };
 
 struct fleet {
     struct fleet_options options;
     struct fleet_source sources[FLEET_SOURCES_MAX];
     uint32_t source_count;
-    uint32_t run; /* number in all keys */
-    uint32_t node_count;
+    uint32_t run;           /* number in all keys */
+    uint32_t node_count;    /* one for each socket */
+    uint32_t first_count;   /* of these, those that are there at first */
     uint32_t life_count;    /* agents + kills */
     uint32_t watcher_count; /* processes */
     uint32_t region_count;  /* one for each life, the observer's for each node, the watchers' */
     uint32_t slot_count;    /* in each region */
+    uint64_t cpu_ns_dead;   /* used by daemons that were killed */
     struct fleet_shared *shared;
     struct fleet_region **regions;
 };
@@ -122,12 +141,30 @@ static inline bool fleet_is_cluster(const struct fleet *f)
     return f->options.daemon_pid_count > 1;
 }
 
-/* Where an agent process attaches: all of a cluster in turn, but for the last node, which may be frozen,
- * when there is chaos. */
+/* Where an agent process attaches: all of a cluster in turn, but for the last node, which may be frozen or
+ * removed, when that is asked for. */
 static inline uint32_t fleet_node_of(const struct fleet *f, uint32_t process)
 {
-    uint32_t nodes = f->node_count - (f->options.chaos != NULL && f->node_count > 1);
+    uint32_t nodes = f->first_count - (f->options.spares_last && f->first_count > 1);
     return fleet_is_cluster(f) ? process % nodes : 0;
+}
+
+/* Nodes that are there from the beginning to the end, the first ones: where watchers are. */
+static inline uint32_t fleet_staying(const struct fleet *f)
+{
+    return f->first_count - f->options.removes_last;
+}
+
+/* Nodes that are in the cluster now. */
+static inline uint32_t fleet_members(const struct fleet *f)
+{
+    /* acquire: M1 -> M2: who is in it serves */
+    return atomic_load_explicit(&f->shared->member_mask, memory_order_acquire);
+}
+
+static inline bool fleet_is_member(const struct fleet *f, uint32_t node)
+{
+    return (fleet_members(f) & 1u << node) != 0;
 }
 
 /* The number of the daemon's start that a handle is attached to. */
@@ -216,7 +253,7 @@ struct fleet_nodes {
     uint32_t away_mask;                  /* nodes that cannot answer now, and are not asked */
     bool told;                           /* of stopped */
 };
-/* Attach to all.  Returns 0 or as fleet_nodes_look; close it in any case. */
+/* Attach to all that are there at first.  Returns 0 or as fleet_nodes_look; close it in any case. */
 MUST_USE int fleet_nodes_open(const struct fleet *f, struct fleet_nodes *nodes);
 void fleet_nodes_close(struct fleet_nodes *nodes);
 /* A shard stops where what was committed is not in the log of a later leader: a violation, told once

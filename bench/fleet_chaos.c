@@ -14,12 +14,13 @@
 #define BACK_LIMIT_NS (20 * NS_PER_S)
 #define LOOK_NS (20 * NS_PER_MS)
 #define COMMAND_LIMIT_NS (10 * NS_PER_S)
+#define CHANGE_LIMIT_NS (60 * NS_PER_S)
 
 /* ---- freeze ---- */
 
 static uint32_t victim(const struct fleet *f)
 {
-    return f->node_count - 1;
+    return f->first_count - 1;
 }
 
 static int freeze(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes)
@@ -71,19 +72,12 @@ static void mover_reap(struct fleet_chaos *c)
     c->moves_failed += !well;
 }
 
-/* Why not only while it is: who is frozen as a leader takes its shards with it until it comes back. */
-static bool is_freezing(const struct fleet_chaos *c)
-{
-    for (uint32_t i = 0; i < c->event_count; i++)
-        if (c->events[i].kind == FLEET_CHAOS_FREEZE)
-            return true;
-    return false;
-}
-
 static int move(struct fleet_chaos *c, const struct fleet *f)
 {
     char node[16];
-    uint32_t healthy = f->node_count - is_freezing(c);
+    /* Why not only while it is: who is frozen as a leader takes its shards with it until it comes back. */
+    uint32_t healthy = f->first_count - (fleet_chaos_has(c, FLEET_CHAOS_FREEZE) ||
+                                         fleet_chaos_has(c, FLEET_CHAOS_REMOVE));
     c->leader = (c->leader + 1) % healthy;
     (void)snprintf(node, sizeof(node), "%u", c->leader + 1);
     pid_t pid = fork();
@@ -101,17 +95,26 @@ static int move(struct fleet_chaos *c, const struct fleet *f)
 
 /* ---- the run ---- */
 
-static int event_step(struct fleet_chaos *c, struct fleet_chaos_event *e, const struct fleet *f,
+static int event_step(struct fleet_chaos *c, struct fleet_chaos_event *e, struct fleet *f,
                       struct fleet_nodes *nodes, uint64_t passed_ns)
 {
+    const struct fleet_chaos_due due = {.passed_ns = passed_ns, .period_ns = e->from_ns};
     int error = 0;
+    if (e->kind == FLEET_CHAOS_KILL_LEADER)
+        return fleet_chaos_kill_step(c, f, nodes, &due);
+    if (e->kind == FLEET_CHAOS_PARTITION)
+        return fleet_chaos_cut_step(c, f, &due);
+    if (e->kind == FLEET_CHAOS_ADD || e->kind == FLEET_CHAOS_REMOVE)
+        return fleet_chaos_change_step(c, f, nodes, e, passed_ns);
     if (e->kind == FLEET_CHAOS_MOVE) {
         if (c->mover != 0 || passed_ns < max_u64(c->next_move_ns, e->from_ns))
             return 0;
         c->next_move_ns = passed_ns + e->from_ns;
         return move(c, f);
     }
-    if (!e->begun && passed_ns >= e->from_ns) {
+    /* Why not while another is away: those that are left are to be most of them. */
+    if (!e->begun && passed_ns >= e->from_ns && !c->kills.is_down && !c->cuts.is_cut &&
+        !fleet_chaos_is_changing(c) && c->removed.stage == FLEET_CHANGE_NONE) {
         e->begun = true;
         error = freeze(c, f, nodes);
     }
@@ -122,7 +125,7 @@ static int event_step(struct fleet_chaos *c, struct fleet_chaos_event *e, const 
     return error;
 }
 
-int fleet_chaos_step(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes,
+int fleet_chaos_step(struct fleet_chaos *c, struct fleet *f, struct fleet_nodes *nodes,
                      uint64_t passed_ns)
 {
     int error = 0;
@@ -130,10 +133,11 @@ int fleet_chaos_step(struct fleet_chaos *c, const struct fleet *f, struct fleet_
     for (uint32_t i = 0; error == 0 && i < c->event_count; i++)
         error = event_step(c, &c->events[i], f, nodes, passed_ns);
     look_behind(c, f, nodes);
+    fleet_chaos_change_look(c, f, nodes);
     return error;
 }
 
-void fleet_chaos_end(struct fleet_chaos *c, const struct fleet *f, struct fleet_nodes *nodes)
+void fleet_chaos_end(struct fleet_chaos *c, struct fleet *f, struct fleet_nodes *nodes)
 {
     struct timespec pause = {.tv_nsec = (long)LOOK_NS};
     uint64_t until = clock_boottime_ns() + COMMAND_LIMIT_NS;
@@ -152,4 +156,13 @@ void fleet_chaos_end(struct fleet_chaos *c, const struct fleet *f, struct fleet_
         (void)nanosleep(&pause, NULL); /* as above */
     if (c->is_behind)
         c->back_ns = UINT64_MAX;
+    fleet_chaos_cut_end(c, f);
+    until = clock_boottime_ns() + CHANGE_LIMIT_NS;
+    for (; fleet_chaos_is_changing(c) && clock_boottime_ns() < until;
+         fleet_chaos_change_look(c, f, nodes))
+        (void)nanosleep(&pause, NULL); /* as above */
+    fleet_chaos_change_end(c);
+    until = clock_boottime_ns() + BACK_LIMIT_NS;
+    for (; c->kills.is_down && clock_boottime_ns() < until; fleet_chaos_kill_end(c, f, nodes))
+        (void)nanosleep(&pause, NULL); /* as above */
 }

@@ -32,9 +32,19 @@ static bool event_read(const char **at, struct fleet_chaos_event *e)
         return seconds_read(at, &e->from_ns) && word_read(at, "-") &&
                seconds_read(at, &e->until_ns) && word_read(at, "s") && e->from_ns < e->until_ns;
     }
-    e->kind = FLEET_CHAOS_MOVE;
-    return word_read(at, "move:") && seconds_read(at, &e->from_ns) && word_read(at, "s") &&
-           e->from_ns != 0;
+    if (word_read(at, "kill-leader:"))
+        e->kind = FLEET_CHAOS_KILL_LEADER;
+    else if (word_read(at, "partition:"))
+        e->kind = FLEET_CHAOS_PARTITION;
+    else if (word_read(at, "move:"))
+        e->kind = FLEET_CHAOS_MOVE;
+    else if (word_read(at, "add-node:"))
+        e->kind = FLEET_CHAOS_ADD;
+    else if (word_read(at, "remove-node:"))
+        e->kind = FLEET_CHAOS_REMOVE;
+    else
+        return false;
+    return seconds_read(at, &e->from_ns) && word_read(at, "s") && e->from_ns != 0;
 }
 
 static bool overlaps_one_before(const struct fleet_chaos *c)
@@ -42,7 +52,7 @@ static bool overlaps_one_before(const struct fleet_chaos *c)
     const struct fleet_chaos_event *last = &c->events[c->event_count - 1];
     for (uint32_t i = 0; i + 1 < c->event_count; i++)
         if (c->events[i].kind == last->kind &&
-            (last->kind == FLEET_CHAOS_MOVE ||
+            (last->kind != FLEET_CHAOS_FREEZE ||
              (last->from_ns < c->events[i].until_ns && c->events[i].from_ns < last->until_ns)))
             return true;
     return false;

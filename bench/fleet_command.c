@@ -163,7 +163,13 @@ static void claim_over(struct fleet_process *p, uint32_t flyer, bool granted)
     fleet_count(p->region, granted ? FLEET_GRANTED : FLEET_DIVERTED, 1);
     if (c->met_conflict)
         fleet_count(p->region, FLEET_CONFLICTS, 1);
-    histogram_add(&p->region->latency, clock_boottime_ns() - c->ns_begin);
+    uint64_t took_ns = clock_boottime_ns() - c->ns_begin;
+    histogram_add(&p->region->latency, took_ns);
+    /* acquire: K2 */
+    uint32_t kills = atomic_load_explicit(&p->fleet->shared->kill_count, memory_order_acquire);
+    /* relaxed: own, read when this process has ended */
+    if (kills != 0 && took_ns > load(&p->region->longest_ns[kills - 1]))
+        atomic_store_explicit(&p->region->longest_ns[kills - 1], took_ns, memory_order_relaxed);
 }
 
 static void claim_granted(struct fleet_process *p, uint32_t flyer, uint64_t lsn)

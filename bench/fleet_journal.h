@@ -120,6 +120,8 @@ enum fleet_counter {
     FLEET_COUNTERS
 };
 
+#define FLEET_CHAOS_KILLS_MAX 256u
+
 struct fleet_region {
     _Atomic uint64_t counters[FLEET_COUNTERS];
     _Atomic uint64_t start;       /* of the daemon that slots hold for; 0: in between */
@@ -132,6 +134,8 @@ struct fleet_region {
     uint64_t slots_at;                         /* bytes from here */
     alignas(CACHE_LINE) _Atomic uint64_t tail; /* process */
     alignas(CACHE_LINE) _Atomic uint64_t head; /* supervisor */
+    /* Of each kill of a node the claim that took longest, of those that ended before the next one. */
+    _Atomic uint64_t longest_ns[FLEET_CHAOS_KILLS_MAX];
     struct histogram latency; /* ns: of commands; observer, watchers: of propagation to them */
     struct fleet_entry entries[FLEET_JOURNAL_ENTRIES];
 };

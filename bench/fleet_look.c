@@ -12,7 +12,7 @@ int fleet_look_judge(const struct fleet_look *l, const struct fleet_answer *a, u
     return a->lsn < seen ? FLEET_FINDING_VERSION_FELL : FLEET_FINDING_NOT_VISIBLE;
 }
 
-bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_t node_count)
+bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_t node_mask)
 {
     bool is_new = a->lsn > l->lsn[a->node];
     l->lsn[a->node] = max_u64(l->lsn[a->node], a->lsn);
@@ -20,7 +20,7 @@ bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_
         l->lsn_aged[a->node] = a->lsn;
     if (a->linearizable)
         l->lsn_floor = max_u64(l->lsn_floor, a->lsn);
-    for (uint32_t i = 0; i < node_count && is_new; i++)
-        is_new = l->lsn[i] >= a->lsn;
+    for (uint32_t i = 0; i < FLEET_NODES_MAX && is_new; i++)
+        is_new = (node_mask & 1u << i) == 0 || l->lsn[i] >= a->lsn;
     return is_new;
 }

@@ -34,7 +34,7 @@ MUST_USE int fleet_look_judge(const struct fleet_look *l, const struct fleet_ans
                               uint64_t *expected);
 
 /* Take an answer over.  True: it is a version that its node had not shown, and with it all of
- * node_count nodes have shown that version or a newer one: it has reached the farthest. */
-bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_t node_count);
+ * the nodes of the mask have shown that version or a newer one: it has reached the farthest. */
+bool fleet_look_take(struct fleet_look *l, const struct fleet_answer *a, uint32_t node_mask);
 
 #endif

@@ -42,7 +42,7 @@ int fleet_nodes_look(const struct fleet *f, struct fleet_nodes *nodes)
     char *text = malloc(STATUS_BYTES);
     int error = text != NULL ? 0 : -ENOMEM;
     for (uint32_t node = 0; error == 0 && node < f->node_count; node++) {
-        if ((nodes->away_mask & 1u << node) != 0)
+        if ((nodes->away_mask & 1u << node) != 0 || !fleet_is_member(f, node))
             continue;
         int64_t length = dunlin_status_json(nodes->handles[node], text, STATUS_BYTES);
         error = length < 0 ? (int)length : take(text, node, &sums);
@@ -65,7 +65,7 @@ int fleet_nodes_look(const struct fleet *f, struct fleet_nodes *nodes)
 
 int fleet_nodes_open(const struct fleet *f, struct fleet_nodes *nodes)
 {
-    for (uint32_t node = 0; node < f->node_count; node++) {
+    for (uint32_t node = 0; node < f->first_count; node++) {
         const struct dunlin_options options = {.socket = f->options.sockets[node],
                                                .flags = DUNLIN_OPEN_WAIT};
         int error = dunlin_open(&options, &nodes->handles[node]);

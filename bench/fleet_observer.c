@@ -3,7 +3,8 @@
  * Each burst it polls a few keys at all nodes without pause: a change it sees there became visible
  * since it looked last, so now minus the value's stamp is the time from submission to visible (and
  * what the scheduler adds); that of the last node to show it is the time to the farthest.  Between
- * bursts it sleeps, so that on few cores it does not become the load.
+ * bursts it sleeps, so that on few cores it does not become the load.  A node that is added is asked
+ * from when it serves, one that is removed no more.
  * Checks: what fleet_look.h says of versions; values are whole; a held sector stands; a view whose
  * release says it was safe did not change. */
 #include "bench/fleet.h"
@@ -63,6 +64,8 @@ struct outlook {
 struct observer {
     const struct fleet *fleet;
     struct outlook nodes[FLEET_NODES_MAX];
+    uint32_t open_mask; /* nodes that we came to */
+    uint32_t mask;      /* of these, those that are asked */
     uint64_t random;
     struct target targets[KEYS];
     struct held held[VIEWS];
@@ -98,9 +101,13 @@ static void answered(struct outlook *at, bool linearizable)
     fleet_count(at->region, FLEET_READS_LINEARIZABLE, linearizable);
 }
 
-static struct outlook *some_node(struct observer *o)
+static uint32_t some_node(struct observer *o)
 {
-    return &o->nodes[fleet_random_below(&o->random, o->fleet->node_count)];
+    uint32_t node;
+    do /* Why this ends: the first node is always asked. */
+        node = (uint32_t)fleet_random_below(&o->random, o->fleet->node_count);
+    while ((o->mask & 1u << node) == 0);
+    return node;
 }
 
 static uint32_t state_of(const struct target *t)
@@ -113,7 +120,8 @@ static uint32_t state_of(const struct target *t)
 static bool daemons_stand(const struct observer *o, uint64_t start)
 {
     for (uint32_t i = fleet_is_cluster(o->fleet) ? 0 : 1; i < o->fleet->node_count; i++)
-        if (fleet_start_of_daemon(o->nodes[i].seat.handle) != o->nodes[i].start)
+        if ((o->mask & 1u << i) != 0 &&
+            fleet_start_of_daemon(o->nodes[i].seat.handle) != o->nodes[i].start)
             return false;
     return fleet_start(o->fleet, o->nodes[0].seat.handle) == start;
 }
@@ -123,6 +131,8 @@ static bool daemons_stand(const struct observer *o, uint64_t start)
 static void take_newcomers(struct observer *o)
 {
     for (uint32_t i = 0; fleet_is_cluster(o->fleet) && i < o->fleet->node_count; i++) {
+        if ((o->mask & 1u << i) == 0)
+            continue;
         uint64_t start = fleet_start_of_daemon(o->nodes[i].seat.handle);
         if (start == o->nodes[i].start)
             continue;
@@ -203,8 +213,8 @@ static void judge(struct observer *o, uint32_t node, struct target *t,
         found(at, t, (enum fleet_finding)finding, expected, a.lsn);
         return;
     }
-    (void)fleet_look_take(earlier, &a, o->fleet->node_count);
-    bool farthest = fleet_look_take(&t->look, &a, o->fleet->node_count);
+    (void)fleet_look_take(earlier, &a, o->mask);
+    bool farthest = fleet_look_take(&t->look, &a, o->mask);
     uint64_t passed_ns = now > stamp_ns ? now - stamp_ns : 0;
     if (sample)
         histogram_add(&at->region->latency, passed_ns);
@@ -240,6 +250,8 @@ static void burst(struct observer *o)
     uint64_t until = clock_boottime_ns() + BURST_NS;
     do {
         for (uint32_t node = 0; node < o->fleet->node_count; node++) {
+            if ((o->mask & 1u << node) == 0)
+                continue;
             uint32_t count = keys_to_ask(&o->nodes[node], mode, n);
             for (uint32_t i = 0; i < count; i++)
                 entries[i].read = (struct dunlin_read){.mode = mode};
@@ -257,7 +269,7 @@ static void look_at_sector(struct observer *o)
 {
     struct target t;
     struct fleet_sector_state state;
-    struct outlook *at = some_node(o);
+    struct outlook *at = &o->nodes[some_node(o)];
     if (!choose(o, &t, true) || keys_to_ask(at, DUNLIN_LINEARIZABLE, 1) == 0)
         return;
     uint32_t cell = atomic_load_explicit(&t.slot->cell_held, memory_order_acquire); /* S2 */
@@ -303,7 +315,7 @@ static void view_begin(struct observer *o, struct held *h)
         return;
     fleet_key_telemetry(&t->key, o->fleet->run, o->fleet->sources, t->owner);
     h->view = (struct dunlin_view){.read = {.mode = DUNLIN_LOCAL}};
-    h->node = (uint32_t)fleet_random_below(&o->random, o->fleet->node_count);
+    h->node = some_node(o);
     if (dunlin_view(o->nodes[h->node].seat.telemetry, t->key.bytes, t->key.length, &h->view) != 0)
         return;
     h->is_held = true;
@@ -326,16 +338,22 @@ static void look_at_views(struct observer *o)
     }
 }
 
+/* Those that are in the cluster now.  Returns 0, or as fleet_attach. */
 static int nodes_open(struct observer *o)
 {
+    const uint32_t members = fleet_members(o->fleet); /* M2 */
     for (uint32_t i = 0; i < o->fleet->node_count; i++) {
         struct outlook *at = &o->nodes[i];
+        if ((members & ~o->open_mask & 1u << i) == 0)
+            continue;
         at->region = fleet_region_observer(o->fleet, i);
         int error = fleet_attach(o->fleet, i, i == 0, &at->seat);
         if (error != 0)
             return error;
         at->start = fleet_start_of_daemon(at->seat.handle);
+        o->open_mask |= 1u << i;
     }
+    o->mask = members;
     return 0;
 }
 
@@ -344,6 +362,8 @@ static void nodes_close(struct observer *o)
     for (uint32_t i = 0; i < o->fleet->node_count; i++) {
         struct outlook *at = &o->nodes[i];
         struct dunlin_info info;
+        if ((o->open_mask & 1u << i) == 0)
+            continue;
         dunlin_info(at->seat.handle, &info);
         fleet_count(at->region, FLEET_READS_IN_PLACE, info.reads_in_place);
         fleet_count(at->region, FLEET_READS_BY_RING, info.reads_by_ring);
@@ -351,17 +371,20 @@ static void nodes_close(struct observer *o)
     }
 }
 
-static void observe(struct observer *o)
+static int observe(struct observer *o)
 {
     struct timespec sleep = {.tv_nsec = (long)SLEEP_NS};
+    int error = 0;
     /* relaxed: a flag that is looked at again and again */
-    while (atomic_load_explicit(&o->fleet->shared->stop, memory_order_relaxed) == 0) {
+    while (atomic_load_explicit(&o->fleet->shared->stop, memory_order_relaxed) == 0 &&
+           (error = nodes_open(o)) == 0) {
         burst(o);
         for (uint32_t i = 0; i < 4; i++)
             look_at_sector(o);
         look_at_views(o);
         (void)nanosleep(&sleep, NULL); /* a signal shortens it: looked again all the same */
     }
+    return error;
 }
 
 int fleet_observer_main(const struct fleet *f)
@@ -371,11 +394,8 @@ int fleet_observer_main(const struct fleet *f)
         return 1;
     o->fleet = f;
     o->random = f->options.seed;
-    int error = nodes_open(o);
-    if (error == 0) {
-        observe(o);
-        nodes_close(o);
-    }
+    int error = observe(o);
+    nodes_close(o);
     free(o);
     return error == 0 ? 0 : 1;
 }

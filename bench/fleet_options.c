@@ -42,10 +42,20 @@ static const char help[] =
     "  --chaos SPEC           with a cluster: freeze:A-Bs stops the last node's process from "
     "second A "
     "to B,\n"
-    "                         move:Ns moves all leaderships every N seconds to the next node; "
-    "several with\n"
-    "                         commas.  No write may fail meanwhile\n"
-    "  --dunlin PATH          the command dunlin, for move\n"
+    "                         move:Ns moves all leaderships every N seconds to the next node; no "
+    "write may\n"
+    "                         fail then. kill-leader:Ns kills the leader of most every N seconds; "
+    "partition:Ns\n"
+    "                         cuts the next node off for a second; add-node:Ns adds the last "
+    "--socket's\n"
+    "                         node at second N, remove-node:Ns removes the last of the others "
+    "then: no write\n"
+    "                         may fail.  Several with commas\n"
+    "  --add-node PROGRAM     for add-node: adds that node, and has its daemon started\n"
+    "  --dunlin PATH          the command dunlin, for move and remove-node\n"
+    "  --switch-pid PID       for partition: a process in the network namespace of the nodes' "
+    "bridge, where\n"
+    "                         node N of the order of --socket is at portN\n"
     "  --daemon-restarts-expected  the daemon is killed from outside meanwhile: check each start "
     "alone\n"
     "  --telemetry-space NAME, --sectors-space NAME   strong spaces (default: telemetry, sectors)\n"
@@ -66,6 +76,8 @@ enum option_code {
     OPTION_DAEMON_PID,
     OPTION_CHAOS,
     OPTION_DUNLIN,
+    OPTION_ADDER,
+    OPTION_SWITCH,
     OPTION_RESTARTS,
     OPTION_TELEMETRY,
     OPTION_SECTORS,
@@ -88,6 +100,8 @@ static const struct option table[] = {
     {"daemon-pid", required_argument, NULL, OPTION_DAEMON_PID},
     {"chaos", required_argument, NULL, OPTION_CHAOS},
     {"dunlin", required_argument, NULL, OPTION_DUNLIN},
+    {"add-node", required_argument, NULL, OPTION_ADDER},
+    {"switch-pid", required_argument, NULL, OPTION_SWITCH},
     {"daemon-restarts-expected", no_argument, NULL, OPTION_RESTARTS},
     {"telemetry-space", required_argument, NULL, OPTION_TELEMETRY},
     {"sectors-space", required_argument, NULL, OPTION_SECTORS},
@@ -168,6 +182,9 @@ static int take_text(int code, const char *value, struct fleet_options *o)
     case OPTION_DUNLIN:
         o->dunlin = value;
         return 0;
+    case OPTION_ADDER:
+        o->adder = value;
+        return 0;
     case OPTION_TELEMETRY:
         o->telemetry_space = value;
         return 0;
@@ -213,6 +230,11 @@ static int take_number(int code, const char *value, struct fleet_options *o)
             return usage("too many --daemon-pid", value);
         o->daemon_pids[o->daemon_pid_count++] = (int)n;
         return 0;
+    case OPTION_SWITCH:
+        if (parse_whole(value, 1, INT32_MAX, &n) != 0)
+            return usage("--switch-pid takes a process id, not", value);
+        o->switch_pid = (int)n;
+        return 0;
     default:
         return -ENOSYS; /* not a number */
     }
@@ -243,6 +265,24 @@ static int take(int code, const char *value, struct fleet_options *o)
     }
 }
 
+/* What belongs together.  Returns 0 or -EINVAL. */
+static int check_nodes(const struct fleet_options *o, const struct fleet_chaos *chaos)
+{
+    if (fleet_chaos_has(chaos, FLEET_CHAOS_PARTITION) && o->switch_pid == 0)
+        return usage("--chaos partition needs", "--switch-pid");
+    if (fleet_chaos_has(chaos, FLEET_CHAOS_ADD) != (o->adder != NULL))
+        return usage("--chaos add-node", "with --add-node, and only then");
+    if (o->daemon_pid_count > 1 && o->daemon_pid_count + (o->adder != NULL) != o->socket_count)
+        return usage("--daemon-pid", "one for all nodes, or one for each that is there at first");
+    if (o->chaos != NULL && (o->daemon_pid_count < 2 || o->dunlin == NULL))
+        return usage("--chaos needs nodes that are processes of their own",
+                     "--daemon-pid, --dunlin");
+    /* Why: what the daemon held is lost then, and with it what watchers are held against. */
+    if (o->watches != 0 && o->restarts_expected)
+        return usage("--watchers", "not with --daemon-restarts-expected");
+    return 0;
+}
+
 int fleet_options_parse(int argc, char **argv, struct fleet_options *options,
                         struct fleet_chaos *chaos)
 {
@@ -259,17 +299,15 @@ int fleet_options_parse(int argc, char **argv, struct fleet_options *options,
     if (error == 0 && optind != argc)
         error = usage("unexpected argument", argv[optind]);
     if (error == 0 && options->chaos != NULL && fleet_chaos_parse(options->chaos, chaos) != 0)
-        error = usage("--chaos takes freeze:A-Bs and move:Ns, not", options->chaos);
-    if (error == 0 && options->daemon_pid_count > 1 &&
-        options->daemon_pid_count != options->socket_count)
-        error = usage("--daemon-pid", "one for all nodes, or one for each");
-    if (error == 0 && options->chaos != NULL &&
-        (options->daemon_pid_count < 2 || options->dunlin == NULL))
-        error =
-            usage("--chaos needs nodes that are processes of their own", "--daemon-pid, --dunlin");
-    /* Why: what the daemon held is lost then, and with it what watchers are held against. */
-    if (error == 0 && options->watches != 0 && options->restarts_expected)
-        error = usage("--watchers", "not with --daemon-restarts-expected");
+        error = usage("--chaos takes freeze:A-Bs, move:Ns, kill-leader:Ns, partition:Ns, "
+                      "add-node:Ns and remove-node:Ns, not",
+                      options->chaos);
+    if (error == 0)
+        error = check_nodes(options, chaos);
+    options->removes_last = error == 0 && fleet_chaos_has(chaos, FLEET_CHAOS_REMOVE);
+    options->spares_last =
+        error == 0 && (options->removes_last || fleet_chaos_has(chaos, FLEET_CHAOS_FREEZE) ||
+                       fleet_chaos_has(chaos, FLEET_CHAOS_MOVE));
     if (error == 0 && options->path_count == 0 && !options->generate_sparse &&
         !options->generate_crowd)
         options->generate_sparse = options->generate_crowd = true;

@@ -111,6 +111,7 @@ int fleet_replicas_judge(struct fleet_controller *c)
     uint64_t until_ns = clock_boottime_ns() + CATCH_UP_NS;
     int error = 0;
     for (uint32_t node = 1; error == 0 && node < c->fleet->node_count; node++)
-        error = compare_node(c, node, until_ns);
+        if (fleet_is_member(c->fleet, node))
+            error = compare_node(c, node, until_ns);
     return error;
 }

@@ -221,13 +221,18 @@ static void judge_watchers(const struct fleet *f, struct figures *g)
                     f->options.watches);
 }
 
-/* With chaos no write may fail, and what was frozen comes back. */
+/* With chaos no write may fail, and what was frozen or killed comes back. */
 static void judge_chaos(const struct fleet_supervisor *s, struct figures *g)
 {
     const struct fleet_chaos *c = &s->chaos;
-    uint64_t failed = s->now.counters[FLEET_UNKNOWN] + s->now.counters[FLEET_REFUSED];
+    uint64_t failed = s->now.counters[FLEET_REFUSED];
     if (c->event_count == 0)
         return;
+    if (!fleet_chaos_may_fail(c))
+        failed += s->now.counters[FLEET_UNKNOWN];
+    const char *fault = fleet_chaos_fault(s);
+    if (fault != NULL)
+        unexercised(g, "%s", fault);
     if (failed != 0)
         unexercised(g, "%" PRIu64 " writes failed", failed);
     if (c->back_ns == UINT64_MAX)
@@ -235,7 +240,7 @@ static void judge_chaos(const struct fleet_supervisor *s, struct figures *g)
     if (c->moves_failed != 0)
         unexercised(g, "%u moves failed", c->moves_failed);
     for (uint32_t i = 0; i < c->event_count; i++)
-        if (c->events[i].kind == FLEET_CHAOS_FREEZE ? !c->events[i].begun : c->moves == 0)
+        if (!fleet_chaos_came_about(c, &c->events[i]))
             unexercised(g, "not all of the chaos came about");
 }
 
@@ -314,7 +319,7 @@ static double percentile_us(const struct histogram *h, double fraction)
 
 uint64_t fleet_daemons_cpu_ns(const struct fleet *f)
 {
-    uint64_t sum = 0;
+    uint64_t sum = f->cpu_ns_dead;
     for (uint32_t i = 0; i < f->options.daemon_pid_count; i++)
         sum += fleet_cpu_ns(f->options.daemon_pids[i]);
     return sum;
@@ -349,13 +354,15 @@ static void print_nodes(const struct fleet *f)
 static void print_chaos(const struct fleet_supervisor *s)
 {
     const struct fleet_chaos *c = &s->chaos;
+    fleet_chaos_print(s);
     (void)printf("chaos                %u moves of all leaderships, %u freezes of the last node",
                  c->moves, c->freezes);
     if (c->freezes != 0 && c->back_ns != UINT64_MAX)
         (void)printf(", which had caught up %.0f ms after it went on", (double)c->back_ns / 1e6);
-    (void)printf("; the longest claim took %.1f ms; %" PRIu64 " failed writes\n",
+    (void)printf("; the longest claim took %.1f ms; %" PRIu64 " failed writes%s\n",
                  (double)histogram_max(&s->now.latency) / 1e6,
-                 s->now.counters[FLEET_UNKNOWN] + s->now.counters[FLEET_REFUSED]);
+                 s->now.counters[FLEET_UNKNOWN] + s->now.counters[FLEET_REFUSED],
+                 fleet_chaos_has(c, FLEET_CHAOS_PARTITION) ? ", at nodes that were cut off" : "");
 }
 
 static void print_text(const struct fleet_supervisor *s, const struct figures *g)
@@ -486,6 +493,7 @@ static int print_json(const struct fleet_supervisor *s, const struct figures *g)
             s->chaos.back_ns == UINT64_MAX ? -1 : (double)s->chaos.back_ns / 1e6,
             "after it went on; -1: not");
         add(&r, "failed writes", "count", (double)(n[FLEET_UNKNOWN] + n[FLEET_REFUSED]), NULL);
+        fleet_chaos_report(s, &r);
     }
     if (s->fleet->node_count > 1) {
         add(&r, "moves", "count", (double)moves(s), "of all leaderships, to another node and back");

@@ -381,8 +381,9 @@ static int prepare(struct watcher *p)
     const struct fleet_interest_from from = {f->sources, f->source_count, f->run};
     uint64_t random = f->options.seed + p->region->process;
     uint32_t first = p->region->process;
-    ASSERT(f->watcher_count > 0 && f->node_count > 0);
-    for (uint32_t i = 0; i < f->node_count; i++) {
+    const uint32_t nodes = fleet_staying(f);
+    ASSERT(f->watcher_count > 0 && nodes > 0);
+    for (uint32_t i = 0; i < nodes; i++) {
         int error = fleet_attach(f, i, i == 0, &p->seats[i]);
         if (error != 0)
             return error;
@@ -393,8 +394,8 @@ static int prepare(struct watcher *p)
     for (uint32_t number = first; number < f->options.watches; number += f->watcher_count) {
         struct watch *w = &p->watches[p->count];
         w->number = number;
-        w->node = p->count % f->node_count;
-        fleet_interest_choose(&w->interest, &from, p->count / f->node_count, &random);
+        w->node = p->count % nodes;
+        fleet_interest_choose(&w->interest, &from, p->count / nodes, &random);
         int error = open_watch(p, w);
         if (error != 0) {
             (void)fprintf(stderr, "dunlin-bench fleet: watch %u at node %u: %s\n", number,
@@ -413,7 +414,7 @@ static void release(struct watcher *p)
         dunlin_watch_close(p->watches[i].watch);
         fleet_watched_free(&p->watches[i].watched);
     }
-    for (uint32_t i = 0; i < p->fleet->node_count; i++)
+    for (uint32_t i = 0; i < fleet_staying(p->fleet); i++)
         fleet_detach(&p->seats[i]);
     free(p->watches);
     free(p->standings[0].items);

@@ -166,7 +166,7 @@ void fleet_watchers_print(const struct fleet *f, double seconds)
     (void)printf("watchers             %" PRIu64 " in %u processes at %u nodes: %.0f events/s, "
                  "lagged %" PRIu64 " times, propagation p50 %.0f us, p99 %.0f; %.2f cores, %.2f us "
                  "CPU per event; %" PRIu64 " held against what stood at the end\n",
-                 w.watches, f->watcher_count, f->node_count, (double)w.events / seconds, w.lags,
+                 w.watches, f->watcher_count, fleet_staying(f), (double)w.events / seconds, w.lags,
                  (double)histogram_percentile(&w.propagation, 0.5) / 1e3,
                  (double)histogram_percentile(&w.propagation, 0.99) / 1e3,
                  (double)w.cpu_ns / 1e9 / seconds, cpu_us_per_event(&w), w.judged);

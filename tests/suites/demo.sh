@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # The demo as a newcomer runs it, only shorter: three processes, one, all nodes in one process, and with
-# a frozen node and moving leaders; then with each planted bug, which it must find.
+# a frozen node and moving leaders, and with a node that comes and one that goes; then with each planted bug, which
+# it must find.
 suite_demo() {
     local bug
     script_test demo short 600 bench/demo.sh --seconds 10
@@ -8,6 +9,7 @@ suite_demo() {
     script_test demo in-process 600 bench/demo.sh --seconds 10 --in-process --moves 2000
     script_test demo watchers 600 bench/demo.sh --seconds 10 --watchers 1000
     script_test demo chaos 600 bench/demo.sh --seconds 14 --chaos freeze:3-8s,move:2s
+    script_test demo nodes 600 bench/demo.sh --seconds 16 --chaos add-node:3s,remove-node:8s
     for bug in compare-ignored ack-before-append reuse-before-grace; do
         script_test demo "finds-$bug" 600 tests/suites/planted.sh "$bug" --nodes 1
     done

@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 
 #define NODES 3u
+#define ALL ((1u << NODES) - 1)
 
 static uint64_t expected;
 
@@ -17,7 +18,7 @@ static bool take(struct fleet_look *l, uint32_t node, bool linearizable, uint64_
 {
     const struct fleet_answer a = {.node = node, .linearizable = linearizable, .lsn = lsn};
     CU_ASSERT_EQUAL(fleet_look_judge(l, &a, &expected), 0);
-    return fleet_look_take(l, &a, NODES);
+    return fleet_look_take(l, &a, ALL);
 }
 
 static void versions_never_fall_at_one_node(void)
@@ -40,10 +41,10 @@ static void an_aged_answer_is_held_against_aged_ones(void)
     struct fleet_look l = {0};
     struct fleet_answer aged = {.node = 1, .aged = true, .lsn = 10};
     CU_ASSERT_EQUAL(fleet_look_judge(&l, &aged, &expected), 0);
-    CU_ASSERT_FALSE(fleet_look_take(&l, &aged, NODES));
+    CU_ASSERT_FALSE(fleet_look_take(&l, &aged, ALL));
     (void)take(&l, 1, false, 20);
     CU_ASSERT_EQUAL(fleet_look_judge(&l, &aged, &expected), 0);
-    CU_ASSERT_FALSE(fleet_look_take(&l, &aged, NODES));
+    CU_ASSERT_FALSE(fleet_look_take(&l, &aged, ALL));
     aged.lsn = 9;
     CU_ASSERT_EQUAL(fleet_look_judge(&l, &aged, &expected), FLEET_FINDING_VERSION_FELL);
     CU_ASSERT_EQUAL(expected, 10);
@@ -91,13 +92,29 @@ static void the_last_node_to_show_a_version_is_the_farthest(void)
     CU_ASSERT_TRUE(take(&l, 1, false, 7));
 }
 
+/* Node 1 goes and node 3 comes. */
+static void who_is_not_in_the_mask_is_not_waited_for(void)
+{
+    struct fleet_look l = {0};
+    struct fleet_answer a = {.node = 0, .lsn = 5};
+    CU_ASSERT_FALSE(fleet_look_take(&l, &a, 0xd));
+    a.node = 2;
+    CU_ASSERT_FALSE(fleet_look_take(&l, &a, 0xd));
+    a.node = 3;
+    CU_ASSERT_TRUE(fleet_look_take(&l, &a, 0xd));
+    a.lsn = 6;
+    CU_ASSERT_FALSE(fleet_look_take(&l, &a, 0x9));
+    a.node = 0;
+    CU_ASSERT_TRUE(fleet_look_take(&l, &a, 0x9));
+}
+
 static void alone_every_change_is_the_farthest(void)
 {
     struct fleet_look l = {0};
     const struct fleet_answer first = {.lsn = 3}, second = {.lsn = 4};
-    CU_ASSERT_TRUE(fleet_look_take(&l, &first, 1));
-    CU_ASSERT_FALSE(fleet_look_take(&l, &first, 1));
-    CU_ASSERT_TRUE(fleet_look_take(&l, &second, 1));
+    CU_ASSERT_TRUE(fleet_look_take(&l, &first, 1u << 0));
+    CU_ASSERT_FALSE(fleet_look_take(&l, &first, 1u << 0));
+    CU_ASSERT_TRUE(fleet_look_take(&l, &second, 1u << 0));
 }
 
 static struct fleet_copy copy(uint64_t lsn, const char *value)
@@ -127,6 +144,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_linearizable_read_has_what_was_acknowledged),
     UNIT_TEST(a_linearizable_read_has_what_one_before_it_returned),
     UNIT_TEST(the_last_node_to_show_a_version_is_the_farthest),
+    UNIT_TEST(who_is_not_in_the_mask_is_not_waited_for),
     UNIT_TEST(alone_every_change_is_the_farthest),
     UNIT_TEST(copies_differ_by_version_or_value),
 };
