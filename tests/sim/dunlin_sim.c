@@ -1,5 +1,6 @@
 /* dunlin-sim - runs the simulator over seeds; COMMANDS: --seed, --seeds, --scenario, --steps, --plant,
  * --trace. */
+#include "tests/sim/control_run.h"
 #include "tests/sim/sim_model.h"
 #include "tests/sim/sim_scenario.h"
 
@@ -16,6 +17,7 @@ struct options {
     uint64_t seed, seeds, steps;
     const char *plant;
     const struct sim_scenario *scenario;
+    bool is_control; /* the scenario of the control plane, which has a world of its own */
     bool trace;
 };
 
@@ -40,6 +42,7 @@ static int scenario_list(void)
     const struct sim_scenario *c;
     for (uint32_t i = 0; (c = sim_scenario_at(i)) != NULL; i++)
         printf("%-16s %s\n", c->name, c->text);
+    printf("%-16s %s\n", CONTROL_RUN_NAME, CONTROL_RUN_TEXT);
     return 0;
 }
 
@@ -48,7 +51,8 @@ static int scenario_choose(struct options *o, const char *name)
 {
     if (strcmp(name, "list") == 0)
         return scenario_list();
-    o->scenario = sim_scenario_find(name);
+    o->is_control = strcmp(name, CONTROL_RUN_NAME) == 0;
+    o->scenario = sim_scenario_find(o->is_control ? "default" : name);
     if (o->scenario != NULL)
         return -1;
     (void)fprintf(
@@ -118,7 +122,8 @@ static void add(struct sim_totals *t, const struct sim *s)
     for (uint32_t i = 0; i < s->operation_count; i++) {
         const struct sim_operation *o = &s->history[i];
         t->unknown += o->returned == 0;
-        t->refused += o->returned != 0 && !sim_model_is_answered(o);
+        t->refused +=
+            o->returned != 0 && !sim_model_is_answered(o) && o->status != RING_FATE_UNKNOWN;
     }
     for (unsigned i = 0; i < FAULT_COUNT; i++)
         t->faults[i] += s->fault_counts[i];
@@ -140,12 +145,22 @@ static void add(struct sim_totals *t, const struct sim *s)
     t->elses += s->elses;
     t->pages += s->pages;
     t->scans_newest += s->scans_newest;
+    t->scans_position += s->scans_position;
+    t->scans_waited += s->scans_waited;
+    t->pages_split += s->pages_split;
+    t->pages_again += s->pages_again;
     t->followed += s->followed;
     t->follow_moves += s->follow_moves;
     t->lagged += s->lagged;
     t->reads_at += s->reads_at;
     t->reads_compacted += s->reads_compacted;
     t->increments += s->increments;
+    t->growths += s->growths;
+    t->not_numbers += s->not_numbers;
+    t->out_of_range += s->out_of_range;
+    t->sessions_expired += s->sessions_expired;
+    t->sessions_resumed += s->sessions_resumed;
+    t->sessions_late += s->sessions_late;
     t->expired += s->expired;
     t->acquired += s->acquired;
     t->renewed += s->renewed;
@@ -157,7 +172,7 @@ static void table(const struct sim_scenario *c, const struct sim_totals *t)
 {
     for (uint32_t i = 0; i < HAPPENING_END; i++) {
         uint64_t count = sim_happening_count(t, i);
-        if (count != 0 || ((c->must | c->must_not) >> i & 1) != 0)
+        if (count != 0 || sim_happening_is_in(&c->must, i) || sim_happening_is_in(&c->must_not, i))
             printf("  %-40s %12llu\n", sim_happening_name(i), (unsigned long long)count);
     }
 }
@@ -201,10 +216,18 @@ int main(int argc, char **argv)
         status = plant(o.plant);
     if (status >= 0)
         return status;
+    (void)signal(SIGABRT, on_abort);
+    if (o.is_control) {
+        const struct control_run run = {.seed = o.seed,
+                                        .seeds = o.seeds,
+                                        .trace = o.trace,
+                                        .is_planted = o.plant != NULL,
+                                        .begin = abort_prepare};
+        return control_run(&run);
+    }
     struct sim *s = sim_new();
     s->scenario = o.scenario;
     s->steps_max = o.steps;
-    (void)signal(SIGABRT, on_abort);
     struct sim_totals totals = {0};
     bool good = true;
     for (uint64_t i = 0; i < o.seeds && good; i++) {

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #define OPERATIONS_PER_SEED 5000u
+#define REST_NS (10 * NS_PER_S)
 #define TIME_MAX (60 * NS_PER_S)
 #define EVENTS_MAX 20000u
 #define HISTORY_NS (40 * NS_PER_MS)
-#define DAY_FIRST (1000000 * NS_PER_S) /* the world begins then */
+#define SESSION_TTL_NS (100 * NS_PER_MS) /* least, where they expire */
+#define DAY_FIRST (1000000 * NS_PER_S)   /* the world begins then */
 
 /* splitmix64 */
 uint64_t sim_random(struct sim *s)
@@ -136,8 +138,10 @@ static void handle(struct sim *s, const struct sim_event *e)
     case EVENT_REPLY:
         if (e->client < SIM_CLIENTS)
             sim_client_reply(s, e);
-        else
+        else if (e->client < SIM_CLIENTS + SIM_READS)
             sim_read_reply(s, e);
+        else
+            sim_scan_reply(s, e);
         break;
     case EVENT_CLIENT:
         sim_client_timeout(s, e);
@@ -150,7 +154,10 @@ static void handle(struct sim *s, const struct sim_event *e)
             sim_read_step(s, e->node);
         break;
     case EVENT_FAULT:
-        sim_fault_begin(s);
+        if (e->a == 0)
+            sim_fault_begin(s);
+        else
+            sim_fault_more(s, e);
         break;
     case EVENT_FAULT_END:
         sim_fault_end(s, e);
@@ -207,6 +214,42 @@ static void stopped_check(struct sim *s, uint32_t node)
     }
 }
 
+/* ---- rest ---- */
+
+static bool all_rest(const struct sim *s)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < s->node_count; i++)
+        all &= s->nodes[i].up && s->nodes[i].group.busy_count == 0;
+    return all;
+}
+
+/* Nobody asks for anything any more, and nothing fails. */
+static bool begins_nothing(const struct sim_event *e)
+{
+    return e->kind != EVENT_CLIENT && e->kind != EVENT_READ && e->kind != EVENT_READ_STEP &&
+           e->kind != EVENT_REQUEST && e->kind != EVENT_FAULT && e->kind != EVENT_MOVE;
+}
+
+/* S21: an idle shard costs no cycle.  Where every node has a part in every shard there comes a moment in which
+ * no replica waits to be ticked, learners or not. */
+static void rest(struct sim *s)
+{
+    const uint64_t until = s->time + REST_NS;
+    s->resting = true;
+    while (s->broken == NULL && s->heap_count != 0 && s->time < until && !all_rest(s)) {
+        struct sim_event e = next_event(s);
+        s->steps++;
+        if (s->trace)
+            trace(s, &e);
+        if (begins_nothing(&e))
+            handle(s, &e);
+        free(e.bytes);
+    }
+    if (s->broken == NULL && !all_rest(s))
+        sim_broken(s, "S21", "a replica is ticked again and again though there is nothing to do");
+}
+
 static void collect(struct sim *s)
 {
     for (uint32_t i = 0; i < s->node_count; i++) {
@@ -215,6 +258,12 @@ static void collect(struct sim *s)
         stopped_check(s, i);
         sim_node_stop(s, i);
     }
+    for (uint32_t i = 0; i < SIM_READS; i++)
+        sim_call_drop(&s->read_calls[i]);
+    for (uint32_t i = 0; i < SIM_NODES; i++)
+        sim_call_drop(&s->scan_calls[i]);
+    for (uint32_t i = 0; i < SIM_FOLLOWERS; i++)
+        sim_call_drop(&s->follow_calls[i]);
 }
 
 bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
@@ -252,7 +301,11 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
     /* one version, a few, or those of a while */
     s->versions = seed % 3 == 0 ? 1 : seed % 3 == 1 ? 2 + (uint32_t)(seed / 3 % 6) : 1;
     s->history_ns = seed % 3 == 2 ? HISTORY_NS : 0;
+    s->session_ttl_ns =
+        seed % 5 < 2 ? SESSION_TTL_NS + sim_below(s, SESSION_TTL_NS) : 600 * NS_PER_S;
     s->node_count = sim_scenario_nodes(s);
+    /* Why not where it is calm: a learner that becomes a voter is a change of the epoch. */
+    s->learns = s->node_count > 3 && s->scenario->faults != 0 && seed % 2 == 0;
     for (uint32_t i = 0; i < s->node_count; i++)
         sim_node_start(s, i, true);
     sim_scenario_clocks(s);
@@ -271,6 +324,8 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
         handle(s, &e);
         free(e.bytes);
     }
+    if (s->broken == NULL && s->steps_max == 0 && (s->learns || s->node_count == 3))
+        rest(s);
     collect(s);
     while (s->heap_count != 0)
         free(s->events[s->heap[--s->heap_count].event].bytes);

@@ -16,6 +16,7 @@
 #include "engine/ring.h"
 #include "engine/scan.h"
 #include "engine/space.h"
+#include "tests/sim/sim_call.h"
 
 #define SIM_NODES 5u
 #define SIM_SHARDS 3u
@@ -25,10 +26,14 @@
 #define SIM_CLIENTS 6u
 #define SIM_STAGE_END 6u /* stages of a pass */
 #define SIM_READS 8u     /* in place, under way at a time */
+/* Who may ask a node: clients, readers by their slots, and the scan at each node. */
+#define SIM_ASKERS (SIM_CLIENTS + SIM_READS + SIM_NODES)
 /* Keys that are written once and expire: they are new to the index again and again.  Their first byte
  * is the last there is, so that they come behind the others in order. */
 #define SIM_KEY_ONCE 255u
-#define SIM_FOLLOWERS 3u
+#define SIM_FOLLOWERS 6u
+#define SIM_SHARD_GROWS 0u /* in scenarios that grow: to so many keys */
+#define SIM_KEYS_GROWN 6000u
 #define SIM_KEYS 18u
 #define SIM_OPERATIONS_MAX 40000u
 #define SIM_RECORDS_MAX 60000u
@@ -48,6 +53,7 @@ enum sim_fault {
     FAULT_VOTERS,      /* voters changed */
     FAULT_LOSE,        /* a majority loses its memory at once */
     FAULT_JUMP,        /* somebody sets a node's time of day */
+    FAULT_HOLD,        /* all that goes out of a node, or into it, waits and comes at once */
     FAULT_COUNT
 };
 
@@ -116,13 +122,16 @@ struct sim_node {
     bool ticked, more; /* it was, and has more to say */
     uint32_t received; /* shard that the pass began with a message for; SIM_SHARDS: none */
     uint64_t now_late; /* as in the lcore */
-    struct sim_event waiting[SIM_CLIENTS + SIM_READS]; /* requests, in its rings */
+    struct sim_event waiting[SIM_ASKERS]; /* requests, in its rings */
     uint32_t waiting_count;
     uint64_t incarnation;
     int64_t clock_offset;
     int32_t clock_ppm;
-    int64_t day_offset;   /* of its time of day, which may be set */
-    uint64_t expiry_next; /* by its clock: when it looks for keys whose ttl is over */
+    int64_t day_offset;         /* of its time of day, which may be set */
+    uint64_t sweep_next;        /* by its clock: when it looks for sessions without traffic, */
+    uint32_t sweep_shard;       /* and of which shard */
+    uint64_t held_out, held_in; /* until then, what it sends and what is sent to it waits */
+    uint64_t expiry_next;       /* by its clock: when it looks for keys whose ttl is over */
     uint8_t *memory;
     struct layout_space *header;
     struct layout_board *boards;
@@ -194,8 +203,9 @@ struct sim_record {
     uint64_t value; /* its first bytes */
     uint64_t token; /* of a lease, or that a void says */
     uint64_t ttl_ns, learned, written;
-    uint32_t key; /* SIM_KEYS: none */
-    uint8_t kind; /* TOMBSTONE also where it expired */
+    uint64_t clock_ns; /* its hybrid clock */
+    uint32_t key;      /* SIM_KEYS: none */
+    uint8_t kind;      /* TOMBSTONE also where it expired */
     uint8_t operation;
     uint8_t flags;
     uint8_t status; /* of a void */
@@ -219,10 +229,15 @@ struct sim_client {
     uint32_t shard;   /* of the current operation */
     uint32_t leader;  /* guess */
     uint32_t attempt; /* replies to others are stale */
-    uint32_t tries;   /* of the current operation */
+    uint32_t tries;   /* of the current operation: */
+    bool refused;     /* the last one was, */
+    bool unsure;      /* and one before may have been carried out */
     bool busy;
     bool opening;
     bool closing;
+    bool grows;    /* its operation is to */
+    bool napped;   /* for long, before it asked */
+    bool resuming; /* opening what it had: only if that is still there */
     struct sim_operation now;
     uint64_t seen[SIM_KEYS];  /* last version seen, for compares */
     uint64_t token[SIM_KEYS]; /* of the last lease that it had, which may be over */
@@ -257,17 +272,30 @@ struct sim_read {
     uint32_t turn; /* an event of an older one is not for it */
     uint64_t invoked, lsn_floor, incarnation, deadline;
     uint64_t lsn_at; /* a version to read at; 0: the newest */
+    const struct read_space *space;
     struct read_point point;
     uint32_t count, at; /* keys, of one shard and at one commit LSN; the next of them */
     struct sim_found found[SIM_PARTS];
 };
 
-/* A scan of one shard, page by page. */
+/* A scan of one shard, page by page, as of engine/agent/scan.c. */
 struct sim_scan {
     struct scan_page page;
+    struct order_key from; /* where the page began that is being read */
+    const struct read_space *space;
+    struct read_point point;
+    int result; /* of scan_read */
     uint32_t node;
     uint64_t incarnation;
     bool begun;
+    bool linearizable;
+    uint64_t told;       /* highest LSN that somebody had been told of when that page was begun, */
+    uint64_t told_floor; /* and when what follows was asked for */
+    uint64_t lsn_floor;  /* a page at or above it is new enough; 0: none is known */
+    uint64_t lsn_wait;   /* the same of the next page, in that epoch */
+    uint64_t epoch_wait;
+    uint32_t asking; /* turn of the question for a floor, 0: there is none */
+    uint64_t asked;  /* when */
 };
 
 /* A subscription to one shard, at whichever node it is now. */
@@ -275,7 +303,14 @@ struct sim_follower {
     struct cursor cursor;
     struct topic topic;
     uint32_t node;
+    uint64_t incarnation;
     bool begun;
+    /* its read, under way or not */
+    const struct read_space *space;
+    struct cursor_batch batch;
+    bool was_ready; /* then: */
+    uint64_t from;  /* where the cursor stood */
+    int result;     /* of cursor_read */
 };
 
 /* What the coordinator decided for a shard, and what was committed there. */
@@ -302,6 +337,8 @@ struct sim {
     uint32_t heap_count, event_capacity;
     struct sim_node nodes[SIM_NODES];
     uint32_t node_count;
+    bool learns;  /* in this seed: every node that does not vote learns, and few are to vote */
+    bool resting; /* nobody asks for anything any more */
     bool link_cut[SIM_NODES][SIM_NODES];
     uint32_t loss_percent, double_percent, damage_percent, slow_percent;
     struct sim_shard shards[SIM_SHARDS];
@@ -313,6 +350,7 @@ struct sim {
     struct sim_read reads[SIM_READS];
     struct sim_scan scans[SIM_NODES];
     struct sim_follower followers[SIM_FOLLOWERS];
+    struct sim_call read_calls[SIM_READS], scan_calls[SIM_NODES], follow_calls[SIM_FOLLOWERS];
     uint64_t fault_counts[FAULT_COUNT];
     uint64_t counts[REPLICA_COUNT_COUNT];
     uint64_t reads_leader, reads_holder, reads_refused, reads_by_ring, stalls;
@@ -324,7 +362,11 @@ struct sim {
     uint64_t reads_at;          /* at a version, answered, */
     uint64_t reads_compacted;   /* and those that were not */
     uint64_t pages;             /* of scans, */
-    uint64_t scans_newest;      /* of them under a lease */
+    uint64_t scans_newest;      /* of them under a lease, */
+    uint64_t scans_position;    /* at or above what a leader said, */
+    uint64_t scans_waited;      /* or not yet, and so given up */
+    uint64_t pages_split;       /* pages and batches that stood still amid their loads, */
+    uint64_t pages_again;       /* and of them those that found that all had changed */
     uint64_t followed;          /* records that cursors gave out */
     uint64_t follow_moves;      /* of cursors, to another node */
     uint64_t lagged;            /* cursors were told so */
@@ -332,15 +374,20 @@ struct sim {
     uint32_t undecided;    /* shards whose history was too much for the search */
     uint64_t transactions; /* answered, with records of several keys */
     uint64_t elses; /* of them, whose conditions did not hold and that had something to do then */
-    uint64_t increments;                       /* answered, and done */
-    uint64_t expired;                          /* keys */
-    uint64_t acquired, renewed, lease_refused; /* leases */
+    uint64_t increments;                /* answered, and done, */
+    uint64_t not_numbers, out_of_range; /* or refused, of transactions, too */
+    uint64_t sessions_expired, sessions_resumed, sessions_late; /* late: resumed, and forgotten */
+    uint64_t expired;                                           /* keys */
+    uint64_t acquired, renewed, lease_refused;                  /* leases */
     uint64_t halves;      /* of a transaction that an epoch ended amid, at one of its followers */
     uint64_t writes_late; /* that landed in quarantined memory */
-    uint32_t faults_done, faults_now, read_turns;
+    uint32_t faults_done, faults_now, read_turns, keys_grown;
+    uint64_t growths;    /* of hash tables */
     bool log_write;      /* in this seed */
     uint32_t versions;   /* of a key that are kept, */
     uint64_t history_ns; /* and for how long */
+    uint64_t session_ttl_ns;
+    bool close_unknown; /* nobody knows what became of a session that was to be closed */
     bool trace;
     const char *broken; /* first invariant that did not hold */
     char broken_detail[256];
@@ -351,7 +398,9 @@ struct sim_totals {
     uint64_t reads_leader, reads_holder, reads_refused, reads_board, reads_between;
     uint64_t reads_split_again, reads_late, batches, stalls, writes_late, transactions, halves,
         undecided, elses, increments, expired, acquired, renewed, lease_refused, reads_at,
-        reads_compacted, pages, scans_newest, followed, follow_moves, lagged;
+        reads_compacted, pages, scans_newest, scans_position, scans_waited, pages_split,
+        pages_again, followed, follow_moves, lagged, not_numbers, out_of_range, sessions_expired,
+        sessions_resumed, sessions_late, growths;
 };
 
 /* Run one seed.  Returns true if every check held; else s->broken says what did not. */
@@ -380,8 +429,9 @@ void sim_node_configure(struct sim *s, uint32_t node, uint32_t shard);
 void sim_node_request(struct sim *s, const struct sim_event *e);
 /* Carry a request out, if it is still wanted. */
 void sim_request_take(struct sim *s, struct sim_node *n, const struct sim_event *e);
-/* Expire the keys whose time has come, of shards that are led here. */
+/* Expire the keys whose time has come, of shards that are led here; and a session without traffic. */
 void sim_node_expire(struct sim *s, struct sim_node *n);
+void sim_node_sweep(struct sim *s, struct sim_node *n);
 
 /* The replica of a log at a node. */
 struct replica *sim_node_replica(const struct sim_node *n, uint32_t log);
@@ -412,6 +462,8 @@ void sim_write(struct sim *s, uint32_t from, const struct replica_out *out);
 void sim_write_step(struct sim *s, const struct sim_event *e);
 
 void sim_client_next(struct sim *s, uint32_t client);
+/* Whether it is to be one that makes a shard grow. */
+bool sim_client_grows(struct sim *s);
 /* What its next operation is, of a key. */
 void sim_client_choose(struct sim *s, uint32_t client, uint32_t key);
 /* What an answer says to its client: about versions, for later conditions, and about leases, that no two
@@ -429,6 +481,7 @@ void sim_read_reply(struct sim *s, const struct sim_event *e);
 
 /* One page of a scan at a node; a look of one that follows a log. */
 void sim_scan_step(struct sim *s, uint32_t node);
+void sim_scan_reply(struct sim *s, const struct sim_event *e);
 void sim_follow_step(struct sim *s, uint32_t node);
 
 void sim_coordinator_start(struct sim *s);
@@ -439,6 +492,8 @@ void sim_coordinator_grant(struct sim *s, const struct sim_event *e);
 void sim_coordinator_look(struct sim *s);
 
 void sim_fault_begin(struct sim *s);
+/* One that comes with another: b is which, c of what. */
+void sim_fault_more(struct sim *s, const struct sim_event *e);
 void sim_fault_end(struct sim *s, const struct sim_event *e);
 
 /* The nth read in place of the history. */

@@ -39,8 +39,9 @@ static uint64_t written_of(const struct sim *s, const struct record *r, uint32_t
 {
     for (uint32_t i = 0; i < SIM_CLIENTS && r->session != 0; i++) {
         const struct sim_client *c = &s->clients[i];
-        if (c->busy && c->shard == k && c->now.session == r->session &&
-            c->now.sequence == r->sequence)
+        /* Why not one that opens or closes: its last operation was another shard's, perhaps. */
+        if (c->busy && !c->opening && !c->closing && c->shard == k &&
+            c->now.session == r->session && c->now.sequence == r->sequence)
             return c->now.written;
     }
     return 0;
@@ -72,13 +73,56 @@ static void expired_learn(struct sim *s, struct sim_shard *shard, const struct s
     sim_place_add(s, &o);
 }
 
+/* Somebody asked for its end. */
+static bool is_closed(const struct sim *s, uint32_t k, uint64_t session)
+{
+    for (uint32_t i = 0; i < SIM_CLIENTS; i++) {
+        const struct sim_client *c = &s->clients[i];
+        if (c->busy && c->closing && c->shard == k && c->sessions[k].lsn == session)
+            return true;
+    }
+    return s->close_unknown;
+}
+
+#define DAYS_APART_NS (50 * NS_PER_MS) /* times of day, at most, as long as nobody sets one */
+
+/* S24: a session is not forgotten before its ttl is over, by the clocks of the log. */
+static void forgotten_learn(struct sim *s, const struct sim_shard *shard,
+                            const struct sim_record *r)
+{
+    uint32_t k = (uint32_t)(shard - s->shards);
+    if (is_closed(s, k, r->session))
+        return;
+    s->sessions_expired++;
+    if (s->fault_counts[FAULT_JUMP] != 0 || shard->epoch_lossy != 0)
+        return;
+    const struct sim_record *last = r - 1;
+    while (last != shard->records && last->session != r->session && last->lsn != r->session)
+        last--;
+    if (last->clock_ns + s->session_ttl_ns > r->clock_ns + DAYS_APART_NS)
+        sim_broken(
+            s, "S24", "session %llu is forgotten %llu ns after its last record, its ttl is %llu",
+            (unsigned long long)r->session, (unsigned long long)(r->clock_ns - last->clock_ns),
+            (unsigned long long)s->session_ttl_ns);
+}
+
+/* A place by LSN, which is what all look it up by.  Why not the last: what a lossy epoch gave up may lie above
+ * what its leader's log had. */
+static struct sim_record *record_place(struct sim_shard *shard, uint64_t lsn)
+{
+    uint32_t at = shard->record_count++;
+    for (; at != 0 && shard->records[at - 1].lsn > lsn; at--)
+        shard->records[at] = shard->records[at - 1];
+    return &shard->records[at];
+}
+
 static void record_learn(struct sim *s, uint32_t k, const struct record *r, uint64_t size,
                          uint64_t epoch)
 {
     struct sim_shard *shard = &s->shards[k];
     if (shard->record_count == SIM_RECORDS_MAX)
         return;
-    struct sim_record *known = &shard->records[shard->record_count++];
+    struct sim_record *known = record_place(shard, r->lsn);
     *known = (struct sim_record){
         .lsn = r->lsn,
         .lsn_end = r->lsn + size,
@@ -90,6 +134,7 @@ static void record_learn(struct sim *s, uint32_t k, const struct record *r, uint
         .ttl_ns = extension_ttl(r),
         .learned = s->time,
         .written = written_of(s, r, k),
+        .clock_ns = r->hybrid_clock,
         .key = key_of(r),
         .kind = r->kind,
         .operation = r->operation,
@@ -106,12 +151,13 @@ static void record_learn(struct sim *s, uint32_t k, const struct record *r, uint
             known->token = token.token;
     }
     if (r->kind == RECORD_DATA)
-        memcpy(&known->value, record_value(r), min_u64(r->value_length, sizeof known->value));
+        known->value = sim_model_value(record_value(r), r->value_length);
     if (r->kind == RECORD_EXPIRE && known->key != SIM_KEYS) {
         known->kind = RECORD_TOMBSTONE; /* what it acts as */
         known->expired = true;
         expired_learn(s, shard, known);
-    }
+    } else if (r->kind == RECORD_EXPIRE)
+        forgotten_learn(s, shard, known);
 }
 
 static uint64_t committed_end(const struct sim_shard *shard)
@@ -167,7 +213,9 @@ static void lossy_learn(struct sim *s, uint32_t node, uint32_t k)
         sim_broken(s, "S18", "a lossy epoch begins at %llu, told of was %llu",
                    (unsigned long long)e->lsn_start, (unsigned long long)shard->lsn_told);
     for (uint32_t i = 0; i < shard->record_count; i++)
-        shard->records[i].lost = !log_holds(l, &shard->records[i]);
+        /* Why not those before a full table: it forgot their epochs, which says nothing of them. */
+        if (l->epoch_count < LIMIT_EPOCHS || shard->records[i].epoch >= l->epochs[0].epoch)
+            shard->records[i].lost = !log_holds(l, &shard->records[i]);
     shard->lsn_lossy = e->lsn_start;
     shard->epoch_lossy = r->promised;
     shard->time_lossy = s->time;
@@ -417,11 +465,24 @@ void sim_check_node(struct sim *s, uint32_t node)
 
 /* ---- the history ---- */
 
+/* S24: nothing of a session stands behind where it is forgotten. */
+static void check_forgotten(struct sim *s, const struct sim_shard *shard, uint32_t i)
+{
+    uint64_t session = shard->records[i].session;
+    for (uint32_t j = i + 1; j < shard->record_count; j++)
+        if (shard->records[j].session == session && !shard->records[j].lost)
+            sim_broken(s, "S24", "session %llu is forgotten at %llu, and writes at %llu",
+                       (unsigned long long)session, (unsigned long long)shard->records[i].lsn,
+                       (unsigned long long)shard->records[j].lsn);
+}
+
 /* S15: a (session, sequence) stands in the log once. */
 static void check_once(struct sim *s, const struct sim_shard *shard)
 {
     for (uint32_t i = 0; i < shard->record_count && s->broken == NULL; i++) {
         const struct sim_record *a = &shard->records[i];
+        if (a->kind == RECORD_EXPIRE && !a->lost)
+            check_forgotten(s, shard, i);
         if (a->sequence == 0 || a->session == 0 || a->lost)
             continue;
         /* sequences of a session are in order, so its next record tells */

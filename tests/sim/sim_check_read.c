@@ -83,6 +83,46 @@ static uint32_t newer_count(const struct sim_shard *shard, const struct sim_reco
     return count;
 }
 
+/* The version that replaced it is so young that it is kept for that.  Why the other bound: so many versions
+ * of a key may come before the next look at how many there are. */
+static bool is_kept_for_time(const struct shard *shard, const struct sim_shard *known,
+                             const struct sim_record *stands, uint32_t newer)
+{
+    const struct versions *v = &shard->versions;
+    const struct sim_record *end = known->records + known->record_count;
+    const struct sim_record *next = stands + 1;
+    uint64_t now = max_u64(shard->log.hybrid_clock, v->clock_ns);
+    while (next != end && next->key != stands->key)
+        next++;
+    return v->span_ns != 0 && next != end && newer < LIMIT_VERSION_WALK - LAYOUT_LINK_COUNTS &&
+           now <= next->clock_ns + v->span_ns;
+}
+
+/* S21: of a key that nobody wrote yet, "compacted" is said below the newest tombstone at most.  Why not of
+ * one that was written since: its versions may be trimmed. */
+static void check_horizon(struct sim *s, const struct sim_read *r, const struct sim_found *f)
+{
+    uint32_t k = sim_shard_of(f->key);
+    const struct sim_node *n = &s->nodes[r->node];
+    const struct sim_shard *shard = &s->shards[k];
+    /* relaxed: in one thread */
+    uint64_t horizon =
+        atomic_load_explicit(&n->boards[k].lsn_tombstone_horizon, memory_order_relaxed);
+    if (n->shards[k].replica.counts[REPLICA_COUNT_INSTALLS] != 0)
+        return;
+    bool is_told = false;
+    for (uint32_t i = shard->record_count; i-- > 0;) {
+        if (shard->records[i].key == f->key)
+            return;
+        is_told |=
+            shard->records[i].kind == RECORD_TOMBSTONE && shard->records[i].lsn_end >= horizon;
+    }
+    if (is_told && horizon > r->lsn_at)
+        return;
+    sim_broken(s, "S21", "node %u: key %u is compacted at %llu, below %llu, where no tombstone was",
+               r->node, f->key, (unsigned long long)r->lsn_at, (unsigned long long)horizon);
+}
+
 /* S21: what is among the versions that are kept is not compacted, unless the log is gone by which the end
  * of the transaction is known, or this replica took over a snapshot, or was short of memory. */
 static void check_compacted(struct sim *s, const struct sim_read *r,
@@ -98,8 +138,10 @@ static void check_compacted(struct sim *s, const struct sim_read *r,
                                         memory_order_relaxed);
     if (stands->kind != RECORD_DATA || cut != 0 ||
         at->replica.counts[REPLICA_COUNT_INSTALLS] != 0 ||
-        log_bytes_at(&at->shard->log, r->lsn_at, &available) == NULL ||
-        newer_count(shard, stands, r->lsn_at >> shift, shift) >= at->shard->versions.count)
+        log_bytes_at(&at->shard->log, r->lsn_at, &available) == NULL)
+        return;
+    uint32_t newer = newer_count(shard, stands, r->lsn_at >> shift, shift);
+    if (newer >= at->shard->versions.count && !is_kept_for_time(at->shard, shard, stands, newer))
         return;
     sim_broken(s, "S21", "node %u: key %u at %llu is compacted at %llu, and ought to be kept",
                r->node, stands->key, (unsigned long long)stands->lsn,
@@ -120,6 +162,8 @@ static void check_at(struct sim *s, const struct sim_read *r, const struct sim_f
         s->reads_compacted++;
         if (stands != NULL)
             check_compacted(s, r, stands);
+        else
+            check_horizon(s, r, f);
         return;
     }
     s->reads_at++;

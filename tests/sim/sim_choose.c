@@ -1,9 +1,9 @@
 /* What clients ask for, and what they learn from the answers.  Of the keys of a shard the last two have a
  * part of their own: one is counted with, one is held as a lease. */
-#include "tests/sim/sim.h"
+#include "tests/sim/sim_model.h"
+#include "tests/sim/sim_scenario.h"
 
 #define KEYS_OF_SHARD (SIM_KEYS / SIM_SHARDS)
-#define VALUE_NO_NUMBER (UINT64_C(1) << 63) /* in its first bytes: no text */
 #define OWNER_BYTES_MAX 64u
 /* The holder's clock and the granter's are so far apart at most: engine/agent/lease.c. */
 #define RATE_SHARE 1000u
@@ -23,9 +23,13 @@ static uint64_t ttl_choose(struct sim *s)
     return (2 + sim_below(s, sim_chance(s, 80) ? 40 : 200)) * NS_PER_MS;
 }
 
+/* Mostly little; else nearly as much as there is, so that the next of them passes the end. */
 static int64_t delta_choose(struct sim *s)
 {
-    return (int64_t)sim_below(s, 19) - 9;
+    if (sim_chance(s, 80))
+        return (int64_t)sim_below(s, 19) - 9;
+    return sim_chance(s, 50) ? INT64_MAX - (int64_t)sim_below(s, 9)
+                             : INT64_MIN + (int64_t)sim_below(s, 9);
 }
 
 static uint32_t length_choose(struct sim *s)
@@ -35,7 +39,7 @@ static uint32_t length_choose(struct sim *s)
 
 static uint64_t value_choose(const struct sim *s, uint32_t client, uint32_t part)
 {
-    return VALUE_NO_NUMBER | (uint64_t)part << 56 | (uint64_t)client << 32 | s->operation_count;
+    return SIM_NO_NUMBER | (uint64_t)part << 56 | (uint64_t)client << 32 | s->operation_count;
 }
 
 /* ---- transactions ---- */
@@ -55,8 +59,8 @@ static void write_choose(struct sim *s, struct sim_part *part)
 {
     uint32_t dice = sim_below(s, 10);
     part->kind = dice < 7 ? OPERATION_PUT : OPERATION_DELETE;
-    if (part->kind == OPERATION_PUT && is_counter(part->key))
-        part->kind = OPERATION_INCREMENT;
+    if (part->kind == OPERATION_PUT && (is_counter(part->key) || dice == 0))
+        part->kind = OPERATION_INCREMENT; /* perhaps of what is no number */
 }
 
 /* Several keys of the shard, from this one on; some parts, or all, with a condition, and now and then
@@ -138,8 +142,31 @@ static void once_choose(struct sim *s, struct sim_client *c)
 {
     struct sim_operation *o = &c->now;
     o->kind = OPERATION_PUT;
-    o->key = (s->operation_count * SIM_SHARDS + c->shard) << 8 | SIM_KEY_ONCE;
+    o->key =
+        ((SIM_KEYS_GROWN * 2 + s->operation_count) * SIM_SHARDS + c->shard) << 8 | SIM_KEY_ONCE;
     o->ttl_ns = ttl_choose(s);
+}
+
+bool sim_client_grows(struct sim *s)
+{
+    return s->scenario->grows && s->keys_grown < SIM_KEYS_GROWN && sim_chance(s, 60);
+}
+
+/* Keys of that kind that stay, several at once. */
+static void grow_choose(struct sim *s, uint32_t client)
+{
+    struct sim_client *c = &s->clients[client];
+    struct sim_operation *o = &c->now;
+    o->kind = OPERATION_TRANSACTION;
+    o->part_count = SIM_PARTS;
+    for (uint32_t i = 0; i < SIM_PARTS; i++)
+        o->parts[i] = (struct sim_part){
+            .kind = OPERATION_PUT,
+            .key = (s->keys_grown++ * SIM_SHARDS + c->shard) << 8 | SIM_KEY_ONCE,
+            .value = value_choose(s, client, i + 1),
+            .value_length = SIM_VALUE_BYTES,
+        };
+    o->key = o->parts[0].key;
 }
 
 void sim_client_choose(struct sim *s, uint32_t client, uint32_t key)
@@ -159,7 +186,9 @@ void sim_client_choose(struct sim *s, uint32_t client, uint32_t key)
         .delta = delta_choose(s),
     };
     bool is_put = o->kind == OPERATION_PUT || o->kind == OPERATION_PUT_IF;
-    if (!is_lease(key) && sim_chance(s, 20))
+    if (c->grows)
+        grow_choose(s, client);
+    else if (!is_lease(key) && sim_chance(s, 20))
         transaction_choose(s, client, key);
     else if (is_put && sim_chance(s, 15))
         once_choose(s, c);
@@ -251,9 +280,11 @@ void sim_client_learn(struct sim *s, uint32_t client)
     struct sim_client *c = &s->clients[client];
     const struct sim_operation *o = &c->now;
     bool done = o->status == RING_OK;
+    s->not_numbers += o->status == RING_NOT_NUMBER;
+    s->out_of_range += o->status == RING_RANGE;
     switch (o->kind) {
     case OPERATION_TRANSACTION:
-        if (done)
+        if (done && !sim_is_once(o->key))
             transaction_learn(s, c);
         return;
     case OPERATION_ACQUIRE:

@@ -79,17 +79,18 @@ static void check_lagged(struct sim *s, const struct sim_follower *f)
 {
     const struct sim_node *n = &s->nodes[f->node];
     uint64_t available;
-    s->lagged++;
     if (log_bytes_at(&n->shards[f->cursor.shard].shard->log, f->cursor.lsn, &available) != NULL)
         broken(s, f, "lagged, and what follows is held", f->cursor.lsn);
 }
 
-static void follow_start(struct sim *s, struct sim_follower *f, uint32_t node)
+static alignas(8) uint8_t buffers[SIM_FOLLOWERS][BATCH_BYTES];
+
+static void follow_start(struct sim *s, struct sim_follower *f)
 {
     uint8_t key = (uint8_t)sim_below(s, SIM_KEYS);
     uint32_t k = sim_below(s, SIM_SHARDS);
     const struct sim_shard *shard = &s->shards[k];
-    *f = (struct sim_follower){.node = node, .begun = true};
+    *f = (struct sim_follower){.node = f->node, .begun = true};
     f->cursor.shard = k;
     f->cursor.start = sim_chance(s, 50) ? CURSOR_NOW : CURSOR_OLDEST;
     if (shard->record_count != 0 && sim_chance(s, 50)) {
@@ -100,39 +101,74 @@ static void follow_start(struct sim *s, struct sim_follower *f, uint32_t node)
     ASSERT(error == 0);
 }
 
-/* One read, of where it stands. */
-static void follow_read(struct sim *s, struct sim_follower *f)
+static void follow_read(void *argument)
 {
-    static alignas(8) uint8_t bytes[BATCH_BYTES];
-    const struct sim_node *n = &s->nodes[f->node];
-    bool is_small = sim_chance(s, 50);
-    struct cursor_batch b = {.bytes = bytes, .capacity = is_small ? BATCH_SMALL : BATCH_BYTES};
-    bool is_ready = f->cursor.start == CURSOR_READY;
-    uint64_t from = f->cursor.lsn;
-    int result = cursor_read(&f->cursor, &n->read, &f->topic, &b);
-    if (result == 1 && is_ready)
-        check_batch(s, f, from, &b);
-    else if (result == 1 && f->cursor.lsn > from && from != 0 && f->cursor.start == CURSOR_READY)
+    struct sim_follower *f = argument;
+    f->result = cursor_read(&f->cursor, f->space, &f->topic, &f->batch);
+}
+
+/* One read, of where it stands. */
+static void read_begin_at(struct sim *s, uint32_t number, uint32_t node)
+{
+    struct sim_follower *f = &s->followers[number];
+    const struct sim_node *n = &s->nodes[node];
+    s->follow_moves += f->node != node;
+    f->node = node;
+    f->incarnation = n->incarnation;
+    f->space = &n->read;
+    f->batch = (struct cursor_batch){
+        .bytes = buffers[number],
+        .capacity = sim_chance(s, 50) ? BATCH_SMALL : BATCH_BYTES,
+    };
+    f->was_ready = f->cursor.start == CURSOR_READY;
+    f->from = f->cursor.lsn;
+    sim_call_begin(&s->follow_calls[number], follow_read, f);
+}
+
+static void read_end(struct sim *s, struct sim_follower *f, bool split)
+{
+    if (f->result == 1 && f->was_ready)
+        check_batch(s, f, f->from, &f->batch);
+    else if (f->result == 1 && f->cursor.lsn > f->from && f->from != 0 &&
+             f->cursor.start == CURSOR_READY)
         broken(s, f, "beyond what was looked for", f->cursor.lsn);
-    else if (result == -EBADMSG)
+    else if (f->result == -EBADMSG)
         broken(s, f, "no log", f->cursor.lsn);
-    if (result != -ENODATA)
+    if (f->result != -ENODATA)
         return;
-    check_lagged(s, f);
-    (void)cursor_resume(&f->cursor, &n->read);
+    s->lagged++;
+    if (!split)
+        check_lagged(s, f);
+    (void)cursor_resume(&f->cursor, f->space);
 }
 
 void sim_follow_step(struct sim *s, uint32_t node)
 {
-    struct sim_follower *f = &s->followers[sim_below(s, SIM_FOLLOWERS)];
-    if (!s->nodes[node].up)
+    uint32_t number = sim_below(s, SIM_FOLLOWERS);
+    struct sim_follower *f = &s->followers[number];
+    struct sim_call *call = &s->follow_calls[number];
+    node = call->is_amid ? f->node : node;
+    const struct sim_node *n = &s->nodes[node];
+    if (call->is_amid && (!n->up || f->incarnation != n->incarnation)) {
+        sim_call_drop(call); /* that memory is gone, and where it stood is not known */
+        f->begun = false;
+    }
+    if (!n->up || (call->is_amid && s->time < call->wakes))
         return;
     sim_check_shown(s, node);
-    if (!f->begun || s->shards[f->cursor.shard].epoch_lossy != 0 || sim_chance(s, 2))
-        follow_start(s, f, node);
-    s->follow_moves += f->node != node;
-    f->node = node;
-    /* Why not: what was lost there was given to some, and is not what others find. */
+    bool is_lossy = s->shards[f->cursor.shard].epoch_lossy != 0;
+    if (!call->is_amid) {
+        if (!f->begun || is_lossy || sim_chance(s, 2))
+            follow_start(s, f);
+        /* Why not: what was lost there was given to some, and is not what others find. */
+        if (s->shards[f->cursor.shard].epoch_lossy != 0)
+            return;
+        read_begin_at(s, number, node);
+    }
+    if (!sim_call_go_on(s, call))
+        return;
+    s->pages_split += call->split;
+    s->pages_again += call->split && f->result == -EAGAIN;
     if (s->shards[f->cursor.shard].epoch_lossy == 0)
-        follow_read(s, f);
+        read_end(s, f, call->split);
 }

@@ -4,8 +4,9 @@
 
 bool sim_model_is_answered(const struct sim_operation *o)
 {
-    return o->returned != 0 && (o->status == RING_OK || o->status == RING_CONDITION ||
-                                o->status == RING_NOT_FOUND || o->status == RING_NOT_NUMBER);
+    return o->returned != 0 &&
+           (o->status == RING_OK || o->status == RING_CONDITION || o->status == RING_NOT_FOUND ||
+            o->status == RING_NOT_NUMBER || o->status == RING_RANGE);
 }
 
 bool sim_model_equal(const struct sim_model_state *a, const struct sim_model_state *b)
@@ -51,26 +52,31 @@ static void remove_at(struct sim_model_value *v)
     *v = (struct sim_model_value){.there = false};
 }
 
-uint64_t sim_model_text(int64_t number)
+uint64_t sim_model_value(const void *bytes, uint64_t length)
 {
-    uint8_t text[NUMBER_BYTES_MAX];
+    int64_t number;
     uint64_t value = 0;
-    uint32_t length = number_print(number, text);
-    memcpy(&value, text, min_u64(length, sizeof value));
+    if (length <= NUMBER_BYTES_MAX && number_parse(bytes, length, &number) == 0)
+        return (uint64_t)number;
+    memcpy(&value, bytes, min_u64(length, sizeof value));
     return value;
 }
 
 bool sim_model_number(uint64_t value, int64_t *number)
 {
-    uint8_t text[sizeof value];
-    uint32_t length = 0;
-    memcpy(text, &value, sizeof value);
-    while (length < sizeof text && text[length] != 0)
-        length++;
-    for (uint32_t i = length; i < sizeof text; i++)
-        if (text[i] != 0)
-            return false;
-    return number_parse(text, length, number) == 0;
+    *number = (int64_t)value;
+    return value >> 60 != SIM_NO_NUMBER >> 60;
+}
+
+/* What an increment would leave, or why it leaves nothing. */
+static enum ring_status sum(const struct sim_model_value *v, int64_t delta, int64_t *number)
+{
+    *number = 0;
+    if (v->leased)
+        return RING_CONDITION;
+    if (v->there && !sim_model_number(v->value, number))
+        return RING_NOT_NUMBER;
+    return __builtin_add_overflow(*number, delta, number) ? RING_RANGE : RING_OK;
 }
 
 /* ---- transactions ---- */
@@ -132,8 +138,8 @@ static bool part_write(const struct sim_part *part, struct sim_model_value *v, b
         write_at(v, 0, part->value);
         return true;
     case OPERATION_INCREMENT:
-        *possible &= !v->leased && (!v->there || sim_model_number(v->value, &number));
-        write_at(v, 0, sim_model_text(number + part->delta));
+        *possible &= sum(v, part->delta, &number) == RING_OK;
+        write_at(v, 0, (uint64_t)number);
         return true;
     case OPERATION_DELETE:
         *possible &= !v->leased;
@@ -202,6 +208,34 @@ static bool step_refused(const struct sim_operation *o, struct sim_model_state *
     return count != 0;
 }
 
+/* Answered: of what a section says, a sum cannot be, and the first of them met this version. */
+static bool no_sum(const struct sim_operation *o, uint8_t section, struct sim_model_state *state)
+{
+    for (uint32_t i = 0; i < o->part_count; i++) {
+        const struct sim_part *part = &o->parts[i];
+        struct sim_model_value *v = sim_model_at(state, part->key);
+        int64_t number;
+        if (part->section != section || part->kind != OPERATION_INCREMENT ||
+            sum(v, part->delta, &number) == RING_OK)
+            continue;
+        return sum(v, part->delta, &number) == o->status && stands(v, o->lsn);
+    }
+    return false;
+}
+
+/* Which section it was, the answer does not say; where it may have been either, nothing is learned. */
+static bool step_no_sum(const struct sim_operation *o, struct sim_model_state *state)
+{
+    struct sim_model_state then = *state, other = *state;
+    bool then_fits =
+        conditions_hold(o, o->part_count, &then) && no_sum(o, RING_SECTION_THEN, &then);
+    bool else_fits = sim_model_has_else(o) && condition_may_fail(o, state) &&
+                     no_sum(o, RING_SECTION_ELSE, &other);
+    if (then_fits != else_fits)
+        *state = then_fits ? then : other;
+    return then_fits || else_fits;
+}
+
 /* Where it has both, its number says which was done: of one without an answer, which may have been. */
 static bool step_transaction(const struct sim_operation *o, bool told,
                              struct sim_model_state *state)
@@ -209,6 +243,8 @@ static bool step_transaction(const struct sim_operation *o, bool told,
     bool has_else = sim_model_has_else(o);
     if (told && o->status == RING_CONDITION)
         return !has_else && o->number == 0 && step_refused(o, state);
+    if (told && (o->status == RING_NOT_NUMBER || o->status == RING_RANGE))
+        return step_no_sum(o, state);
     if (told && o->status != RING_OK)
         return false;
     if (has_else && o->number == 0)
@@ -248,17 +284,16 @@ static bool step_delete(const struct sim_operation *o, bool told, struct sim_mod
 
 static bool step_increment(const struct sim_operation *o, bool told, struct sim_model_value *v)
 {
-    int64_t number = 0;
-    bool is_number = !v->there || sim_model_number(v->value, &number);
+    int64_t number;
+    enum ring_status status = sum(v, o->delta, &number);
+    if (told && o->status != RING_OK && o->status != RING_CONDITION)
+        return o->status == status && stands(v, o->lsn);
     if (told && o->status == RING_CONDITION)
         return v->leased && is_refused(o, v);
-    if (told && o->status == RING_NOT_NUMBER)
-        return !v->leased && !is_number && stands(v, o->lsn);
-    if (v->leased || !is_number)
+    if (status != RING_OK)
         return false;
-    number += o->delta;
-    write_at(v, o->lsn, sim_model_text(number));
-    return !told || (o->status == RING_OK && o->lsn != 0 && o->number == number);
+    write_at(v, o->lsn, (uint64_t)number);
+    return !told || (o->lsn != 0 && o->number == number);
 }
 
 static bool step_acquire(const struct sim_operation *o, bool told, struct sim_model_value *v)

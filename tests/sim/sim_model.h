@@ -41,8 +41,11 @@ bool sim_model_step(const struct sim_operation *o, struct sim_model_state *state
 /* It says what is to be done if its conditions do not hold. */
 bool sim_model_has_else(const struct sim_operation *o);
 
-/* A number as what stands there, and back: the first bytes of its text.  False: it is none. */
-uint64_t sim_model_text(int64_t number);
+/* What a value counts as: the number that it is the text of, or its first bytes, of which the last says
+ * that it is none. */
+#define SIM_NO_NUMBER (UINT64_C(0xa) << 60)
+uint64_t sim_model_value(const void *bytes, uint64_t length);
+/* False: it is no number.  Why none begins as those that are none: sums stay near 0 and both ends. */
 bool sim_model_number(uint64_t value, int64_t *number);
 
 #endif

@@ -11,6 +11,8 @@
 #define DAY_APART_NS 20000000 /* how far times of day are from ours at first, at most */
 /* So few that the cleaner works all the time, and logs do not reach back far. */
 #define SHARD_FRAMES (LIMIT_SHARD_FRAMES_MIN > 9u ? LIMIT_SHARD_FRAMES_MIN : 9u)
+#define QUOTA_GROWS 4u /* times as much where a shard grows, and so many frames */
+#define SHARD_FRAMES_GROWS 40u
 
 static const struct replica_times times = {
     .lease = 50 * NS_PER_MS,
@@ -35,15 +37,15 @@ static bool is_held(void *context, uint32_t frame)
 
 /* ---- one node's memory ---- */
 
-static void geometry(struct space_config *c, struct layout_geometry *g)
+static void geometry(const struct sim *s, struct space_config *c, struct layout_geometry *g)
 {
     space_config_default(c);
     c->shard_count = SIM_SHARDS;
     c->sessions_max = 256;
-    c->quota_bytes = space_quota_min(SIM_SHARDS);
+    c->quota_bytes = space_quota_min(SIM_SHARDS) * (s->scenario->grows ? QUOTA_GROWS : 1);
     int error = space_geometry(c, g);
     ASSERT(error == 0);
-    g->frames_per_shard = SHARD_FRAMES;
+    g->frames_per_shard = s->scenario->grows ? SHARD_FRAMES_GROWS : SHARD_FRAMES;
 }
 
 static uint64_t memory_bytes(const struct space_config *c, const struct layout_geometry *g)
@@ -55,11 +57,11 @@ static uint64_t memory_bytes(const struct space_config *c, const struct layout_g
 }
 
 /* Returns what follows the arena. */
-static uint8_t *memory_place(struct sim_node *n)
+static uint8_t *memory_place(const struct sim *s, struct sim_node *n)
 {
     struct space_config c;
     struct layout_geometry g;
-    geometry(&c, &g);
+    geometry(s, &c, &g);
     uint64_t arena_bytes = (uint64_t)g.chunk_count_max << g.chunk_shift;
     if (n->memory == NULL) {
         n->memory = aligned_alloc(PAGE, memory_bytes(&c, &g));
@@ -91,7 +93,8 @@ static uint8_t *memory_place(struct sim_node *n)
     return at + arena_bytes;
 }
 
-static void shard_make(struct sim_node *n, uint32_t k, const struct space_config *c, uint8_t *at)
+static void shard_make(struct sim_node *n, uint32_t k, const struct space_config *c, uint8_t *at,
+                       uint64_t session_ttl_ns)
 {
     struct sim_replica *at_shard = &n->shards[k];
     *at_shard =
@@ -108,7 +111,7 @@ static void shard_make(struct sim_node *n, uint32_t k, const struct space_config
         .log = LOG_NUMBER + k,
         .sessions_max = c->sessions_max,
         .value_bytes_max = 1024,
-        .session_ttl_ns = 600 * NS_PER_S,
+        .session_ttl_ns = session_ttl_ns,
         .lsn_start = SIM_LSN_START,
         .ordered = true,
         .history = c->history,
@@ -173,13 +176,14 @@ void sim_node_start(struct sim *s, uint32_t node, bool first)
     n->rode = 0;
     n->ticked = false;
     n->expiry_next = 0;
+    n->sweep_next = 0;
     memset(n->starts, 0, sizeof n->starts);
-    geometry(&c, &g);
+    geometry(s, &c, &g);
     c.history = s->versions;
     c.history_ns = s->history_ns;
-    uint8_t *at = memory_place(n);
+    uint8_t *at = memory_place(s, n);
     for (uint32_t k = 0; k < SIM_SHARDS; k++) {
-        shard_make(n, k, &c, at);
+        shard_make(n, k, &c, at, s->session_ttl_ns);
         at += align_up(shard_bytes(&g, c.sessions_max), PAGE);
     }
     if (first) {
@@ -213,4 +217,7 @@ void sim_node_stop(struct sim *s, uint32_t node)
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         for (unsigned c = 0; c < REPLICA_COUNT_COUNT; c++)
             s->counts[c] += n->shards[k].replica.counts[c];
+    /* relaxed: in one thread */
+    s->growths += atomic_load_explicit(&n->page->counters[0].value[COUNTER_INDEX_GROWTHS],
+                                       memory_order_relaxed);
 }

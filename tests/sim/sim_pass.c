@@ -1,6 +1,7 @@
 /* A pass of a node, as the steps of the poll loop (poll_pass in dataplane/poll.c, in its order; order.sh
  * compares the two).  Between any two steps the process may stand still, for a moment or for longer
  * than a lease, and agents, who are other processes, read. */
+#include "tests/sim/sim_model.h"
 #include "tests/sim/sim_scenario.h"
 
 #include "engine/pending.h"
@@ -74,7 +75,7 @@ static void answers_send(struct sim *s, uint32_t node, struct sim_replica *at)
         if (a.judged && !replica_may_answer(&at->replica, now_late))
             status = RING_UNAVAILABLE;
         else if (a.record != NULL)
-            memcpy(&value, record_value(a.record), min_u64(a.record->value_length, sizeof value));
+            value = sim_model_value(record_value(a.record), a.record->value_length);
         struct sim_event e = {
             .kind = EVENT_REPLY,
             .node = node,
@@ -248,6 +249,7 @@ static bool upkeep(struct sim *s, uint32_t node)
         if (shard->pending_head == shard->pending_applied)
             (void)!shard_maintain(shard, &n->reclaim);
     }
+    sim_node_sweep(s, n);
     sim_node_expire(s, n);
     return true;
 }
@@ -414,7 +416,7 @@ void sim_node_configure(struct sim *s, uint32_t node, uint32_t shard)
 void sim_node_request(struct sim *s, const struct sim_event *e)
 {
     struct sim_node *n = &s->nodes[e->node];
-    if (!n->up || n->frozen || n->waiting_count == SIM_CLIENTS + SIM_READS)
+    if (!n->up || n->frozen || n->waiting_count == SIM_ASKERS)
         return;
     n->waiting[n->waiting_count++] = *e; /* it lies in the ring until the pass comes to it */
     if (n->stalled)

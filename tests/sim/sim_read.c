@@ -2,7 +2,8 @@
  * where no lease covers what they found.  The board, the lease cells and the records are what the node
  * shows, read by the engine's own protocol (engine/read.h); the clock is the node's.  Between any two of
  * its loads an agent may stand still, and it runs while the node is amid a pass. */
-#include "tests/sim/sim.h"
+#include "tests/sim/sim_model.h"
+#include "tests/sim/sim_scenario.h"
 
 #include "engine/plant.h"
 
@@ -137,26 +138,43 @@ static void key_done(struct sim_read *r)
     r->next = ++r->at < r->count ? READ_FIND : READ_VALIDATE;
 }
 
-/* R3, and R4 as far as the record. */
+/* R3, and R4 as far as the record: load by load. */
+static void find(void *argument)
+{
+    struct sim_read *r = argument;
+    struct sim_found *f = &r->found[r->at];
+    uint64_t key = f->key;
+    struct read_key k;
+    read_key_init(&k, r->space, &key, sizeof key);
+    k.shard = sim_shard_of(key);
+    f->result = r->lsn_at != 0 ? read_find_at(&r->point, r->space, &k, r->lsn_at, &f->in_place)
+                               : read_find(&r->point, r->space, &k, &f->in_place);
+}
+
+/* False: it cannot be found here yet. */
+static bool find_begin(struct sim_read *r, struct sim_call *call)
+{
+    if (r->at == 0)
+        read_begin_all(r, r->space);
+    else if (PLANTED(BATCH_LSN_PER_KEY))
+        read_begin_again(r, r->space);
+    if (r->lsn_at >= r->point.lsn && r->lsn_at != 0)
+        return false;
+    sim_call_begin(call, find, r);
+    return true;
+}
+
 static void step_find(struct sim *s, uint32_t slot)
 {
     struct sim_read *r = &s->reads[slot];
     struct sim_found *f = &r->found[r->at];
-    const struct read_space *space = &s->nodes[r->node].read;
-    uint64_t key = f->key;
-    struct read_key k;
-    read_key_init(&k, space, &key, sizeof key);
-    k.shard = sim_shard_of(key);
-    if (r->at == 0)
-        read_begin_all(r, space);
-    else if (PLANTED(BATCH_LSN_PER_KEY))
-        read_begin_again(r, space);
-    if (r->lsn_at >= r->point.lsn && r->lsn_at != 0) {
-        r->next = READ_NOTHING; /* not committed here yet */
+    struct sim_call *call = &s->read_calls[slot];
+    if (!call->is_amid && !find_begin(r, call)) {
+        r->next = READ_NOTHING;
         return;
     }
-    f->result = r->lsn_at != 0 ? read_find_at(&r->point, space, &k, r->lsn_at, &f->in_place)
-                               : read_find(&r->point, space, &k, &f->in_place);
+    if (!sim_call_go_on(s, call))
+        return;
     f->lsn = f->in_place.lsn;
     if (f->result < 0 && f->result != -ENODATA)
         read_again(s, slot);
@@ -170,8 +188,9 @@ static void step_find(struct sim *s, uint32_t slot)
 static void step_copy(struct sim_read *r)
 {
     struct sim_found *f = &r->found[r->at];
-    f->value = 0;
-    read_copy(&f->in_place, &f->value, sizeof f->value);
+    alignas(8) uint8_t bytes[(NUMBER_BYTES_MAX + 7) / 8 * 8];
+    read_copy(&f->in_place, bytes, sizeof bytes);
+    f->value = sim_model_value(bytes, f->in_place.value_length);
     key_done(r);
 }
 
@@ -279,6 +298,7 @@ void sim_read_step(struct sim *s, uint32_t slot)
     const struct sim_node *n = &s->nodes[r->node];
     if (!n->up || n->incarnation != r->incarnation) {
         r->next = READ_NOTHING; /* that memory is gone */
+        sim_call_drop(&s->read_calls[slot]);
         return;
     }
     do
@@ -294,10 +314,22 @@ static uint64_t version_choose(struct sim *s, uint32_t k)
     return shard->record_count > back ? shard->records[shard->record_count - back].lsn : 0;
 }
 
+/* Where many are written once, and stay, often one of those. */
+static uint32_t key_choose(struct sim *s)
+{
+    const struct sim_shard *shard = &s->shards[SIM_SHARD_GROWS];
+    if (s->scenario->grows && shard->record_count != 0 && sim_chance(s, 50)) {
+        uint32_t key = shard->records[sim_below(s, shard->record_count)].key;
+        if (key != SIM_KEYS)
+            return key;
+    }
+    return sim_below(s, SIM_KEYS);
+}
+
 /* Whoever has nothing to do begins a read at this node. */
 static void read_begin_some(struct sim *s, uint32_t slot, uint32_t node)
 {
-    uint32_t key = sim_below(s, SIM_KEYS);
+    uint32_t key = key_choose(s);
     struct sim_read *r = &s->reads[slot];
     *r = (struct sim_read){
         .next = READ_FIND,
@@ -305,12 +337,13 @@ static void read_begin_some(struct sim *s, uint32_t slot, uint32_t node)
         .invoked = s->time,
         .lsn_floor = s->shards[sim_shard_of(key)].lsn_told,
         .incarnation = s->nodes[node].incarnation,
-        .count = sim_chance(s, 70) ? 1 : 2 + sim_below(s, SIM_PARTS - 1),
+        .space = &s->nodes[node].read,
+        .count = sim_is_once(key) || sim_chance(s, 70) ? 1 : 2 + sim_below(s, SIM_PARTS - 1),
     };
     if (sim_chance(s, 15))
         r->lsn_at = version_choose(s, sim_shard_of(key));
     for (uint32_t i = 0; i < r->count; i++) /* as transactions write them */
-        r->found[i].key = (key + i * SIM_SHARDS) % SIM_KEYS;
+        r->found[i].key = i == 0 ? key : (key + i * SIM_SHARDS) % SIM_KEYS;
     sim_read_step(s, slot);
 }
 
@@ -318,9 +351,9 @@ static void read_begin_some(struct sim *s, uint32_t slot, uint32_t node)
 static void look(struct sim *s, uint32_t node)
 {
     uint32_t dice = sim_below(s, 20);
-    if (dice == 0)
+    if (dice < 2)
         sim_scan_step(s, node);
-    else if (dice < 4)
+    else if (dice < 6)
         sim_follow_step(s, node);
 }
 

@@ -12,6 +12,8 @@
 #define LOOK_MIN_NS                                                                                \
     NS_PER_MS /* between looks at what expires, and at most: which shards are led here */
 #define LOOK_MAX_NS (20 * NS_PER_MS) /* changes */
+#define SWEEP_NS (2 * NS_PER_MS)     /* between looks at sessions, */
+#define SWEEP_SESSIONS 16u           /* so many */
 
 static const uint8_t operations[] = {
     [OPERATION_PUT] = RING_PUT,
@@ -113,6 +115,8 @@ static int request_execute(struct sim *s, struct sim_node *n, struct shard *shar
     uint64_t key = c->now.key, lsn_end = shard->log.lsn_end;
     if (c->opening) {
         origin->operation = RING_SESSION_OPEN;
+        if (c->resuming && session_find(&shard->sessions, c->sessions[c->shard].id) == SESSION_NONE)
+            return RING_FATE_UNKNOWN;
         return shard_session_open(shard, origin, c->sessions[c->shard].id, 0, sim_day(s, n));
     }
     if (c->closing) {
@@ -155,8 +159,34 @@ static int ring_read_take(struct sim *s, struct sim_node *n, const struct sim_ev
     return may ? shard_read(at->shard, &r) : RING_UNAVAILABLE;
 }
 
+/* For a linearizable scan: the position of the shard, or the question goes on to who is said to lead it, as
+ * by dataplane/poll_forward.c. */
+static void position_take(struct sim *s, struct sim_node *n, const struct sim_event *e)
+{
+    uint32_t k = s->scans[e->client - SIM_CLIENTS - SIM_READS].page.shard;
+    const struct shard_origin origin = {
+        .agent = e->client, .generation = e->a, .room = 64, .operation = RING_POSITION};
+    struct sim_replica *at = &n->shards[k];
+    const struct member *leader = &at->replica.leader;
+    if (replica_leads(&at->replica) || replica_may_answer(&at->replica, n->group.now)) {
+        (void)!shard_position(at->shard, &origin); /* refused: who asked hears nothing */
+        return;
+    }
+    if (e->b != 0 || leader->incarnation == 0 || leader->node == e->node ||
+        sim_chance(s, s->loss_percent))
+        return;
+    struct sim_event forwarded = *e;
+    forwarded.node = leader->node;
+    forwarded.b = 1;
+    sim_schedule(s, 20000 + sim_below(s, 200000), forwarded);
+}
+
 void sim_request_take(struct sim *s, struct sim_node *n, const struct sim_event *e)
 {
+    if (e->client >= SIM_CLIENTS + SIM_READS) {
+        position_take(s, n, e);
+        return;
+    }
     if (e->client >= SIM_CLIENTS) {
         (void)ring_read_take(s, n, e); /* refused: the reader hears nothing */
         return;
@@ -185,6 +215,21 @@ void sim_request_take(struct sim *s, struct sim_node *n, const struct sim_event 
 }
 
 /* ---- ttl ---- */
+
+/* As sweep_sessions of dataplane/poll_upkeep.c: one shard after the other. */
+void sim_node_sweep(struct sim *s, struct sim_node *n)
+{
+    if (n->group.now < n->sweep_next)
+        return;
+    n->sweep_next = n->group.now + SWEEP_NS;
+    struct sim_replica *at = &n->shards[n->sweep_shard++ % SIM_SHARDS];
+    uint64_t lsn_end = at->shard->log.lsn_end;
+    if (!replica_leads(&at->replica))
+        return;
+    shard_sweep_sessions(at->shard, SWEEP_SESSIONS, sim_day(s, n));
+    if (at->shard->log.lsn_end != lsn_end)
+        group_wake(&n->group, &at->replica);
+}
 
 void sim_node_expire(struct sim *s, struct sim_node *n)
 {

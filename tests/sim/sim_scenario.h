@@ -24,6 +24,10 @@ enum sim_happening {
     HAPPENING_READS_COMPACTED,   /* of it, and it was not kept */
     HAPPENING_PAGES,             /* of scans */
     HAPPENING_SCANS_NEWEST,      /* of them, under a lease */
+    HAPPENING_SCANS_POSITION,    /* and at or above what a leader said */
+    HAPPENING_SCANS_WAITED,      /* of them, which were below what they had to hold */
+    HAPPENING_PAGES_SPLIT,       /* pages and batches that paused amid their loads */
+    HAPPENING_PAGES_AGAIN,       /* of them, to no avail */
     HAPPENING_FOLLOWED,          /* records that cursors gave out */
     HAPPENING_FOLLOW_MOVES,      /* of cursors, to another node */
     HAPPENING_LAGGED,            /* cursors that were told so */
@@ -32,17 +36,29 @@ enum sim_happening {
     HAPPENING_TRANSACTIONS,      /* answered, with records of several keys */
     HAPPENING_ELSES,             /* of them, that did what stands under else */
     HAPPENING_INCREMENTS,        /* done */
+    HAPPENING_NOT_NUMBERS,       /* increments, alone or in a transaction, of what is no number */
+    HAPPENING_OUT_OF_RANGE,      /* and past the largest or the smallest */
+    HAPPENING_SESSIONS_EXPIRED,  /* forgotten after their ttl */
+    HAPPENING_SESSIONS_RESUMED,  /* asked for again by who had them */
+    HAPPENING_SESSIONS_LATE,     /* and by who came too late */
     HAPPENING_EXPIRED,           /* keys whose ttl was over */
     HAPPENING_ACQUIRED,          /* leases */
     HAPPENING_RENEWED,           /* leases */
     HAPPENING_LEASE_REFUSED,     /* acquires and renewals, since somebody else has it */
     HAPPENING_HALVES,            /* of transactions that an epoch ended amid */
+    HAPPENING_GROWTHS,           /* of hash tables */
     HAPPENING_UNDECIDED,         /* histories of a shard that were too much for the search */
     HAPPENING_FAULT,             /* and on: one for each enum sim_fault */
     HAPPENING_COUNT = HAPPENING_FAULT + FAULT_COUNT, /* and on: for each enum replica_count */
     HAPPENING_END = HAPPENING_COUNT + REPLICA_COUNT_COUNT
 };
-_Static_assert((int)HAPPENING_END < 64, "a bit each in 64");
+_Static_assert((int)HAPPENING_COUNT < 64 && (int)REPLICA_COUNT_COUNT < 64, "a bit each in 64");
+
+/* Some of them. */
+struct sim_happenings {
+    uint64_t some;   /* below HAPPENING_COUNT */
+    uint64_t counts; /* bits of enum replica_count */
+};
 
 struct sim_scenario {
     const char *name;
@@ -53,9 +69,10 @@ struct sim_scenario {
     uint32_t faults_at_once;
     uint64_t pause_least_ns, pause_ns; /* before the next draw: least, and up to so much more */
     bool drift_extreme;                /* every clock runs as fast or as slow as any may */
+    bool grows;                        /* a shard, to so many keys that its hash table does */
     bool log_write;                    /* in every other seed, where the bytes of the log go so */
     uint64_t seeds;                    /* from which on the next two must hold */
-    uint64_t must, must_not;           /* have happened over them: bits of enum sim_happening */
+    struct sim_happenings must, must_not; /* have happened over them */
 };
 
 /* NULL: no such scenario.  "default" always exists. */
@@ -73,6 +90,7 @@ uint64_t sim_scenario_pause(struct sim *s);
 
 /* ---- at the end ---- */
 
+bool sim_happening_is_in(const struct sim_happenings *set, uint32_t happening);
 const char *sim_happening_name(uint32_t happening);
 uint64_t sim_happening_count(const struct sim_totals *t, uint32_t happening);
 /* First of what must have happened and did not, or must not have and did; HAPPENING_END: all is as it

@@ -190,6 +190,8 @@ static void add(struct sim_search *q, const struct sim_operation *o, uint64_t no
     bool changed = !sim_model_is_answered(o) || o->status == RING_OK;
     if (sim_is_once(o->key))
         return; /* nobody else asks for it */
+    if (o->returned != 0 && o->status == RING_FATE_UNKNOWN)
+        return; /* its session was forgotten before */
     if (sim_model_is_answered(o) && o->returned <= now) {
         q->no_room |= q->answered == SIM_SEARCH_ANSWERED;
         if (!q->no_room)

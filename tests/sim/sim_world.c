@@ -16,12 +16,13 @@ static bool sim_may(const struct sim *s, enum sim_fault fault)
 
 /* ---- network ---- */
 
-static uint64_t network_delay(struct sim *s)
+static uint64_t network_delay(struct sim *s, const struct sim_datagram *d)
 {
     uint64_t delay = 10000 + sim_below(s, 60000);
+    uint64_t held = max_u64(s->nodes[d->from].held_out, s->nodes[d->to].held_in);
     if (sim_chance(s, s->slow_percent))
         delay += sim_chance(s, 10) ? sim_below(s, 400000000) : sim_below(s, 20000000);
-    return delay;
+    return delay + (held > s->time ? held - s->time : 0);
 }
 
 static void deliver(struct sim *s, const struct sim_datagram *d, bool damaged)
@@ -35,7 +36,7 @@ static void deliver(struct sim *s, const struct sim_datagram *d, bool damaged)
             (uint8_t)(1u << sim_below(s, 8));
     if (d->log_bytes != 0)
         hold_add(&n->holds, (uint32_t)(d->offset >> n->header->geometry.segment_shift));
-    sim_schedule(s, network_delay(s),
+    sim_schedule(s, network_delay(s, d),
                  (struct sim_event){.kind = EVENT_MESSAGE,
                                     .node = d->to,
                                     .bytes = copy,
@@ -90,11 +91,30 @@ static void issue(struct sim *s, uint32_t shard, const struct configuration *c)
     publish(s, shard);
 }
 
+static bool votes(const struct configuration *c, uint32_t node)
+{
+    bool is = false;
+    for (uint32_t i = 0; i < c->voter_count; i++)
+        is |= c->voters[i].node == node;
+    return is;
+}
+
+/* Every node that does not vote, and is there. */
+static void learners_all(const struct sim *s, struct configuration *c)
+{
+    c->learner_count = 0;
+    for (uint32_t i = 0; i < s->node_count; i++)
+        if (s->nodes[i].up && !votes(c, i))
+            c->learners[c->learner_count++] = member_of(s, i);
+}
+
 void sim_coordinator_start(struct sim *s)
 {
     struct configuration c = {.epoch = 1, .voter_count = 3};
     for (uint32_t i = 0; i < 3; i++)
         c.voters[i] = member_of(s, i);
+    if (s->learns)
+        learners_all(s, &c);
     for (uint32_t k = 0; k < SIM_SHARDS; k++) {
         c.leader = c.voters[sim_below(s, 2)];
         s->shards[k].lsn_granted = SIM_LSN_START + SIM_LSN_GRANT;
@@ -167,14 +187,11 @@ static void choose_learner(struct sim *s, struct configuration *c)
 {
     uint32_t node = sim_below(s, s->node_count);
     struct member m = member_of(s, node);
-    for (uint32_t i = 0; i < c->voter_count; i++)
-        if (c->voters[i].node == node)
-            return;
-    if (s->nodes[node].up)
+    if (!votes(c, node) && s->nodes[node].up)
         c->learners[c->learner_count++] = m;
 }
 
-/* The leader says that a learner of its epoch keeps up. */
+/* The leader says that a learner of its epoch keeps up.  Where learners stay, few are to vote. */
 void sim_coordinator_promote(struct sim *s, const struct sim_event *e)
 {
     struct sim_shard *shard = &s->shards[e->c];
@@ -182,12 +199,14 @@ void sim_coordinator_promote(struct sim *s, const struct sim_event *e)
     const struct configuration *active = &shard->active;
     if (e->b != active->epoch || shard->configuration.epoch != active->epoch ||
         !is_alive(s, &learner) ||
-        member_find(active->learners, active->learner_count, &learner) < 0)
+        member_find(active->learners, active->learner_count, &learner) < 0 ||
+        (s->learns && (s->resting || !sim_chance(s, 20))))
         return;
     struct configuration c = *active;
     c.epoch = active->epoch + 1;
     c.epoch_before = active->epoch;
-    c.active = false;
+    c.active = c.lossy = false;
+    c.lsn_floor = 0;
     c.voter_before_count = active->voter_count;
     memcpy(c.voters_before, active->voters, sizeof c.voters_before);
     c.learner_count = 0;
@@ -195,6 +214,8 @@ void sim_coordinator_promote(struct sim *s, const struct sim_event *e)
     if (member_equal(&c.voters[leaver], &c.leader))
         leaver = (leaver + 1) % c.voter_count;
     c.voters[leaver] = learner;
+    if (s->learns)
+        learners_all(s, &c);
     issue(s, (uint32_t)e->c, &c);
 }
 
@@ -216,6 +237,8 @@ static void recover_lossy(struct sim *s, uint32_t number)
     choose_voters(s, shard, &c, false);
     uint32_t survivors = c.voter_before_count != 0 ? c.voter_before_count : c.voter_count;
     c.leader = c.voters[sim_below(s, survivors)];
+    if (s->learns)
+        learners_all(s, &c);
     if (c.voter_count >= 2)
         issue(s, number, &c);
 }
@@ -239,7 +262,9 @@ void sim_coordinator_change(struct sim *s, uint32_t number, bool change_voters)
     choose_voters(s, shard, &c, change_voters && !by_learning);
     if (c.voter_count < 2)
         return;
-    if (by_learning)
+    if (s->learns)
+        learners_all(s, &c);
+    else if (by_learning)
         choose_learner(s, &c);
     c.leader = c.voters[sim_below(s, c.voter_count)];
     /* Leaders of several shards share pairs and rights among them. */
@@ -295,9 +320,29 @@ void sim_coordinator_activate(struct sim *s, const struct sim_event *e)
         shard->active.active = true;
     }
     publish(s, (uint32_t)e->c);
-    /* Trouble seldom comes alone: the next move begins while this one's news are on their way. */
-    if (sim_may(s, FAULT_MOVE) && sim_chance(s, 25))
-        sim_schedule(s, sim_below(s, 4000000), (struct sim_event){.kind = EVENT_MOVE, .a = e->c});
+    /* Trouble seldom comes alone: the next move begins while this one's news are on their way, and who
+     * leads then is not heard. */
+    if (!sim_may(s, FAULT_MOVE) || !sim_chance(s, 25))
+        return;
+    sim_schedule(s, sim_below(s, 4000000), (struct sim_event){.kind = EVENT_MOVE, .a = e->c});
+    if (sim_may(s, FAULT_HOLD) && sim_chance(s, 50))
+        sim_schedule(s, sim_below(s, 2000000),
+                     (struct sim_event){.kind = EVENT_FAULT,
+                                        .a = 1,
+                                        .b = FAULT_HOLD,
+                                        .c = e->node + s->node_count * sim_below(s, 3)});
+}
+
+/* Where learners stay: every node that is there votes or learns, as who it is now. */
+static bool all_have_a_part(const struct sim *s, const struct configuration *c)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < s->node_count && s->learns; i++) {
+        struct member m = member_of(s, i);
+        all &= !s->nodes[i].up || member_find(c->voters, c->voter_count, &m) >= 0 ||
+               member_find(c->learners, c->learner_count, &m) >= 0;
+    }
+    return all;
 }
 
 /* Is somebody leading what was decided last?  If not, decide again. */
@@ -309,7 +354,8 @@ static void shard_look(struct sim *s, uint32_t number)
     const struct replica *r = &n->shards[number].replica;
     bool leads = is_alive(s, leader) && !n->frozen && !n->stalled && replica_leads(r) &&
                  r->promised == shard->configuration.epoch;
-    if (leads && alive_count(s, &shard->active) == shard->active.voter_count)
+    if (leads && alive_count(s, &shard->active) == shard->active.voter_count &&
+        all_have_a_part(s, &shard->active))
         return;
     if (!leads && sim_chance(s, 50)) {
         publish(s, number); /* perhaps it has not heard */
@@ -387,7 +433,7 @@ static bool majority_lose(struct sim *s, uint32_t number)
     return true;
 }
 
-static bool fault_at_once(struct sim *s, enum sim_fault fault)
+static bool fault_at_once(struct sim *s, enum sim_fault fault, uint64_t which)
 {
     uint32_t node;
     switch (fault) {
@@ -406,20 +452,46 @@ static bool fault_at_once(struct sim *s, enum sim_fault fault)
         return majority_lose(s, sim_below(s, SIM_SHARDS));
     case FAULT_MOVE:
     case FAULT_VOTERS:
-        move_begin(s, sim_below(s, SIM_SHARDS), fault == FAULT_VOTERS);
+        move_begin(s, (uint32_t)(which % SIM_SHARDS), fault == FAULT_VOTERS);
         return true;
     default:
         return true;
     }
 }
 
+/* As queues of its NIC that a process stands still on: out, in, or both. */
+static void hold(struct sim *s, uint64_t which, uint64_t lasts)
+{
+    struct sim_node *n = &s->nodes[which % s->node_count];
+    uint64_t queue = which / s->node_count % 3;
+    n->held_out = queue != 1 ? s->time + lasts : n->held_out;
+    n->held_in = queue != 0 ? s->time + lasts : n->held_in;
+}
+
 static void fault_start(struct sim *s, enum sim_fault fault, uint64_t which)
 {
+    uint64_t lasts = 5 * NS_PER_MS + sim_below(s, 150000000);
     fault_switch(s, fault, true, which);
+    if (fault == FAULT_HOLD)
+        hold(s, which, lasts);
     s->fault_counts[fault]++;
     s->faults_now++;
-    sim_schedule(s, 5 * NS_PER_MS + sim_below(s, 150000000),
-                 (struct sim_event){.kind = EVENT_FAULT_END, .a = fault, .b = which});
+    sim_schedule(s, lasts, (struct sim_event){.kind = EVENT_FAULT_END, .a = fault, .b = which});
+}
+
+/* What was said before leadership moves comes late. */
+static void move_trouble(struct sim *s, uint32_t shard)
+{
+    uint32_t leader = s->shards[shard].active.leader.node;
+    if (sim_may(s, FAULT_DELAY) && sim_chance(s, 50))
+        fault_start(s, FAULT_DELAY, 0);
+    if (sim_may(s, FAULT_HOLD) && sim_chance(s, 50))
+        fault_start(s, FAULT_HOLD, leader + s->node_count * sim_below(s, 3));
+}
+
+void sim_fault_more(struct sim *s, const struct sim_event *e)
+{
+    fault_start(s, (enum sim_fault)e->b, e->c);
 }
 
 void sim_fault_begin(struct sim *s)
@@ -427,12 +499,11 @@ void sim_fault_begin(struct sim *s)
     sim_schedule(s, sim_scenario_pause(s), (struct sim_event){.kind = EVENT_FAULT});
     enum sim_fault fault = sim_scenario_fault(s);
     uint64_t which = sim_random(s) >> 32;
-    if (s->faults_now >= s->scenario->faults_at_once || !fault_at_once(s, fault))
+    if (s->faults_now >= s->scenario->faults_at_once || !fault_at_once(s, fault, which))
         return;
     fault_start(s, fault, which);
-    /* Trouble seldom comes alone: what was said before leadership moves comes late. */
-    if (fault == FAULT_MOVE && sim_may(s, FAULT_DELAY) && sim_chance(s, 50))
-        fault_start(s, FAULT_DELAY, which);
+    if (fault == FAULT_MOVE)
+        move_trouble(s, (uint32_t)(which % SIM_SHARDS));
 }
 
 void sim_fault_end(struct sim *s, const struct sim_event *e)
