@@ -4,80 +4,8 @@
 #   cli.sh BUILD
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
-
-out=$scratch/out
-err=$scratch/err
-checks=0
-faults=0
-
-fault() {
-    faults=$((faults + 1))
-    echo "FAIL  $*"
-    sed 's/^/      out: /' "$out" | head -n 5
-    sed 's/^/      err: /' "$err" | head -n 5
-}
-
-# expect STATUS COMMAND...: its exit status; a failure says why on stderr, a success says nothing there.
-expect() {
-    local wanted=$1 status
-    shift
-    checks=$((checks + 1))
-    "$@" >"$out" 2>"$err"
-    status=$?
-    if [ "$status" -ne "$wanted" ]; then
-        fault "exit $status instead of $wanted: $*"
-    elif [ "$wanted" -ne 0 ] && ! grep -q '[a-z]' "$err"; then
-        fault "exit $wanted and not a word why: $*"
-    elif [ "$wanted" -eq 0 ] && [ -s "$err" ]; then
-        fault "words on stderr although it went well: $*"
-    fi
-}
-
-# says REGEX, complains REGEX: what the last command wrote to stdout, to stderr.
-says() {
-    checks=$((checks + 1))
-    grep -qE -- "$1" "$out" || fault "stdout does not say '$1'"
-}
-complains() {
-    checks=$((checks + 1))
-    grep -qiE -- "$1" "$err" || fault "stderr does not say '$1'"
-}
-# prints TEXT: exactly this on stdout.
-prints() {
-    checks=$((checks + 1))
-    [ "$(cat "$out")" = "$1" ] || fault "stdout is not '$1'"
-}
-# same FILE: the bytes on stdout are those of the file.
-same() {
-    checks=$((checks + 1))
-    cmp -s "$1" "$out" || fault "stdout is not the content of $1"
-}
-
-d() { "$dunlin" --socket "$socket" "$@"; }
-bytes() { head -c "$1" /dev/zero | tr '\0' "${2:-x}"; }
-
-daemon=
-daemon_start() {
-    : >"$scratch/ready"
-    # Why setpriv: should this script be killed, nobody else would end the daemon.
-    setpriv --pdeathsig KILL "$dunlind" --config "$config" >"$scratch/ready" 2>>"$log" &
-    daemon=$!
-    children+=("$daemon")
-    for _ in $(seq 1 200); do
-        grep -q '^ready$' "$scratch/ready" && return
-        sleep 0.05
-    done
-    echo "the daemon is not ready"
-    finish 2
-}
-daemon_stop() {
-    kill -CONT "$daemon"
-    kill -TERM "$daemon"
-    wait "$daemon"
-    local status=$?
-    [ $status -eq 0 ] || fault "the daemon ended with status $status on SIGTERM"
-    [ ! -e "$socket" ] || fault "the daemon left its socket behind"
-}
+# shellcheck source=tests/e2e/expect.sh
+. "$(dirname "$0")/expect.sh"
 
 configuration() {
     config_head 0666
@@ -135,20 +63,36 @@ expect 3 d --timeout 200 spaces
 expect 3 d --timeout 200 shards
 expect 3 d --timeout 200 move 1
 complains "$socket"
+expect 3 d --timeout 200 node remove 4
+complains "$socket"
 : >"$scratch/file"
 expect 3 "$dunlin" --timeout 200 --socket "$scratch/file" status
 expect 2 "$dunlin" --timeout 200 --socket "$scratch/$(bytes 200)" status
+
+# ---- the machine, which is not the same everywhere -------------------------------------------------------
+
+"$dunlin" doctor --config "$config" >"$out"
+[ $? -le 1 ] || fault "dunlin doctor ended by neither 0 nor 1"
+says '^[0-9]+ faults, [0-9]+ warnings, [0-9]+ ok$'
+says '^(ok|warning|fault) +lcores: 1, not pinned$'
+"$dunlin" --json doctor --transport dpdk >"$out"
+[ $? -le 1 ] || fault "dunlin --json doctor ended by neither 0 nor 1"
+says '^\{"faults": ?[0-9]+,.*"findings": ?\[\{"name": ?"[a-z_]+","subject": ?"[^"]*","state": ?"(ok|warning|fault)"'
+expect 2 "$dunlin" doctor --transport rdma
+complains 'udp or dpdk'
+expect 2 "$dunlin" doctor --config "$scratch/nowhere.yaml"
+expect 2 "$dunlin" doctor one
 
 # ---- the command line --------------------------------------------------------------------------------
 
 daemon_start
 expect 1 "$dunlind" --config "$config" # the same node twice
 expect 0 "$dunlin" --help
-for command in put get del incr txn scan watch status nodes spaces shards move key; do
+for command in put get del incr txn scan watch status nodes spaces shards space move node recover key doctor; do
     says "^ *$command "
 done
-for command in add rem members append read ack space node \
-    snapshot restore top doctor; do
+for command in add rem members append read ack \
+    snapshot restore; do
     expect 2 d "$command" one key
     complains 'not in this version'
     expect 0 "$dunlin" --help
@@ -178,16 +122,13 @@ expect 2 d put one key value --if-version latest
 expect 2 d put one key value --if-version -1
 expect 2 d put one key value --retry me
 expect 2 d --timeout 0 status
-expect 2 d move
-expect 2 d move 0
-expect 2 d move two
 expect 2 d move 1 ''
-expect 2 d move 1 one 1024
-expect 2 d move 1 one 0 more
-expect 2 d nodes 1
-expect 2 d spaces one
-expect 2 d shards one two
-expect 2 d nodes --no-wait
+for words in move 'move 0' 'move two' 'move 1 one 1024' 'move 1 one 0 more' \
+    'nodes 1' 'nodes --no-wait' 'spaces one' 'shards one two' node 'node add 4' 'node add 4 --address here:7700' 'node add 4 --address 10.0.0.4:7700 --weight 0' \
+    'node drain 4 --zone hall' 'node remove four' 'node promote 4' 'recover one' 'recover one 1024 --accept-loss'; do
+    # shellcheck disable=SC2086
+    expect 2 d $words
+done
 expect 2 "$dunlin" key 1
 
 # ---- put, get, del -------------------------------------------------------------------------------------
@@ -683,6 +624,46 @@ expect 2 d lease acquire one boat --ttl 5 --owner "$(bytes 65)"
 expect 2 d lease show one
 expect 1 d lease show no-such-space boat
 
+expect 1 d lease show one pier --regions
+complains 'pier of all regions: nobody holds it'
+expect 0 d lease acquire one pier --ttl 60000 --owner ann
+token=$(cat "$out")
+expect 0 d lease acquire one pier --region us --ttl 60000 --owner bob
+us=$(cat "$out")
+expect 0 d lease acquire --region=eu one pier --ttl 60000 --owner cid
+eu=$(cat "$out")
+checks=$((checks + 1))
+[ "$token" -lt "$us" ] && [ "$us" -ne "$eu" ] || fault "tokens of regions: $token $us $eu"
+expect 1 d lease acquire one pier --region eu --ttl 60000 --owner dan
+complains "pier of region eu: held by 'cid', token $eu"
+expect 0 d lease show one pier
+says "^ann token $token "
+expect 0 d lease show one pier --regions
+says "^eu cid token $eu ttl 60000 ms version [0-9]+\\.$eu\$"
+says "^us bob token $us "
+checks=$((checks + 1))
+[ "$(wc -l <"$out")" -eq 2 ] || fault "lease show --regions: not two lines"
+expect 0 d --json lease show one pier --regions
+says "\"owner\":\"bob\",\"token\":\"$us\".*\"region\":\"us\""
+expect 0 d --json lease show one pier --region us
+says "\"owner\":\"bob\",\"token\":\"$us\".*\"region\":\"us\""
+expect 1 d lease release one pier --region us --token "$token"
+expect 0 d lease renew one pier --region us --token "$us" --ttl 50000
+expect 0 d lease release one pier --region us --token "$us"
+expect 1 d lease show one pier --region us
+complains 'pier of region us: nobody holds it'
+expect 1 d lease acquire one pier --ttl 5
+expect 2 d lease show one pier --region
+complains 'has no zone'
+for zone in '' 'e u' '{eu}' "$(bytes 32)"; do
+    expect 2 d lease show one pier "--region=$zone"
+done
+expect 2 d lease show one pier --regions=eu
+expect 2 d lease show one pier eu
+expect 2 d lease show one pier --region eu --regions
+expect 2 d lease release one pier --regions --token "$us"
+expect 2 d get one pier --region eu
+
 # ---- fate unknown ---------------------------------------------------------------------------------------------
 
 # Why by chance: the daemon has to freeze between the write and its answer, a few microseconds; the wait
@@ -727,6 +708,40 @@ case $shard in
 *) fault "the repetition of a write that never was: exit $shard" ;;
 esac
 
+# ---- spaces that are made while it runs ----------------------------------------------------------------
+
+expect 2 d space make extra
+complains 'none of create, alter, drop'
+expect 2 d space create extra --quota 16
+complains 'a size with its unit'
+expect 2 d space create extra --shards 100 --quota 2MiB
+complains 'too small'
+expect 2 d space drop extra --quota 16MiB
+expect 0 d space create extra --quota 16MiB --shards 2 --history 2 --id 40
+prints 'space extra created, id 40'
+expect 5 d space create extra
+complains 'there is a space of that name'
+expect 0 d put extra key 1
+extra=$(cut -d. -f2 "$out")
+expect 0 d get extra key
+prints 1
+expect 0 d shards extra
+says '^extra +0 .* active '
+expect 0 d space alter extra --quota 32MiB --session-ttl 1min --read any
+expect 5 d space alter extra --quota 1GiB
+expect 2 d space alter extra --shards 4
+expect 1 d space alter none --quota 16MiB
+expect 5 d space alter one --history 2
+complains 'of the configuration'
+expect 2 d space drop extra
+complains '--yes'
+expect 0 d space drop extra --yes
+expect 1 d get extra key
+expect 0 d space create extra --quota 16MiB
+expect 0 d put extra key 2
+checks=$((checks + 1))
+[ "$(cut -d. -f2 "$out")" -gt "$extra" ] || fault "a version fell when a space was made again"
+
 # ---- after a restart; stale -------------------------------------------------------------------------------------
 
 expect 0 d put one token before
@@ -737,6 +752,9 @@ expect 3 d --timeout 200 get one token
 sed 's/^spaces:/lease: virtual\nspaces:/' "$config" >"$config.new" && mv "$config.new" "$config"
 daemon_start
 expect 1 d get one token
+expect 1 d get extra key # it is there, and empty
+expect 0 d put extra key 3
+expect 0 "$dunlind" --config "$config" --check
 expect 0 d put one token after
 after=$(cut -d. -f2 "$out")
 checks=$((checks + 1))

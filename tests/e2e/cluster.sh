@@ -7,11 +7,20 @@
 #   cluster_begin                all nodes started and serving
 #   cluster_up N                 both
 #   cluster_configure n          writes ${configs[n]} anew from the settings below
+#   cluster_prepare n [m...]     what node n needs that is to be added: a certificate, and a configuration that
+#                                lists the nodes m (1 to n); starts nothing
+#   cluster_add n AT [OPTION...] `dunlin node add` of it at node AT
+#   cluster_end                  kills all nodes, and forgets what they kept: cluster_begin begins anew
+#   cluster_anew                 cluster_end, and three nodes that have never been, until all is whole
 #   cluster_start n              starts node n; its process is ${pids[n]}, its log ${logs[n]}
 #   cluster_ready n [SECONDS]    until it serves; 1: it ended, or took too long
 #   cluster_kill n               kill -9, and gone
 #   cluster_stop n [SECONDS]     SIGTERM; its exit status in $stopped, and how long in $took_ms
 #   cluster_move n               leadership of everything to node n, and until it is there
+#
+#   at n COMMAND...              `dunlin` at node n; what it complains of goes to $scratch/errors
+#   quietly n COMMAND...         the same without its output
+#   says_status STATUS n COMMAND...  whether it exits so; what it says is in $scratch/said
 #
 #   status n NAME                sum of the numbers of this name in its `dunlin status`
 #   start n                      number of its start
@@ -19,10 +28,18 @@
 #   caught_up n BYTES [SECONDS]  until committed n is so much; how long in $took_ms
 #   leads n [AT]                 shards that n leads, as node AT says
 #   pending n, lost n            shards without an active epoch, or lost, as node n says
-#   node n m NAME                what node n says of node m, in one word: up, heard_ms, lag ...
+#   node n m NAME                what node n says of node m, in one word: up, heard_ms, lag, votes ...
+#   votes_some n m, is_gone n m  as node n says: m votes on some shard, or is no node
+#   control n NAME               what node n says of the control log: leader, voter, applied ...
+#   answers n                    its daemon serves
+#   has_key n KEY VALUE          a linearizable get of a key of telemetry there
+#   redundancy n NAME            what node n says of it: least, below, changing
+#   is_whole n [COUNT]           as node n says all shards have their voters, and nothing is on its way; of
+#                                so many nodes
 #
 #   fleet_start SECONDS LAST [OPTION...]
-#                                a fleet with agents at all nodes but LAST, which is watched all the same
+#                                a fleet with agents at all nodes, or at those of flown, but LAST, which is
+#                                watched all the same
 #   fleet_end [may-fail]         until it is over; judges it: no violation, no failed write (unless they may:
 #                                what a dead leader had not told has no known fate), all exercised
 #   agent_start NAME OPTION...   a cluster_agent (see there)
@@ -36,7 +53,9 @@
 #   verdict                      ends the script
 #
 # Settings, before cluster_begin or cluster_configure: quota_telemetry, quota_sectors, cluster_name,
-# key_files[n], wires[n] (version), losts[n] (stop, reopen), lease, and seen[n,m] (where node n believes that m is).
+# key_files[n] (none: secrets come over the control plane), wires[n] (version), losts[n] (stop, reopen), lease, leader_lease, listed[n] (nodes, all),
+# zones[n], replicas, transports[n] (udp, or a port of DPDK, which has that of net_second), behind[n] (on its command
+# line, behind --), and seen[n,m] (where node n believes that m is).
 #
 # Deadlines are long, and only say that something hangs: no result depends on how fast a machine is.
 # shellcheck source=tests/e2e/netns.sh
@@ -53,11 +72,15 @@ quota_telemetry=16MiB
 quota_sectors=16MiB
 cluster_name=$e2e_name
 lease=50ms
+leader_lease=300ms
+eal="--no-huge -m 128 --no-pci"
 nodes=0
 faults=0
 took_ms=0
 stopped=0
-pids=() logs=() configs=() sockets=() key_files=() wires=() losts=()
+replicas=
+flown=
+pids=() logs=() configs=() sockets=() key_files=() wires=() losts=() listed=() zones=() transports=() behind=()
 declare -A seen agent_pids
 fleet_pid=
 fleet_seconds=0
@@ -111,10 +134,10 @@ scenes() {
 
 verdict() {
     local n
-    for ((n = 1; n <= nodes; n++)); do
-        if grep -aqE 'assertion failed|Sanitizer|runtime error' "${logs[n]}" 2>/dev/null; then
+    for n in "${!logs[@]}"; do
+        if grep -aqE 'assertion failed|Sanitizer|runtime error' "${logs[n]}"* 2>/dev/null; then
             fault "node $n said:"
-            grep -aE -A 5 'assertion failed|Sanitizer|runtime error' "${logs[n]}" | head -n 20
+            grep -ahE -A 5 'assertion failed|Sanitizer|runtime error' "${logs[n]}"* | head -n 20
         fi
         [ $faults -eq 0 ] || { echo "-- the end of the log of node $n:" && tail -n 12 "${logs[n]}"; }
     done
@@ -125,18 +148,30 @@ verdict() {
 
 # ---- nodes -----------------------------------------------------------------------------------------
 
+is_udp() { [ "${transports[$1]:-udp}" = udp ]; }
+
+# Where frames to it go.
+data_address() { if is_udp "$1"; then net_address "$1"; else net_second_address "$1"; fi; }
+
 cluster_configure() {
     local n=$1 m
     {
         printf 'node: {name: %s-%s, id: %s}\nsocket: {path: %s, mode: 0600}\ntimes: {lease: %s}\n' \
             "$e2e_name" "$n" "$n" "${sockets[n]}" "$lease"
-        printf 'cluster:\n  name: %s\n  coordinator: %s\n  key_file: %s\n' \
-            "$cluster_name" "${coordinator:-$scratch/coordinator.json}" "${key_files[n]:-$scratch/key}"
+        printf 'cluster:\n  name: %s\n' "$cluster_name"
+        [ "${key_files[n]:-}" = none ] || printf '  key_file: %s\n' "${key_files[n]:-$scratch/key}"
+        printf '  control:\n    directory: %s\n    certificate: %s\n    key: %s\n    authority: %s\n' \
+            "$scratch/control$n" "$scratch/ca/node-$n.crt" "$scratch/ca/node-$n.key" "$scratch/ca/authority.crt"
+        echo "    lease: $leader_lease"
         [ -z "${wires[n]:-}" ] || echo "  wire: ${wires[n]}"
         [ -z "${losts[n]:-}" ] || echo "  lost: ${losts[n]}"
+        [ -z "$replicas" ] || echo "  replicas: $replicas"
+        is_udp "$n" || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"}\n' "${transports[n]}" "$eal"
         echo "  nodes:"
-        for ((m = 1; m <= nodes; m++)); do
-            printf '    - {id: %s, address: "%s"}\n' "$m" "${seen[$n,$m]:-$(net_address "$m"):7700}"
+        for m in ${listed[n]:-$(seq 1 "$nodes")}; do
+            printf '    - {id: %s, address: "%s", control: "%s"%s}\n' "$m" \
+                "${seen[$n,$m]:-$(data_address "$m"):7700}" "$(net_address "$m"):7700" \
+                "${zones[m]:+, zone: ${zones[m]}}"
         done
         echo "spaces:"
         space telemetry 1 8 "$quota_telemetry"
@@ -151,17 +186,50 @@ cluster_make() {
     [ $status -eq 0 ] || exit $status
     nodes=$1
     (umask 077 && "$dunlin" key >"$scratch/key") || exit 2
+    "$dunlin" authority create "$scratch/ca" --cluster "$cluster_name" >/dev/null || exit 2
     for ((n = 1; n <= nodes; n++)); do
-        sockets[n]=$scratch/node$n.sock
-        configs[n]=$scratch/node$n.yaml
-        logs[n]=$scratch/node$n.log
+        cluster_files "$n"
     done
+}
+
+cluster_files() {
+    sockets[$1]=$scratch/node$1.sock
+    configs[$1]=$scratch/node$1.yaml
+    logs[$1]=$scratch/node$1.log
+    "$dunlin" authority issue "$scratch/ca" --node "$1" --force >/dev/null || exit 2
+}
+
+cluster_prepare() {
+    local n=$1
+    shift
+    cluster_files "$n"
+    listed[n]=${*:-$(seq -s ' ' 1 "$n")}
+    cluster_configure "$n"
+}
+
+cluster_add() {
+    local n=$1 at=$2
+    shift 2
+    "$dunlin" --socket "${sockets[at]}" node add "$n" --address "$(data_address "$n"):7700" \
+        --control "$(net_address "$n"):7700" "$@"
+}
+
+cluster_end() {
+    local n
+    for n in "${!pids[@]}"; do
+        has_ended "${pids[n]}" || kill -KILL "${pids[n]}"
+        wait "${pids[n]}" 2>/dev/null
+        rm -rf "$scratch/control$n" "${sockets[n]}"*
+        cat "${logs[n]}" >>"${logs[n]}.before" && : >"${logs[n]}"
+    done
+    pids=()
 }
 
 cluster_start() {
     : >>"${logs[$1]}"
     ready_before=$(grep -cx ready "${logs[$1]}")
-    net_start "$1" "$dunlind" --config "${configs[$1]}" >>"${logs[$1]}" 2>&1
+    # shellcheck disable=SC2086 # words
+    net_start "$1" "$dunlind" --config "${configs[$1]}" ${behind[$1]:+-- ${behind[$1]}} >>"${logs[$1]}" 2>&1
     pids[$1]=$net_pid
 }
 
@@ -199,6 +267,17 @@ cluster_begin() {
     done
 }
 
+cluster_anew() {
+    local n
+    cluster_end
+    nodes=3
+    listed=()
+    cluster_begin
+    for n in 1 2 3; do
+        await 30 "node $n finds all whole" is_whole "$n" 3
+    done
+}
+
 cluster_kill() {
     kill -KILL "${pids[$1]}"
     wait "${pids[$1]}" 2>/dev/null
@@ -220,6 +299,23 @@ cluster_stopped() {
 cluster_move() {
     local at=${2:-$1}
     "$dunlin" --socket "${sockets[at]}" move "$1" >/dev/null
+}
+
+# ---- commands --------------------------------------------------------------------------------------
+
+at() {
+    local n=$1
+    shift
+    "$dunlin" --socket "${sockets[n]}" "$@" 2>>"$scratch/errors"
+}
+
+quietly() { at "$@" >/dev/null; }
+
+says_status() {
+    local expected=$1 n=$2
+    shift 2
+    "$dunlin" --socket "${sockets[n]}" "$@" >"$scratch/said" 2>&1
+    [ $? -eq "$expected" ]
 }
 
 # ---- what nodes say --------------------------------------------------------------------------------
@@ -265,6 +361,29 @@ node() {
 is_up() { [ "$(node "$1" "$2" up)" = true ]; }
 is_down() { [ "$(node "$1" "$2" up)" = false ]; }
 
+votes_some() { [ "$(node "$1" "$2" votes)" -gt 0 ]; }
+is_gone() { [ -n "$(of "$1" shards)" ] && [ -z "$(node "$1" "$2" standing)" ]; }
+
+control() {
+    "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null | tr -d ' \n' |
+        grep -oE '"control":\{[^}]*' | grep -oE "\"$2\":[^,}]*" | cut -d: -f2-
+}
+
+answers() { quietly "$1" status; }
+has_key() { [ "$(at "$1" get telemetry "$2" --linearizable)" = "$3" ]; }
+
+redundancy() {
+    "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null | tr -d ' \n' |
+        grep -oE '"redundancy":\{[^}]*' | grep -oE "\"$2\":[^,}]*" | cut -d: -f2-
+}
+
+# Why not moving either: a leader that hands over has not the voters yet that it is to have.
+is_whole() {
+    [ "$(redundancy "$1" below)$(redundancy "$1" changing)$(pending "$1")$(of "$1" moving)$(lost "$1")" = 00000 ] &&
+        { [ -z "${2:-}" ] || [ "$(node_count "$1")" = "$2" ]; }
+}
+node_count() { "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null | grep -c '"standing"'; }
+
 # leads n [AT]
 leads() { node "${2:-$1}" "$1" leads; }
 
@@ -276,7 +395,7 @@ leads_all() { [ "$(leads "$1" "${2:-$1}")" = "$(of "${2:-$1}" shards)" ]; }
 fleet_start() {
     local seconds=$1 last=$2 n order=() options=()
     shift 2
-    for ((n = 1; n <= nodes; n++)); do
+    for n in ${flown:-$(seq 1 "$nodes")}; do
         [ "$n" -eq "$last" ] || order+=("$n")
     done
     for n in "${order[@]}" "$last"; do

@@ -98,11 +98,12 @@ is_up_again() { "$dunlin" --socket "${sockets[$1]}" status >/dev/null 2>&1; }
 # What cannot be handed over is waited for by nobody: less than the five seconds that a hand-over may take.
 ended_soon() { [ "$took_ms" -lt 4000 ]; }
 
-# Nothing is on any disk: what was there is gone, and the coordinator's file says so, rather than let
+# Nothing is on any disk: what was there is gone, and the control log says so, rather than let
 # an empty cluster pass for the one that was; unless that is what it is told.
 restarted() {
     local n before after
     scene "all nodes end by SIGTERM, and are started again"
+    await 100 "node 3 takes all" cluster_move 3
     before=$(put 1 old)
     for n in 1 2; do
         cluster_stop "$n" 20
@@ -133,7 +134,7 @@ restarted() {
     cluster_configure 2
     start_all
     for n in 1 2 3; do
-        await 30 "all shards are active at node $n" is_active "$n"
+        await 100 "all shards are active at node $n" is_active "$n"
     done
     check "it is empty" [ "$(exit_of get 2)" = 1 ]
     after=$(put 3 new)
@@ -153,7 +154,7 @@ together() {
     done
     losts[2]=reopen
     cluster_configure 2
-    await 30 "node 1 takes all" cluster_move 1 # once it holds all
+    await 100 "node 1 takes all" cluster_move 1 # once it holds all
     kill -TERM "${pids[1]}" "${pids[2]}"
     for n in 1 2; do
         cluster_stopped "$n"
@@ -163,9 +164,9 @@ together() {
     cluster_stop 3 # nobody holds anything then: they begin again, as they are told
     start_all
     for n in 1 2 3; do
-        await 30 "all shards are active at node $n" is_active "$n"
+        await 100 "all shards are active at node $n" is_active "$n"
     done
-    await 30 "node 1 takes all" cluster_move 1
+    await 100 "node 1 takes all" cluster_move 1
     kill -TERM "${pids[1]}" "${pids[2]}" "${pids[3]}"
     for n in 1 2 3; do
         cluster_stopped "$n"

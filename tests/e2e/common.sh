@@ -25,6 +25,7 @@ children=()
 
 clean_up() {
     local pid
+    trap '' INT TERM HUP # a second one must not leave anything behind
     for pid in "${children[@]}"; do
         kill -KILL "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
     done
@@ -41,6 +42,19 @@ skip() {
 }
 
 need_root() { [ "$(id -u)" -eq 0 ] || skip "needs root: agents of another uid are a part of it"; }
+
+# listen_to_notify: what daemons tell a service manager at $scratch/notify, by lines in $scratch/heard; it listens when
+# the socket is there. Why not by a pipe: each datagram is a line.
+listen_to_notify() {
+    python3 - "$scratch/notify" >"$scratch/heard" <<'END' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+while True:
+    print(s.recv(4096).decode(), flush=True)
+END
+    children+=($!)
+}
 
 # config_head [MODE [LCORES]]: the configuration without its spaces; lease and heartbeat at their defaults.
 config_head() {

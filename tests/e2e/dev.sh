@@ -103,6 +103,11 @@ private_run() {
 mkdir "$scratch/runtime"
 export XDG_RUNTIME_DIR=$scratch/runtime
 private_run "$scratch/runtime"
+start --nodes 1 || finish 1
+where=$(dirname "$(socket_of 1)")
+expect "a space is made" "$(exit_of "$dunlin" --socket "$(socket_of 1)" space create lake --quota 16MiB)" 0
+stop TERM
+expect "its directory is gone" "$(test -e "$where" && echo there)" ""
 XDG_RUNTIME_DIR=$scratch/none
 private_run /tmp --nodes 3
 unset XDG_RUNTIME_DIR
@@ -135,6 +140,19 @@ expect "versions only grow" "$(printf '%s\n' "$second" "$first" | sort -t . -k 2
     "$first $second "
 { kill -KILL "$dev"; wait "$dev"; } 2>/dev/null
 start --nodes 1 --dir nest --spaces spaces.yaml || finish 1
+expect "a space is made" "$(exit_of "$dunlin" --socket "$nest/node1.sock" space create lake --quota 16MiB)" 0
+expect "it is served" "$(exit_of "$dunlin" --socket "$nest/node1.sock" put lake key one)" 0
+expect "no node is added" "$(exit_of "$dunlin" --socket "$nest/node1.sock" node add 2 --address 127.0.0.1:1)" 3
+stop TERM
+start --nodes 1 --dir nest --spaces spaces.yaml || finish 1
+expect "it is there again" "$(exit_of "$dunlin" --socket "$nest/node1.sock" put lake key two)" 0
+expect "it is dropped" "$(exit_of "$dunlin" --socket "$nest/node1.sock" space drop lake --yes)" 0
+stop TERM
+start --nodes 2 --dir nest --spaces spaces.yaml || finish 1
+expect "several make none" "$(exit_of "$dunlin" --socket "$nest/node2.sock" space create lake --quota 16MiB)" 5
+expect "it says why" "$(grep -c 'dunlind dev of several nodes' "$scratch/said")" 1
+expect "no node goes" "$(exit_of "$dunlin" --socket "$nest/node2.sock" node remove 1)" 3
+expect "it says why" "$(grep -c 'of a dunlind dev' "$scratch/said")" 1
 stop TERM
 
 # ---- leaders that move -----------------------------------------------------------------------------

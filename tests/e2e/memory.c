@@ -3,7 +3,8 @@
  *
  * Space "small" is filled until it refuses, emptied and filled again; many times its quota is
  * written over a few keys, and over keys that are new each time; agents come and go, politely and
- * not.  In between the daemon's descriptors, memory of its own and shared memory are counted from
+ * not.  Space "large" grows, loses most of its keys, and gives its memory back, while what is left is
+ * read.  In between the daemon's descriptors, memory of its own and shared memory are counted from
  * /proc. */
 #include "tests/e2e/e2e.h"
 
@@ -18,6 +19,11 @@
 
 #define SPACE "small"
 #define QUOTA_BYTES (UINT64_C(8) << 20) /* as in memory.sh */
+#define SPACE_LARGE "large"
+#define KEYS_LARGE 12000u
+#define KEYS_KEPT 200u
+#define SERVED_MS 10000u
+#define GIVEN_BACK_MS 120000u /* it waits until it was quiet for 20 s */
 #define VALUE_BYTES 3000u
 #define KEYS_MAX 8000u
 #define CHURN_TIMES 20u
@@ -267,6 +273,64 @@ static void visits(struct judge *j)
         e2e_fail("agents are attached that are gone");
 }
 
+/* ---- a space that shrinks ---- */
+
+static bool kept_is_whole(struct judge *j, uint32_t number)
+{
+    char key[32];
+    uint8_t value[VALUE_BYTES];
+    uint64_t sequence;
+    struct dunlin_read read = {.mode = DUNLIN_LINEARIZABLE};
+    int length = snprintf(key, sizeof key, "tide-%" PRIu32, number);
+    int error = dunlin_get(j->space, key, (size_t)length, value, sizeof value, &read);
+    if (error == 0 && e2e_value_check(value, read.length, number, &sequence))
+        return true;
+    e2e_fail("key %" PRIu32 " of a space that shrinks: %d", number, error);
+    return false;
+}
+
+/* Why it reads all the while: an agent lets go of what is given back when it next reads. */
+static void shrink(struct judge *j)
+{
+    struct usage before = usage_of(j->daemon.pid);
+    int error = dunlin_space_create(j->handle, SPACE_LARGE, 0,
+                                    "name=" SPACE_LARGE "\nshards=4\nquota=128MiB\n");
+    if (error < 0)
+        e2e_die("no space is made: %s", strerror(-error));
+    for (uint32_t i = 0; i < SERVED_MS / 10; i++) {
+        if ((error = dunlin_space(j->handle, SPACE_LARGE, &j->space)) != -ENOENT)
+            break;
+        e2e_sleep_ms(10);
+    }
+    for (uint32_t i = 0; i < KEYS_LARGE && error == 0; i++)
+        error = put(j, "tide", i);
+    struct usage most = usage_of(j->daemon.pid);
+    print_usage("a large space, filled", &most);
+    for (uint32_t i = KEYS_KEPT; i < KEYS_LARGE && error == 0; i++)
+        error = drop(j, "tide", i);
+    if (error != 0)
+        e2e_fail("the large space: %s", strerror(-error));
+    uint64_t grown = most.shared_bytes - before.shared_bytes;
+    if (grown < (uint64_t)KEYS_LARGE * VALUE_BYTES)
+        e2e_fail("it grew by %" PRIu64 " bytes only", grown);
+    struct usage now = most;
+    uint32_t waited_ms = 0;
+    for (uint32_t i = 0; now.shared_bytes > before.shared_bytes + grown / 2 && e2e_failures() == 0;
+         i++) {
+        if (!kept_is_whole(j, i % KEYS_KEPT))
+            return;
+        e2e_sleep_ms(10);
+        now = usage_of(j->daemon.pid);
+        if ((waited_ms += 10) >= GIVEN_BACK_MS)
+            e2e_fail("of %" PRIu64 " bytes that it grew by less than half came back", grown);
+    }
+    print_usage("the same, nearly empty", &now);
+    for (uint32_t i = 0; i < KEYS_KEPT && kept_is_whole(j, i); i++)
+        continue;
+    if (e2e_failures() == 0 && (error = put(j, "tide", KEYS_LARGE)) != 0)
+        e2e_fail("a put after it: %s", strerror(-error));
+}
+
 int main(int argc, char **argv)
 {
     static struct judge judge;
@@ -289,6 +353,8 @@ int main(int argc, char **argv)
         churn(j);
     if (e2e_failures() == 0)
         visits(j);
+    if (e2e_failures() == 0)
+        shrink(j);
     if (e2e_daemon_alive(&j->daemon)) {
         dunlin_close(j->handle);
         int status = e2e_daemon_stop(&j->daemon);

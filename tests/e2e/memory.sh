@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A small space is filled, emptied and overwritten many times, agents come and go: see memory.c.
+# A small space is filled, emptied and overwritten many times, agents come and go, a large one shrinks: see memory.c.
 #
 #   memory.sh BUILD
 # shellcheck source=tests/e2e/common.sh

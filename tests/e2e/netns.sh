@@ -4,6 +4,9 @@
 #
 #   net_up N                nodes 1 to N, at most 200; all reach each other
 #   net_address n           prints the address of node n: 10.77.X.n
+#   net_second n            gives node n (1 to 54) a second interface, eth1, that its kernel leaves alone; what
+#                           leaves eth0 has whole checksums then
+#   net_second_address n    prints an address for what uses that: 10.77.X.(200 + n)
 #   net_run n COMMAND...    runs it on node n; its status. SIGINT and SIGTERM to the script end the wait
 #   net_start n COMMAND...  the same in the background, its input empty; its process id is in $net_pid
 #   net_cut a b             what a sends to b no longer arrives; what b sends to a does
@@ -92,6 +95,21 @@ net_plug() {
         net_in "$n" ip link set lo up &&
         net_in "$n" ip link set eth0 addrgenmode none up &&
         net_in "$n" ip address add "$(net_address "$n")/24" dev eth0
+}
+
+net_second_address() { echo "10.77.$net_x.$((200 + $1))"; }
+
+# Why without ARP: the kernel would answer there for what is at eth0.  Why one queue: AF_XDP serves those that it is
+# told of, and what comes to others is not for it.  Why sums on eth0: between virtual cables it
+# leaves them out, which only another kernel knows.
+net_second() {
+    net_is_node "${1:-}" || return
+    [ "$1" -le 54 ] || { net_fail "net_second $1: 1 to 54" || return 2; }
+    net_in 0 ip link add "second$1" numtxqueues 1 numrxqueues 1 type veth peer name eth1 \
+        numtxqueues 1 numrxqueues 1 netns "${net_holders[$1]}" &&
+        net_in 0 ip link set "second$1" addrgenmode none master switch up &&
+        net_in "$1" ip link set eth1 addrgenmode none arp off up &&
+        net_in "$1" ethtool -K eth0 tx off >/dev/null
 }
 
 # Every node knows where every other is.

@@ -240,6 +240,24 @@ class OneNode(WithDaemon):
         for owner in "", "o" * 65, "a\0b":
             self.assertRaises(dunlin.InvalidArgument, self.space.lease, self.key, 60, owner)
 
+    def test_lease_of_a_region(self):
+        self.assertEqual(dunlin.region_key("pad", "eu"), b"pad\0region\0eu")
+        self.assertEqual(dunlin.region_key("pad", None), b"pad\0region\0")
+        with self.space.lease(self.key, 60, "ann") as whole, \
+                self.space.lease(self.key, 60, "bob", region="eu") as eu, \
+                self.space.lease(self.key, 60, "cid", region="us") as us:
+            self.assertNotEqual(eu.token, us.token)
+            self.assertEqual(self.space.holder(self.key).token, whole.token)
+            self.assertEqual(self.space.holder(self.key, region="eu").owner, "bob")
+            self.assertEqual(self.space.holder(self.key, region="us").token, us.token)
+            self.assertRaises(dunlin.Conflict, self.space.lease, self.key, 60, "dan", region="eu")
+            self.assertRaises(dunlin.NotFound, self.space.holder, self.key, region="asia")
+        self.assertRaises(dunlin.NotFound, self.space.holder, self.key, region="eu")
+        self.assertRaises(dunlin.InvalidArgument, self.space.lease, self.key, 60, "ann", region="7")
+        self.assertRaises(dunlin.InvalidArgument, self.space.lease, self.key, 60, "ann", region="a\0b")
+        self.assertRaises(dunlin.TooLarge, dunlin.region_key, "x" * dunlin.KEY_MAX, "eu")
+        self.assertEqual(self.node.zone(), "")
+
     def test_transaction(self):
         a, b = f"{{{self.key}}}a", f"{{{self.key}}}b"
         parts = dict(conditions=[dunlin.If(a, exists=False)],

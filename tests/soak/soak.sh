@@ -20,8 +20,10 @@ options=()
 configure() {
     local n=$1 m
     printf 'node: {name: soak-%s, id: %s}\nsocket: {path: %s, mode: 0600}\n' "$n" "$n" "$scratch/$n.sock"
-    printf 'cluster:\n  name: soak\n  coordinator: %s\n  key_file: %s\n  nodes:\n' \
-        "$scratch/coordinator.json" "$scratch/key"
+    printf 'cluster:\n  name: soak\n  key_file: %s\n  control:\n' "$scratch/key"
+    # Why so long a lease: nodes are stopped, and moves are what is meant here.
+    printf '    directory: %s\n    certificate: %s\n    key: %s\n    authority: %s\n    lease: 300ms\n  nodes:\n' \
+        "$scratch/control$n" "$scratch/ca/node-$n.crt" "$scratch/ca/node-$n.key" "$scratch/ca/authority.crt"
     for m in "${nodes[@]}"; do
         printf '    - {id: %s, address: "%s.%s:7700"}\n' "$m" "$net" "$((host + m))"
     done
@@ -63,6 +65,10 @@ last_words() {
 
 started=()
 (umask 077 && "$dunlin" key >"$scratch/key") || exit 2
+"$dunlin" authority create "$scratch/ca" --cluster soak >/dev/null || exit 2
+for n in "${nodes[@]}"; do
+    "$dunlin" authority issue "$scratch/ca" --node "$n" >/dev/null || exit 2
+done
 for n in "${nodes[@]}"; do
     begin "$n"
 done
