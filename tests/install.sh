@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that this project needs and that are missing; the only script that does.
 #
-#   tests/install.sh [build|test|bench]...
+#   tests/install.sh [build|test|bench|vm]...
 #
 #   build  compiler, meson and libraries: what bench/demo.sh needs
 #   test   clang and its tools: what tests/run.sh needs beyond that
 #   bench  what dunlin-bench holds itself against beyond that; without it those rows say "skipped"
+#   vm     the guest of `tests/run.sh vm`, and what its tests run in it beyond that
 #
-# Without an argument: all. Works as root or through sudo; does nothing, and asks the network
+# Without an argument: all but vm. Works as root or through sudo; does nothing, and asks the network
 # nothing, when all is there. Exit 0 when all is there, 1 when it cannot be had, 2 on bad usage.
 set -eu
 export LC_ALL=C
@@ -16,11 +17,13 @@ build_packages=(
     gcc libc6-dev meson ninja-build pkg-config
     liburcu-dev libxxhash-dev libisal-dev    # engine
     libssl-dev libipsec-mb-dev               # frames between servers
-    libuv1-dev libjansson-dev                # control plane
+    libuv1-dev libjansson-dev libraft-dev    # control plane
     libcyaml-dev libyaml-dev                 # configuration
+    libncurses-dev                           # dunlin top
     zlib1g-dev                               # compressed recordings
     libcunit1-dev                            # tests; part of every build
-    liblmdb-dev libdpdk-dev libraft-dev      # baselines of the benchmarks
+    libdpdk-dev                              # frames past the kernel
+    liblmdb-dev                              # a baseline of the benchmarks
     procps                                   # ps, for the demo's table
 )
 test_packages=(
@@ -28,10 +31,15 @@ test_packages=(
     python3                                  # the Python module and its example
     clang clang-format clang-tidy libclang-rt-dev
     shellcheck git
-    iproute2 nftables                        # networks of their own for real processes
+    iproute2 nftables ethtool                # networks of their own for real processes
 )
 bench_packages=(
     redis-tools                              # has the server, but unlike redis-server starts none
+)
+vm_packages=(
+    qemu-system-x86 busybox-static kmod cpio python3
+    dpdk-dev                                 # dpdk-testpmd
+    rdma-core ibverbs-providers ibverbs-utils perftest
 )
 
 wanted=()
@@ -41,8 +49,9 @@ for group in "$@"; do
     build) wanted+=("${build_packages[@]}") ;;
     test) wanted+=("${test_packages[@]}") ;;
     bench) wanted+=("${bench_packages[@]}") ;;
+    vm) wanted+=("${vm_packages[@]}") ;;
     *)
-        echo "install.sh: unknown group '$group'; groups: build test bench" >&2
+        echo "install.sh: unknown group '$group'; groups: build test bench vm" >&2
         exit 2
         ;;
     esac

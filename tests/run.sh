@@ -11,6 +11,7 @@
 #
 # By name only:
 #   soak     everything at once on three processes, for DUNLIN_SOAK_SECONDS (600)
+#   vm       tests/vm/*.test.sh in a throw-away guest: cards behind vfio and an IOMMU, RDMA, bad links
 #
 # Without an argument: all of the others. Each torture test runs DUNLIN_TORTURE_SECONDS (5). Logs lie in
 # build/logs. The last line is `N passed, N failed, N skipped`. Exit 0 when something passed and
@@ -20,7 +21,7 @@ export LC_ALL=C
 cd "$(dirname "$0")/.." || exit 1
 
 all_suites=(format lint unit torture sim asan tsan fuzz e2e demo)
-named_suites=(soak)
+named_suites=(soak vm)
 
 for suite in "$@"; do
     case " ${all_suites[*]} ${named_suites[*]} " in
