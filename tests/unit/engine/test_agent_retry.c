@@ -7,8 +7,8 @@
 
 #include <unistd.h>
 
-#define SHORT_MS 300 /* for calls that are to time out */
-#define LONG_MS 5000 /* for those that are not */
+#define SHORT_MS 1000 /* for calls that are to time out, and for what stands between them */
+#define LONG_MS 5000  /* for those that are not */
 
 static int put(struct dunlin_space *s, const char *key, const char *value)
 {
