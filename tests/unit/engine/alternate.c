@@ -1,7 +1,8 @@
 #include "tests/unit/engine/alternate.h"
-
 #include "tests/unit/engine/fixture.h"
 #include "tests/unit/engine/hooked_atomics.h"
+
+#include <stdlib.h>
 
 struct alternate alternate;
 
@@ -68,4 +69,14 @@ void alternate_end(void)
 {
     alternate.active = false;
     coroutine_free(alternate.reader);
+}
+
+bool alternate_seeds(uint64_t count, void (*run)(uint64_t seed), const uint32_t *failures)
+{
+    const char *only = getenv("DUNLIN_SEED");
+    if (only != NULL)
+        run(strtoull(only, NULL, 10));
+    for (uint64_t seed = 1; only == NULL && seed <= count && *failures == 0; seed++)
+        run(seed);
+    return only == NULL;
 }

@@ -24,4 +24,8 @@ void alternate_begin(uint64_t seed, void (*reader)(void *));
 /* The reader is gone, wherever it stood. */
 void alternate_end(void);
 
+/* run each seed from 1 to count, until there are *failures, and return true; where DUNLIN_SEED is set, that seed
+ * alone, and return false. */
+bool alternate_seeds(uint64_t count, void (*run)(uint64_t seed), const uint32_t *failures);
+
 #endif
