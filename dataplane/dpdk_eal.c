@@ -185,6 +185,20 @@ static void runtime_remove(void)
     rmdir(all); /* unless another process has one */
 }
 
+/* DPDK holds a lock on that file as long as the process lives.  Why not by the process's number alone: one of another
+ * PID namespace has a number that is nobody's here. */
+static bool is_in_use(const char *directory)
+{
+    char path[3 * PATH_BYTES];
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    snprintf(path, sizeof path, "%s/config", directory);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool in_use = fd < 0 || fcntl(fd, F_GETLK, &lock) != 0 || lock.l_type != F_UNLCK;
+    if (fd >= 0)
+        close(fd);
+    return in_use;
+}
+
 /* Files of processes of ours that were killed. */
 static void runtime_sweep(void)
 {
@@ -198,7 +212,8 @@ static void runtime_sweep(void)
         if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH)
             continue;
         snprintf(path, sizeof path, "%s/%s", all, entry->d_name);
-        remove_all_in(path);
+        if (!is_in_use(path))
+            remove_all_in(path);
     }
     if (dir != NULL)
         closedir(dir);

@@ -7,7 +7,9 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -33,6 +35,29 @@ static void leave_files(const char *name)
     int fd = open(path, O_CREAT | O_WRONLY, 0600);
     CU_ASSERT_TRUE_FATAL(fd >= 0);
     close(fd);
+}
+
+/* As somebody holds whom this process does not see by number. */
+static pid_t lock_files(const char *name)
+{
+    char path[PATH_MAX], byte;
+    int ready[2];
+    snprintf(path, sizeof path, "%s/dpdk/%s/config", base, name);
+    CU_ASSERT_EQUAL_FATAL(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 8, .l_len = 8};
+        int fd = open(path, O_RDWR);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (fd < 0 || fcntl(fd, F_SETLK, &lock) != 0 || write(ready[1], "", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    CU_ASSERT_EQUAL_FATAL(read(ready[0], &byte, 1), 1);
+    close(ready[0]);
+    return child;
 }
 
 /* A number that was a process's and is nobody's. */
@@ -65,7 +90,7 @@ static void it_starts_once_and_leaves_nothing(void)
                                      .argument_count = DPDK_EAL_ARGUMENTS_MAX + 1,
                                      .pages = DPDK_EAL_PAGES_SMALL,
                                      .memory_mib = 64};
-    char path[PATH_MAX], gone[64], alive[64], own[64];
+    char path[PATH_MAX], gone[64], held[64], alive[64], own[64];
     cpu_set_t before, after;
     pthread_t thread;
     int joined = 1;
@@ -76,8 +101,11 @@ static void it_starts_once_and_leaves_nothing(void)
     CU_ASSERT_EQUAL_FATAL(setenv("RUNTIME_DIRECTORY", base, 1), 0);
     snprintf(gone, sizeof gone, "dunlin-%d", dead());
     snprintf(alive, sizeof alive, "dunlin-%d", (int)getppid());
+    snprintf(held, sizeof held, "dunlin-%d", dead());
     leave_files(gone);
+    leave_files(held);
     leave_files(alive);
+    pid_t holder = lock_files(held);
     leave_files("rte");
     CU_ASSERT_EQUAL_FATAL(pthread_getaffinity_np(pthread_self(), sizeof before, &before), 0);
 
@@ -94,7 +122,9 @@ static void it_starts_once_and_leaves_nothing(void)
     CU_ASSERT_TRUE(CPU_EQUAL(&before, &after));
     CU_ASSERT_EQUAL(rte_lcore_count(), 1); /* no threads of its own that poll */
     CU_ASSERT_FALSE(is_there(gone));
-    CU_ASSERT_TRUE(is_there(alive) && is_there("rte"));
+    CU_ASSERT_TRUE(is_there(held) && is_there(alive) && is_there("rte"));
+    CU_ASSERT_EQUAL(kill(holder, SIGKILL), 0);
+    CU_ASSERT_EQUAL(waitpid(holder, NULL, 0), holder);
 
     CU_ASSERT_EQUAL(dpdk_eal_join(), 0); /* who started it is in, and stays */
     dpdk_eal_leave();
