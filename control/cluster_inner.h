@@ -35,7 +35,10 @@ struct cluster_node {
     struct node *node; /* from join on */
     struct coordinator *coordinator;
     struct transport *transports[LIMIT_LCORES];
-    struct dpdk_port *port; /* theirs; NULL: sockets */
+    struct dpdk_port *port;            /* theirs; NULL: sockets */
+    struct node *watched;              /* whose log memory the port reads; NULL: none */
+    uint32_t mapped[LIMIT_SPACES + 1]; /* by space: chunks that it reads */
+    bool is_told_copied;               /* that it could not have one was logged */
     struct cluster_members members;
     struct server_admin admin;
     struct cluster_space spaces; /* made while it runs */
@@ -56,6 +59,8 @@ struct cluster_node {
 
 /* Endpoints of all lcores, with the peers of members.  0, or an error that was logged. */
 MUST_USE int cluster_transports_open(struct cluster_node *c);
+/* From here on frames may name log memory of the node, as far as the port can have it. */
+void cluster_transports_join(struct cluster_node *c, struct node *node);
 /* What is due of the port. */
 void cluster_transports_tick(struct cluster_node *c);
 void cluster_transports_close(struct cluster_node *c);

@@ -352,6 +352,7 @@ int cluster_node_join(struct cluster_node *c, struct node *node)
     node->cluster->lead_until_ns = control != NULL ? raft_node_lease(control) : NULL;
     for (uint32_t i = 0; i < node->config.lcore_count; i++)
         node->cluster->transports[i] = c->transports[i];
+    cluster_transports_join(c, node);
     error = lags_make(c, node);
     return error != 0 ? cluster_join_failed(c, "memory", error) : 0;
 }

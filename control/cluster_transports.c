@@ -1,5 +1,6 @@
 /* How a node's lcores reach the others: an endpoint of each, over sockets or over a port of its own. */
 #include "control/cluster_inner.h"
+#include "control/eal_config.h"
 #include "control/logline.h"
 #include "dataplane/dpdk_eal.h"
 #include "dataplane/transport_dpdk.h"
@@ -11,29 +12,11 @@
 
 /* ---- the port ---- */
 
-/* One more than there may be is counted, and refused by who takes them. */
-struct eal_arguments {
-    const char *list[DPDK_EAL_ARGUMENTS_MAX + 1];
-    uint32_t count;
-};
-
-static void argument_add(struct eal_arguments *a, const char *argument)
+/* Whether frames may be sent from log memory.  Why not map it else: the device keeps each page of it. */
+static bool port_chains(const struct cluster_node *c)
 {
-    if (a->count <= DPDK_EAL_ARGUMENTS_MAX)
-        a->list[a->count++] = argument;
-}
-
-static int eal_start(const struct config_dpdk *dpdk)
-{
-    char text[CONFIG_LINE_BYTES], *rest;
-    struct eal_arguments a = {.count = 0};
-    memcpy(text, dpdk->eal, sizeof text);
-    for (char *word = strtok_r(text, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
-        argument_add(&a, word);
-    for (char *const *more = dpdk->eal_more; more != NULL && *more != NULL; more++)
-        argument_add(&a, *more);
-    return dpdk_eal_start(
-        &(struct dpdk_eal_config){.arguments = a.list, .argument_count = a.count});
+    return c->port != NULL && !c->config->cluster.encrypt && dpdk_port_facts(c->port)->multi_segs &&
+           dpdk_eal_addresses_are_virtual();
 }
 
 static void port_tell(const struct cluster_node *c)
@@ -42,7 +25,8 @@ static void port_tell(const struct cluster_node *c)
     log_event(LOG_INFO, "port_opened", LOG_TEXT("port", facts->name),
               LOG_TEXT("driver", facts->driver), LOG_NUMBER("mtu", facts->mtu),
               LOG_NUMBER("queues", facts->pairs), LOG_NUMBER("steered", facts->steered ? 1 : 0),
-              LOG_TEXT("node", c->config->node.name));
+              LOG_NUMBER("interrupts", facts->interrupts ? 1 : 0),
+              LOG_NUMBER("chains", port_chains(c) ? 1 : 0), LOG_TEXT("node", c->config->node.name));
 }
 
 static int port_open(struct cluster_node *c)
@@ -56,7 +40,7 @@ static int port_open(struct cluster_node *c)
         .lcore_count = c->config->node.lcore_count,
         .udp_port = ntohs(own.sin_port),
     };
-    int error = eal_start(dpdk);
+    int error = eal_config_start(dpdk);
     if (error != 0)
         return cluster_join_failed(c, "eal", error);
     error = dpdk_port_open(&c->port, &config);
@@ -66,12 +50,82 @@ static int port_open(struct cluster_node *c)
     return 0;
 }
 
+/* Why stopped first: what it has of the log it may read until then. */
 static void port_close(struct cluster_node *c)
 {
+    if (c->port != NULL)
+        dpdk_port_stop(c->port);
+    if (c->watched != NULL)
+        node_watch_end(c->watched);
+    c->watched = NULL;
     if (c->port != NULL)
         dpdk_port_close(c->port);
     c->port = NULL;
     dpdk_eal_stop();
+}
+
+/* ---- log memory ---- */
+
+static uint64_t chunk_bytes(const struct node_space *s)
+{
+    return UINT64_C(1) << s->geometry.chunk_shift;
+}
+
+static uint64_t arena_bytes(const struct node_space *s)
+{
+    return s->geometry.chunk_count_max * chunk_bytes(s);
+}
+
+static void copied_tell(struct cluster_node *c, const struct node_space *s, int error)
+{
+    if (!c->is_told_copied)
+        log_event(LOG_WARN, "port_memory_short", LOG_TEXT("port", dpdk_port_facts(c->port)->name),
+                  LOG_TEXT("space", s->config.name), LOG_ERRNO(error),
+                  LOG_TEXT("help", "the port cannot have all of the log's memory; what lies there "
+                                   "is copied to be sent, which costs processor time"),
+                  LOG_TEXT("node", c->config->node.name));
+    c->is_told_copied = true;
+}
+
+/* The range is open as long as any chunk is mapped. */
+static int chunk_map(struct cluster_node *c, const struct node_space *s, uint32_t chunk)
+{
+    uint32_t *mapped = &c->mapped[s->config.id];
+    int error = *mapped == 0 ? dpdk_port_range_open(s->arena, arena_bytes(s)) : 0;
+    if (error != 0)
+        return error;
+    error = dpdk_port_map(c->port, s->chunks[chunk].base, chunk_bytes(s));
+    if (error == 0)
+        ++*mapped;
+    else if (*mapped == 0)
+        dpdk_port_range_close(s->arena, arena_bytes(s));
+    return error;
+}
+
+static bool chunk_made(void *context, const struct node_space *s, uint32_t chunk)
+{
+    struct cluster_node *c = context;
+    int error = chunk_map(c, s, chunk);
+    if (error != 0)
+        copied_tell(c, s, error);
+    return error == 0;
+}
+
+static void chunk_gone(void *context, const struct node_space *s, uint32_t chunk)
+{
+    struct cluster_node *c = context;
+    dpdk_port_unmap(c->port, s->chunks[chunk].base, chunk_bytes(s));
+    if (--c->mapped[s->config.id] == 0)
+        dpdk_port_range_close(s->arena, arena_bytes(s));
+}
+
+void cluster_transports_join(struct cluster_node *c, struct node *node)
+{
+    const struct node_watch watch = {.made = chunk_made, .gone = chunk_gone, .context = c};
+    if (!port_chains(c))
+        return;
+    c->watched = node;
+    node_watch(node, &watch);
 }
 
 void cluster_transports_tick(struct cluster_node *c)

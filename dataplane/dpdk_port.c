@@ -338,6 +338,13 @@ int dpdk_port_open(struct dpdk_port **out, const struct dpdk_port_config *config
     return 0;
 }
 
+void dpdk_port_stop(struct dpdk_port *port)
+{
+    if (port->running)
+        (void)rte_eth_dev_stop(port->id); /* one that does not stop is closed all the same */
+    port->running = false;
+}
+
 /* Why also one that was there: a port that is closed is of no more use, its device can be probed again. */
 static void device_close(struct dpdk_port *port)
 {
@@ -345,8 +352,7 @@ static void device_close(struct dpdk_port *port)
     if (rte_eth_dev_info_get(port->id, &info) != 0)
         return;
     dpdk_port_unwatch(port);
-    if (port->running)
-        (void)rte_eth_dev_stop(port->id); /* one that does not stop is closed all the same */
+    dpdk_port_stop(port);
     rte_eth_dev_owner_unset(port->id, port->owner);
     rte_eth_dev_close(port->id);
     if (info.device != NULL)
@@ -391,33 +397,66 @@ static size_t piece_of(uintptr_t base, uint64_t bytes)
     return (size_t)(bits & -bits);
 }
 
+int dpdk_port_range_open(void *base, uint64_t bytes)
+{
+    size_t piece = piece_of((uintptr_t)base, bytes);
+    /* Another port may have it. */
+    if (rte_extmem_register(base, bytes, NULL, (unsigned)(bytes / piece), piece) == 0 ||
+        rte_errno == EEXIST)
+        return 0;
+    return rte_errno == ENOSPC ? -ENOSPC : -ENOMEM;
+}
+
+void dpdk_port_range_close(void *base, uint64_t bytes)
+{
+    (void)rte_extmem_unregister(base, bytes); /* or another port did it */
+}
+
+/* It lies in a range that is longer than it. */
+static bool is_in_range(const void *base, uint64_t bytes)
+{
+    const struct rte_memseg_list *list = rte_mem_virt2memseg_list(base);
+    return list != NULL && list->len > bytes;
+}
+
+static bool dma_failed(int result)
+{
+    /* A device that copies has no mapping of memory, and needs none. */
+    return result != 0 && rte_errno != ENOTSUP;
+}
+
 int dpdk_port_map(struct dpdk_port *port, void *base, uint64_t bytes)
 {
     struct rte_eth_dev_info info;
-    size_t piece = piece_of((uintptr_t)base, bytes);
-    if (bytes == 0 || piece < PAGE)
+    if (bytes == 0 || piece_of((uintptr_t)base, bytes) < PAGE)
         return -EINVAL;
     if (!dpdk_eal_addresses_are_virtual())
         return -EOPNOTSUPP;
+    /* Why: DPDK takes memory that the device has already for mapped, whatever lay there then. */
+    if (port->unmap_failed)
+        return -EIO;
     if (rte_eth_dev_info_get(port->id, &info) != 0)
         return -ENODEV;
-    if (rte_extmem_register(base, bytes, NULL, (unsigned)(bytes / piece), piece) != 0 &&
-        rte_errno != EEXIST)
-        return rte_errno == ENOSPC ? -ENOSPC : -ENOMEM;
-    /* A device that copies has no mapping of memory, and needs none. */
-    if (rte_dev_dma_map(info.device, base, (uint64_t)(uintptr_t)base, bytes) != 0 &&
-        rte_errno != ENOTSUP) {
-        int result = rte_errno > 0 ? -rte_errno : -ENOMEM;
-        (void)rte_extmem_unregister(base, bytes); /* another port may still have it */
+    bool is_alone = !is_in_range(base, bytes);
+    int result = is_alone ? dpdk_port_range_open(base, bytes) : 0;
+    if (result != 0)
         return result;
+    rte_errno = 0; /* vfio fails without a word, and what stands there would be taken for one */
+    if (dma_failed(rte_dev_dma_map(info.device, base, (uint64_t)(uintptr_t)base, bytes))) {
+        result = rte_errno > 0 ? -rte_errno : -EFAULT;
+        if (is_alone)
+            dpdk_port_range_close(base, bytes);
     }
-    return 0;
+    return result;
 }
 
 void dpdk_port_unmap(struct dpdk_port *port, void *base, uint64_t bytes)
 {
     struct rte_eth_dev_info info;
-    if (rte_eth_dev_info_get(port->id, &info) == 0)
-        (void)rte_dev_dma_unmap(info.device, base, (uint64_t)(uintptr_t)base, bytes);
-    (void)rte_extmem_unregister(base, bytes);
+    rte_errno = 0; /* as above */
+    if (rte_eth_dev_info_get(port->id, &info) != 0 ||
+        dma_failed(rte_dev_dma_unmap(info.device, base, (uint64_t)(uintptr_t)base, bytes)))
+        port->unmap_failed = true;
+    if (!is_in_range(base, bytes))
+        dpdk_port_range_close(base, bytes);
 }

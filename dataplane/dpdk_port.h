@@ -114,6 +114,7 @@ struct dpdk_port_facts {
     bool ip_out, udp_out; /* checksums that it writes */
     bool ip_in, udp_in;   /* checksums that it looks at */
     bool steered;         /* by rules of the port */
+    bool interrupts;      /* it says that it wakes who sleeps */
 };
 
 /* Returns 0 and a started port, which the caller closes; or
@@ -124,7 +125,10 @@ struct dpdk_port_facts {
  *   -ENOTSUP       no Ethernet address, no queue, or packets that do not fit one buffer
  *   -ENOMEM, or what the driver says.  Nothing is left behind. */
 MUST_USE int dpdk_port_open(struct dpdk_port **port, const struct dpdk_port_config *config);
-/* No lcore uses it any more.  Frees what was sent and not yet given back. */
+/* No lcore uses it any more, nor is it ticked: it neither sends nor reads any memory from here on, so that what is
+ * mapped may be unmapped.  Once more is no matter. */
+void dpdk_port_stop(struct dpdk_port *port);
+/* Stops it, and frees what was sent and not yet given back. */
 void dpdk_port_close(struct dpdk_port *port);
 
 const struct dpdk_port_facts *dpdk_port_facts(const struct dpdk_port *port);
@@ -137,12 +141,21 @@ void dpdk_port_tick(struct dpdk_port *port, uint64_t now);
 void dpdk_port_ask_reset(struct dpdk_port *port);
 
 /* Control: memory of the log, which mbufs may name from then on.  base and bytes are multiples of 4 KiB and one
- * piece of address space.  Returns 0, or
+ * piece of address space, there and faulted in.  Returns 0, or
  *   -EOPNOTSUPP  devices need physical addresses: frames are copied
- *   -ENOSPC      too many pieces; -ENOMEM, or what the driver says: frames from there are copied. */
+ *   -ENOSPC      too many pieces; -ENOMEM, or what the driver says: frames from there are copied
+ *   -EFAULT      the IOMMU does not take it; one of 39 bits does not reach where the log lies: the same
+ *   -EIO         something that was to be unmapped was not: the port might read what lay there before. */
 MUST_USE int dpdk_port_map(struct dpdk_port *port, void *base, uint64_t bytes);
 /* Nothing sent from there is still held. */
 void dpdk_port_unmap(struct dpdk_port *port, void *base, uint64_t bytes);
+
+/* Control: a range of address space in which pieces are going to be mapped and unmapped; as above, memory need not be
+ * there.  Why: DPDK has places for some hundred pieces that it did not allocate, and those of a range take one in
+ * all.  Returns 0, -ENOSPC or -ENOMEM. */
+MUST_USE int dpdk_port_range_open(void *base, uint64_t bytes);
+/* No piece of it is mapped any more. */
+void dpdk_port_range_close(void *base, uint64_t bytes);
 
 /* ---- hot path, the lcore's ---- */
 
@@ -183,6 +196,7 @@ struct dpdk_port {
     uint32_t room;     /* of a buffer, behind the headroom */
     uint32_t mtu_told; /* to the device: not more than it says that it carries */
     bool running;      /* written by control while it has all pairs, read by who has one */
+    bool unmap_failed; /* control's: something is still mapped that is not there any more */
     uint64_t offloads_in, offloads_out;
     uint16_t descriptors_in, descriptors_out;
     uint64_t retry_at;

@@ -91,6 +91,14 @@ static inline struct lcore_replica *lcore_replica_of(const struct lcore_cluster 
     return c->spaces[space]->by_shard[shard];
 }
 
+/* Whether a device may read the frame of a hold itself; a buffer of forward.h: no. */
+static inline bool lcore_cluster_is_mapped(const struct lcore_cluster *c, uint64_t hold)
+{
+    const struct node_space *s = c->lcore->spaces[hold_word_owner(hold)];
+    const uint32_t shift = s != NULL ? s->geometry.chunk_shift - s->geometry.segment_shift : 0;
+    return s != NULL && node_chunk_is_mapped(s, hold_word_frame(hold) >> shift);
+}
+
 /* ---- phases; no-ops for a node alone ---- */
 
 /* What arrived: messages and frames, and decisions of the coordinator.  Reads the clock after the

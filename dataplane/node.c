@@ -100,7 +100,7 @@ void node_close(struct node *n)
     for (uint32_t i = 0; i < LIMIT_AGENTS; i++)
         ASSERT(atomic_load_explicit(&n->agents[i], memory_order_relaxed) == NULL);
     for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
-        node_space_free(n->spaces[id]);
+        node_space_free(n, n->spaces[id]);
         n->spaces[id] = NULL;
     }
     sleep_fds_close(n);

@@ -3,7 +3,8 @@
  * Control makes everything, publishes it, and takes it away again; lcores only use it.
  *   spaces   control's list; each lcore has its own of those that it took over (node_change.h)
  *   chunks   added by control when an lcore asks (chunks_wanted); layout_space.chunk_count publishes;
- *            given back by control when the space needs them no more (node_arena.h)
+ *            given back by control when the space needs them no more (node_arena.h); a watch is told of each
+ *            before its memory can be named and after it is named no more
  *   agents   RCU: a slot is published, unpublished, and freed after a grace period (rcu.h, QSBR;
  *            every lcore is quiescent once per loop and offline while it sleeps)
  * Memory order: N1 slot store (release) -> N2 slot load (acquire): the agent is whole. */
@@ -21,6 +22,7 @@ struct shard;
 struct lcore;
 struct lcore_space;
 struct node_cluster;
+struct node_space;
 
 enum agent_fault {
     AGENT_FAULT_NONE = 0,
@@ -58,6 +60,15 @@ struct agent {
     } rings[LIMIT_LCORES];
 };
 
+/* Who makes log memory readable to a device, so that a transport sends it from where it lies.  Control thread. */
+struct node_watch {
+    /* A chunk is there, and nobody names it yet.  True: devices may read it, until gone. */
+    bool (*made)(void *context, const struct node_space *s, uint32_t chunk);
+    /* Of a chunk that made was true for, which no transport reads any more and which is about to be unmapped. */
+    void (*gone)(void *context, const struct node_space *s, uint32_t chunk);
+    void *context;
+};
+
 /* What node_arena.h knows of a space whose last chunks may go. */
 struct node_arena {
     uint64_t lsn_sum; /* of its logs' ends, at quiet_since_ns */
@@ -77,6 +88,7 @@ struct node_space {
     struct layout_frame *directory;
     uint8_t *arena; /* reserved address range, chunk 0 first */
     struct memory chunks[LIMIT_CHUNKS];
+    _Atomic uint64_t mapped[LIMIT_CHUNKS / 64]; /* by chunk: devices may read it; control's */
     struct node_arena giving;
     _Atomic uint32_t
         chunks_wanted;  /* lcores raise it; control makes chunks until there are so many */
@@ -127,6 +139,7 @@ struct node {
      * limit, below, was changed. */
     _Atomic uint64_t arena_round;
     struct node_limit limit;
+    struct node_watch watch; /* made NULL: none */
     enum clock_kind clock_kind;
     uint64_t ticks_per_s;
     struct memory node_file, doorbell_file;
@@ -180,6 +193,20 @@ void node_space_quota(struct node_space *s, uint64_t quota_bytes);
  * when not all could be (chunk_limit falls to what there is): the lcores then see a full arena and
  * refuse by quota until a later call succeeds; control calls again every second. */
 MUST_USE int node_chunks_grow(struct node *n, struct node_space *s);
+
+/* Tell w of the chunks that there are and, from then on, of those that come and go; before the lcores start.
+ * End it when no transport reads any chunk, before the node is closed: each that made was true for is gone. */
+void node_watch(struct node *n, const struct node_watch *w);
+void node_watch_end(struct node *n);
+
+/* Whether devices may read a chunk.  By who may name its memory; others may see it late. */
+static inline bool node_chunk_is_mapped(const struct node_space *s, uint32_t chunk)
+{
+    /* relaxed: it was stored before chunk_count, which is acquired before the chunk is used (frames_take), and is
+     * taken back when nothing of the chunk is held */
+    uint64_t word = atomic_load_explicit(&s->mapped[chunk / 64], memory_order_relaxed);
+    return (word >> chunk % 64 & 1) != 0;
+}
 
 /* Control thread: make an agent with its file, rings and eventfds for a peer of this uid; publish
  * it. own_uid is the daemon's.  Of wanted only the three sizes count; a ring size of 0 means

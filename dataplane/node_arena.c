@@ -1,5 +1,7 @@
 #include "dataplane/node_arena.h"
 
+#include "dataplane/node_space.h"
+
 #define STEP_SHARE 8u /* of the chunks, that go at a time */
 
 static uint32_t chunk_count(const struct node_space *s)
@@ -106,7 +108,7 @@ static uint32_t take(struct node *n, struct node_space *s)
     atomic_store_explicit(&s->header->chunk_count, chunk, memory_order_release);
     atomic_store_explicit(&s->header->arena_generation, generation, memory_order_release);
     for (uint32_t i = chunk; i < count; i++)
-        memory_destroy(&s->chunks[i], true);
+        node_chunk_destroy(n, s, i);
     s->giving.refused = false;
     s->giving.taken += count - chunk;
     leave_store(n, s, LAYOUT_LEAVE_NONE);

@@ -86,7 +86,7 @@ int node_space_add_online(struct node *n, const struct space_config *config, uin
     error = parts_make(n, s);
     if (error != 0) {
         n->spaces[config->id] = NULL;
-        node_space_free(s);
+        node_space_free(n, s);
         return error;
     }
     node_access_resolve(n, config->id, own_uid);
@@ -122,7 +122,7 @@ void node_space_drop(struct node *n, struct node_space *s, uint32_t own_uid)
     const struct node_change change = {.kind = NODE_SPACE_REMOVE, .space = s};
     node_change_run(n, &change);
     node_access_resolve(n, s->config.id, own_uid);
-    node_space_free(s);
+    node_space_free(n, s);
 }
 
 /* ---- peers ---- */

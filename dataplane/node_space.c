@@ -52,13 +52,66 @@ static int space_file_create(const struct node *n, struct node_space *s)
     return 0;
 }
 
-static int chunk_create(struct node_space *s, uint32_t chunk)
+/* ---- chunks ---- */
+
+static void mapped_set(struct node_space *s, uint32_t chunk, bool is_mapped)
+{
+    uint64_t bit = UINT64_C(1) << chunk % 64;
+    /* relaxed, both: node_chunk_is_mapped says what orders it; control alone writes */
+    uint64_t word = atomic_load_explicit(&s->mapped[chunk / 64], memory_order_relaxed);
+    word = is_mapped ? word | bit : word & ~bit;
+    atomic_store_explicit(&s->mapped[chunk / 64], word, memory_order_relaxed);
+}
+
+static void watch_made(const struct node *n, struct node_space *s, uint32_t chunk)
+{
+    if (n->watch.made != NULL && n->watch.made(n->watch.context, s, chunk))
+        mapped_set(s, chunk, true);
+}
+
+static void watch_gone(const struct node *n, struct node_space *s, uint32_t chunk)
+{
+    if (!node_chunk_is_mapped(s, chunk))
+        return;
+    mapped_set(s, chunk, false);
+    n->watch.gone(n->watch.context, s, chunk);
+}
+
+static void watch_each(struct node *n,
+                       void (*tell)(const struct node *, struct node_space *, uint32_t))
+{
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        for (uint32_t i = 0; n->spaces[id] != NULL && i < LIMIT_CHUNKS; i++)
+            if (n->spaces[id]->chunks[i].fd >= 0)
+                tell(n, n->spaces[id], i);
+}
+
+void node_watch(struct node *n, const struct node_watch *w)
+{
+    n->watch = *w;
+    watch_each(n, watch_made);
+}
+
+void node_watch_end(struct node *n)
+{
+    watch_each(n, watch_gone);
+    n->watch = (struct node_watch){.made = NULL};
+}
+
+void node_chunk_destroy(struct node *n, struct node_space *s, uint32_t chunk)
+{
+    watch_gone(n, s, chunk);
+    memory_destroy(&s->chunks[chunk], true);
+}
+
+static int chunk_create(const struct node *n, struct node_space *s, uint32_t chunk)
 {
     uint64_t bytes = UINT64_C(1) << s->geometry.chunk_shift;
     uint8_t *at = s->arena + ((uint64_t)chunk << s->geometry.chunk_shift);
     int error = memory_create(&s->chunks[chunk], "dunlin-chunk", bytes, MEMORY_READ_ONLY, true, at);
     if (error != 0)
         return error;
+    watch_made(n, s, chunk);
     uint32_t generation = atomic_load_explicit(&s->header->arena_generation, memory_order_relaxed);
     atomic_store_explicit(layout_chunk_generation(s->header, chunk), generation,
                           memory_order_relaxed);
@@ -77,7 +130,6 @@ static uint32_t chunks_at_start(const struct layout_geometry *g)
 
 int node_chunks_grow(struct node *n, struct node_space *s)
 {
-    (void)n;
     struct layout_space *header = s->header;
     /* relaxed: a number; who raised it woke us afterwards */
     uint32_t wanted = atomic_load_explicit(&s->chunks_wanted, memory_order_relaxed);
@@ -86,7 +138,7 @@ int node_chunks_grow(struct node *n, struct node_space *s)
     int made = 0;
     int error = 0;
     for (uint32_t chunk = count; chunk < last && error == 0; chunk++) {
-        error = chunk_create(s, chunk);
+        error = chunk_create(n, s, chunk);
         made += error == 0 ? 1 : 0;
     }
     uint32_t limit = error == 0 ? chunks_of_quota(s) : count + (uint32_t)made;
@@ -197,14 +249,14 @@ int node_space_add_at(struct node *n, const struct space_config *config, uint64_
         s->chunks[i].fd = -1;
     int error = space_make(n, s);
     if (error != 0) {
-        node_space_free(s);
+        node_space_free(n, s);
         return error;
     }
     n->spaces[config->id] = s;
     return 0;
 }
 
-void node_space_free(struct node_space *s)
+void node_space_free(struct node *n, struct node_space *s)
 {
     if (s == NULL)
         return;
@@ -213,7 +265,7 @@ void node_space_free(struct node_space *s)
     for (uint32_t i = 0; i < LIMIT_LCORES; i++)
         free(s->parts[i]);
     for (uint32_t i = 0; i < LIMIT_CHUNKS; i++)
-        memory_destroy(&s->chunks[i], true);
+        node_chunk_destroy(n, s, i);
     memory_unreserve(s->arena, arena_bytes(&s->geometry));
     memory_destroy(&s->file, false);
     free(s);

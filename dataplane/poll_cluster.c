@@ -33,6 +33,7 @@ static void datagram_make(struct lcore_cluster *c, const struct replica *r,
     d->bytes = m->bytes;
     d->length = m->length;
     d->hold = hold_word(space, (uint32_t)(offset >> s->geometry.segment_shift));
+    d->is_mapped = lcore_cluster_is_mapped(c, d->hold);
     hold_add(&c->holds[space], hold_word_frame(d->hold));
 }
 

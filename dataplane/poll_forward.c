@@ -95,6 +95,7 @@ bool forward_send(struct lcore_forward *f, struct forward_peer *p, struct forwar
         d.bytes = beside->bytes;
         d.length = beside->length;
         d.hold = beside->hold;
+        d.is_mapped = lcore_cluster_is_mapped(c, d.hold);
         hold_add(&c->holds[hold_word_owner(d.hold)], hold_word_frame(d.hold));
     }
     forward_seal(pack, c->lcore->node->start, is_ask ? p->asks_sent + 1 : 0);

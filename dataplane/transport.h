@@ -50,6 +50,7 @@ struct transport_datagram {
     const uint8_t *bytes; /* log memory, read in place until the completion; NULL: none */
     uint32_t length;      /* of bytes; at most length_max */
     uint64_t hold;        /* caller's word, given back by complete; unused without bytes */
+    bool is_mapped; /* a device may read all of bytes itself (node_watch); false: they are copied */
 };
 
 /* One message of a peer.  Foreign: judge head and bytes in place or copy them, before release. */

@@ -15,7 +15,8 @@
  * frame's tag proves more, for less.
  *
  * Zero copy: frames that are authentic only and end with chain_bytes or more of the log are sent as two chained
- * mbufs, the second of which is the log's memory itself, once the port has shown that it can (dpdk_chain.h).
+ * mbufs, the second of which is the log's memory itself, once the port has shown that it can (dpdk_chain.h) and as far
+ * as it has that memory (is_mapped of transport.h, dpdk_port_map).
  * One reference count for each such datagram; when the port has let go of its last frame, the hold comes back by
  * transport_complete.  What is encrypted is copied by being encrypted.
  *
@@ -51,7 +52,10 @@ struct transport_dpdk_counters {
     uint64_t no_neighbour; /* frames dropped: the station is not known */
     uint64_t no_memory;    /* times that there was no mbuf to seal in, or to chain with */
     uint64_t frames_chained;
-    uint64_t chain_state; /* enum dpdk_chain_state, as of now */
+    uint64_t chain_unmapped;    /* datagrams copied: the port may not read their memory */
+    uint64_t chain_state;       /* enum dpdk_chain_state, as of now */
+    uint64_t threads_joined;    /* 1: the endpoint's thread has caches of its own in memory pools */
+    uint64_t interrupts_proven; /* 1: one came, so that it may sleep for long */
 };
 
 /* config: its address is IPv4, with the port's UDP port of the lcore; FRAME_PATH stands for the port's mtu.

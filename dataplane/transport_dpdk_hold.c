@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include <rte_mbuf.h>
-#include <rte_memory.h>
 
 _Static_assert(sizeof(struct rte_mbuf_ext_shared_info) <= TRANSPORT_DPDK_SHARED_BYTES, "shared");
 
@@ -78,20 +77,17 @@ uint32_t transport_dpdk_complete(struct transport_framed_endpoint *framed, uint6
 
 /* ---- chaining ---- */
 
-/* Whether devices may read these bytes: one piece of memory that DPDK knows (dpdk_port_map). */
-static bool is_mapped(const uint8_t *bytes, uint32_t length)
-{
-    const struct rte_memseg_list *list = rte_mem_virt2memseg_list(bytes);
-    return list != NULL && rte_mem_virt2memseg_list(bytes + length - 1) == list;
-}
-
 bool transport_dpdk_chain_begin(struct transport_framed_endpoint *framed,
                                 const struct transport_datagram *d)
 {
     struct transport_dpdk_endpoint *e = transport_dpdk_of(framed);
     struct transport_dpdk_hold *h = e->holds->unused;
-    if (e->chain->chain.state != DPDK_CHAIN_PROVEN || h == NULL || !is_mapped(d->bytes, d->length))
+    if (e->chain->chain.state != DPDK_CHAIN_PROVEN || h == NULL)
         return false;
+    if (!d->is_mapped) {
+        e->counters.chain_unmapped++;
+        return false;
+    }
     struct rte_mbuf_ext_shared_info *shared = shared_of(h);
     e->holds->unused = h->next;
     shared->free_cb = on_free;
@@ -119,7 +115,8 @@ bool transport_dpdk_chain(struct transport_framed_endpoint *framed,
     (void)rte_mbuf_ext_refcnt_update(shared, 1);
     /* Why the cast: DPDK has no buffers that are only read. */
     void *address = (void *)(uintptr_t)bytes->bytes;
-    rte_pktmbuf_attach_extbuf(m, address, rte_mem_virt2iova(address), length, shared);
+    /* Addresses of devices are ours, or nothing is mapped (dpdk_port_map). */
+    rte_pktmbuf_attach_extbuf(m, address, (rte_iova_t)(uintptr_t)address, length, shared);
     m->data_off = 0;
     m->data_len = length;
     m->pkt_len = length;

@@ -172,6 +172,7 @@ bool send_one(struct transport *t, uint32_t to, const char *head, uint32_t lengt
         .bytes = length != 0 ? bytes : NULL,
         .length = length,
         .hold = 1000 + length,
+        .is_mapped = true,
     };
     return transport_send(t, &d, 1) == 1;
 }

@@ -122,6 +122,7 @@ static void what_cannot_be_chained_is_copied(void)
     CU_ASSERT_TRUE(is(&in[0], "", 16000));
     transport_release(b);
     count(a);
+    CU_ASSERT_EQUAL(dpdk_counters.chain_unmapped, 1);
     CU_ASSERT_EQUAL(dpdk_counters.frames_chained, TRANSPORT_DPDK_HOLDS);
     close_both();
 }
@@ -155,8 +156,11 @@ static void holds_come_back_from_another_thread(void)
     atomic_store_explicit(&stopped, 0, memory_order_relaxed);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, free_all, NULL), 0);
     while (got < 5000) {
-        const struct transport_datagram d = {
-            .to = B, .bytes = bytes, .length = 9000 + sent % 7 * 8000, .hold = sent};
+        const struct transport_datagram d = {.to = B,
+                                             .bytes = bytes,
+                                             .length = 9000 + sent % 7 * 8000,
+                                             .hold = sent,
+                                             .is_mapped = true};
         sent += sent < 5000 ? transport_send(a, &d, 1) : 0;
         uint32_t more = complete(a);
         for (uint32_t i = 0; i < more; i++)
