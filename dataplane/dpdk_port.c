@@ -137,6 +137,8 @@ static int choose(struct dpdk_port *port, const char *device)
     snprintf(port->facts.driver, sizeof port->facts.driver, "%s", info.driver_name);
     /* Why: net_af_xdp takes the pool's memory as a whole and counts from where its mbufs begin. */
     port->shifts = strcmp(info.driver_name, "net_af_xdp") != 0;
+    port->calls =
+        strcmp(info.driver_name, "net_memif") == 0 && strstr(device, "role=server") == NULL;
     if (rte_eth_dev_get_name_by_port(port->id, port->facts.name) != 0)
         return -ENODEV;
     mac_choose(port);

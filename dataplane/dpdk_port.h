@@ -191,6 +191,7 @@ struct dpdk_port {
     struct dpdk_port_shown shown;
     uint16_t id;
     bool shifts;         /* buffers of the pools begin where a payload comes to lie 8-aligned */
+    bool calls;          /* its link comes back by a reset only: a client of net_memif */
     bool owned, watched; /* set-up that close takes back */
     uint64_t owner;
     uint32_t room;     /* of a buffer, behind the headroom */
@@ -200,6 +201,7 @@ struct dpdk_port {
     uint64_t offloads_in, offloads_out;
     uint16_t descriptors_in, descriptors_out;
     uint64_t retry_at;
+    uint64_t down_since; /* its link, of one that calls; 0: it was not, since the last reset */
     _Atomic uint32_t reset_wanted;
     struct dpdk_pair pairs[LIMIT_LCORES];
     struct dpdk_queue queues[LIMIT_LCORES];

@@ -107,6 +107,7 @@ static void count(_Atomic uint64_t *shown)
 static void reset(struct dpdk_port *port, uint64_t now)
 {
     show_word(&port->shown.state, DPDK_PORT_RESETTING);
+    port->down_since = 0;
     dpdk_port_quiesce(port);
     int result = rte_eth_dev_stop(port->id);
     if (result == 0 || result == -EBUSY)
@@ -145,6 +146,17 @@ static void link_look(struct dpdk_port *port)
     show_word(&s->speed_mbps, link.link_speed == RTE_ETH_SPEED_NUM_UNKNOWN ? 0 : link.link_speed);
 }
 
+/* Why not at once: the driver's own thread may be taking the connection down just now, or making it. */
+static bool is_lost(struct dpdk_port *port, uint64_t now)
+{
+    /* relaxed: control alone writes it */
+    if (!port->calls || atomic_load_explicit(&port->shown.link_up, memory_order_relaxed) != 0)
+        port->down_since = 0;
+    else if (port->down_since == 0)
+        port->down_since = now;
+    return port->down_since != 0 && now - port->down_since >= DPDK_PORT_RETRY_NS;
+}
+
 static void stats_look(struct dpdk_port *port)
 {
     struct rte_eth_stats stats;
@@ -167,4 +179,6 @@ void dpdk_port_tick(struct dpdk_port *port, uint64_t now)
         return;
     link_look(port);
     stats_look(port);
+    if (is_lost(port, now))
+        reset(port, now);
 }

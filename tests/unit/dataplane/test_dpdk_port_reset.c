@@ -5,6 +5,10 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -214,6 +218,97 @@ static void links_that_flap_are_counted(void)
     dpdk_ports_close(ports);
 }
 
+static void a_client_without_its_server_is_reset_each_second(void)
+{
+    uint64_t second = DPDK_PORT_RETRY_NS;
+    open();
+    const struct dpdk_port_shown *s = dpdk_port_shown(ports[0]);
+    CU_ASSERT_FALSE(ports[0]->calls); /* a link of others comes back by itself */
+    CU_ASSERT_EQUAL(rte_eth_dev_set_link_down(ports[0]->id), 0);
+    dpdk_port_tick(ports[0], second);
+    dpdk_port_tick(ports[0], 3 * second);
+    CU_ASSERT_EQUAL(s->resets, 0);
+    ports[0]->calls = true;
+    dpdk_port_tick(ports[0], 4 * second);
+    dpdk_port_tick(ports[0], 5 * second - 1);
+    CU_ASSERT_EQUAL(s->resets, 0);
+    start_result = -EIO;
+    dpdk_port_tick(ports[0], 5 * second);
+    CU_ASSERT_EQUAL(s->resets_failed, 1);
+    dpdk_port_tick(ports[0], 6 * second - 1);
+    CU_ASSERT_EQUAL(s->resets_failed, 1);
+    start_result = 0;
+    dpdk_port_tick(ports[0], 6 * second); /* the start brings this link up */
+    dpdk_port_tick(ports[0], 8 * second);
+    CU_ASSERT_EQUAL(s->resets, 1);
+    CU_ASSERT_EQUAL(s->link_up, 1);
+    /* One that is up and down again has its second from then on. */
+    CU_ASSERT_EQUAL(rte_eth_dev_set_link_down(ports[0]->id), 0);
+    dpdk_port_tick(ports[0], 9 * second);
+    CU_ASSERT_EQUAL(s->resets, 1);
+    dpdk_port_tick(ports[0], 10 * second);
+    CU_ASSERT_EQUAL(s->resets, 2);
+    dpdk_ports_close(ports);
+}
+
+/* What a client of a memif calls; it says nothing, so that the link stays down.  Why not a port of net_memif: two ends
+ * in one process do not come together. */
+static int listen_at(struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    (void)snprintf(address->sun_path, sizeof address->sun_path, "/tmp/dunlin-memif-%d",
+                   (int)getpid());
+    CU_ASSERT_EQUAL_FATAL(bind(fd, (const struct sockaddr *)address, sizeof *address), 0);
+    CU_ASSERT_EQUAL_FATAL(listen(fd, 4), 0);
+    return fd;
+}
+
+/* The call is left open: at its end the driver's own thread would take the connection down. */
+static int call_take(int fd)
+{
+    return accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void a_client_of_a_memif_calls_its_server_again(void)
+{
+    char client[256];
+    struct sockaddr_un address;
+    struct dpdk_port_config c = config;
+    dpdk_ports_start();
+    int fd = listen_at(&address), calls[2];
+    (void)snprintf(client, sizeof client, "net_memif0,socket=%s,socket-abstract=no",
+                   address.sun_path);
+    c.device = client;
+    CU_ASSERT_EQUAL_FATAL(dpdk_port_open(&ports[0], &c), 0);
+    CU_ASSERT_TRUE(ports[0]->calls);
+    CU_ASSERT_TRUE(dpdk_port_facts(ports[0])->multi_segs);
+    calls[0] = call_take(fd);
+    dpdk_port_tick(ports[0], DPDK_PORT_RETRY_NS);
+    dpdk_port_tick(ports[0], 2 * DPDK_PORT_RETRY_NS);
+    CU_ASSERT_EQUAL(dpdk_port_shown(ports[0])->resets, 1);
+    calls[1] = call_take(fd);
+    dpdk_port_close(ports[0]);
+    for (uint32_t i = 0; i < 2; i++) {
+        CU_ASSERT_TRUE(calls[i] >= 0);
+        close(calls[i]);
+    }
+    close(fd);
+    unlink(address.sun_path);
+    /* Nobody there: a port that is opened says so at once. */
+    CU_ASSERT_NOT_EQUAL(dpdk_port_open(&ports[0], &c), 0);
+}
+
+static void a_server_of_a_memif_waits(void)
+{
+    struct dpdk_port_config c = config;
+    c.device = "net_memif0,role=server"; /* at an abstract address */
+    dpdk_ports_start();
+    CU_ASSERT_EQUAL_FATAL(dpdk_port_open(&ports[0], &c), 0);
+    CU_ASSERT_FALSE(ports[0]->calls);
+    dpdk_port_close(ports[0]);
+}
+
 /* ---- threads ---- */
 
 #define THREADS 2u
@@ -312,6 +407,9 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_reset_of_the_driver_is_followed_by_set_up),
     UNIT_TEST(a_port_that_does_not_come_back_is_tried_again),
     UNIT_TEST(links_that_flap_are_counted),
+    UNIT_TEST(a_client_without_its_server_is_reset_each_second),
+    UNIT_TEST(a_client_of_a_memif_calls_its_server_again),
+    UNIT_TEST(a_server_of_a_memif_waits),
     UNIT_TEST(lcores_share_a_pair_and_resets_do_not_disturb_them),
 };
 UNIT_MAIN("dpdk_port_reset", tests)
