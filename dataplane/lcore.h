@@ -52,6 +52,7 @@ struct lcore_ticks {
     uint64_t lease, view;
     uint64_t cool;           /* a ring without requests for so long is not polled each pass */
     uint64_t pause, yield;   /* idle: this long with pause, that long with yield, then blocked */
+    uint64_t soon;           /* as yield where nothing wakes, after a wait that was no longer */
     uint64_t look;           /* for so long counts a yield at most: others had the rest of it */
     uint64_t slice;          /* one that took longer: somebody computes on this processor */
     uint64_t crowded;        /* for so long from then on: blocked rather than yielding */
@@ -89,6 +90,7 @@ struct lcore {
     uint64_t idle_since;           /* ticks_busy of whom the next two belong to */
     uint64_t ticks_idle;           /* last time that there was nothing to do */
     uint64_t idle_spent;           /* of our own time in vain; of a team, the first one's */
+    bool was_soon;                 /* the wait before this one was short; likewise */
     uint64_t ticks_crowded;        /* until then a yield would take long */
     uint32_t sleep_number;         /* of the last sleep; not 0 while one lasts */
     uint64_t ticks_cooled;         /* when quiet rings were last let go */

@@ -100,6 +100,7 @@ static struct lcore_ticks ticks_of(const struct node *n)
         .slice = clock_ns_to_ticks(NS_PER_MS, rate),
         .crowded = clock_ns_to_ticks(10 * NS_PER_MS, rate),
         .yield = clock_ns_to_ticks(20 * US, rate),
+        .soon = clock_ns_to_ticks(200 * US, rate),
         .stuck = clock_ns_to_ticks(NS_PER_MS, rate),
         .sweep = clock_ns_to_ticks(50 * NS_PER_MS, rate),
         .sweep_sessions = clock_ns_to_ticks(10 * NS_PER_MS, rate),

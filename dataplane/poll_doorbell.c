@@ -219,10 +219,12 @@ static uint64_t idle_time(struct lcore *l)
     for (uint32_t i = 0; i < l->team_count; i++)
         busy = max_u64(busy, l->team[i]->ticks_busy);
     uint64_t looked = now - l->ticks_idle;
-    if (l->idle_since != busy)
+    if (l->idle_since != busy) {
         l->idle_spent = 0;
-    else
+        l->was_soon = busy - l->idle_since < l->ticks.soon;
+    } else {
         l->idle_spent += min_u64(looked, l->ticks.look);
+    }
     l->idle_since = busy;
     l->ticks_idle = now;
     return l->idle_spent;
@@ -249,6 +251,15 @@ static void yield(struct lcore *l)
         l->ticks_crowded = now + l->ticks.crowded;
 }
 
+/* How long to yield before blocking.  Why longer where nothing wakes: what comes while such an lcore naps waits for
+ * the end of the nap, and an exchange that takes longer than the usual time would fall into one each time.  Why not
+ * always: heartbeats alone would keep an idle node awake. */
+static uint64_t yield_time(const struct lcore *l)
+{
+    bool wakes = l->cluster == NULL || transport_wake_fd(l->cluster->transport) >= 0;
+    return wakes || !l->was_soon ? l->ticks.yield : l->ticks.soon;
+}
+
 void poll_idle(struct lcore *l)
 {
     if (l->node->config.spin)
@@ -257,7 +268,7 @@ void poll_idle(struct lcore *l)
     /* Why none in a cluster: a look at the socket takes longer than a yield. */
     if (idle < l->ticks.pause && l->cluster == NULL)
         cpu_relax();
-    else if (idle < l->ticks.yield && l->ticks_idle >= l->ticks_crowded)
+    else if (idle < yield_time(l) && l->ticks_idle >= l->ticks_crowded)
         yield(l);
     else if (!tells(l))
         block(l);
