@@ -266,6 +266,7 @@ int dpdk_port_run(struct dpdk_port *port)
     int result = rte_eth_dev_start(port->id);
     /* Why here: rules do not outlive a stop on every device. */
     port->facts.steered = result == 0 && dpdk_port_steer(port);
+    port->facts.interrupts = result == 0 && !port->no_interrupts && dpdk_port_wakes_open(port);
     return result;
 }
 
@@ -280,7 +281,9 @@ int dpdk_port_start(struct dpdk_port *port)
     int result = rte_eth_dev_info_get(port->id, &info);
     if (result != 0)
         return result;
-    conf.intr_conf.lsc = (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
+    conf.intr_conf.rxq = !port->no_interrupts;
+    /* Why not both: some have one interrupt for all, and then do not look at the link; who ticks asks for it. */
+    conf.intr_conf.lsc = port->no_interrupts && (*info.dev_flags & RTE_ETH_DEV_INTR_LSC) != 0;
     conf.intr_conf.rmv = (*info.dev_flags & RTE_ETH_DEV_INTR_RMV) != 0;
     result = rte_eth_dev_configure(port->id, pairs, pairs, &conf);
     if (result != 0)
@@ -289,6 +292,22 @@ int dpdk_port_start(struct dpdk_port *port)
     if (result == 0)
         result = queues_setup(port);
     return result == 0 ? dpdk_port_run(port) : result;
+}
+
+/* Why tried: nothing says beforehand whether receive queues have interrupts, and not every driver that has none starts
+ * when it is asked for them. */
+static int start_first(struct dpdk_port *port)
+{
+    int result = dpdk_port_start(port);
+    if (result != 0) {
+        port->no_interrupts = true;
+        result = dpdk_port_start(port);
+    }
+    if (!port->facts.interrupts) {
+        port->no_interrupts = true; /* lcores are not to find any after a reset */
+        dpdk_port_wakes_close(port);
+    }
+    return result;
 }
 
 /* ---- open and close ---- */
@@ -312,7 +331,7 @@ static int open(struct dpdk_port *port, const char *device)
     if (result == 0)
         result = dpdk_port_watch(port);
     if (result == 0)
-        result = dpdk_port_start(port);
+        result = start_first(port);
     port->running = result == 0;
     return result;
 }
@@ -330,6 +349,7 @@ int dpdk_port_open(struct dpdk_port **out, const struct dpdk_port_config *config
     memset(port, 0, sizeof *port);
     port->config = *config;
     port->config.device = NULL;
+    dpdk_port_wakes_init(port);
     int result = open(port, config->device);
     if (result != 0) {
         dpdk_port_close(port);
@@ -365,6 +385,7 @@ void dpdk_port_close(struct dpdk_port *port)
 {
     if (port->owned)
         device_close(port);
+    dpdk_port_wakes_close(port);
     for (uint32_t i = 0; i < LIMIT_LCORES; i++)
         queue_close(&port->queues[i]);
     for (uint32_t i = 0; i < LIMIT_LCORES; i++) {

@@ -3,6 +3,7 @@
  *   dpdk_port.c       set-up: find or make the device, configure, start, reset, close
  *   dpdk_port_steer.c rules that put packets into the queue of their lcore
  *   dpdk_port_tick.c  control: link, resets, counters
+ *   dpdk_port_wake.c  interrupts: lcores that sleep until something comes
  *   dpdk_queue.c      hot path: receive, hand over between lcores, send
  *   dpdk_chain.h      whether frames chained to the log's memory leave as they should
  *
@@ -26,7 +27,13 @@
  *
  * Reset: the port asks for one (RTE_ETH_EVENT_INTR_RESET), or control does; dpdk_port_tick then does it.  What was in
  * the port's queues is lost, and freed.  A port that does not come back is tried again each second, and sends
- * and receives nothing until then.
+ * and receives nothing until then.  The client of a net_memif looks for its server when it is started, and never again:
+ * while it has none it is reset each second, too.
+ *
+ * Sleeping: where the port's receive queues have interrupts (facts.interrupts), an lcore may sleep on its wake_fd: arm,
+ * receive once more, sleep, disarm.  It wakes when something comes for its pair, when another lcore hands it something
+ * over, and after a reset.  While one of the lcores of a pair is awake the interrupt may be off: that one polls, and
+ * hands over.  Other ports wake nobody.
  *
  * Source: DPDK 22.11 Programmer's Guide, "Poll Mode Driver", "Mbuf Library". */
 #ifndef DUNLIN_DATAPLANE_DPDK_PORT_H
@@ -83,6 +90,10 @@ struct dpdk_queue {
     uint32_t offloads;   /* enum packet_offload: for packet_write */
     uint64_t send_flags; /* of mbufs: dpdk_queue_mark sets them */
     struct rte_ring *inbox;
+    _Atomic uint32_t asleep; /* 1: who puts something into the inbox wakes it */
+    bool armed;
+    int wake_fd; /* an epoll set, which the port's own; ready, edge-triggered, when something comes.  -1: none */
+    int inbox_fd; /* in it: rung by others */
     struct dpdk_queue_counters counters;
 };
 
@@ -175,6 +186,14 @@ MUST_USE uint32_t dpdk_queue_send(struct dpdk_queue *q, struct rte_mbuf **mbufs,
 /* Have the port give back what it has sent, where it can: each pass, while something is held. */
 void dpdk_queue_clean(struct dpdk_queue *q);
 
+/* From now on what comes makes q->wake_fd ready.  What came before does not: receive once more before the sleep.
+ * False: nothing would (no interrupts, a reset, or another lcore has the pair just now): do not sleep long. */
+MUST_USE bool dpdk_queue_arm(struct dpdk_queue *q);
+/* Between the two: an interrupt of the pair came since it was asked last. */
+MUST_USE bool dpdk_queue_was_interrupted(const struct dpdk_queue *q);
+/* After the sleep, or instead of it.  Nothing to do for one that is not armed. */
+void dpdk_queue_disarm(struct dpdk_queue *q);
+
 /* ---- between the files ---- */
 
 #define DPDK_PORT_RETRY_NS NS_PER_S
@@ -193,6 +212,7 @@ struct dpdk_port {
     bool shifts;         /* buffers of the pools begin where a payload comes to lie 8-aligned */
     bool calls;          /* its link comes back by a reset only: a client of net_memif */
     bool owned, watched; /* set-up that close takes back */
+    bool no_interrupts;  /* it has none, or does not start with them */
     uint64_t owner;
     uint32_t room;     /* of a buffer, behind the headroom */
     uint32_t mtu_told; /* to the device: not more than it says that it carries */
@@ -216,6 +236,30 @@ bool dpdk_port_steer(const struct dpdk_port *port);
 /* Take all pairs, and give them back. */
 void dpdk_port_quiesce(struct dpdk_port *port);
 void dpdk_port_resume(struct dpdk_port *port);
+/* Of all queues, once the device runs: false: it has none.  init: before anything else. */
+void dpdk_port_wakes_init(struct dpdk_port *port);
+MUST_USE bool dpdk_port_wakes_open(struct dpdk_port *port);
+void dpdk_port_wakes_close(struct dpdk_port *port);
+/* Lcores that sleep look again: those that were handed something over, or, after a reset, all. */
+void dpdk_port_wake(struct dpdk_port *port, bool all);
+/* Take one direction of the pair, if nobody has it; and give it back. */
+MUST_USE static inline bool dpdk_queue_try(struct dpdk_queue *q, _Atomic uint32_t *busy)
+{
+    /* Why a look first: who shares the pair would take its cache line for nothing.
+     * relaxed: the exchange decides.
+     * acquire, D3 <- D2 (dpdk_port_tick.c: give) and D0: the port as control left it, its queue as the lcore before. */
+    if (LIKELY(atomic_load_explicit(busy, memory_order_relaxed) == 0 &&
+               atomic_exchange_explicit(busy, 1, memory_order_acquire) == 0))
+        return true;
+    q->counters.busy++;
+    return false;
+}
+
+static inline void dpdk_queue_give(_Atomic uint32_t *busy)
+{
+    /* release, D0 -> D1, D3: the burst is over. */
+    atomic_store_explicit(busy, 0, memory_order_release);
+}
 /* Have events counted; and no more. */
 MUST_USE int dpdk_port_watch(struct dpdk_port *port);
 void dpdk_port_unwatch(struct dpdk_port *port);

@@ -119,6 +119,7 @@ static void reset(struct dpdk_port *port, uint64_t now)
         result = dpdk_port_run(port);
     port->running = result == 0;
     dpdk_port_resume(port);
+    dpdk_port_wake(port, true); /* with its queues went what would have woken them */
     if (result == 0) {
         count(&port->shown.resets);
         show_word(&port->shown.state, DPDK_PORT_RUNNING);

@@ -8,26 +8,6 @@
 
 #define TO_ALL UINT32_MAX
 
-/* ---- pairs ---- */
-
-static bool try(struct dpdk_queue *q, _Atomic uint32_t *busy)
-{
-    /* Why a look first: who shares the pair would take its cache line for nothing.
-     * relaxed: the exchange decides.
-     * acquire, D3 <- D2 (dpdk_port_tick.c: give) and D0: the port as control left it, its queue as the lcore before. */
-    if (LIKELY(atomic_load_explicit(busy, memory_order_relaxed) == 0 &&
-               atomic_exchange_explicit(busy, 1, memory_order_acquire) == 0))
-        return true;
-    q->counters.busy++;
-    return false;
-}
-
-static void give(_Atomic uint32_t *busy)
-{
-    /* release, D0 -> D1, D3: the burst is over. */
-    atomic_store_explicit(busy, 0, memory_order_release);
-}
-
 /* ---- receive ---- */
 
 uint32_t dpdk_queue_checked(const struct rte_mbuf *m)
@@ -131,6 +111,7 @@ static void hand_to_all(struct dpdk_queue *q, const struct rte_mbuf *m)
 /* Keep what is for this lcore, in order. */
 static uint32_t sort(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t count)
 {
+    uint64_t before = q->counters.handed_over;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct rte_mbuf *m = mbufs[i];
@@ -142,6 +123,8 @@ static uint32_t sort(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t cou
         else
             hand_over(q, lcore, m);
     }
+    if (q->counters.handed_over != before)
+        dpdk_port_wake(q->port, false);
     return kept;
 }
 
@@ -149,11 +132,11 @@ static uint32_t burst(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t co
 {
     _Atomic uint32_t *busy = &q->port->pairs[q->pair].receive_busy;
     uint32_t got = 0;
-    if (count == 0 || !try(q, busy))
+    if (count == 0 || !dpdk_queue_try(q, busy))
         return 0;
     if (LIKELY(q->port->running))
         got = rte_eth_rx_burst(q->port_id, q->pair, mbufs, (uint16_t)count);
-    give(busy);
+    dpdk_queue_give(busy);
     return got;
 }
 
@@ -208,7 +191,7 @@ uint32_t dpdk_queue_send(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t
     uint64_t bytes = 0, unsent = 0;
     uint32_t taken = 0;
     bool dropped;
-    if (count == 0 || !try(q, busy))
+    if (count == 0 || !dpdk_queue_try(q, busy))
         return 0;
     if (LIKELY(q->port->running)) {
         count = (uint32_t)min_u64(count, UINT16_MAX);
@@ -225,16 +208,16 @@ uint32_t dpdk_queue_send(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t
             q->counters.prepare_failed++;
         }
     }
-    give(busy);
+    dpdk_queue_give(busy);
     return taken;
 }
 
 void dpdk_queue_clean(struct dpdk_queue *q)
 {
     _Atomic uint32_t *busy = &q->port->pairs[q->pair].send_busy;
-    if (!try(q, busy))
+    if (!dpdk_queue_try(q, busy))
         return;
     if (LIKELY(q->port->running))
         (void)rte_eth_tx_done_cleanup(q->port_id, q->pair, 0); /* not every driver has it */
-    give(busy);
+    dpdk_queue_give(busy);
 }

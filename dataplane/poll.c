@@ -39,10 +39,18 @@ bool poll_pass(struct lcore *l)
     return true;
 }
 
+static void each_transport(const struct lcore *l, void (*call)(struct transport *t))
+{
+    for (uint32_t i = 0; i < l->team_count; i++)
+        if (l->team[i]->cluster != NULL)
+            call(l->team[i]->cluster->transport);
+}
+
 static void *lcore_main(void *argument)
 {
     struct lcore *l = argument;
     qsbr_thread_register();
+    each_transport(l, transport_enter);
     /* acquire: pairs with nodes_lcores_stop */
     while (!atomic_load_explicit(&l->stop, memory_order_acquire)) {
         bool eager = false;
@@ -54,6 +62,7 @@ static void *lcore_main(void *argument)
             poll_idle(l);
         qsbr_quiescent();
     }
+    each_transport(l, transport_leave);
     qsbr_thread_unregister();
     return NULL;
 }

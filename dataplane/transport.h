@@ -92,6 +92,8 @@ struct transport_ops {
     void (*disconnect)(struct transport *t, uint32_t node); /* NULL where log_write is */
     bool (*sleep)(struct transport *t);
     void (*awake)(struct transport *t);
+    void (*enter)(struct transport *t); /* with leave, or NULL: nothing is to be done */
+    void (*leave)(struct transport *t);
     uint8_t (*version)(const struct transport *t, uint32_t node); /* or NULL: the newest */
     uint64_t (*deadline)(const struct transport *t);              /* or NULL: never */
     void (*count)(struct transport *t, uint64_t *counted);        /* or NULL: nothing */
@@ -202,6 +204,19 @@ static inline void transport_peer_free(struct transport *t, struct transport_pee
 {
     if (peer != NULL)
         t->ops->peer_free(peer);
+}
+
+/* The endpoint's thread begins, or ends, to use it: what a body has for each thread. */
+static inline void transport_enter(struct transport *t)
+{
+    if (t->ops->enter != NULL)
+        t->ops->enter(t);
+}
+
+static inline void transport_leave(struct transport *t)
+{
+    if (t->ops->leave != NULL)
+        t->ops->leave(t);
 }
 
 /* How long a head may be that travels in one piece, when nothing is beside it. */

@@ -1,4 +1,5 @@
 #include "dataplane/transport_dpdk.h"
+#include "dataplane/dpdk_eal.h"
 
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -129,24 +130,70 @@ static void tick(struct transport_framed_endpoint *framed, uint64_t now)
     chain_tick(e, now);
 }
 
+static bool arm(struct transport_dpdk_endpoint *e)
+{
+    /* Why not while something is held: it comes back without waking anybody. */
+    if (e->held != 0 || e->filled - e->released == TRANSPORT_DPDK_IN || !dpdk_queue_arm(e->queue))
+        return false;
+    if (!transport_dpdk_fill(e))
+        return true;
+    dpdk_queue_disarm(e->queue);
+    return false;
+}
+
+/* Nothing came for a while. */
+static bool is_quiet(struct transport_dpdk_endpoint *e)
+{
+    if (e->quiet_filled != e->filled || e->held != 0) {
+        e->quiet_filled = e->filled;
+        e->quiet_since = e->framed.receive_at;
+    }
+    return e->framed.receive_at - e->quiet_since >= TRANSPORT_DPDK_QUIET_NS;
+}
+
+/* Why quiet first where nothing wakes, or it is not sure yet: what follows the last packet soon is not to wait for a
+ * millisecond. */
 static bool nap_or_sleep(struct transport_framed_endpoint *framed)
 {
     static const struct timespec nap = {.tv_nsec = 1}; /* and the slack of the thread's timers */
     struct transport_dpdk_endpoint *e = transport_dpdk_of(framed);
-    if (e->quiet_filled != e->filled || e->held != 0) {
-        e->quiet_filled = e->filled;
-        e->quiet_since = framed->receive_at;
-    }
-    if (framed->receive_at - e->quiet_since >= TRANSPORT_DPDK_QUIET_NS)
+    bool may = !framed->wakes_nobody || is_quiet(e);
+    if (may && (framed->transport.wake_fd < 0 || arm(e)))
         return true;
-    (void)nanosleep(&nap, NULL); /* a shorter one will do */
+    if (e->current == e->filled)
+        (void)nanosleep(&nap, NULL); /* a shorter one will do */
     return false;
+}
+
+static void awake(struct transport_framed_endpoint *framed)
+{
+    struct transport_dpdk_endpoint *e = transport_dpdk_of(framed);
+    if (framed->wakes_nobody && dpdk_queue_was_interrupted(e->queue)) {
+        framed->wakes_nobody = false;
+        e->counters.interrupts_proven = 1;
+    }
+    dpdk_queue_disarm(e->queue);
 }
 
 /* ---- endpoint ---- */
 
+/* Why it may fail: without caches of its own the thread is slower, and that is shown (threads_joined). */
+static void enter(struct transport *t)
+{
+    struct transport_dpdk_endpoint *e = transport_dpdk_of(transport_framed_endpoint_of(t));
+    e->counters.threads_joined += dpdk_eal_join() == 0;
+}
+
+static void leave(struct transport *t)
+{
+    (void)t;
+    dpdk_eal_leave();
+}
+
 static const struct transport_ops dpdk_ops = {
     TRANSPORT_FRAMED_OPS,
+    .enter = enter,
+    .leave = leave,
     .count_names = transport_dpdk_count_names,
 };
 
@@ -172,7 +219,7 @@ static const struct transport_framed_body dpdk_body = {
     .pass = transport_dpdk_pass,
     .release = transport_dpdk_release,
     .sleep = nap_or_sleep,
-    .wakes_nobody = true,
+    .awake = awake,
     .count = transport_dpdk_count_all,
 };
 
@@ -191,6 +238,8 @@ static int link_set(struct transport_dpdk_endpoint *e, const struct transport_dp
     local->mac = dpdk_port_facts(port)->mac;
     local->port_count = 1;
     e->queue = dpdk_port_queue(link->port, c->lcore);
+    e->framed.transport.wake_fd = e->queue->wake_fd;
+    e->framed.wakes_nobody = true;
     if (c->authentic_only)
         e->framed.chain_bytes =
             link->chain_bytes != 0 ? link->chain_bytes : TRANSPORT_DPDK_CHAIN_BYTES;

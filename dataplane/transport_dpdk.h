@@ -20,11 +20,13 @@
  * One reference count for each such datagram; when the port has let go of its last frame, the hold comes back by
  * transport_complete.  What is encrypted is copied by being encrypted.
  *
- * Sleeping: nothing wakes who polls a port.  For TRANSPORT_DPDK_QUIET_NS after a packet sleep is false, and takes a nap
- * of some 50 us by itself; then it is true, with a deadline that is due: the lcore sleeps for a millisecond at a time,
- * from which agents wake it.  Who cannot wait so long for the first packet spins.
+ * Sleeping: where the port has interrupts (dpdk_port.h) they make wake_fd ready, which is believed when the first one
+ * came: a card without MSI-X behind vfio says that it has them (DPDK 22.11), and has none.  Until then, elsewhere, and
+ * while frames sent from log memory are held, nothing wakes who polls: for TRANSPORT_DPDK_QUIET_NS after a packet sleep
+ * is false, and takes a nap of some 50 us by itself; then it is true, with a deadline that is due: the lcore sleeps for
+ * a millisecond at a time, from which agents wake it.  Who cannot wait so long for the first packet spins.
  *
- * Threads: the endpoint's, which should have joined DPDK (dpdk_eal.h).  Free callbacks run on any (dpdk_port.h).
+ * Threads: the endpoint's, which joins DPDK (dpdk_eal.h) by transport_enter.  Free callbacks run on any (dpdk_port.h).
  *
  * Source: DPDK 22.11 Programmer's Guide, "Mbuf Library" (external buffers). */
 #ifndef DUNLIN_DATAPLANE_TRANSPORT_DPDK_H
@@ -159,6 +161,9 @@ transport_dpdk_peer_of(struct transport_framed_peer *framed)
 {
     return (struct transport_dpdk_peer *)(void *)framed; /* its first member */
 }
+
+/* One burst, into the places that are free.  False: nothing came. */
+bool transport_dpdk_fill(struct transport_dpdk_endpoint *e);
 
 /* Functions of struct transport_framed_body. */
 bool transport_dpdk_reserve(struct transport_framed_endpoint *framed, uint32_t frames);

@@ -7,8 +7,7 @@ static struct rte_mbuf **place(struct transport_dpdk_endpoint *e, uint64_t posit
     return &e->in[position & (TRANSPORT_DPDK_IN - 1)];
 }
 
-/* One burst, into the places that are free.  False: nothing came. */
-static bool fill(struct transport_dpdk_endpoint *e)
+bool transport_dpdk_fill(struct transport_dpdk_endpoint *e)
 {
     uint32_t first = (uint32_t)(e->filled & (TRANSPORT_DPDK_IN - 1));
     uint64_t room = TRANSPORT_DPDK_IN - (e->filled - e->released);
@@ -83,7 +82,7 @@ uint8_t *transport_dpdk_next(struct transport_framed_endpoint *framed, uint32_t 
 {
     struct transport_dpdk_endpoint *e = transport_dpdk_of(framed);
     /* Why this ends: no more than TRANSPORT_DPDK_IN come before a release. */
-    while (e->current != e->filled || (!framed->drained && fill(e))) {
+    while (e->current != e->filled || (!framed->drained && transport_dpdk_fill(e))) {
         uint8_t *frame = frame_in(e, length);
         if (frame != NULL)
             return frame;

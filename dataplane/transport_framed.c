@@ -14,7 +14,10 @@ static const struct transport_framed_endpoint *endpoint_of(const struct transpor
 /* Nothing was set: a body that can wake does so by itself.  Why drained: what woke is there. */
 void transport_framed_awake(struct transport *t)
 {
-    transport_framed_endpoint_of(t)->drained = false;
+    struct transport_framed_endpoint *e = transport_framed_endpoint_of(t);
+    e->drained = false;
+    if (e->body->awake != NULL)
+        e->body->awake(e);
 }
 
 uint8_t transport_framed_version(const struct transport *t, uint32_t node)

@@ -195,8 +195,8 @@ struct transport_framed_body {
     void (*release)(struct transport_framed_endpoint *e);
     /* As transport_sleep: nothing is there to receive, and what comes from now on wakes. */
     bool (*sleep)(struct transport_framed_endpoint *e);
-    bool
-        wakes_nobody; /* what comes does not: it is looked for again at once, that is, after a millisecond */
+    /* Afterwards.  NULL: nothing. */
+    void (*awake)(struct transport_framed_endpoint *e);
     /* Its own counters, behind those of struct transport_framed_counters. */
     void (*count)(const struct transport_framed_endpoint *e, uint64_t *counted);
 };
@@ -271,8 +271,9 @@ struct transport_framed_endpoint {
     /* receiving */
     uint8_t *frame; /* that the body gave, and that it was not told to pass; NULL: none */
     uint32_t frame_length;
-    bool drained; /* the body: there is no more */
-    bool opened;  /* the frame is, and waits for a place; header and peer are of it */
+    bool drained;      /* the body: there is no more */
+    bool wakes_nobody; /* the body: what comes may not wake; it is looked for after a millisecond */
+    bool opened;       /* the frame is, and waits for a place; header and peer are of it */
     struct frame_header header;
     struct transport_framed_peer *from;
     struct transport_framed_whole whole[TRANSPORT_FRAMED_WHOLE];

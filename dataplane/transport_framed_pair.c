@@ -260,7 +260,7 @@ uint64_t transport_framed_deadline(const struct transport *t)
 {
     const struct transport_framed_endpoint *e =
         (const struct transport_framed_endpoint *)(const void *)t;
-    uint64_t deadline = e->body->wakes_nobody ? 0 : UINT64_MAX;
+    uint64_t deadline = e->wakes_nobody ? 0 : UINT64_MAX;
     for (uint32_t i = 0; i < e->peer_count; i++) {
         const struct transport_framed_peer *p = e->peers[i];
         deadline = min_u64(deadline, handshake_deadline(&p->handshake));

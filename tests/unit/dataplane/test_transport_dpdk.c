@@ -3,7 +3,10 @@
 #include "tests/unit/dataplane/dpdk_ends.h"
 #include "tests/unit/unit.h"
 
+#include <pthread.h>
+
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
 
 static void datagrams_of_every_shape_pass(void)
@@ -360,6 +363,36 @@ static void each_counter_has_its_name(void)
     close_both();
 }
 
+/* The lcore of DPDK that the thread is before, while and after it has an endpoint. */
+static void *thread_with_an_endpoint(void *context)
+{
+    uint32_t *lcores = context;
+    lcores[0] = rte_lcore_id();
+    transport_enter(a);
+    lcores[1] = rte_lcore_id();
+    transport_leave(a);
+    lcores[2] = rte_lcore_id();
+    return NULL;
+}
+
+static void the_thread_of_an_endpoint_has_caches_of_its_own(void)
+{
+    uint32_t lcores[3];
+    pthread_t thread;
+    configure();
+    open_both();
+    count(a);
+    CU_ASSERT_EQUAL(dpdk_counters.threads_joined, 0);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, thread_with_an_endpoint, lcores), 0);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+    CU_ASSERT_EQUAL(lcores[0], LCORE_ID_ANY);
+    CU_ASSERT_NOT_EQUAL(lcores[1], LCORE_ID_ANY);
+    CU_ASSERT_EQUAL(lcores[2], LCORE_ID_ANY);
+    count(a);
+    CU_ASSERT_EQUAL(dpdk_counters.threads_joined, 1);
+    close_both();
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(datagrams_of_every_shape_pass),
     UNIT_TEST(they_pass_in_frames_as_long_as_the_port_carries),
@@ -376,5 +409,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(without_mbufs_who_sends_is_refused),
     UNIT_TEST(what_is_out_of_bounds_is_refused),
     UNIT_TEST(each_counter_has_its_name),
+    UNIT_TEST(the_thread_of_an_endpoint_has_caches_of_its_own),
 };
 UNIT_MAIN("transport_dpdk", tests)
