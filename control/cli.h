@@ -33,7 +33,7 @@ struct cli_authority_options {
 
 /* Of dunlin doctor. */
 struct cli_doctor_options {
-    const char *config; /* NULL: none */
+    const char *config, *port; /* NULL: none */
     bool dpdk;
 };
 

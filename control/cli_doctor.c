@@ -1,4 +1,4 @@
-/* cli_doctor - dunlin doctor: what of this machine is not as a node wants it.  Asks no daemon. */
+/* cli_doctor - dunlin doctor: what of this machine, and of a port of DPDK, is not as a node wants it.  Asks no daemon. */
 #include "control/cli.h"
 #include "control/doctor.h"
 
@@ -12,6 +12,10 @@ int cli_doctor_option(struct cli *c, const char *name, const char *value)
 {
     if (strcmp(name, "--config") == 0) {
         c->doctor.config = value;
+        return 0;
+    }
+    if (strcmp(name, "--port") == 0) {
+        c->doctor.port = value;
         return 0;
     }
     c->doctor.dpdk = strcmp(value, "dpdk") == 0;
@@ -68,7 +72,7 @@ int cli_doctor(const struct cli *c)
     static struct doctor_facts facts;
     static struct doctor_report report;
     const struct doctor_source source = {.root = "", .offloads = doctor_offloads};
-    facts.dpdk = c->doctor.dpdk;
+    facts.dpdk = c->doctor.dpdk || c->doctor.port != NULL;
     if (c->doctor.config != NULL) {
         if (config_load(c->doctor.config, &config, stderr) != 0)
             return CLI_USAGE;
@@ -76,7 +80,13 @@ int cli_doctor(const struct cli *c)
         facts.dpdk = facts.dpdk || config.cluster.transport == CONFIG_TRANSPORT_DPDK;
         facts.config_path = c->doctor.config;
     }
+    facts.port.device = c->doctor.port;
+    facts.port.device_said = c->doctor.port != NULL;
+    if (facts.port.device == NULL && facts.dpdk && config.cluster.dpdk.port[0] != '\0')
+        facts.port.device = config.cluster.dpdk.port;
     doctor_facts_read(&facts, &source);
+    if (facts.port.device != NULL)
+        doctor_port_read(&facts, source.root);
     doctor_judge(&facts, &report);
     int exit_code = count_of(&report, DOCTOR_FAULT) != 0 ? CLI_NOT_FOUND : CLI_DONE;
     if (c->json)

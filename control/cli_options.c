@@ -95,6 +95,7 @@ static const char help_end[] =
     "  authority show FILE      whose certificate it is, and until when\n"
     "  doctor                   what of this machine slows a node down, why, and what mends it\n"
     "      --config FILE --transport udp|dpdk   for that node; exit 1: something is at fault\n"
+    "      --port DEVICE                        and that port of DPDK, if nobody has it\n"
     "\n"
     "The daemon's socket is PATH, else $DUNLIN_SOCKET, else " DUNLIN_SOCKET_DEFAULT ".\n"
     "After -- everything is an operand.\n"
@@ -227,6 +228,7 @@ static const struct {
     {"--force", OPTION_AUTHORITY, false},
     {"--config", OPTION_DOCTOR, true},
     {"--transport", OPTION_DOCTOR, true},
+    {"--port", OPTION_DOCTOR, true},
     {"--interval", OPTION_INTERVAL, true},
     {"--once", OPTION_ONCE, false},
 };

@@ -1,5 +1,5 @@
 /* doctor - is this machine set up as a polling data plane wants it: what is found, why it matters, and the
- * command that mends it.  It changes nothing.
+ * command that mends it.  It changes nothing, and opens nothing but a port of DPDK that nobody has, for a moment.
  *
  * Two halves.  doctor_facts reads /proc and /sys (an edge; the command's thread, and nothing else may run
  * meanwhile that cares for the time it takes, some milliseconds).  doctor_judge is pure: facts in, findings out.
@@ -91,6 +91,25 @@ struct doctor_service {
     uint64_t memlock_bytes; /* if so */
 };
 
+/* The port of DPDK, as dunlin-port (dunlin_port.c) told. */
+struct doctor_port {
+    const char *device; /* of the configuration or the command line; NULL: there is none */
+    bool device_said;   /* on the command line */
+    bool asked;
+    uint32_t user; /* a process that may have it, so that it was left alone; 0: none */
+    bool opened;
+    char step[DOCTOR_NAME_BYTES], meaning[64]; /* of what it was not opened by */
+    char driver[DOCTOR_NAME_BYTES];
+    uint32_t mtu, queues, speed_mbps; /* 0: unknown */
+    int32_t socket;                   /* NUMA; -1: any */
+    bool huge_pages;                  /* its packets lie in such */
+    bool multi_segs, sums_out, sums_in, steered, interrupts, link_up;
+    bool chain_known;     /* it was tried */
+    uint32_t chain_state; /* enum dpdk_chain_state */
+    char chain[64];       /* in words */
+    uint32_t neighbours;  /* other nodes, or gateways, that answered for it */
+};
+
 struct doctor_facts {
     const char *config_path; /* NULL: none was given, and config counts for nothing */
     const struct config *config;
@@ -104,6 +123,7 @@ struct doctor_facts {
     struct doctor_link links[DOCTOR_LINKS_MAX];
     struct doctor_path paths[LIMIT_VOTERS];
     struct doctor_service service;
+    struct doctor_port port;
 };
 
 /* Where the facts are. */
@@ -113,10 +133,14 @@ struct doctor_source {
     bool (*offloads)(const char *link, uint32_t *offloads);
 };
 
-/* Fills all of facts but config_path, config and dpdk, which the caller set before. */
+/* Fills all of facts but config_path, config, dpdk and port, which the caller set before. */
 void doctor_facts_read(struct doctor_facts *facts, const struct doctor_source *source);
 /* The part of it that has to do with the network. */
 void doctor_network_read(struct doctor_facts *facts, const struct doctor_source *source);
+/* The port, whose device is set: some seconds.  It is opened unless a dunlind that runs drives one. */
+void doctor_port_read(struct doctor_facts *facts, const char *root);
+/* What that program said, which may be nothing. */
+void doctor_port_parse(struct doctor_port *port, const char *text);
 /* offloads of this machine's kernel, by ethtool's ioctl. */
 bool doctor_offloads(const char *link, uint32_t *offloads);
 
@@ -132,8 +156,8 @@ struct doctor_finding {
     char mend[448]; /* never "" unless state is DOCTOR_OK */
 };
 
-/* Two of a card, three of a link, one of a path, and those of the machine. */
-#define DOCTOR_FINDINGS_MAX (2 * DOCTOR_CARDS_MAX + 3 * DOCTOR_LINKS_MAX + LIMIT_VOTERS + 16)
+/* Two of a card, three of a link, one of a path, and those of the port and of the machine. */
+#define DOCTOR_FINDINGS_MAX (2 * DOCTOR_CARDS_MAX + 3 * DOCTOR_LINKS_MAX + LIMIT_VOTERS + 8 + 16)
 
 struct doctor_report {
     uint32_t count;
@@ -145,6 +169,7 @@ void doctor_judge(const struct doctor_facts *facts, struct doctor_report *report
 void doctor_judge_processors(const struct doctor_facts *facts, struct doctor_report *report);
 void doctor_judge_cards(const struct doctor_facts *facts, struct doctor_report *report);
 void doctor_judge_paths(const struct doctor_facts *facts, struct doctor_report *report);
+void doctor_judge_port(const struct doctor_facts *facts, struct doctor_report *report);
 
 /* For those: a finding whose is and mend are yet empty. */
 struct doctor_finding *doctor_add(struct doctor_report *report, const char *name,

@@ -212,5 +212,6 @@ void doctor_judge(const struct doctor_facts *facts, struct doctor_report *report
     doctor_judge_processors(facts, report);
     doctor_judge_cards(facts, report);
     doctor_judge_paths(facts, report);
+    doctor_judge_port(facts, report);
     service(&facts->service, report);
 }

@@ -55,11 +55,18 @@ static bool card_may_be_given(const struct doctor_facts *facts, const struct doc
     return !driver_shares(c->driver) && (l == NULL || !l->default_route);
 }
 
+/* The port is a card, or may be one: it is not said to be a virtual device, whose name is no PCI address. */
+static bool port_is_card(const struct doctor_facts *facts)
+{
+    const char *device = facts->port.device;
+    return facts->dpdk && (device == NULL || memchr(device, ':', strcspn(device, ",")) != NULL);
+}
+
 /* There are cards that only vfio can give to DPDK. */
 static bool vfio_wanted(const struct doctor_facts *facts)
 {
     bool wanted = false;
-    for (uint32_t i = 0; facts->dpdk && i < facts->card_count; i++)
+    for (uint32_t i = 0; port_is_card(facts) && i < facts->card_count; i++)
         wanted = wanted || card_may_be_given(facts, &facts->cards[i]);
     return wanted;
 }
@@ -146,7 +153,7 @@ static void card(const struct doctor_facts *facts, const struct doctor_card *c,
               l != NULL && l->default_route ? ", which has the default route" : "");
     if (driver_is_uio(c->driver) || c->driver[0] == '\0')
         card_bind(f, DOCTOR_WARNING, c->address);
-    else if (facts->dpdk && !has_port(facts) && card_may_be_given(facts, c))
+    else if (port_is_card(facts) && !has_port(facts) && card_may_be_given(facts, c))
         card_bind(f, DOCTOR_WARNING, c->address);
 }
 

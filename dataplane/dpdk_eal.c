@@ -261,6 +261,11 @@ bool dpdk_eal_is_started(void)
     return started;
 }
 
+bool dpdk_eal_has_huge_pages(void)
+{
+    return started && rte_eal_has_hugepages() != 0;
+}
+
 bool dpdk_eal_addresses_are_virtual(void)
 {
     return started && rte_eal_iova_mode() == RTE_IOVA_VA;

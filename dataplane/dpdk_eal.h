@@ -44,6 +44,8 @@ MUST_USE int dpdk_eal_start(const struct dpdk_eal_config *config);
 void dpdk_eal_stop(void);
 
 bool dpdk_eal_is_started(void);
+/* Its memory is of huge pages. */
+bool dpdk_eal_has_huge_pages(void);
 
 /* True: addresses that devices use are the process's own (an IOMMU translates them, or the port copies), so that they
  * may read memory that DPDK did not allocate, as long as the log's is.  False: they are physical, frames are copied. */
