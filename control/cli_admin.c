@@ -67,6 +67,19 @@ static void print_spaces(const json_t *spaces)
         (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "quota_bytes"));
 }
 
+/* Nothing of a node that has sockets. */
+static void print_port(const json_t *port)
+{
+    if (!json_is_object(port))
+        return;
+    (void)printf("port %s, driver %s, %s, link %s; link downs %" PRId64 ", resets %" PRId64
+                 ", failed %" PRId64 ", missed %" PRId64 "\n",
+                 text_at(port, "name"), text_at(port, "driver"), text_at(port, "state"),
+                 json_is_true(json_object_get(port, "link_up")) ? "up" : "down",
+                 (int64_t)number_at(port, "link_downs"), (int64_t)number_at(port, "resets"),
+                 (int64_t)number_at(port, "resets_failed"), (int64_t)number_at(port, "missed"));
+}
+
 static void print_cluster(const json_t *cluster)
 {
     (void)printf("cluster %s, this is node %" PRId64 "; shards %" PRId64 ", pending %" PRId64
@@ -74,6 +87,7 @@ static void print_cluster(const json_t *cluster)
                  text_at(cluster, "cluster"), (int64_t)number_at(cluster, "node"),
                  (int64_t)number_at(cluster, "shards"), (int64_t)number_at(cluster, "pending"),
                  (int64_t)number_at(cluster, "moving"), (int64_t)number_at(cluster, "lost"));
+    print_port(json_object_get(cluster, "port"));
 }
 
 /* Nothing of a daemon that does not tell it. */

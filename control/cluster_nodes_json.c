@@ -3,6 +3,7 @@
 #include "control/config_address.h"
 #include "control/control_shown.h"
 #include "control/coordinator_raft.h"
+#include "dataplane/dpdk_port.h"
 #include "dataplane/lag.h"
 #include "engine/clock.h"
 
@@ -171,6 +172,39 @@ static json_t *transport_json(const struct cluster_node *c)
     return counts;
 }
 
+/* The port that this node drives; null: it has none. */
+static json_t *port_json(const struct dpdk_port *port)
+{
+    static const char *const states[] = {[DPDK_PORT_RUNNING] = "running",
+                                         [DPDK_PORT_RESETTING] = "resetting",
+                                         [DPDK_PORT_FAILED] = "failed"};
+    if (port == NULL)
+        return json_null();
+    const struct dpdk_port_facts *f = dpdk_port_facts(port);
+    const struct dpdk_port_shown *s = dpdk_port_shown(port);
+    const struct {
+        const char *name;
+        const _Atomic uint64_t *value;
+    } counts[] = {{"link_ups", &s->link_ups},   {"link_downs", &s->link_downs},
+                  {"resets", &s->resets},       {"resets_failed", &s->resets_failed},
+                  {"removals", &s->removals},   {"missed", &s->missed},
+                  {"errors_in", &s->errors_in}, {"errors_out", &s->errors_out},
+                  {"no_mbuf", &s->no_mbuf}};
+    /* relaxed: words for people, each by itself */
+    json_t *shown =
+        json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:s, s:b, s:I}", "name", f->name, "driver",
+                  f->driver, "mtu", (json_int_t)f->mtu, "queues", (json_int_t)f->pairs, "steered",
+                  f->steered, "interrupts", f->interrupts, "state",
+                  states[atomic_load_explicit(&s->state, memory_order_relaxed)], "link_up",
+                  atomic_load_explicit(&s->link_up, memory_order_relaxed) != 0, "speed_mbps",
+                  (json_int_t)atomic_load_explicit(&s->speed_mbps, memory_order_relaxed));
+    for (uint32_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        (void)json_object_set_new(
+            shown, counts[i].name,
+            number(atomic_load_explicit(counts[i].value, memory_order_relaxed)));
+    return shown;
+}
+
 /* ---- all ---- */
 
 static json_t *redundancy_json(const struct cluster_node *c)
@@ -194,6 +228,7 @@ char *cluster_nodes_json(void *context)
         (json_int_t)counts.moving, "lost", (json_int_t)counts.lost, "gone", (json_int_t)counts.gone,
         "replicas", (json_int_t)s->replicas, "redundancy", redundancy_json(c), "nodes",
         list_json(c), "leaders", leaders_json(c), "transport", transport_json(c));
+    (void)json_object_set_new(all, "port", port_json(c->port));
     (void)json_object_set_new(all, "control", control_shown(coordinator_raft_node(c->coordinator)));
     char *text = json_dumps(all, JSON_INDENT(2));
     json_decref(all);

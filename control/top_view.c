@@ -142,6 +142,23 @@ static void control_show(const json_t *control, const struct top_sink *sink)
         json_is_true(at(control, "full")) ? ", ITS DISK IS FULL" : "");
 }
 
+static void port_show(const struct top_view *v, const struct top_sink *sink)
+{
+    char missed[CELL_BYTES];
+    const json_t *before = at(at(v->before.status, "cluster"), "port");
+    const json_t *p = at(at(v->now.status, "cluster"), "port");
+    if (!json_is_object(p))
+        return;
+    say(sink, false,
+        "port %s (%s) %s, link %s %" PRId64 " Mbit/s; downs %" PRId64 ", resets %" PRId64
+        ", failed %" PRId64 ", missed/s %s, errors %" PRId64,
+        text_at(p, "name"), text_at(p, "driver"), text_at(p, "state"),
+        json_is_true(at(p, "link_up")) ? "up" : "DOWN", number_at(p, "speed_mbps"),
+        number_at(p, "link_downs"), number_at(p, "resets"), number_at(p, "resets_failed"),
+        rate_text(rate_at(v, before, p, "missed"), missed),
+        number_at(p, "errors_in") + number_at(p, "errors_out") + number_at(p, "no_mbuf"));
+}
+
 /* "-" where it is not told, or empty. */
 static const char *word_at(const json_t *object, const char *name)
 {
@@ -315,6 +332,7 @@ void top_view_head(const struct top_view *v, const struct top_sink *sink)
     node_show(v, sink);
     if (cluster != NULL) {
         control_show(at(cluster, "control"), sink);
+        port_show(v, sink);
         say(sink, false,
             "shards %" PRId64 ", pending %" PRId64 ", moving %" PRId64 ", lost %" PRId64,
             number_at(cluster, "shards"), number_at(cluster, "pending"),

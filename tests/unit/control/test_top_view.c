@@ -179,6 +179,31 @@ static void without_a_look_before_there_are_no_rates(void)
     close_view();
 }
 
+static void a_port_is_shown(void)
+{
+    open_with(status_before, status_now);
+    CU_ASSERT_EQUAL(json_object_set_new(json_object_get(view.before.status, "cluster"), "port",
+                                        read("{'missed': 100}")),
+                    0);
+    CU_ASSERT_EQUAL(
+        json_object_set_new(
+            json_object_get(view.now.status, "cluster"), "port",
+            read(
+                "{'name': '0000:3b:00.0', 'driver': 'net_ice', 'state': 'running', 'link_up': true,"
+                " 'speed_mbps': 25000, 'link_downs': 2, 'resets': 1, 'resets_failed': 3,"
+                " 'missed': 300, 'errors_in': 4, 'errors_out': 5, 'no_mbuf': 6}")),
+        0);
+    top_view_head(&view, &sink);
+    expect("port 0000:3b:00.0 (net_ice) running, link up 25000 Mbit/s; downs 2, resets 1, "
+           "failed 3, missed/s 100, errors 15");
+    CU_ASSERT_EQUAL(
+        json_object_set_new(json_object_get(view.now.status, "cluster"), "port", json_null()), 0);
+    said[0] = '\0';
+    top_view_head(&view, &sink);
+    CU_ASSERT_PTR_NULL(strstr(said, "port"));
+    close_view();
+}
+
 static void another_start_is_no_measure(void)
 {
     open_with("{'start': 4, 'counters': {'operations': 1000}}", status_now);
@@ -203,6 +228,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(the_head_says_what_there_is), UNIT_TEST(shards_come_in_order_or_by_rate),
     UNIT_TEST(who_is_down_holds_nothing),   UNIT_TEST(without_a_look_before_there_are_no_rates),
     UNIT_TEST(another_start_is_no_measure), UNIT_TEST(a_node_alone_has_no_cluster),
-    UNIT_TEST(learners_are_no_redundancy),
+    UNIT_TEST(learners_are_no_redundancy),  UNIT_TEST(a_port_is_shown),
 };
 UNIT_MAIN("top_view", tests)
