@@ -5,7 +5,8 @@
 #
 # Installs what is missing, builds, starts the nodes, runs the fleet, prints what happened, stops
 # everything it started. Exit 0: no violation, and the run was exercised (enough claims met a conflict,
-# every process wrote, every kill happened). Exit 1: otherwise. Exit 2: bad usage.
+# every process wrote, every kill happened). Exit 1: otherwise. Exit 2: bad usage. Exit 77: this machine has no
+# networks of their own for nodes.
 #
 #   --seconds N       how long the fleet flies (20, and 15 beyond the last second that --chaos names); the data
 #                     repeats with new agents until then
@@ -22,8 +23,10 @@
 #   --seed N          of the kills and of made-up data (printed)
 #   --nodes N         nodes, 1 to 7 (3), each a process; agents attach to all of them in turn, all are
 #                     read in place, and must be equal at the end
-#   --transport T     between them: udp, the kernel's sockets (default), or dpdk: each drives a port by itself, one
-#                     end of a virtual cable, in a network namespace of its own, which needs root
+#   --transport T[,T]...
+#                     between them: udp, the kernel's sockets (default), or dpdk: each drives a port by itself, one
+#                     end of a virtual cable, in a network namespace of its own, which needs root. One for all
+#                     nodes, or one for each; a node that is added has that of the last
 #   --chaos SPEC      freeze:A-Bs stops the last node's process from second A to B of the run; move:Ns moves
 #                     all leaderships to the next node every N seconds.  Agents then stay away from the last
 #                     node, and no write may fail.  kill-leader:Ns kills (SIGKILL) the leader of most shards
@@ -60,7 +63,7 @@ agents=20
 plant=
 moves=
 chaos=
-transport=udp
+transports=(udp)
 in_process=
 json=
 crowd=yes
@@ -88,12 +91,13 @@ while [ $# -gt 0 ]; do
             esac
             ;;
         --transport)
-            if [ "$2" = rdma ]; then
-                echo "demo.sh: --transport $2: not in this version" >&2
+            if [[ ,$2, == *,rdma,* ]]; then
+                echo "demo.sh: --transport $2: rdma is not in this version" >&2
                 exit 2
             fi
-            [[ $2 =~ ^(udp|dpdk)$ ]] || usage "--transport takes udp or dpdk, not '$2'"
-            transport=$2
+            [[ $2 =~ ^(udp|dpdk)(,(udp|dpdk))*$ ]] ||
+                usage "--transport takes udp or dpdk, or one for each node and commas between, not '$2'"
+            IFS=, read -ra transports <<<"$2"
             ;;
         --chaos)
             [[ $2 =~ ^((freeze:[0-9]+-[0-9]+s|(move|kill-leader|partition|add-node|remove-node):[0-9]+s)(,|$))+$ ]] ||
@@ -151,14 +155,14 @@ moves=${moves:-0}
     usage "--chaos $chaos needs --nodes 3 or more: those that are left are to be most of them"
 [[ $chaos != *add-node* ]] || [ "$nodes" -lt $nodes_max ] ||
     usage "--chaos $chaos needs --nodes $((nodes_max - 1)) or less: one more comes"
-[ "$transport" = udp ] || { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
+[ ${#transports[@]} -eq 1 ] || [ ${#transports[@]} -eq "$nodes" ] ||
+    usage "--transport of ${#transports[@]} nodes with --nodes $nodes: one for all, or one for each"
+dpdk=
+[[ " ${transports[*]} " != *" dpdk "* ]] || dpdk=yes
+[ -z "$dpdk" ] || { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
     usage "--transport dpdk needs nodes that are processes of their own"
-[[ $chaos != *partition* ]] || [ "$transport" = udp ] ||
-    usage "--chaos partition needs --transport udp: cuts are made where the kernel sends"
 namespaces=
-if [[ $chaos == *partition* ]] || [ "$transport" = dpdk ]; then
-    namespaces=yes
-fi
+[[ $chaos != *partition* ]] && [ -z "$dpdk" ] || namespaces=yes
 [ -z "$namespaces" ] || [ "$(id -u)" -eq 0 ] ||
     usage "--chaos partition and --transport dpdk need root, for network namespaces of the nodes"
 # Why a speed of its own: the fleet slows down while commands are slow, and here they are by intent.
@@ -270,6 +274,8 @@ if [ "$plant" = reuse-before-grace ]; then
 fi
 
 dir=$(mktemp -d) || exit 1
+# Why: a daemon that is killed leaves what DPDK keeps for it.
+export RUNTIME_DIRECTORY=$dir
 cat >"$dir/spaces.yaml" <<EOF
 spaces:
   - name: telemetry
@@ -333,9 +339,15 @@ await_ready() {
     done
 }
 
+# is_dpdk NODE
+is_dpdk() {
+    local last=$((${#transports[@]} - 1))
+    [ "${transports[$1 - 1 < last ? $1 - 1 : last]}" = dpdk ]
+}
+
 # address NODE PORT: where it receives; control_address: of its control plane.
 address() {
-    if [ "$transport" = dpdk ]; then
+    if is_dpdk "$1"; then
         echo "$(net_second_address "$1"):$(($2 + $1))"
     else
         control_address "$1" "$2"
@@ -350,7 +362,7 @@ configure() {
         "$1" "$1" "$dir/node$1.sock"
     if [ "$nodes" -gt 1 ]; then
         printf 'cluster:\n  name: demo\n  key_file: %s\n' "$dir/key"
-        [ "$transport" = udp ] || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"}\n' \
+        ! is_dpdk "$1" || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"}\n' \
             net_af_packet0,iface=eth1 "--no-huge -m 128 --no-pci"
         printf '  control:\n'
         printf '    directory: %s\n    certificate: %s\n    key: %s\n    authority: %s\n  nodes:\n' \
@@ -429,13 +441,14 @@ else
     if [ -n "$namespaces" ]; then
         networked=$nodes
         [[ $chaos != *add-node* ]] || networked=$((nodes + 1))
-        net_up "$networked" || exit 1
+        net_up "$networked" || exit
         # Why again: it has set traps of its own.
         trap clean_up EXIT
         in_network=yes
         [[ $chaos != *partition* ]] || pids+=(--switch-pid "${net_holders[0]}")
+        # Why for all: who sends by a socket to a port of DPDK is to write whole checksums.
         for ((i = 1; i <= networked; i++)); do
-            [ "$transport" = udp ] || net_second "$i" || exit 1
+            [ -z "$dpdk" ] || net_second "$i" || exit 1
         done
     fi
     start_somewhere
@@ -449,7 +462,7 @@ for pid in "${daemons[@]}"; do
 done
 [[ $chaos != *add-node* ]] || prepare_addition || exit 1
 few=
-[ "$nodes" -eq 1 ] || few="$nodes nodes${in_process:+ in one process}, "
+[ "$nodes" -eq 1 ] || few="$nodes nodes${in_process:+ in one process}${dpdk:+ over ${transports[*]}}, "
 [ "$moves" = 0 ] || few="${few}leaders move every $moves ms, "
 say "dunlind runs (${few}pid ${daemons[*]}${plant:+, planted bug: $plant}); $agents agent processes, $kills of them will be killed"
 [ -z "$chaos" ] || pids+=(--chaos "$chaos" --dunlin "$PWD/build/$flavour/control/dunlin")

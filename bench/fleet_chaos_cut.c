@@ -1,8 +1,8 @@
 /* Nodes that are cut off from all others in turn, and what they answer meanwhile.  See fleet_chaos.h.
  *
- * The cut is made at the bridge that joins the network namespaces of the nodes: the port of one is disabled, so that
- * neither its data plane nor its control plane reaches anybody, and nobody it; its agents are on the same machine
- * and stay.  A prober asks the node meanwhile: for strong writes, which it has to refuse, at once when its lease is
+ * The cut is made at the bridge that joins the network namespaces of the nodes: the port of one is disabled, and its
+ * second one if it has any (of what goes past its kernel), so that neither its data plane nor its control plane
+ * reaches anybody, and nobody it; its agents are on the same machine and stay.  A prober asks the node meanwhile: for strong writes, which it has to refuse, at once when its lease is
  * over, and for local reads, which it has to answer, with their age. */
 #include "bench/fleet_chaos.h"
 
@@ -89,18 +89,23 @@ static bool has_ended(int *pid, uint32_t *failed)
 
 /* ---- the cut ---- */
 
+/* $0: number of the node; $1: state. */
+static const char ports_set[] =
+    "bridge link set dev port$0 state $1 && "
+    "{ ! ip link show second$0 >/dev/null 2>&1 || bridge link set dev second$0 state $1; }";
+
 static int port_set(struct fleet_chaos *c, const struct fleet *f, int state)
 {
-    char space[64], port[16], number[8];
+    char space[64], node[16], number[8];
     (void)snprintf(space, sizeof space, "--net=/proc/%d/ns/net", f->options.switch_pid);
-    (void)snprintf(port, sizeof port, "port%u", c->cuts.victim + 1);
+    (void)snprintf(node, sizeof node, "%u", c->cuts.victim + 1);
     (void)snprintf(number, sizeof number, "%d", state);
     pid_t pid = fork();
     if (pid < 0)
         return -errno;
     if (pid == 0) {
-        execlp("nsenter", "nsenter", space, "--", "bridge", "link", "set", "dev", port, "state",
-               number, (char *)NULL);
+        execlp("nsenter", "nsenter", space, "--", "sh", "-c", ports_set, node, number,
+               (char *)NULL);
         _exit(127);
     }
     c->cuts.mender = pid;

@@ -9,8 +9,8 @@
 #   net_second_address n    prints an address for what uses that: 10.77.X.(200 + n)
 #   net_run n COMMAND...    runs it on node n; its status. SIGINT and SIGTERM to the script end the wait
 #   net_start n COMMAND...  the same in the background, its input empty; its process id is in $net_pid
-#   net_cut a b             what a sends to b no longer arrives; what b sends to a does
-#   net_cut_node n          nothing from or to n arrives
+#   net_cut a b             what a sends to b no longer arrives, at the first interface; what b sends to a does
+#   net_cut_node n          nothing from or to n arrives, at either of its interfaces
 #   net_heal [a b | n]      takes back that cut; without arguments: all of them
 #   net_rate n KBIT         both ways of node n's link carry so much, with 50 ms of buffer; 0: no limit
 #   net_delay n MS          both ways of node n's link take so long; 0: no time
@@ -32,6 +32,7 @@ net_pid=
 net_holders=() # process that holds the namespace: [0] switch, [n] node n
 net_ids=()     # its name, net:[INODE]
 net_shaped=()  # rate or delay, by node
+net_seconds=() # yes: it has a second interface
 net_cuts=
 net_trapped=
 net_x=$(($$ % 250 + 1))
@@ -109,7 +110,8 @@ net_second() {
         numtxqueues 1 numrxqueues 1 netns "${net_holders[$1]}" &&
         net_in 0 ip link set "second$1" addrgenmode none master switch up &&
         net_in "$1" ip link set eth1 addrgenmode none arp off up &&
-        net_in "$1" ethtool -K eth0 tx off >/dev/null
+        net_in "$1" ethtool -K eth0 tx off >/dev/null &&
+        net_seconds[$1]=yes
 }
 
 # Every node knows where every other is.
@@ -215,7 +217,7 @@ net_down() {
         sleep 0.02
     done
     net_nodes=0
-    net_holders=() net_ids=() net_shaped=()
+    net_holders=() net_ids=() net_shaped=() net_seconds=()
     [ $tries -gt 0 ]
 }
 
@@ -270,7 +272,9 @@ net_cut() {
 
 # Why the port's state and not the link's: the node would see its carrier go.
 net_port() {
-    net_in 0 bridge link set dev "port$1" state "$2" || net_fail "port of node $1: not to be set to state $2"
+    net_in 0 bridge link set dev "port$1" state "$2" &&
+        { [ -z "${net_seconds[$1]:-}" ] || net_in 0 bridge link set dev "second$1" state "$2"; } ||
+        net_fail "ports of node $1: not to be set to state $2"
 }
 
 net_cut_node() { net_is_node "${1:-}" && net_port "$1" 0; }

@@ -180,6 +180,14 @@ net_heal
 arrives "after two nodes were cut off" 1 2
 arrives "after two nodes were cut off" 2 1
 
+disabled() { net_in 0 bridge link show | grep -cE "(port|second)$1@.* state disabled "; }
+net_second 2
+net_cut_node 2
+expect "both ports of a node that is cut off" "$(disabled 2)" 2
+net_heal
+expect "both ports when all is healed" "$(disabled 2)" 0
+arrives "after it was cut off" 1 2
+
 # ---- slow links ------------------------------------------------------------------------------------
 
 # limited a b KBIT: 300 frames in one burst; no more arrive than the rate lets through until they are
