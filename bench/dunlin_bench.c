@@ -23,9 +23,9 @@ static const struct bench_entry {
     {"ring", bench_ring, "agent ring round trip and stream, against bare cache lines and rte_ring"},
     {"append", bench_append, "what a write costs in the engine and through libdunlin, idle cost"},
     {"replicate", bench_replicate,
-     "what a write costs three replicas in one thread, against libraft"},
+     "what a write costs three replicas in one thread, against libraft; or between processes"},
     {"transport", bench_transport,
-     "frames and tags between two processes, against plain UDP sockets"},
+     "frames and tags between two processes, against plain UDP, over sockets or DPDK's ports"},
     {"failover", bench_failover,
      "how long nobody is served when a leader is killed; at least 45 kills, about two minutes"},
     {"fleet", bench_fleet,
@@ -111,7 +111,11 @@ static void usage(FILE *out)
     (void)fprintf(
         out,
         "\nN bounds the whole run, default %.0f.  PART: of append and read, alone (a wrong one "
-        "lists them).\nExit: 0 measured (rows say which goals "
+        "lists them).\n"
+        "transport [--transport udp|dpdk] [--port DEVARGS]...: over what; a port for each of 2\n"
+        "sides, without, as root, ends of virtual cables.  replicate [--transport mem|udp|dpdk]\n"
+        "[--port DEVARGS]... [--cpus LIST]: the same of 3 nodes; where the client and they run.\n"
+        "Exit: 0 measured (rows say which goals "
         "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
         BENCH_SECONDS_DEFAULT);
 }
@@ -195,6 +199,7 @@ static int run_supervised(const struct bench_entry *bench, int argc, char **argv
     if (worker == 0)
         worker_run(bench, argc, argv, &before, self);
     int code = BENCH_REFUSED;
+    (void)signal(SIGPIPE, SIG_IGN); /* who reads us may go; the directory is removed all the same */
     if (worker > 0) {
         (void)setpgid(worker, worker);
         code = supervise(worker, &signals);

@@ -4,8 +4,10 @@
  * A write's cost is a mean, since the cleaners' work is part of it and comes in lumps; the percentiles
  * show the lumps. */
 #include "bench/bench.h"
+#include "bench/net_options.h"
 #include "bench/raft_store.h"
 #include "bench/replicate_net.h"
+#include "bench/replicate_port.h"
 #include "bench/replicate_rig.h"
 #include "bench/report.h"
 #include "engine/clock.h"
@@ -345,57 +347,23 @@ static int bench_replicate_mem(const struct bench_options *options)
     return code;
 }
 
-/* What is this bench's own among the options. */
-struct own_options {
-    bool over_udp;
-    struct net_cpus cpus; /* count 0: not said */
-};
-
-static int own_option_parse(const char *name, const char *value, struct own_options *own)
-{
-    if (strcmp(name, "--cpus") == 0)
-        return net_cpus_parse(value, &own->cpus);
-    own->over_udp = strcmp(value, "udp") == 0;
-    if (own->over_udp || strcmp(value, "mem") == 0)
-        return 0;
-    (void)fprintf(stderr, "dunlin-bench: --transport %s: mem or udp was expected\n", value);
-    return -EINVAL;
-}
-
-/* Takes them out of the arguments, of which count are left. */
-static int own_options_parse(int *count, char **arguments, struct own_options *own)
-{
-    int left = 1;
-    for (int i = 1; i < *count; i++) {
-        bool is_own =
-            strcmp(arguments[i], "--transport") == 0 || strcmp(arguments[i], "--cpus") == 0;
-        if (!is_own) {
-            arguments[left++] = arguments[i];
-            continue;
-        }
-        if (i + 1 == *count) {
-            (void)fprintf(stderr, "dunlin-bench: %s needs a value\n", arguments[i]);
-            return -EINVAL;
-        }
-        if (own_option_parse(arguments[i], arguments[i + 1], own) != 0)
-            return -EINVAL;
-        i++;
-    }
-    *count = left;
-    if (own->cpus.count != 0 && !own->over_udp) {
-        (void)fprintf(stderr, "dunlin-bench: --cpus needs --transport udp\n");
-        return -EINVAL;
-    }
-    own->cpus.count = own->cpus.count == 0 ? 1 : own->cpus.count; /* all on the first */
-    return 0;
-}
-
-/* --transport mem|udp [--cpus LIST], and what all benches take. */
+/* --transport mem|udp|dpdk [--cpus LIST] [--port DEVARGS ...], and what all benches take. */
 int bench_replicate(int argc, char **argv)
 {
     struct bench_options options;
-    struct own_options own = {.over_udp = false};
-    if (own_options_parse(&argc, argv, &own) != 0 || bench_options_parse(argc, argv, &options) != 0)
+    struct net_options net;
+    if (net_options_take(&argc, argv, &net) != 0 ||
+        net_options_judge(&net, NET_MEM | NET_UDP | NET_DPDK, NET_SERVERS) != 0 ||
+        bench_options_parse(argc, argv, &options) != 0)
         return BENCH_USAGE;
-    return own.over_udp ? bench_replicate_net(&options, &own.cpus) : bench_replicate_mem(&options);
+    if (net.transport == NET_DPDK)
+        return bench_replicate_port(&options, &net);
+    if (net.transport == NET_UDP) {
+        net.cpus.count = net.cpus.count == 0 ? 1 : net.cpus.count; /* all on the first */
+        return bench_replicate_net(&options, &net.cpus);
+    }
+    if (net.cpus.count == 0)
+        return bench_replicate_mem(&options);
+    (void)fprintf(stderr, "dunlin-bench: --cpus needs --transport udp or dpdk\n");
+    return BENCH_USAGE;
 }

@@ -18,8 +18,7 @@
 #define QUOTA_MIB 64u
 #define REQUEST_RING_BYTES (256u << 10) /* a batch of the greatest size fits */
 #define LEAD_STEPS 1000u                /* of 10 ms */
-#define LEADER_ID 1u
-#define LEADER_LEASE_MS 1000u /* nobody dies here, and the machine is full of work */
+#define LEADER_LEASE_MS 1000u           /* nobody dies here, and the machine is full of work */
 #define COMPLETIONS 64u
 
 /* ---- writes ---- */
@@ -46,8 +45,8 @@ static int submit(struct net_dunlin_client *c, struct dunlin_space *space,
         .operation = DUNLIN_PUT,
         .key = w->key,
         .key_length = KEYS_LENGTH,
-        .value = w->value,
-        .value_length = KEYS_VALUE_BYTES,
+        .value = c->large != NULL ? c->large : (const void *)w->value,
+        .value_length = c->large != NULL ? c->large_bytes : KEYS_VALUE_BYTES,
     };
     int rc = dunlin_submit(space, &write);
     while (rc == -EAGAIN) {
@@ -73,6 +72,14 @@ int net_dunlin_write(void *client, const struct net_write *writes, uint32_t coun
 
 /* ---- the cluster's files ---- */
 
+void net_dunlin_spaces_print(FILE *file)
+{
+    (void)fprintf(file,
+                  "spaces:\n  - {name: " SPACE_NARROW ", id: 1, shards: 1, quota: %uMiB}\n"
+                  "  - {name: " SPACE_WIDE ", id: 2, shards: %u, quota: %uMiB}\n",
+                  QUOTA_MIB, SHARDS_WIDE, QUOTA_MIB);
+}
+
 static int config_write(const struct net_dunlin *d, uint32_t number,
                         const uint16_t ports[NET_SERVERS], const char *path)
 {
@@ -85,10 +92,7 @@ static int config_write(const struct net_dunlin *d, uint32_t number,
                                             .lease_ms = LEADER_LEASE_MS,
                                             .frame_bytes = FRAME_BYTES_MAX};
     cluster_files_print(file, &node);
-    (void)fprintf(file,
-                  "spaces:\n  - {name: " SPACE_NARROW ", id: 1, shards: 1, quota: %uMiB}\n"
-                  "  - {name: " SPACE_WIDE ", id: 2, shards: %u, quota: %uMiB}\n",
-                  QUOTA_MIB, SHARDS_WIDE, QUOTA_MIB);
+    net_dunlin_spaces_print(file);
     return fclose(file) == 0 ? 0 : -errno;
 }
 
@@ -132,10 +136,10 @@ static int is_settled(struct dunlin *handle)
 }
 
 /* Why asked again and again: a cluster that begins has no leaders to move yet. */
-static int lead(struct dunlin *handle)
+int net_dunlin_lead(struct dunlin *handle)
 {
     for (uint32_t i = 0; i < LEAD_STEPS; i++) {
-        int64_t moved = dunlin_move(handle, LEADER_ID, NULL, DUNLIN_SHARDS_ALL);
+        int64_t moved = dunlin_move(handle, NET_DUNLIN_LEADER, NULL, DUNLIN_SHARDS_ALL);
         int rc = moved < 0 ? (int)moved : is_settled(handle);
         if (rc == 1 && moved == 0)
             return 0;
@@ -148,7 +152,7 @@ static int lead(struct dunlin *handle)
 
 /* ---- attaching ---- */
 
-static int client_attach(struct net_dunlin_client *c, const struct daemon *d)
+int net_dunlin_attach(struct net_dunlin_client *c, const struct daemon *d)
 {
     const struct dunlin_options options = {.socket = d->socket_path,
                                            .timeout_ns = NET_WAIT_NS,
@@ -173,14 +177,14 @@ int net_dunlin_open(struct net_dunlin *d, const struct net_cpus *cpus)
         rc = daemon_attach(&d->daemons[NET_SERVERS - 1 - i], 0, &handle);
     }
     if (rc == 0)
-        rc = lead(handle);
+        rc = net_dunlin_lead(handle);
     dunlin_close(handle);
     if (rc == 0)
-        rc = client_attach(&d->at_leader, &d->daemons[LEADER_ID - 1]);
+        rc = net_dunlin_attach(&d->at_leader, &d->daemons[NET_DUNLIN_LEADER - 1]);
     if (rc == 0)
-        rc = client_attach(&d->at_follower, &d->daemons[LEADER_ID]);
+        rc = net_dunlin_attach(&d->at_follower, &d->daemons[NET_DUNLIN_LEADER]);
     if (rc == 0)
-        rc = client_attach(&d->at_leader_wide, &d->daemons[LEADER_ID - 1]);
+        rc = net_dunlin_attach(&d->at_leader_wide, &d->daemons[NET_DUNLIN_LEADER - 1]);
     d->at_leader_wide.always_wide = true;
     if (rc != 0)
         (void)fprintf(stderr, "dunlin-bench: no cluster: %s\n", strerror(-rc));

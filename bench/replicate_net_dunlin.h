@@ -12,12 +12,16 @@
 #include "bench/daemon.h"
 #include "bench/replicate_net_side.h"
 
+#include <stdio.h>
+
 struct dunlin_space;
 
 struct net_dunlin_client {
     struct dunlin *handle;
     struct dunlin_space *narrow, *wide;
     bool always_wide;
+    const void *large; /* value of every write of a batch instead of its own; NULL: its own */
+    uint32_t large_bytes;
 };
 
 struct net_dunlin {
@@ -34,6 +38,13 @@ void net_dunlin_close(struct net_dunlin *d);
 /* Whether the nodes with agents answer every key with the same, asked by linearizable reads in place.  Returns 0, or
  * -errno after a word on stderr. */
 MUST_USE int net_dunlin_verify(const struct net_dunlin *d, uint32_t key_count);
+
+/* For clusters that are made otherwise (replicate_port.h): the section of spaces; that node LEADER leads everything,
+ * asked at any node; an agent at a node, which the caller closes in any case.  Return 0 or -errno. */
+#define NET_DUNLIN_LEADER 1u /* id */
+void net_dunlin_spaces_print(FILE *file);
+MUST_USE int net_dunlin_lead(struct dunlin *handle);
+MUST_USE int net_dunlin_attach(struct net_dunlin_client *c, const struct daemon *d);
 
 /* client is a struct net_dunlin_client. */
 int net_dunlin_write(void *client, const struct net_write *writes, uint32_t count);

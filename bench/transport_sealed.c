@@ -12,6 +12,7 @@
 
 struct sealed_end {
     struct transport *transport;
+    void (*close)(struct transport *transport);
     uint32_t other; /* node id */
     struct transport_datagram out[TRANSPORT_SIDE_BURST_MAX];
     struct transport_received in[BURST];
@@ -99,7 +100,7 @@ static void sealed_close(void *end)
     if (e == NULL)
         return;
     if (e->transport != NULL)
-        transport_udp_close(e->transport);
+        e->close(e->transport);
     free(e);
 }
 
@@ -118,6 +119,34 @@ uint32_t transport_sealed_receive_bytes(const void *end)
 
 /* ---- opening ---- */
 
+void transport_sealed_config(struct transport_framed_config *config, uint32_t node,
+                             const struct transport_sealed_shape *shape)
+{
+    static const struct transport_framed_secret secret = {.key_id = 1, .bytes = {1, 2, 3, 4}};
+    *config = (struct transport_framed_config){
+        .node = node,
+        .cluster = 1,
+        .start = node,
+        .secrets = &secret,
+        .secret_count = 1,
+        .authentic_only = shape->authentic_only,
+        .frame_bytes = shape->frame_bytes,
+        .length_max = FRAME_LENGTH_MAX,
+        .queue_frames = TRANSPORT_FRAMED_QUEUE_FRAMES,
+    };
+}
+
+int transport_sealed_end(void **end, struct transport *transport, uint32_t other,
+                         void (*close)(struct transport *transport))
+{
+    struct sealed_end *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        return -ENOMEM;
+    *e = (struct sealed_end){.transport = transport, .close = close, .other = other};
+    *end = e;
+    return 0;
+}
+
 static struct sockaddr_storage loopback(uint16_t port)
 {
     struct sockaddr_storage address = {.ss_family = AF_INET};
@@ -129,29 +158,17 @@ static struct sockaddr_storage loopback(uint16_t port)
 
 static int end_open(void **end, uint32_t node, const struct transport_sealed_shape *shape)
 {
-    static const struct transport_framed_secret secret = {.key_id = 1, .bytes = {1, 2, 3, 4}};
-    const struct transport_framed_config config = {
-        .node = node,
-        .cluster = 1,
-        .start = node,
-        .address = loopback(0),
-        .secrets = &secret,
-        .secret_count = 1,
-        .authentic_only = shape->authentic_only,
-        .frame_bytes = shape->frame_bytes,
-        .length_max = FRAME_LENGTH_MAX,
-        .queue_frames = TRANSPORT_FRAMED_QUEUE_FRAMES,
-    };
+    struct transport_framed_config config;
     const struct transport_udp_socket socket = {.plain = shape->plain_socket};
-    struct sealed_end *e = calloc(1, sizeof *e);
-    if (e == NULL)
-        return -ENOMEM;
-    e->other = 3 - node;
-    int rc = transport_udp_open(&e->transport, &config, &socket);
+    struct transport *transport;
+    transport_sealed_config(&config, node, shape);
+    config.address = loopback(0);
+    int rc = transport_udp_open(&transport, &config, &socket);
     if (rc != 0)
-        free(e);
-    else
-        *end = e;
+        return rc;
+    rc = transport_sealed_end(end, transport, 3 - node, transport_udp_close);
+    if (rc != 0)
+        transport_udp_close(transport);
     return rc;
 }
 
@@ -161,8 +178,9 @@ static int introduce(struct sealed_end *e, const struct sealed_end *to)
     return transport_framed_add(e->transport, e->other, &address);
 }
 
-static bool is_up(struct sealed_end *e)
+bool transport_sealed_is_up(void *end)
 {
+    struct sealed_end *e = end;
     (void)sealed_take(e);
     return transport_framed_is_up(e->transport, e->other, NULL, NULL);
 }
@@ -175,8 +193,8 @@ static int come_up(void *ends[2])
     while (!first || !second) {
         if (clock_boottime_ns() > deadline_ns)
             return -ETIMEDOUT;
-        first = is_up(ends[0]);
-        second = is_up(ends[1]);
+        first = transport_sealed_is_up(ends[0]);
+        second = transport_sealed_is_up(ends[1]);
     }
     return 0;
 }

@@ -10,8 +10,6 @@
 #define LOSS_NS (200 * NS_PER_MS) /* a stream that stands still for so long has lost something */
 #define WARM_PART 4u              /* of a measurement, not counted */
 
-enum { TASK_ECHO, TASK_SINK };
-
 /* One writer, the partner; the caller reads.  relaxed, all of it: counts, and the bytes counted went
  * through the kernel. */
 struct transport_sink {
@@ -48,12 +46,12 @@ static int sink_once(struct transport_side *s)
     return got;
 }
 
-static void partner_run(void *context, uint32_t what, const _Atomic uint32_t *stop)
+void transport_side_serve(struct transport_side *s, enum transport_side_task task,
+                          const _Atomic uint32_t *stop)
 {
-    struct transport_side *s = context;
     /* relaxed: a hint */
     while (atomic_load_explicit(stop, memory_order_relaxed) == 0) {
-        int did = what == TASK_ECHO ? s->link->echo(s->ends[1]) : sink_once(s);
+        int did = task == TRANSPORT_SIDE_ECHO ? s->link->echo(s->ends[1]) : sink_once(s);
         if (did == 0)
             idle(s);
         if (did < 0)
@@ -61,14 +59,41 @@ static void partner_run(void *context, uint32_t what, const _Atomic uint32_t *st
     }
 }
 
+static void partner_run(void *context, uint32_t what, const _Atomic uint32_t *stop)
+{
+    transport_side_serve(context, (enum transport_side_task)what, stop);
+}
+
 /* ---- opening ---- */
 
-static void side_free(struct transport_side *s)
+void transport_side_fini(struct transport_side *s)
 {
     if (s->sink != NULL)
         (void)munmap(s->sink, sizeof *s->sink);
     sampler_delete(s->sampler);
     free(s->log);
+}
+
+int transport_side_init(struct transport_side *s, const struct transport_link *link,
+                        double ticks_per_ns)
+{
+    *s = (struct transport_side){.link = link};
+    s->sampler = sampler_new(1, ticks_per_ns);
+    s->log = malloc(TRANSPORT_SIDE_LOG_BYTES);
+    void *sink =
+        mmap(NULL, sizeof *s->sink, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    s->sink = sink != MAP_FAILED ? sink : NULL;
+    if (s->sampler == NULL || s->log == NULL || s->sink == NULL) {
+        transport_side_fini(s);
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < TRANSPORT_SIDE_LOG_BYTES; i++)
+        s->log[i] = (uint8_t)(i * 37 + i / 256);
+    return 0;
+}
+
+static void ends_close(const struct transport_side *s)
+{
     for (uint32_t i = 0; i < 2; i++)
         s->link->close(s->ends[i]);
 }
@@ -76,27 +101,25 @@ static void side_free(struct transport_side *s)
 int transport_side_open(struct transport_side *s, const struct transport_link *link,
                         void *const ends[2], const struct transport_shape *shape)
 {
-    *s = (struct transport_side){.link = link, .ends = {ends[0], ends[1]}, .shape = *shape};
-    s->sampler = sampler_new(1, shape->ticks_per_ns);
-    s->log = malloc(TRANSPORT_SIDE_LOG_BYTES);
-    void *sink =
-        mmap(NULL, sizeof *s->sink, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    s->sink = sink != MAP_FAILED ? sink : NULL;
-    int rc = -ENOMEM;
-    if (s->sampler != NULL && s->log != NULL && s->sink != NULL) {
-        for (uint64_t i = 0; i < TRANSPORT_SIDE_LOG_BYTES; i++)
-            s->log[i] = (uint8_t)(i * 37 + i / 256);
+    int rc = transport_side_init(s, link, shape->ticks_per_ns);
+    s->ends[0] = ends[0];
+    s->ends[1] = ends[1];
+    s->shape = *shape;
+    if (rc == 0) {
         rc = transport_partner_open(&s->partner, 1, partner_run, s);
+        if (rc != 0)
+            transport_side_fini(s);
     }
     if (rc != 0)
-        side_free(s);
+        ends_close(s);
     return rc;
 }
 
 void transport_side_close(struct transport_side *s)
 {
     transport_partner_close(&s->partner);
-    side_free(s);
+    transport_side_fini(s);
+    ends_close(s);
 }
 
 /* ---- round trips ---- */
@@ -138,7 +161,7 @@ static int partner_error(const struct transport_side *s)
 int transport_side_measure_round_trip(void *context, uint64_t duration_ns, double *value)
 {
     struct transport_side *s = context;
-    int rc = transport_partner_resume(&s->partner, TASK_ECHO);
+    int rc = transport_partner_resume(&s->partner, s->task_first + TRANSPORT_SIDE_ECHO);
     if (rc != 0)
         return rc;
     bool more = true;
@@ -235,7 +258,7 @@ static int pour_until(struct transport_side *s, uint64_t ticks, uint32_t groups_
 int transport_side_measure_stream(void *context, uint64_t duration_ns, double *value)
 {
     struct transport_side *s = context;
-    int rc = transport_partner_resume(&s->partner, TASK_SINK);
+    int rc = transport_partner_resume(&s->partner, s->task_first + TRANSPORT_SIDE_SINK);
     if (rc != 0)
         return rc;
     uint64_t now = sampler_now();

@@ -45,6 +45,8 @@ struct transport_shape {
     bool one_cpu;
 };
 
+enum transport_side_task { TRANSPORT_SIDE_ECHO, TRANSPORT_SIDE_SINK, TRANSPORT_SIDE_TASKS };
+
 struct transport_sink; /* the partner's counts, in shared memory */
 
 struct transport_side {
@@ -52,6 +54,7 @@ struct transport_side {
     void *ends[2];
     struct transport_shape shape;
     struct transport_partner partner;
+    uint32_t task_first; /* of the partner's; another one's that does more than this side's */
     struct transport_sink *sink;
     struct sampler *sampler; /* of round trips */
     uint32_t group_count;    /* of the last stream: nanoseconds, waiting and busy */
@@ -70,6 +73,17 @@ struct transport_side {
 MUST_USE int transport_side_open(struct transport_side *s, const struct transport_link *link,
                                  void *const ends[2], const struct transport_shape *shape);
 void transport_side_close(struct transport_side *s);
+
+/* The same without a partner: several sides may share one, whose process does transport_side_serve for the side and
+ * task that it is resumed with (task_first).  The caller sets partner, task_first, ends (here the first, there
+ * the second) and shape before it measures, and closes all of them.  Returns 0 or -ENOMEM. */
+MUST_USE int transport_side_init(struct transport_side *s, const struct transport_link *link,
+                                 double ticks_per_ns);
+void transport_side_fini(struct transport_side *s);
+
+/* The partner's part: echo, or take, what comes to the second end until *stop. */
+void transport_side_serve(struct transport_side *s, enum transport_side_task task,
+                          const _Atomic uint32_t *stop);
 
 /* pairs_measure of round trips, nanoseconds each; -ETIMEDOUT: one did not come back. */
 int transport_side_measure_round_trip(void *context, uint64_t duration_ns, double *value);

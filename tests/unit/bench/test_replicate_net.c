@@ -1,6 +1,7 @@
 /* The baselines of the replicate bench over sockets do what they are measured for, and a measurement counts
  * what it says. */
 #include "bench/bench.h"
+#include "bench/net_options.h"
 #include "bench/replicate_net_raft.h"
 #include "bench/replicate_net_raw.h"
 #include "bench/replicate_net_redis.h"
@@ -43,6 +44,45 @@ static void cpus_are_numbers_with_commas(void)
     most[2 * NET_CPUS_MAX - 1] = '\0';
     CU_ASSERT_EQUAL(net_cpus_parse(most, &cpus), 0);
     CU_ASSERT_EQUAL(cpus.count, NET_CPUS_MAX);
+}
+
+/* left: arguments that it did not take. */
+static int options_of(const char *text, struct net_options *options, int *left)
+{
+    static char words[128];
+    char *list[16] = {words}, *at;
+    int count = 1;
+    (void)snprintf(words, sizeof words, "%s", text);
+    for (char *word = strtok_r(words, " ", &at); word != NULL; word = strtok_r(NULL, " ", &at))
+        list[count++] = word;
+    int rc = net_options_take(&count, list, options);
+    *left = count - 1;
+    return rc;
+}
+
+static void options_of_the_network_are_taken_and_judged(void)
+{
+    static const char *const bad[] = {"--transport", "--transport tcp", "--port", "--cpus a",
+                                      "--port a --port b --port c --port d"};
+    struct net_options o;
+    int left;
+    CU_ASSERT_EQUAL(
+        options_of("--json --transport dpdk --seconds 3 --port a,x=1 --port b", &o, &left), 0);
+    CU_ASSERT_EQUAL(left, 3);
+    CU_ASSERT_EQUAL(o.transport, NET_DPDK);
+    CU_ASSERT_EQUAL(o.port_count, 2);
+    CU_ASSERT_STRING_EQUAL(o.ports[0], "a,x=1");
+    CU_ASSERT_STRING_EQUAL(o.ports[1], "b");
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP | NET_DPDK, 2), 0);
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP | NET_DPDK, 3), -EINVAL);
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP, 2), -EINVAL);
+    CU_ASSERT_EQUAL(options_of("--json", &o, &left), 0);
+    CU_ASSERT_EQUAL(o.transport, NET_UNSAID);
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP, 2), 0);
+    CU_ASSERT_EQUAL(options_of("--transport udp --port a --port b", &o, &left), 0);
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP | NET_DPDK, 2), -EINVAL);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        CU_ASSERT_EQUAL(options_of(bad[i], &o, &left), -EINVAL);
 }
 
 /* What a counted client was given. */
@@ -171,6 +211,7 @@ static void redis_has_every_write_at_a_replica(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(cpus_are_numbers_with_commas),
+    UNIT_TEST(options_of_the_network_are_taken_and_judged),
     UNIT_TEST(a_measurement_counts_whole_batches),
     UNIT_TEST(libraft_has_every_write_in_every_process),
     UNIT_TEST(a_datagram_comes_back_from_the_echoes),

@@ -1,0 +1,44 @@
+#include "bench/port_net.h"
+
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef AF_XDP
+#define AF_XDP 44
+#endif
+
+const struct port_net_kind port_net_kinds[PORT_NET_KINDS] = {
+    {"net_af_packet", "net_af_packet0,iface=" PORT_NET_CABLE, 0},
+    {"net_af_xdp", "net_af_xdp0,busy_budget=0,iface=" PORT_NET_CABLE, AF_XDP},
+};
+
+bool port_net_has(const struct port_net_kind *kind)
+{
+    if (kind->family == 0)
+        return true;
+    int fd = socket(kind->family, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        (void)close(fd);
+    return fd >= 0;
+}
+
+int port_net_leave(void)
+{
+    return unshare(CLONE_NEWNET) == 0 ? 0 : -errno;
+}
+
+int port_net_ip(const char *format, ...)
+{
+    va_list values;
+    FILE *ip = popen("exec ip -batch -", "we");
+    if (ip == NULL)
+        return -errno;
+    va_start(values, format);
+    int written = vfprintf(ip, format, values);
+    va_end(values);
+    int status = pclose(ip);
+    return written < 0 || status != 0 ? -EIO : 0;
+}

@@ -1,0 +1,36 @@
+/* port_net - a network of a bench's own: namespaces that its processes are in, and virtual cables between them.
+ *
+ * A namespace is there as long as a process is in it, and its cables go with it: nothing is to be cleaned up, whoever
+ * is killed.  Needs root and iproute2. */
+#ifndef DUNLIN_BENCH_PORT_NET_H
+#define DUNLIN_BENCH_PORT_NET_H
+
+#include "engine/base.h"
+
+/* What a kernel driver and its device are called, for ports on cables. */
+struct port_net_kind {
+    const char *driver;
+    const char *devargs; /* of a port at a cable's end, PORT_NET_CABLE */
+    int family;          /* of sockets, which the kernel must have; 0: nothing is asked */
+};
+#define PORT_NET_KINDS 2u
+extern const struct port_net_kind port_net_kinds[PORT_NET_KINDS];
+
+#define PORT_NET_CABLE "cable" /* interface at which a port is opened */
+
+/* Whether this kernel has what that driver needs. */
+bool port_net_has(const struct port_net_kind *kind);
+
+/* A namespace of its own for the calling process, which has one thread.  Returns 0 or -errno. */
+MUST_USE int port_net_leave(void);
+
+/* Lines for ip -batch, in the calling process's namespace; "%s" and the like as printf.
+ * Returns 0, or -EIO after ip's own word on stderr, or -errno. */
+MUST_USE int port_net_ip(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Commands that bring up an interface which nobody but a port uses: the kernel neither asks nor answers there.
+ * Why one queue: AF_XDP serves those that it is told of, and what comes to others is not for it. */
+#define PORT_NET_QUEUES "numtxqueues 1 numrxqueues 1"
+#define PORT_NET_UP "addrgenmode none arp off up"
+
+#endif

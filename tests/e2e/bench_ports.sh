@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# dunlin-bench over ports of DPDK: every row is there, whatever it says; bad command lines; and nothing stays behind,
+# also when it is interrupted.
+#
+#   bench_ports.sh BUILD
+# shellcheck source=tests/e2e/common.sh
+. "$(dirname "$0")/common.sh"
+# shellcheck source=tests/e2e/expect.sh
+. "$(dirname "$0")/expect.sh"
+
+bench=$build/bench/dunlin-bench
+for program in "$bench" "$bench-node"; do
+    [ -x "$program" ] || { echo "bench_ports: no $program: build first" >&2; exit 2; }
+done
+
+# ---- command lines ---------------------------------------------------------------------------------
+
+expect 2 "$bench" transport --transport mem
+complains 'no such --transport'
+expect 2 "$bench" transport --transport dpdk --port net_memif0
+complains 'twice'
+expect 2 "$bench" transport --port net_memif0 --port net_memif0
+complains '--transport dpdk'
+expect 2 "$bench" transport --cpus 0,1
+complains '--cpus'
+expect 2 "$bench" replicate --transport dpdk --port a --port b
+complains 'three times'
+expect 2 "$bench" replicate --transport tcp
+complains 'mem, udp or dpdk'
+expect 2 "$bench" replicate --cpus 0
+complains '--transport udp or dpdk'
+
+[ "$(id -u)" -eq 0 ] || { echo "needs root: the rest is with namespaces"; exit 77; }
+for tool in ip jq setpriv unshare; do
+    command -v $tool >/dev/null || skip "no $tool here: tests/install.sh"
+done
+unshare --net ip link add cable type veth 2>/dev/null || skip "this machine gives no namespaces, or no virtual cables"
+unshare --net ip link add switch type bridge 2>/dev/null || skip "this kernel has no bridge"
+for name in transport replicate; do
+    expect 2 setpriv --reuid 65534 --clear-groups "$bench" $name --transport dpdk
+    complains 'needs root'
+done
+
+# ---- rows ------------------------------------------------------------------------------------------
+
+# No process of a bench is left, and so no namespace and no cable.
+check_left() {
+    checks=$((checks + 1))
+    ! pgrep -af "^$bench" >"$scratch/left" || fault "$1 left $(cat "$scratch/left")"
+}
+
+# rows NAME COUNT SECONDS: so many of each driver, or one that says why there are none. Exit 1 is a baseline that swung.
+rows() {
+    local driver found status
+    checks=$((checks + 1))
+    run "$bench" "$1" --transport dpdk --json --seconds "$3" >"$out" 2>"$err"
+    status=$?
+    [ $status -le 1 ] || fault "$1: ended by $status"
+    [ -s "$out" ] || fault "$1: not measured: $(tail -n 1 "$err")"
+    for driver in net_af_packet net_af_xdp; do
+        checks=$((checks + 1))
+        if [ $driver = net_af_xdp ] && jq -e '.rows[] | select(.name == "net_af_xdp" and .note != "")' "$out" >"$scratch/why"; then
+            echo "$1: net_af_xdp: $(jq -r .note "$scratch/why")"
+            continue
+        fi
+        found=$(jq --arg d "$driver, " '[.rows[] | select((.name | startswith($d)) and .median > 0 and
+            .baseline_median > 0)] | length' "$out")
+        [ "$found" = "$2" ] || fault "$1: ${found:-no} rows of $driver instead of $2"
+    done
+    check_left "$1"
+}
+
+rows transport 12 6
+rows replicate 5 8
+
+# ---- interrupted -----------------------------------------------------------------------------------
+
+for name in transport replicate; do
+    "$bench" $name --transport dpdk --seconds 30 >"$out" 2>"$err" &
+    children+=($!)
+    sleep 3
+    checks=$((checks + 1))
+    kill -TERM $!
+    wait $!
+    [ $? -eq 143 ] || fault "$name: interrupted, but not ended by it"
+    check_left "$name, interrupted,"
+done
+
+echo "$checks checks, $faults failed"
+[ "$faults" -eq 0 ]
