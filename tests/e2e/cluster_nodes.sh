@@ -105,7 +105,7 @@ refused() {
     NOTIFY_SOCKET=$scratch/notify cluster_start 4
     await 30 "node 4 says that it waits to be added" grep -q 'event=control_no_node id=4' "${logs[4]}"
     check "and by which command" grep -q "dunlin node add 4 --address $(net_address 4):7700" "${logs[4]}"
-    check "to the service manager, too" grep -q "^STATUS=.*dunlin node add 4" "$scratch/heard"
+    await 10 "to the service manager, too" grep -q "^STATUS=.*dunlin node add 4" "$scratch/heard"
     check "once" [ "$(grep -c 'event=control_no_node' "${logs[4]}")" = 1 ]
     check "it is not ready" not_said READY=1
     check "nobody lists it" is_gone 1 4

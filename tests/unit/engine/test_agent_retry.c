@@ -203,13 +203,30 @@ static void sessions_and_reads_wait_for_the_leader(void)
     fake_free(f);
 }
 
-/* Nobody leads for longer than a call waits: unavailable, and nothing of it is ever applied. */
-static void what_was_never_appended_ends_unavailable(void)
+/* Writes of a session that is open, while nobody leads.  False: the time was over while a try was under way, as may be
+ * on a busy machine; its fate is unknown then. */
+static bool end_unavailable(struct dunlin *d, struct dunlin_space *s)
+{
+    struct dunlin_completion c[4];
+    int result = put(s, "k", "v");
+    if (result == -EOWNERDEAD)
+        return false;
+    CU_ASSERT_EQUAL(result, -ENOTCONN);
+    for (uint64_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(submit(s, "k", i), 0);
+    CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
+    if (c[0].result == -EOWNERDEAD)
+        return false;
+    for (uint64_t i = 0; i < 4; i++)
+        CU_ASSERT_EQUAL(c[i].result, -ENOTCONN);
+    return true;
+}
+
+static bool nothing_is_appended(void)
 {
     struct fake *f = fake_make(1);
     struct dunlin_space *s;
     struct dunlin *d = fake_attach(f, SHORT_MS, &s);
-    struct dunlin_completion c[4];
     char value[8];
     set_not_led(f, true);
     uint64_t begun = clock_boottime_ns();
@@ -217,26 +234,67 @@ static void what_was_never_appended_ends_unavailable(void)
     CU_ASSERT_TRUE(clock_boottime_ns() - begun >= SHORT_MS * NS_PER_MS);
     CU_ASSERT_EQUAL(ended_not_led(d), 1);
     CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof(value), NULL), -ENOTCONN);
-    /* Why not 2 alone: on a busy machine the time may be up before the last try is answered. */
+    /* Why not 2 alone: as above. */
     uint64_t ended = ended_not_led(d);
     CU_ASSERT(ended == 1 || ended == 2);
     set_not_led(f, false);
     CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
     set_not_led(f, true);
-    CU_ASSERT_EQUAL(put(s, "k", "v"), -ENOTCONN); /* in the session */
-    for (uint64_t i = 0; i < 4; i++)
-        CU_ASSERT_EQUAL(submit(s, "k", i), 0);
-    CU_ASSERT_EQUAL(poll_all(d, c, 4), 4);
-    for (uint64_t i = 0; i < 4; i++)
-        CU_ASSERT_EQUAL(c[i].result, -ENOTCONN);
-    CU_ASSERT_EQUAL(ended_not_led(d), ended + 5);
+    bool is_known = end_unavailable(d, s);
+    CU_ASSERT(!is_known || ended_not_led(d) == ended + 5);
     set_not_led(f, false);
     CU_ASSERT_EQUAL(put(s, "k", "last"), 0);
     CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
-    CU_ASSERT_EQUAL(fake_read(f, &f->session_opens), 1); /* the session outlives it */
+    /* the session outlives it */
+    CU_ASSERT(!is_known || fake_read(f, &f->session_opens) == 1);
     CU_ASSERT_TRUE(fake_applied_once(f));
     dunlin_close(d);
     fake_free(f);
+    return is_known;
+}
+
+/* Nobody leads for longer than a call waits: unavailable, and nothing of it is ever applied. */
+static void what_was_never_appended_ends_unavailable(void)
+{
+    bool is_known = false;
+    for (uint32_t tries = 0; tries < 10 && !is_known; tries++)
+        is_known = nothing_is_appended();
+    CU_ASSERT_TRUE(is_known);
+}
+
+/* False: the time was over while a try was under way, as may be on a busy machine; then it was not told that the
+ * try was cut, and the session goes on. */
+static bool cut_is_told(bool asynchronous)
+{
+    struct fake *f = fake_make(1);
+    struct dunlin_space *s;
+    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    struct dunlin_completion c[1];
+    struct dunlin_write_id cut, after;
+    CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
+    refuse(f, 0, UINT32_MAX, true);
+    if (asynchronous) {
+        CU_ASSERT_EQUAL(submit(s, "k", 1), 0);
+        CU_ASSERT_EQUAL(poll_all(d, c, 1), 1);
+        CU_ASSERT_EQUAL(c[0].result, -EOWNERDEAD);
+    } else {
+        CU_ASSERT_EQUAL(put(s, "k", "cut"), -EOWNERDEAD);
+    }
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &cut), 0);
+    refuse(f, 0, 0, false);
+    CU_ASSERT_EQUAL(put(s, "k", "after"), 0);
+    CU_ASSERT_EQUAL(dunlin_last_write(d, &after), 0);
+    bool is_told = memcmp(cut.session, after.session, 16) != 0;
+    CU_ASSERT(!is_told || fake_read(f, &f->applied_count) == 2);
+    CU_ASSERT_TRUE(fake_applied_once(f));
+    /* Under its own name it can still be repeated. */
+    const struct dunlin_write again = {
+        .operation = DUNLIN_PUT, .key = "k", .key_length = 1, .value = "cut", .value_length = 3};
+    CU_ASSERT_EQUAL(dunlin_retry(s, &cut, &again, NULL), 0);
+    CU_ASSERT(!is_told || fake_last_value_is(f, "cut", 3));
+    dunlin_close(d);
+    fake_free(f);
+    return is_told;
 }
 
 /* Appended, cut, and nobody leads any more: it may still count, so its fate is unknown, it is not sent
@@ -244,37 +302,10 @@ static void what_was_never_appended_ends_unavailable(void)
 static void what_was_cut_ends_unknown(void)
 {
     for (int asynchronous = 0; asynchronous <= 1; asynchronous++) {
-        struct fake *f = fake_make(1);
-        struct dunlin_space *s;
-        struct dunlin *d = fake_attach(f, SHORT_MS, &s);
-        struct dunlin_completion c[1];
-        struct dunlin_write_id cut, after;
-        CU_ASSERT_EQUAL(put(s, "k", "v"), 0);
-        refuse(f, 0, UINT32_MAX, true);
-        if (asynchronous != 0) {
-            CU_ASSERT_EQUAL(submit(s, "k", 1), 0);
-            CU_ASSERT_EQUAL(poll_all(d, c, 1), 1);
-            CU_ASSERT_EQUAL(c[0].result, -EOWNERDEAD);
-        } else {
-            CU_ASSERT_EQUAL(put(s, "k", "cut"), -EOWNERDEAD);
-        }
-        CU_ASSERT_EQUAL(dunlin_last_write(d, &cut), 0);
-        refuse(f, 0, 0, false);
-        CU_ASSERT_EQUAL(put(s, "k", "after"), 0);
-        CU_ASSERT_EQUAL(dunlin_last_write(d, &after), 0);
-        CU_ASSERT_TRUE(memcmp(cut.session, after.session, 16) != 0);
-        CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
-        CU_ASSERT_TRUE(fake_applied_once(f));
-        /* Under its own name it can still be repeated. */
-        const struct dunlin_write again = {.operation = DUNLIN_PUT,
-                                           .key = "k",
-                                           .key_length = 1,
-                                           .value = "cut",
-                                           .value_length = 3};
-        CU_ASSERT_EQUAL(dunlin_retry(s, &cut, &again, NULL), 0);
-        CU_ASSERT_TRUE(fake_last_value_is(f, "cut", 3));
-        dunlin_close(d);
-        fake_free(f);
+        bool is_told = false;
+        for (uint32_t tries = 0; tries < 10 && !is_told; tries++)
+            is_told = cut_is_told(asynchronous != 0);
+        CU_ASSERT_TRUE(is_told);
     }
 }
 
