@@ -391,13 +391,17 @@ static void a_lost_answer_holds_up_nothing_else(void)
     passes(5);
     CU_ASSERT_EQUAL(n.links[ORIGIN].disturbed, 1);
     n.links[ORIGIN].fault = LINK_WHOLE;
+    uint32_t found = 0;
     for (uint32_t i = 0; i < LIMIT_FORWARDS + 10; i++) {
         send(get_of(64, false), "k");
         for (unsigned k = 0; k < 1000 && !ring_agent_take(&a, &c, NULL); k++)
             passes(1);
         CU_ASSERT_EQUAL_FATAL(c.tag, a.tag);
-        CU_ASSERT_EQUAL(c.status, RING_NOT_FOUND);
+        /* Why the other: on a busy machine we may not run for as long as a lease lasts. */
+        CU_ASSERT(c.status == RING_NOT_FOUND || c.status == RING_RETRY);
+        found += c.status == RING_NOT_FOUND;
     }
+    CU_ASSERT(found > LIMIT_FORWARDS);
     CU_ASSERT_EQUAL(forward_waiting(&n, ORIGIN), 1);
     n.nodes[ORIGIN].lcore->ticks.lease /= 100000;
     CU_ASSERT_TRUE_FATAL(forward_agent_wait(&n, &a, &c, NULL));
