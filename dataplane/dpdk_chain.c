@@ -7,6 +7,8 @@
 #define IDENTIFIER 0xd000u /* and the lcore: answers come to all */
 #define HEAD_BYTES 24u     /* of the pattern, that stand in the first mbuf */
 #define PAUSE_MIN_NS (100 * NS_PER_MS)
+#define PUSHES 16u /* each PUSH_NS */
+#define PUSH_NS NS_PER_MS
 
 _Static_assert(sizeof(struct rte_mbuf_ext_shared_info) <= DPDK_CHAIN_SHARED_BYTES, "shared");
 _Static_assert(PACKET_PAYLOAD_MAX + PAGE <= DPDK_CHAIN_MEMORY_BYTES, "pattern");
@@ -110,13 +112,13 @@ static struct rte_mbuf *chained(struct dpdk_chain *c, struct rte_mbuf *head, uin
     return head;
 }
 
-static bool request_send(struct dpdk_chain *c, bool chain)
+static bool request_send(struct dpdk_chain *c, bool chain, uint32_t length)
 {
     struct dpdk_queue *q = c->config.queue;
     struct packet_path path = c->path;
     uint8_t *bytes;
     c->sequence++;
-    c->length = length_of(c);
+    c->length = length;
     uint32_t own = chain ? HEAD_BYTES : c->length;
     struct rte_mbuf *m = rte_pktmbuf_alloc(q->pool);
     if (m == NULL)
@@ -153,7 +155,9 @@ static void rest(struct dpdk_chain *c, uint64_t now)
 static void ask(struct dpdk_chain *c, enum dpdk_chain_step step, uint64_t now)
 {
     ASSERT(!dpdk_chain_is_held(c)); /* the pattern would change under the port */
-    if (!request_send(c, step == DPDK_CHAIN_CHAINED)) {
+    c->is_answered = false;
+    c->pushed = 0;
+    if (!request_send(c, step == DPDK_CHAIN_CHAINED, length_of(c))) {
         rest(c, now);
         return;
     }
@@ -172,6 +176,30 @@ static void round_end(struct dpdk_chain *c, uint64_t now)
     ask(c, DPDK_CHAIN_COPIED, now);
 }
 
+/* Given back, at last. */
+static void returned(struct dpdk_chain *c, uint64_t now)
+{
+    if (c->is_answered)
+        round_end(c, now);
+    else
+        ask(c, DPDK_CHAIN_CONTROL, now);
+}
+
+static bool is_pushed(const struct dpdk_chain *c)
+{
+    return c->pushed >= 2u * c->config.queue->port->descriptors_out;
+}
+
+static void push(struct dpdk_chain *c, uint64_t now)
+{
+    if (is_pushed(c) || now < c->push_at)
+        return;
+    for (uint32_t i = 0; i < PUSHES && request_send(c, false, HEAD_BYTES); i++)
+        c->pushed++;
+    c->push_at = now + PUSH_NS;
+    c->at = now + DPDK_CHAIN_WAIT_NS;
+}
+
 static void on_time(struct dpdk_chain *c, uint64_t now)
 {
     switch (c->step) {
@@ -180,11 +208,14 @@ static void on_time(struct dpdk_chain *c, uint64_t now)
         break;
     case DPDK_CHAIN_CHAINED:
         if (dpdk_chain_is_held(c))
-            c->state = DPDK_CHAIN_NOT_RETURNED;
+            c->step = DPDK_CHAIN_PUSH;
         else
             ask(c, DPDK_CHAIN_CONTROL, now);
         break;
     case DPDK_CHAIN_RETURN:
+        c->step = DPDK_CHAIN_PUSH;
+        break;
+    case DPDK_CHAIN_PUSH:
         c->state = DPDK_CHAIN_NOT_RETURNED;
         break;
     case DPDK_CHAIN_COPIED:
@@ -221,8 +252,10 @@ void dpdk_chain_tick(struct dpdk_chain *c, uint64_t now)
         return;
     if (dpdk_chain_is_held(c))
         dpdk_queue_clean(c->config.queue);
-    if (c->step == DPDK_CHAIN_RETURN && !dpdk_chain_is_held(c))
-        round_end(c, now);
+    if ((c->step == DPDK_CHAIN_RETURN || c->step == DPDK_CHAIN_PUSH) && !dpdk_chain_is_held(c))
+        returned(c, now);
+    else if (c->step == DPDK_CHAIN_PUSH && !is_pushed(c))
+        push(c, now);
     else if (now >= c->at)
         on_time(c, now);
 }
@@ -247,6 +280,7 @@ void dpdk_chain_receive(struct dpdk_chain *c, const struct packet_received *r, u
             break;
         }
         c->step = DPDK_CHAIN_RETURN;
+        c->is_answered = true;
         c->at = now + DPDK_CHAIN_WAIT_NS;
         break;
     case DPDK_CHAIN_CONTROL:
@@ -258,6 +292,7 @@ void dpdk_chain_receive(struct dpdk_chain *c, const struct packet_received *r, u
         break;
     case DPDK_CHAIN_REST:
     case DPDK_CHAIN_RETURN:
+    case DPDK_CHAIN_PUSH:
         break; /* doubled on the way, or late */
     }
 }

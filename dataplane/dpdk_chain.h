@@ -6,7 +6,9 @@
  * and if it fails, frames are copied into one mbuf.
  *
  *   round   one copied request; answered, then one chained; answered with the same bytes and the memory
- *           given back within DPDK_CHAIN_WAIT_NS: a good round, of DPDK_CHAIN_ROUNDS, of growing length.
+ *           given back: a good round, of DPDK_CHAIN_ROUNDS, of growing length.  Many drivers give a buffer back
+ *           only when they use its place in their ring again: where DPDK_CHAIN_WAIT_NS passed, short copied requests
+ *           follow, a few each millisecond, until the ring has gone round twice.
  *   refused, for good and by name: other bytes came back; DPDK_CHAIN_LOST chained requests one behind the other were
  *           not answered where the copied ones before and behind them were; or the memory was not given back.
  *
@@ -53,6 +55,7 @@ enum dpdk_chain_step {
     DPDK_CHAIN_CHAINED, /* a chained one */
     DPDK_CHAIN_CONTROL, /* a copied one behind a chained one that was not answered */
     DPDK_CHAIN_RETURN,  /* answered; the memory is to come back */
+    DPDK_CHAIN_PUSH,    /* it did not, and others are sent behind it */
 };
 
 struct dpdk_chain {
@@ -65,6 +68,9 @@ struct dpdk_chain {
     uint32_t length;    /* payload of the request under way */
     uint16_t sequence;
     uint32_t rounds, lost;
+    bool is_answered; /* the chained request under way */
+    uint32_t pushed;  /* requests sent behind it */
+    uint64_t push_at;
     alignas(8) uint8_t shared[DPDK_CHAIN_SHARED_BYTES]; /* struct rte_mbuf_ext_shared_info */
     _Atomic uint32_t held;      /* chained mbufs that the port has; stored by free callbacks */
     uint64_t requests, answers; /* counters */

@@ -18,8 +18,9 @@ static uint64_t now;
 static uint32_t requests_chained;
 
 /* What the port does to chained frames. */
-static enum { HONEST, BYTES, DROPS, KEEPS, DEAF } lie;
+static enum { HONEST, BYTES, DROPS, KEEPS, LAZY, LOSES, DEAF } lie;
 static struct rte_mbuf *kept;
+static uint32_t sent_since; /* behind it */
 
 static void checksum_mend(uint8_t *b, uint32_t length)
 {
@@ -53,9 +54,17 @@ static uint32_t send_as_it_lies(void *context, struct rte_mbuf **mbufs, uint32_t
     }
     if (lie == BYTES && chained)
         m = forged(m);
-    if (lie == KEEPS && chained) {
+    sent_since++;
+    if ((lie == KEEPS || lie == LAZY || lie == LOSES) && chained) {
         kept = m;
+        sent_since = 0;
+        if (lie == LOSES)
+            return 1;
         m = rte_pktmbuf_copy(m, c.config.queue->pool, 0, UINT32_MAX);
+    }
+    if (lie != KEEPS && sent_since > ports[0]->descriptors_out) {
+        rte_pktmbuf_free(kept);
+        kept = NULL;
     }
     return dpdk_queue_send(context, &m, 1);
 }
@@ -210,8 +219,35 @@ static void memory_that_is_kept_is_refused(void)
     CU_ASSERT_EQUAL(c.state, DPDK_CHAIN_UNPROVEN);
     CU_ASSERT_TRUE(dpdk_chain_is_held(&c));
     run(DPDK_CHAIN_WAIT_NS);
+    CU_ASSERT_EQUAL(c.state, DPDK_CHAIN_UNPROVEN);
+    run(2 * DPDK_CHAIN_WAIT_NS);
     CU_ASSERT_EQUAL(c.state, DPDK_CHAIN_NOT_RETURNED);
+    CU_ASSERT_TRUE(sent_since >= 2u * ports[0]->descriptors_out);
     CU_ASSERT_EQUAL(requests_chained, 1); /* the pattern was not written under it */
+    close();
+}
+
+/* As drivers do that free a buffer when its place in the ring is used again; and nobody else sends. */
+static void memory_that_is_kept_for_a_round_of_the_ring_is_waited_for(void)
+{
+    open();
+    lie = LAZY;
+    path_tell();
+    run(2 * DPDK_CHAIN_ROUNDS * DPDK_CHAIN_WAIT_NS);
+    CU_ASSERT_EQUAL(c.state, DPDK_CHAIN_PROVEN);
+    CU_ASSERT_EQUAL(requests_chained, DPDK_CHAIN_ROUNDS);
+    close();
+}
+
+/* Neither answered nor given back at once: refused for what it is. */
+static void frames_that_do_not_arrive_and_are_kept_are_refused(void)
+{
+    open();
+    lie = LOSES;
+    path_tell();
+    run(UINT64_C(60) * NS_PER_S);
+    CU_ASSERT_EQUAL(c.state, DPDK_CHAIN_NOT_SENT);
+    CU_ASSERT_EQUAL(requests_chained, DPDK_CHAIN_LOST);
     close();
 }
 
@@ -302,6 +338,8 @@ static const struct unit_test tests[] = {
     UNIT_TEST(chained_frames_that_do_not_arrive_are_refused),
     UNIT_TEST(frames_that_were_lost_are_tried_again),
     UNIT_TEST(memory_that_is_kept_is_refused),
+    UNIT_TEST(memory_that_is_kept_for_a_round_of_the_ring_is_waited_for),
+    UNIT_TEST(frames_that_do_not_arrive_and_are_kept_are_refused),
     UNIT_TEST(nobody_who_answers_proves_nothing),
     UNIT_TEST(answers_of_others_are_none),
     UNIT_TEST(a_port_that_does_not_offer_it_is_not_asked),
