@@ -9,6 +9,6 @@ suite_vm() {
     fi
     build vm plain || return 1
     for script in tests/vm/*.test.sh; do
-        script_test vm "$(basename "$script" .test.sh)" 600 "$script" "$PWD/build/plain"
+        script_test vm "$(basename "$script" .test.sh)" 1600 "$script" "$PWD/build/plain"
     done
 }

@@ -3,9 +3,7 @@
 # are given to vfio, after it did as it was told, and when nothing is left to mend.
 # shellcheck source=tests/vm/common.sh
 . "$(dirname "$0")/common.sh"
-in_guest -m 1024 -t 300 -k intel_iommu=on -d "-device intel-iommu \
-    -netdev hubport,id=h1,hubid=1 -device e1000,netdev=h1 \
-    -netdev hubport,id=h2,hubid=1 -device virtio-net-pci,iommu_platform=on,disable-legacy=on,netdev=h2"
+in_guest -m 1024 -t 300 -k intel_iommu=on -d "$(iommu_cards 1)"
 # shellcheck source=tests/vm/vfio.sh
 . "$here/vfio.sh"
 dunlin=$build/control/dunlin
@@ -23,10 +21,7 @@ mend() {
     bash -c "$command"
 }
 
-e1000=
-for address in "${!cards[@]}"; do
-    [ "${cards[$address]}" = 0x100e ] && e1000=$address
-done
+e1000=$(cards_of 0x100e)
 ulimit -l 8192
 modprobe e1000
 

@@ -3,17 +3,7 @@
 # hub of their own, and packets go round between them: what a transport over DPDK can rest on here.
 # shellcheck source=tests/vm/common.sh
 . "$(dirname "$0")/common.sh"
-
-# Why platform: only then does a virtio card keep to the IOMMU.
-virtio=iommu_platform=on,disable-legacy=on
-devices="-device intel-iommu"
-for pair in virtio-net-pci,$virtio e1000; do
-    hub=$((${hub:-0} + 1))
-    for card in 1 2; do
-        devices+=" -netdev hubport,id=h$hub.$card,hubid=$hub -device $pair,netdev=h$hub.$card"
-    done
-done
-in_guest -m 1536 -t 400 -k intel_iommu=on -d "$devices"
+in_guest -m 1536 -t 400 -k intel_iommu=on -d "$(iommu_cards 2)"
 # shellcheck source=tests/vm/vfio.sh
 . "$here/vfio.sh"
 
@@ -44,13 +34,11 @@ both_received() {
 # circulate DEVICE_ID WHAT: testpmd sends what one port receives out of the other; the packets that start never
 # stop.
 circulate() {
-    local address list=() log=/tmp/$1
-    for address in "${!cards[@]}"; do
-        [ "${cards[$address]}" = "$1" ] && list+=(-a "$address")
-    done
-    [ ${#list[@]} -eq 4 ] || { fault "$2: $((${#list[@]} / 2)) cards instead of 2"; return; }
+    local list log=/tmp/$1
+    mapfile -t list < <(cards_of "$1")
+    [ ${#list[@]} -eq 2 ] || { fault "$2: ${#list[@]} cards instead of 2"; return; }
     : >"$log"
-    steer "$log" | dpdk-testpmd -l 0,1 "${list[@]}" --no-huge -m 256 --iova-mode=va --no-telemetry \
+    steer "$log" | dpdk-testpmd -l 0,1 "${list[@]/#/-a}" --no-huge -m 256 --iova-mode=va --no-telemetry \
         --file-prefix "${1#0x}" -- -i --nb-cores=1 --total-num-mbufs=8192 >"$log" 2>&1
     check "$2: both ports received more than a hundred packets" both_received "$log" || tail -n 60 "$log"
     grep -E 'RX-packets:.*RX-missed:' "$log" | tail -n 2

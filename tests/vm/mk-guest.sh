@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 cache=${XDG_CACHE_HOME:+$XDG_CACHE_HOME/dunlin/vm}
 cache=${cache:-$here/../../build/vm}
 mkdir -p "$cache"
-cache=$(cd "$cache" && pwd)
+cache=$(cd "$cache" && pwd -P) # its own name: the guest has another root while it mounts
 
 cannot() {
     echo "no guest: $*"

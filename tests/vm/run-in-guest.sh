@@ -6,6 +6,7 @@
 #     -m MB       memory; 1536                 -t SECONDS  until it must have ended; 120
 #     -c N        processors; 2                -k WORDS    more for the kernel's command line
 #     -d WORDS    more arguments for qemu, as words      -v  the kernel's log to stderr at the end
+#     -w          what the guest writes to its virtio port "monitor" are commands for qemu
 #
 # The processor is emulated unless DUNLIN_VM_ACCEL=kvm says otherwise; so nothing in it may be measured, and
 # nothing built with -march=native runs. In the guest DUNLIN_GUEST is set. Exit: that of the command; 77 where no guest can be had, with the reason as the last
@@ -13,9 +14,9 @@
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
-memory=1536 processors=2 seconds=120 words='' devices='' verbose=''
+memory=1536 processors=2 seconds=120 words='' devices='' verbose='' steered=''
 accel=${DUNLIN_VM_ACCEL:-tcg,thread=multi}
-while getopts m:c:t:k:d:v option; do
+while getopts m:c:t:k:d:vw option; do
     case $option in
     m) memory=$OPTARG ;;
     c) processors=$OPTARG ;;
@@ -23,6 +24,7 @@ while getopts m:c:t:k:d:v option; do
     k) words=$OPTARG ;;
     d) devices=$OPTARG ;;
     v) verbose=1 ;;
+    w) steered=1 ;;
     *) exit 2 ;;
     esac
 done
@@ -52,6 +54,9 @@ cpu=max
 [ "${accel%%,*}" = kvm ] && cpu=host
 more=()
 [ -z "$devices" ] || read -ra more <<<"$devices"
+# Why a socket between qemu and itself: a port and a monitor cannot be joined otherwise.
+[ -z "$steered" ] || more+=(-chardev "socket,id=monitor,path=$job/monitor,server=on,wait=off" -mon monitor
+    -chardev "socket,id=commands,path=$job/monitor" -device "virtserialport,chardev=commands,name=monitor")
 
 # Why no_timer_check: on a busy machine the emulated timer is late, which the kernel takes for a broken one.
 kernel="console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr random.trust_cpu=on tsc=reliable no_timer_check"
