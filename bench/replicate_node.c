@@ -134,8 +134,8 @@ int replicate_node_open(struct replicate_node *n, uint32_t number,
     if (rc == 0)
         rc = space_file_make(n, &g);
     if (rc == 0)
-        rc = memory_create(&n->arena, "bench-arena", (uint64_t)g.chunk_count_max << g.chunk_shift,
-                           MEMORY_SHARED, true, NULL);
+        rc = memory_create(&n->arena, "bench-arena", layout_arena_bytes(&g), MEMORY_SHARED, true,
+                           NULL);
     if (rc == 0)
         rc = shards_make(n, &g, shape->ticks_per_ns);
     if (rc != 0)

@@ -71,11 +71,6 @@ static uint64_t chunk_bytes(const struct node_space *s)
     return UINT64_C(1) << s->geometry.chunk_shift;
 }
 
-static uint64_t arena_bytes(const struct node_space *s)
-{
-    return s->geometry.chunk_count_max * chunk_bytes(s);
-}
-
 static void copied_tell(struct cluster_node *c, const struct node_space *s, int error)
 {
     if (!c->is_told_copied)
@@ -91,14 +86,14 @@ static void copied_tell(struct cluster_node *c, const struct node_space *s, int 
 static int chunk_map(struct cluster_node *c, const struct node_space *s, uint32_t chunk)
 {
     uint32_t *mapped = &c->mapped[s->config.id];
-    int error = *mapped == 0 ? dpdk_port_range_open(s->arena, arena_bytes(s)) : 0;
+    int error = *mapped == 0 ? dpdk_port_range_open(s->arena, layout_arena_bytes(&s->geometry)) : 0;
     if (error != 0)
         return error;
     error = dpdk_port_map(c->port, s->chunks[chunk].base, chunk_bytes(s));
     if (error == 0)
         ++*mapped;
     else if (*mapped == 0)
-        dpdk_port_range_close(s->arena, arena_bytes(s));
+        dpdk_port_range_close(s->arena, layout_arena_bytes(&s->geometry));
     return error;
 }
 
@@ -116,7 +111,7 @@ static void chunk_gone(void *context, const struct node_space *s, uint32_t chunk
     struct cluster_node *c = context;
     dpdk_port_unmap(c->port, s->chunks[chunk].base, chunk_bytes(s));
     if (--c->mapped[s->config.id] == 0)
-        dpdk_port_range_close(s->arena, arena_bytes(s));
+        dpdk_port_range_close(s->arena, layout_arena_bytes(&s->geometry));
 }
 
 void cluster_transports_join(struct cluster_node *c, struct node *node)

@@ -8,11 +8,6 @@
 
 _Static_assert(LIMIT_SHARDS <= 1u << NODE_LOG_SPACE_SHIFT, "a shard's number fits");
 
-static uint64_t arena_bytes(const struct layout_geometry *g)
-{
-    return (uint64_t)g->chunk_count_max << g->chunk_shift;
-}
-
 /* Chunks that the quota allows; the geometry has room for what it may be raised to. */
 static uint32_t chunks_of_quota(const struct node_space *s)
 {
@@ -219,7 +214,7 @@ static int space_make(struct node *n, struct node_space *s)
     if (error == 0)
         error = space_file_create(n, s);
     if (error == 0)
-        error = memory_reserve(&s->arena, arena_bytes(&s->geometry));
+        error = memory_reserve(&s->arena, layout_arena_bytes(&s->geometry));
     if (error != 0)
         return error;
     atomic_store_explicit(&s->chunks_wanted, chunks_at_start(&s->geometry), memory_order_relaxed);
@@ -266,7 +261,7 @@ void node_space_free(struct node *n, struct node_space *s)
         free(s->parts[i]);
     for (uint32_t i = 0; i < LIMIT_CHUNKS; i++)
         node_chunk_destroy(n, s, i);
-    memory_unreserve(s->arena, arena_bytes(&s->geometry));
+    memory_unreserve(s->arena, layout_arena_bytes(&s->geometry));
     memory_destroy(&s->file, false);
     free(s);
 }

@@ -393,6 +393,11 @@ static inline uint64_t layout_space_bytes(const struct layout_geometry *g)
     return align_up(layout_chunk_generation_offset(g) + g->chunk_count_max * sizeof(uint32_t),
                     PAGE);
 }
+/* Address space of an arena, with all the chunks that there may be. */
+static inline uint64_t layout_arena_bytes(const struct layout_geometry *g)
+{
+    return (uint64_t)g->chunk_count_max << g->chunk_shift;
+}
 /* The word of a chunk; of the space file at file. */
 static inline _Atomic uint32_t *layout_chunk_generation(const struct layout_space *file,
                                                         uint32_t chunk)
