@@ -22,18 +22,26 @@
 #define CALL_TIMEOUT_NS (10 * NS_PER_S)
 #define THREADS_MAX 64u
 
+int daemon_beside(char *directory, size_t capacity)
+{
+    ssize_t length = readlink("/proc/self/exe", directory, capacity - 1);
+    if (length < 0)
+        return -errno;
+    directory[length] = '\0';
+    char *slash = strrchr(directory, '/');
+    if (slash == NULL)
+        return -ENOENT;
+    *slash = '\0';
+    return 0;
+}
+
 /* dunlind lies beside us when installed, in control/ in a build directory. */
 static int find_program(char *path, size_t capacity)
 {
     char self[512];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length < 0)
-        return -errno;
-    self[length] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash == NULL)
-        return -ENOENT;
-    *slash = '\0';
+    int rc = daemon_beside(self, sizeof self);
+    if (rc != 0)
+        return rc;
     static const char *const places[] = {"dunlind", "../control/dunlind"};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         int written = snprintf(path, capacity, "%s/%s", self, places[i]);

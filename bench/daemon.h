@@ -28,6 +28,9 @@ struct daemon {
     char log_path[96];
 };
 
+/* Where this program lies.  0 or -errno. */
+MUST_USE int daemon_beside(char *directory, size_t capacity);
+
 /* Returns 0, or -errno after a word on stderr; -ENOENT: there is no dunlind beside this program. */
 MUST_USE int daemon_start(struct daemon *d, const struct daemon_options *options);
 

@@ -1,5 +1,6 @@
 #include "bench/replicate_port_node.h"
 
+#include "bench/daemon.h"
 #include "bench/port_net.h"
 
 #include <fcntl.h>
@@ -26,27 +27,13 @@ static int namespace_make(const struct replicate_port_node *n)
     return rc;
 }
 
-/* The program lies beside ours. */
-static int program_path(char *path, size_t bytes)
-{
-    char self[512];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length < 0)
-        return -errno;
-    self[length] = '\0';
-    char *slash = strrchr(self, '/');
-    if (slash == NULL)
-        return -ENOENT;
-    (void)snprintf(path, bytes, "%.*s/" PROGRAM, (int)(slash - self), self);
-    return 0;
-}
-
 /* net_fork's task. */
 static void run(void *context)
 {
     const struct replicate_port_node *n = context;
-    char path[600], value[32];
-    int rc = program_path(path, sizeof path);
+    char directory[512], path[600], value[32];
+    int rc = daemon_beside(directory, sizeof directory);
+    (void)snprintf(path, sizeof path, "%s/" PROGRAM, rc == 0 ? directory : "");
     if (rc == 0 && n->has_cable)
         rc = namespace_make(n);
     (void)snprintf(value, sizeof value, "%d:%u", n->shared_fd, n->number);
