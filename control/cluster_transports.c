@@ -40,7 +40,7 @@ static int port_open(struct cluster_node *c)
         .lcore_count = c->config->node.lcore_count,
         .udp_port = ntohs(own.sin_port),
     };
-    int error = eal_config_start(dpdk);
+    int error = eal_config_start(dpdk, config.lcore_count);
     if (error != 0)
         return cluster_join_failed(c, "eal", error);
     error = dpdk_port_open(&c->port, &config);

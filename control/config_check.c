@@ -90,16 +90,10 @@ static int refuse_value(struct check *c, const struct config_key *key)
     return refuse(c, key->name, expected);
 }
 
-static bool is_text(const struct config_key *key)
-{
-    return key->kind == CONFIG_NAME || key->kind == CONFIG_PATH || key->kind == CONFIG_IPV4 ||
-           key->kind == CONFIG_TEXT;
-}
-
 /* Why quotes only for text: "1" is a string in YAML, and a number in quotes is a mistake. */
 static int scalar_judge(const struct config_key *key, const yaml_event_t *e, uint64_t *number)
 {
-    bool text = is_text(key) || key->kind == CONFIG_ADDRESS;
+    bool text = config_is_text(key) || key->kind == CONFIG_ADDRESS;
     if (e->type != YAML_SCALAR_EVENT || is_nothing(e) || (!text && !is_plain(e)))
         return -EINVAL;
     return config_scalar(key, (const char *)e->data.scalar.value, e->data.scalar.length, number);
@@ -108,7 +102,7 @@ static int scalar_judge(const struct config_key *key, const yaml_event_t *e, uin
 static void write_scalar(struct check *c, const struct config_key *key, const char *text,
                          uint64_t number)
 {
-    if (is_text(key)) {
+    if (config_is_text(key)) {
         emit(c, "\"");
         for (; *text != '\0'; text++)
             emit(c, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
@@ -152,6 +146,9 @@ static int check_scalar(struct check *c, const struct config_key *key, struct va
     }
     if (key->kind == CONFIG_NAME)
         (void)snprintf(v->text, sizeof(v->text), "%s", text);
+    if (key == &config_dpdk_keys[CONFIG_DPDK_PORT] || key == &config_dpdk_keys[CONFIG_DPDK_EAL])
+        config_cluster_dpdk_seen(&c->cluster, key == &config_dpdk_keys[CONFIG_DPDK_EAL], text,
+                                 v->place);
     write_scalar(c, key, text, v->number);
     return 0;
 }

@@ -98,6 +98,31 @@ static void rule_id(struct events *in, const struct config_cluster_seen *seen, u
     }
 }
 
+void config_cluster_dpdk_seen(struct config_cluster_seen *seen, bool is_eal, const char *text,
+                              struct events_place place)
+{
+    if (is_eal) {
+        eal_words_read(&seen->eal, text);
+        seen->eal_place = place;
+    } else {
+        (void)snprintf(seen->port, sizeof seen->port, "%s",
+                       text); /* no longer than that: its key says so */
+    }
+}
+
+static void rule_memory(struct events *in, const struct config_cluster_seen *seen)
+{
+    const struct dpdk_size size = {
+        .device = seen->port, .lcore_count = seen->lcore_count, .mtu = (uint32_t)seen->mtu};
+    uint32_t least = eal_words_missing(&seen->eal, &size);
+    if (least == 0 || seen->port[0] == '\0')
+        return;
+    events_fault(in, seen->eal_place,
+                 "%" PRIu32 " MiB for a port of %" PRIu32 " lcores with an mtu of %" PRIu64
+                 "B in eal; expected -m %" PRIu32 " or more, or nothing of memory",
+                 seen->eal.memory_mib, size.lcore_count, seen->mtu, least);
+}
+
 static void rule_transport(struct events *in, const struct config_cluster_seen *seen)
 {
     if (!seen->is_dpdk)
@@ -110,6 +135,7 @@ static void rule_transport(struct events *in, const struct config_cluster_seen *
                      "an mtu that carries no frame of %" PRIu64 "B and its headers of %uB; "
                      "expected a larger one, or a smaller frame",
                      seen->frame_bytes, IPV4_UDP_BYTES);
+    rule_memory(in, seen);
     for (uint32_t i = 0; i < seen->count; i++)
         if (seen->nodes[i].has_address && seen->nodes[i].address.ss_family != AF_INET)
             events_fault(in, seen->nodes[i].address_place,

@@ -51,6 +51,13 @@ struct config_key {
     uint32_t bytes;              /* of the member there, or of one entry of a list */
 };
 
+/* Its value is text, which may stand in quotes. */
+static inline bool config_is_text(const struct config_key *key)
+{
+    return key->kind == CONFIG_NAME || key->kind == CONFIG_PATH || key->kind == CONFIG_IPV4 ||
+           key->kind == CONFIG_TEXT;
+}
+
 #define CONFIG_CPUS_MAX 8192u
 
 /* Numbers of the keys that are checked together: their places in the tables below. */
@@ -70,7 +77,7 @@ enum {
     CONFIG_CLUSTER_TRANSPORT,
     CONFIG_CLUSTER_DPDK,
 };
-enum { CONFIG_DPDK_MTU };
+enum { CONFIG_DPDK_MTU, CONFIG_DPDK_PORT, CONFIG_DPDK_EAL };
 enum { CONFIG_LCORES_COUNT, CONFIG_LCORES_CPUS, CONFIG_LCORES_SPIN };
 enum {
     CONFIG_SPACE_NAME,

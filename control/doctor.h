@@ -157,7 +157,7 @@ struct doctor_finding {
 };
 
 /* Two of a card, three of a link, one of a path, and those of the port and of the machine. */
-#define DOCTOR_FINDINGS_MAX (2 * DOCTOR_CARDS_MAX + 3 * DOCTOR_LINKS_MAX + LIMIT_VOTERS + 8 + 16)
+#define DOCTOR_FINDINGS_MAX (2 * DOCTOR_CARDS_MAX + 3 * DOCTOR_LINKS_MAX + LIMIT_VOTERS + 9 + 16)
 
 struct doctor_report {
     uint32_t count;

@@ -1,4 +1,5 @@
 #include "control/doctor.h"
+#include "control/eal_words.h"
 #include "dataplane/dpdk_chain.h"
 
 #include <inttypes.h>
@@ -177,9 +178,54 @@ static void port_interrupts(const struct doctor_facts *facts, struct doctor_repo
                     config_path(facts));
 }
 
+/* As they were taken, or as EAL takes them: huge ones where there is as much free of one size as it is asked for. */
+static bool has_small_pages(const struct doctor_facts *facts, uint32_t mib)
+{
+    const struct doctor_memory *m = &facts->memory;
+    if (facts->port.opened)
+        return !facts->port.huge_pages;
+    for (uint32_t i = 0; i < m->page_size_count && m->huge_mounted; i++)
+        if (m->pages[i].free * m->pages[i].page_bytes >> 20 >= mib)
+            return false;
+    return true;
+}
+
+/* Why also of a port that was not opened: that may be why. */
+static void port_memory(const struct doctor_facts *facts, struct doctor_report *report)
+{
+    const struct config *config = facts->config;
+    struct eal_words words;
+    if (config == NULL || facts->port.user != 0)
+        return; /* what it would be asked for is not known, or it was asked for already */
+    eal_words_read(&words, config->cluster.dpdk.eal);
+    struct dpdk_size size = {.device = facts->port.device,
+                             .lcore_count = config->node.lcore_count,
+                             .mtu = config->cluster.dpdk.mtu};
+    size.small_pages = words.no_huge || has_small_pages(facts, dpdk_size_mib(&size));
+    uint32_t missing = eal_words_missing(&words, &size);
+    struct doctor_finding *f =
+        add(facts, report, "port_memory",
+            "an lcore has a pool of packets and its queues; with less the port does not open");
+    doctor_is(f, "%" PRIu32 " MiB of %s pages for %" PRIu32 " lcores with an mtu of %" PRIu32,
+              dpdk_size_least_mib(&size), size.small_pages ? "small" : "huge", size.lcore_count,
+              size.mtu);
+    if (missing == 0)
+        return;
+    doctor_is(f, "%" PRIu32 " MiB, but %" PRIu32 " lcores with an mtu of %" PRIu32 " take %" PRIu32,
+              words.memory_mib, size.lcore_count, size.mtu, missing);
+    doctor_mend(f, DOCTOR_FAULT,
+                "in %s: cluster: {dpdk: {eal: \"... -m %" PRIu32
+                "\"}}, or no -m and no --socket-mem at all",
+                config_path(facts), dpdk_size_mib(&size));
+}
+
 void doctor_judge_port(const struct doctor_facts *facts, struct doctor_report *report)
 {
-    if (!facts->port.asked || !port(facts, report))
+    if (!facts->port.asked)
+        return;
+    bool opened = port(facts, report);
+    port_memory(facts, report);
+    if (!opened)
         return;
     port_link(facts, report);
     port_mtu(facts, report);

@@ -125,7 +125,7 @@ static int tell(const struct config *config)
         .mtu = dpdk->mtu,
         .lcore_count = config->node.lcore_count != 0 ? config->node.lcore_count : 1,
         .udp_port = udp_port(config)};
-    int error = eal_config_start(dpdk);
+    int error = eal_config_start(dpdk, wanted.lcore_count);
     if (error != 0)
         return failed("environment", error);
     error = dpdk_port_open(&port, &wanted);

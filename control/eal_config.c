@@ -1,5 +1,6 @@
 #include "control/eal_config.h"
 #include "dataplane/dpdk_eal.h"
+#include "dataplane/dpdk_size.h"
 
 #include <string.h>
 
@@ -37,7 +38,17 @@ static void devices_limit(struct eal_arguments *a, const char *port)
         argument_add(a, port);
 }
 
-int eal_config_start(const struct config_dpdk *dpdk)
+/* What the port takes, where that is more than EAL is asked for anyway. */
+static uint32_t memory_mib(const struct config_dpdk *dpdk, uint32_t lcore_count, bool small_pages)
+{
+    const struct dpdk_size size = {.device = dpdk->port,
+                                   .lcore_count = lcore_count,
+                                   .mtu = dpdk->mtu,
+                                   .small_pages = small_pages};
+    return (uint32_t)max_u64(dpdk_size_mib(&size), DPDK_EAL_MEMORY_MIB);
+}
+
+int eal_config_start(const struct config_dpdk *dpdk, uint32_t lcore_count)
 {
     char text[CONFIG_LINE_BYTES], *rest;
     struct eal_arguments a = {.count = 0};
@@ -48,5 +59,8 @@ int eal_config_start(const struct config_dpdk *dpdk)
         argument_add(&a, *more);
     devices_limit(&a, dpdk->port);
     return dpdk_eal_start(
-        &(struct dpdk_eal_config){.arguments = a.list, .argument_count = a.count});
+        &(struct dpdk_eal_config){.arguments = a.list,
+                                  .argument_count = a.count,
+                                  .memory_mib = memory_mib(dpdk, lcore_count, false),
+                                  .memory_small_mib = memory_mib(dpdk, lcore_count, true)});
 }

@@ -5,7 +5,8 @@
 #include "control/config.h"
 
 /* As dpdk_eal_start, with the arguments of the file, and those of the command line behind them.  Unless they say which
- * devices DPDK may have, that is the port's, and no other card of the machine. */
-MUST_USE int eal_config_start(const struct config_dpdk *dpdk);
+ * devices DPDK may have, that is the port's, and no other card of the machine; unless they say how much memory, that is
+ * what its port takes for so many lcores. */
+MUST_USE int eal_config_start(const struct config_dpdk *dpdk, uint32_t lcore_count);
 
 #endif

@@ -124,19 +124,27 @@ static void add_processor(struct arguments *a, const cpu_set_t *may)
         }
 }
 
+static uint32_t or_default(uint32_t mib)
+{
+    return mib != 0 ? mib : DPDK_EAL_MEMORY_MIB;
+}
+
 /* Why static: DPDK keeps pointers into what it is given. */
 static struct arguments *arguments_of(const struct dpdk_eal_config *config, const cpu_set_t *may)
 {
     static struct arguments a;
-    uint32_t mib = config->memory_mib != 0 ? config->memory_mib : DPDK_EAL_MEMORY_MIB;
+    uint32_t mib = or_default(config->memory_mib);
+    bool small = takes_small_pages(config, mib);
     memset(&a, 0, sizeof a);
     add(&a, "dunlind");
     add(&a, "--log-level=*:warning");
     if (!chooses_processors(config))
         add_processor(&a, may);
     add(&a, "--file-prefix=" PREFIX "%d", (int)getpid());
-    add(&a, "-m%u", mib);
-    if (takes_small_pages(config, mib))
+    /* Why not always: DPDK takes only one of the two. */
+    if (!has_argument(config, "--socket-mem"))
+        add(&a, "-m%u", small ? or_default(config->memory_small_mib) : mib);
+    if (small)
         add(&a, "--no-huge");
     else
         add(&a, "--huge-unlink=always");

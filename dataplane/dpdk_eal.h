@@ -4,7 +4,7 @@
  * processor and none of its own polling threads: ours are plain threads, which join it (dpdk_eal_join) to have
  * caches of their own in memory pools.  Where the caller may run is not changed by it.
  *
- * Arguments: ours first, then the user's, so that the user's win.  Ours: memory without files that stay behind, a
+ * Arguments: ours first, then the user's, so that the user's win.  Ours: memory (dpdk_size.h) without files that stay behind, a
  * file prefix of this process (several nodes on one machine do not meet), small pages where there are no
  * huge ones, warnings and worse in its log (stderr).  Telemetry stays on.
  *
@@ -30,7 +30,9 @@ struct dpdk_eal_config {
     const char *const *arguments; /* as on a command line, without a program name; copied */
     uint32_t argument_count;
     enum dpdk_eal_pages pages;
-    uint32_t memory_mib; /* 0: DPDK_EAL_MEMORY_MIB */
+    /* Of huge pages, and of small ones where those are taken; 0: DPDK_EAL_MEMORY_MIB.  Huge ones become more while
+     * there are free ones, small ones never do. */
+    uint32_t memory_mib, memory_small_mib;
 };
 
 /* Returns 0, or

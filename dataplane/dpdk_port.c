@@ -1,5 +1,6 @@
 #include "dataplane/dpdk_port.h"
 #include "dataplane/dpdk_eal.h"
+#include "dataplane/dpdk_size.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,13 +17,15 @@
  * begins at a cache line. */
 #define SHIFT                                                                                      \
     (2 * CACHE_LINE - PACKET_HEADER_BYTES % CACHE_LINE - RTE_PKTMBUF_HEADROOM % CACHE_LINE)
-/* What may stand around a packet of the mtu: Ethernet's head and checksum, two VLAN tags. */
-#define OVERHEAD (RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN + 2 * RTE_VLAN_HLEN)
-#define FRAMES_MAX 32768u /* of net_af_packet */
-#define CACHED_MBUFS 256u
+#define CACHED_MBUFS DPDK_SIZE_CACHED
 #define OFFLOADS_OUT                                                                               \
     (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_MULTI_SEGS)
 #define OFFLOADS_IN (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM)
+
+/* What dpdk_size.h counts with. */
+_Static_assert(sizeof(struct rte_mbuf) <= DPDK_SIZE_MBUF, "mbuf");
+_Static_assert(RTE_PKTMBUF_HEADROOM + SHIFT <= DPDK_SIZE_HEADROOM, "headroom");
+_Static_assert(RTE_MAX_LCORE <= DPDK_SIZE_THREADS, "threads");
 
 /* ---- the device ---- */
 
@@ -81,14 +84,6 @@ static void mac_choose(struct dpdk_port *port)
     memcpy(port->facts.mac.bytes, mac.addr_bytes, PACKET_MAC_BYTES);
 }
 
-/* Why from its arguments: net_af_packet says 1,518 bytes whatever its frames hold, drops what does not fit them (the
- * kernel takes some 52 bytes) without a word, and wants mbufs as long as they. */
-static uint32_t frame_bytes_of(const char *device)
-{
-    const char *frames = strstr(device, "framesz=");
-    return frames != NULL ? (uint32_t)min_u64(strtoul(frames + 8, NULL, 10), FRAMES_MAX) : 2048;
-}
-
 static int mtu_choose(struct dpdk_port *port, const struct rte_eth_dev_info *info,
                       const char *device)
 {
@@ -96,10 +91,11 @@ static int mtu_choose(struct dpdk_port *port, const struct rte_eth_dev_info *inf
     if (mtu == 0 && (rte_eth_dev_get_mtu(port->id, &mtu) != 0 || mtu > PACKET_MTU_MAX))
         mtu = RTE_ETHER_MTU;
     port->facts.mtu = port->mtu_told = mtu;
-    /* Why in KiB: some devices count the length of buffers so. */
-    port->room = (uint32_t)max_u64(align_up(mtu + OVERHEAD, 1024), 2048);
+    port->room = dpdk_size_room(mtu);
+    /* Why: it drops what does not fit its frames (the kernel takes some 52 bytes) without a word, and wants mbufs as
+     * long as they. */
     if (strcmp(info->driver_name, "net_af_packet") == 0) {
-        uint32_t frame = frame_bytes_of(device);
+        uint32_t frame = dpdk_size_frame_bytes(device);
         port->mtu_told = (uint32_t)min_u64(mtu, RTE_ETHER_MTU);
         port->room = (uint32_t)max_u64(port->room, frame);
         return frame >= mtu + PACKET_ETHERNET_BYTES + CACHE_LINE ? 0 : -EMSGSIZE;

@@ -39,14 +39,15 @@
 #ifndef DUNLIN_DATAPLANE_DPDK_PORT_H
 #define DUNLIN_DATAPLANE_DPDK_PORT_H
 
+#include "dataplane/dpdk_size.h"
 #include "dataplane/packet.h"
 #include "engine/limits.h"
 
 #define DPDK_PORT_NAME_BYTES 64u
 #define DPDK_PORT_DESCRIPTORS 512u
-#define DPDK_PORT_MBUFS 8192u
-#define DPDK_PORT_INBOX                                                                            \
-    1024u /* packets handed over that wait for an lcore; more are dropped, counted */
+#define DPDK_PORT_MBUFS DPDK_SIZE_MBUFS
+/* Packets handed over that wait for an lcore; more are dropped, counted. */
+#define DPDK_PORT_INBOX DPDK_SIZE_INBOX
 #define DPDK_PORT_BURST 32u /* packets of one receive at most */
 
 struct rte_mbuf;

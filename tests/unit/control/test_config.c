@@ -98,14 +98,14 @@ static void transport_past_the_kernel(void)
 {
     static const char text[] = CLUSTER(
         "{id: 2, address: 10.0.0.2:7700}",
-        "  transport: dpdk\n  dpdk: {port: \"net_af_xdp0,iface=a\", eal: \"--no-huge -m 64\", "
+        "  transport: dpdk\n  dpdk: {port: \"net_af_xdp0,iface=a\", eal: \"--no-huge -m 128\", "
         "gateway: 10.0.0.254, prefix: 16, mtu: 9000B}\n");
     static struct config c;
     CU_ASSERT_EQUAL_FATAL(config_parse("t.yaml", (const uint8_t *)text, strlen(text), &c, stderr),
                           0);
     CU_ASSERT_EQUAL(c.cluster.transport, CONFIG_TRANSPORT_DPDK);
     CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.port, "net_af_xdp0,iface=a");
-    CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.eal, "--no-huge -m 64");
+    CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.eal, "--no-huge -m 128");
     CU_ASSERT_STRING_EQUAL(c.cluster.dpdk.gateway, "10.0.0.254");
     CU_ASSERT_EQUAL(c.cluster.dpdk.prefix, 16);
     CU_ASSERT_EQUAL(c.cluster.dpdk.mtu, 9000);

@@ -255,6 +255,15 @@ static const struct bad {
      "t.yaml:11:24: an mtu that carries no frame of 1400B and its headers of 28B; expected a "
      "larger "
      "one, or a smaller frame\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:7900}",
+             "  transport: dpdk\n  dpdk: {port: p, mtu: 9000B, eal: \"--no-huge -m 256\"}\n"
+             "lcores: {count: 3}\n"),
+     "t.yaml:11:36: 256 MiB for a port of 3 lcores with an mtu of 9000B in eal; expected -m 300 or "
+     "more, or nothing of memory\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:7700}",
+             "  transport: dpdk\n  dpdk: {eal: --no-huge -m 32, port: p}\n"),
+     "t.yaml:11:15: 32 MiB for a port of 1 lcores with an mtu of 1500B in eal; expected -m 36 or "
+     "more, or nothing of memory\n"},
     {"node: {name: n, id: 1}\nspaces: [{name: s, id: 1}]\ncluster: {name: c, " CONTROL ", "
      "transport: dpdk,\n  dpdk: {port: p}, nodes: [{id: 1, address: \"[fd00::1]:1\"}, {id: 2, "
      "address: \"[fd00::2]:1\"}]}\n",

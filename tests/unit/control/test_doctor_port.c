@@ -62,7 +62,7 @@ static void port_good(void)
 {
     config = (struct config){.node = {.lcore_count = 2, .lcore_cpus = {2, 3}, .spin = true},
                              .cpu_count = 2,
-                             .cluster = {.frame_bytes = 8952}};
+                             .cluster = {.frame_bytes = 8952, .dpdk = {.mtu = 9000}}};
     facts = (struct doctor_facts){.config = &config,
                                   .config_path = PATH,
                                   .dpdk = true,
@@ -84,6 +84,7 @@ static void a_port_is_looked_at(void)
     static const struct {
         const char *name, *is;
     } wanted[] = {{"port", "opened, driver net_ice, packets in huge pages"},
+                  {"port_memory", "161 MiB of huge pages for 2 lcores with an mtu of 9000"},
                   {"port_link", "up, 25000 Mbit/s"},
                   {"port_mtu", "9000, packets to other nodes have up to 8980"},
                   {"port_numa", "NUMA node 0, as all lcores"},
@@ -245,11 +246,44 @@ static void what_is_wrong_with_a_port_is_told(void)
     only("port_interrupts", DOCTOR_WARNING, "none", "in " PATH);
 }
 
+/* Small pages because of what the file says are a fault of the file: test_config_faults.c. */
+static void too_little_memory_is_told_where_pages_are_small(void)
+{
+    static const char mend[] = "in " PATH ": cluster: {dpdk: {eal: \"... -m 206\"}}";
+    port_good();
+    (void)snprintf(config.cluster.dpdk.eal, sizeof config.cluster.dpdk.eal, "-m 128");
+    all_good(); /* more huge ones are taken */
+    facts.port.huge_pages = false;
+    only("port_memory", DOCTOR_FAULT, "128 MiB, but 2 lcores with an mtu of 9000 take 200", mend);
+    (void)snprintf(config.cluster.dpdk.eal, sizeof config.cluster.dpdk.eal, "-m 200");
+    all_good();
+    config.cluster.dpdk.eal[0] = '\0';
+    all_good();
+
+    /* One that was not opened, perhaps for that. */
+    (void)snprintf(config.cluster.dpdk.eal, sizeof config.cluster.dpdk.eal, "-m 128");
+    facts.port.opened = false;
+    judge();
+    CU_ASSERT_EQUAL(found("port_memory", PORT)->state, DOCTOR_FAULT);
+    facts.memory = (struct doctor_memory){.page_size_count = 1,
+                                          .pages = {{.page_bytes = 2u << 20, .free = 100}},
+                                          .huge_mounted = true};
+    judge();
+    CU_ASSERT_EQUAL(found("port_memory", PORT)->state, DOCTOR_OK);
+    facts.memory.pages[0].free = 80;
+    judge();
+    CU_ASSERT_EQUAL(found("port_memory", PORT)->state, DOCTOR_FAULT);
+    facts.port.user = 42;
+    judge();
+    CU_ASSERT_PTR_NULL(found("port_memory", PORT));
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_port_is_looked_at),
     UNIT_TEST(a_port_that_was_not_opened_says_why),
     UNIT_TEST(a_daemon_that_drives_a_port_is_left_alone),
     UNIT_TEST(a_virtual_port_needs_no_vfio),
     UNIT_TEST(what_is_wrong_with_a_port_is_told),
+    UNIT_TEST(too_little_memory_is_told_where_pages_are_small),
 };
 UNIT_MAIN("doctor_port", tests)
