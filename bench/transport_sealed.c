@@ -99,8 +99,10 @@ static void sealed_close(void *end)
     struct sealed_end *e = end;
     if (e == NULL)
         return;
-    if (e->transport != NULL)
+    if (e->transport != NULL) {
+        transport_leave(e->transport);
         e->close(e->transport);
+    }
     free(e);
 }
 
@@ -143,6 +145,7 @@ int transport_sealed_end(void **end, struct transport *transport, uint32_t other
     if (e == NULL)
         return -ENOMEM;
     *e = (struct sealed_end){.transport = transport, .close = close, .other = other};
+    transport_enter(transport);
     *end = e;
     return 0;
 }

@@ -21,7 +21,9 @@ extern const struct transport_link transport_sealed_link;
 MUST_USE int transport_sealed_open(void *ends[2], const struct transport_sealed_shape *shape);
 
 /* One end over an endpoint that the caller opened: by transport_sealed_config, but for the address; node ids are 1 and
- * 2, and the other one is added as a peer.  transport_sealed_link's close then closes it by close.
+ * 2, and the other one is added as a peer.  transport_sealed_link's close then closes it by close.  The caller's thread
+ * enters it as an lcore does, and leaves it by that close: who uses the end is of the same thread, or of a process that
+ * began from it (bodies that have something for each thread are opened where they are used).
  * Returns 0 or -ENOMEM: the endpoint is the caller's still. */
 void transport_sealed_config(struct transport_framed_config *config, uint32_t node,
                              const struct transport_sealed_shape *shape);
