@@ -6,6 +6,7 @@
  *   dpdk_port_wake.c  interrupts: lcores that sleep until something comes
  *   dpdk_queue.c      hot path: receive, hand over between lcores, send
  *   dpdk_chain.h      whether frames chained to the log's memory leave as they should
+ *   dpdk_press.h      that the driver lets go of it soon
  *
  * Edge.  Control opens, ticks and closes; the lcore of a struct dpdk_queue alone calls the dpdk_queue_* functions.
  *
@@ -78,6 +79,7 @@ struct dpdk_queue_counters {
     uint64_t no_mbuf;                 /* dropped for want of one */
     uint64_t busy;                    /* bursts not made: somebody else had the pair */
     uint64_t prepare_failed;          /* packets that the port does not send as they are; dropped */
+    uint64_t pushed;                  /* of those sent, frames of dpdk_press.h */
 };
 
 struct dpdk_queue {
@@ -184,7 +186,7 @@ void dpdk_queue_mark(const struct dpdk_queue *q, struct rte_mbuf *m, bool udp);
  * when it let go.  The rest is the caller's still: the port's queue is full, or somebody else had it. */
 MUST_USE uint32_t dpdk_queue_send(struct dpdk_queue *q, struct rte_mbuf **mbufs, uint32_t count);
 
-/* Have the port give back what it has sent, where it can: each pass, while something is held. */
+/* Have the port give back what it has sent, where its driver can: not often, as some go over all of their ring. */
 void dpdk_queue_clean(struct dpdk_queue *q);
 
 /* From now on what comes makes q->wake_fd ready.  What came before does not: receive once more before the sleep.

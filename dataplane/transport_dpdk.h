@@ -18,7 +18,8 @@
  * mbufs, the second of which is the log's memory itself, once the port has shown that it can (dpdk_chain.h) and as far
  * as it has that memory (is_mapped of transport.h, dpdk_port_map).
  * One reference count for each such datagram; when the port has let go of its last frame, the hold comes back by
- * transport_complete.  What is encrypted is copied by being encrypted.
+ * transport_complete, soon also from a port that would keep it until its ring went round (dpdk_press.h).  What is
+ * encrypted is copied by being encrypted.
  *
  * Sleeping: where the port has interrupts (dpdk_port.h) they make wake_fd ready, which is believed when the first one
  * came: a card without MSI-X behind vfio says that it has them (DPDK 22.11), and has none.  Until then, elsewhere, and
@@ -35,6 +36,7 @@
 #include "dataplane/arp.h"
 #include "dataplane/dpdk_chain.h"
 #include "dataplane/dpdk_port.h"
+#include "dataplane/dpdk_press.h"
 #include "dataplane/transport_framed.h"
 
 /* Measured, tags alone: with the log in the cache, copied and chained cost the same at 8 KiB (420 ns; 4 KiB 250 and 280,
@@ -143,6 +145,7 @@ struct transport_dpdk_endpoint {
     struct transport_dpdk_hold *chained;  /* the datagram at hand */
     struct transport_dpdk_hold *returned; /* came back, and its hold is not given back yet */
     uint32_t held;                        /* that did not come back */
+    struct dpdk_press press;              /* that they do */
     /* Receiving: packets [released, current) are handed out or done with, those below filled wait.  Counts that only
      * grow. */
     uint64_t released, current, filled;

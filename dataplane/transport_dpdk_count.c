@@ -49,6 +49,7 @@ const char *const transport_dpdk_count_names[] = {
     "packets_no_mbuf",
     "pair_busy",
     "prepare_failed",
+    "packets_pushed",
     NULL,
 };
 

@@ -60,9 +60,12 @@ uint32_t transport_dpdk_complete(struct transport_framed_endpoint *framed, uint6
     if (LIKELY(e->held == 0 && e->returned == NULL))
         return 0;
     if (e->returned == NULL) {
-        dpdk_queue_clean(e->queue);
         /* acquire, H1 <- H0: nothing of them is read any more. */
         e->returned = atomic_exchange_explicit(&e->holds->back, NULL, memory_order_acquire);
+        if (e->returned != NULL)
+            dpdk_press_end(&e->press);
+        else
+            dpdk_press(&e->press, e->queue, e->framed.receive_at);
     }
     for (; got < count && e->returned != NULL; got++) {
         struct transport_dpdk_hold *h = e->returned;

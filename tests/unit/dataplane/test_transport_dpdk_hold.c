@@ -69,6 +69,41 @@ static void a_hold_comes_back_when_the_port_has_let_go_of_all_of_it(void)
     close_both();
 }
 
+/* Behind it come frames that nobody takes for anything, so that a driver that waits for them lets go. */
+static void a_port_that_does_not_let_go_is_pressed(void)
+{
+    configure_chained();
+    open_up();
+    prove();
+    const struct dpdk_queue *q = dpdk_port_queue(ports[0], 0);
+    CU_ASSERT_EQUAL(q->counters.pushed, 0);
+    CU_ASSERT_TRUE(send_one(a, B, "held", 8000));
+    CU_ASSERT_EQUAL(complete(a), 0);
+    for (uint32_t i = 0; i < 5; i++) {
+        CU_ASSERT_EQUAL(transport_receive(a, in, 1), 0);
+        transport_release(a);
+        CU_ASSERT_EQUAL(complete(a), 0);
+        now += NS_PER_MS;
+    }
+    CU_ASSERT(q->counters.pushed >= 2 * DPDK_PRESS_FRAMES);
+    CU_ASSERT(q->counters.pushed <= 4 * DPDK_PRESS_FRAMES);
+    CU_ASSERT_TRUE_FATAL(comes(b));
+    CU_ASSERT_TRUE(is(&in[0], "held", 8000));
+    transport_release(b);
+    uint64_t pushed = q->counters.pushed;
+    CU_ASSERT_EQUAL(complete(a), 1);
+    for (uint32_t i = 0; i < 20; i++) {
+        pass();
+        CU_ASSERT_EQUAL(complete(a), 0);
+    }
+    CU_ASSERT_EQUAL(q->counters.pushed, pushed); /* nothing is out any more */
+    CU_ASSERT_TRUE(send_one(a, B, "next", 8000));
+    CU_ASSERT_EQUAL(complete(a), 0);
+    CU_ASSERT_EQUAL(complete(a), 0);
+    CU_ASSERT_EQUAL(q->counters.pushed, pushed); /* it may come by itself */
+    close_both();
+}
+
 static void holds_come_back_in_any_order_and_places_are_used_again(void)
 {
     configure_chained();
@@ -200,6 +235,7 @@ static void what_the_port_has_outlives_the_endpoint(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(a_port_proves_itself_and_frames_are_chained),
     UNIT_TEST(a_hold_comes_back_when_the_port_has_let_go_of_all_of_it),
+    UNIT_TEST(a_port_that_does_not_let_go_is_pressed),
     UNIT_TEST(holds_come_back_in_any_order_and_places_are_used_again),
     UNIT_TEST(what_cannot_be_chained_is_copied),
     UNIT_TEST(holds_come_back_from_another_thread),
