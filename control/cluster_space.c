@@ -109,25 +109,47 @@ static int failed(struct cluster_space *c, const struct space_entry *e, int erro
     return error;
 }
 
-/* Those that are not listed any more, or are others of their ids. */
+/* False: a transport has something of it still. */
+static bool drop_step(const struct cluster_space *c)
+{
+    if (c->node->dropped == NULL)
+        return true;
+    const struct space_config config = c->node->dropped->config;
+    if (!node_space_drop_step(c->node))
+        return false;
+    say(c, "space_dropped", &config);
+    return true;
+}
+
+/* Those that are not listed any more, or are others of their ids, one after the other. */
 static void drop_gone(struct cluster_space *c, const struct space_list *list)
 {
-    for (uint32_t id = 1; id <= LIMIT_SPACES; id++) {
+    for (uint32_t id = 1; id <= LIMIT_SPACES && drop_step(c); id++) {
         const struct space_entry *e = space_list_at(list, id);
         bool listed = e != NULL && e->state != SPACE_DROPPING && e->made == c->here[id].made;
         if (c->here[id].made == 0 || listed)
             continue;
-        const struct space_config config = c->node->spaces[id]->config;
-        node_space_drop(c->node, c->node->spaces[id], c->own_uid);
+        node_space_drop_begin(c->node, c->node->spaces[id], c->own_uid);
         c->here[id].made = 0;
-        say(c, "space_dropped", &config);
     }
+    (void)drop_step(c); /* of the last one; else in the next step */
+}
+
+/* Of this id, not this one: it is to go first. */
+static bool another_is_here(const struct cluster_space *c, const struct space_entry *e)
+{
+    uint64_t made = c->here[e->config.id].made;
+    const struct node_space *dropped = c->node->dropped;
+    return (made != 0 && made != e->made) ||
+           (dropped != NULL && dropped->config.id == e->config.id);
 }
 
 /* One that is listed. */
 static int entry_carry(struct cluster_space *c, const struct space_entry *e)
 {
     uint32_t id = e->config.id;
+    if (another_is_here(c, e))
+        return -EBUSY; /* no failure: the next step tries again */
     if (c->here[id].made == 0) {
         int error = node_space_add_online(c->node, &e->config, e->lsn_start, c->own_uid);
         if (error != 0)

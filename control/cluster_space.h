@@ -2,7 +2,8 @@
  * (space_list.h) says, carried out here, and told (coordinator_space.h).
  *
  *   join  before the lcores start: those that are served
- *   step  what changed since: drop, make, alter; say so; have them served when all nodes that are up have them
+ *   step  what changed since: drop, make, alter; say so; have them served when all nodes that are up have them.  One
+ *         whose memory a transport reads is dropped for everybody at once, and freed by a later step.
  *
  * Log events: space_made space id, space_dropped space id, space_altered space, spaces_served count, and
  * space_failed space error once for each change that cannot be carried out here, which is then tried again.

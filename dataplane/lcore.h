@@ -131,7 +131,8 @@ struct lcore {
     pthread_t thread;
     _Atomic bool stop; /* written by control */
     bool running;
-    bool change_begun; /* it waits for the transport to let go of a space */
+    /* Id of a space that it left, and whose memory its transport has still; 0: none.  Read by control. */
+    _Atomic uint32_t leaving;
     _Atomic(const struct node_change *) change; /* posted by control; NULL: there is none */
     uint64_t ticks_keys_shown;
     struct hot_keys hot_keys;
@@ -223,6 +224,8 @@ void poll_reclaim(struct lcore *l);
 
 /* Carry out what control posted. */
 void poll_change(struct lcore *l, const struct node_change *change);
+/* Say so of the space that it is leaving once its transport has nothing of it: each pass, while there is one. */
+void poll_leave(struct lcore *l);
 /* Every operation that waits in a shard ends, its fate unknown: the shard goes. */
 void poll_give_up(struct lcore *l, struct shard *s);
 

@@ -103,6 +103,8 @@ void node_close(struct node *n)
         node_space_free(n, n->spaces[id]);
         n->spaces[id] = NULL;
     }
+    node_space_free(n, n->dropped);
+    n->dropped = NULL;
     sleep_fds_close(n);
     memory_destroy(&n->doorbell_file, false);
     memory_destroy(&n->node_file, false);

@@ -146,6 +146,8 @@ struct node {
     struct layout_node *shared;                  /* in node_file */
     struct layout_doorbell *doorbell;            /* in doorbell_file */
     struct node_space *spaces[LIMIT_SPACES + 1]; /* by id, NULL: none */
+    /* One that is gone for all but a transport, which has its memory still (node_change.h); NULL: none. */
+    struct node_space *dropped;
     _Atomic(struct agent *) agents[LIMIT_AGENTS];
     _Atomic uint32_t agent_slots; /* slots that were ever used: sweeps stop there */
     struct lcore *lcores[LIMIT_LCORES];
@@ -177,7 +179,8 @@ MUST_USE int node_open(struct node *n, const struct node_config *config, uint64_
 void node_close(struct node *n);
 
 /* Before the lcores start: make a space, its file, its first chunks, its shards.
- * Returns 0, -EEXIST (id or name), or as space_geometry and memory_create. */
+ * Returns 0, -EEXIST (id or name), -EBUSY (one of that id is being dropped), or as space_geometry and
+ * memory_create. */
 MUST_USE int node_space_add(struct node *n, const struct space_config *config);
 /* The same where its logs begin elsewhere than at lsn_start of the node. */
 MUST_USE int node_space_add_at(struct node *n, const struct space_config *config,

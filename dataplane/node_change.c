@@ -113,16 +113,46 @@ void node_space_alter(struct node *n, struct node_space *s, const struct space_c
     node_change_run(n, &change);
 }
 
-void node_space_drop(struct node *n, struct node_space *s, uint32_t own_uid)
+void node_space_drop_begin(struct node *n, struct node_space *s, uint32_t own_uid)
 {
-    ASSERT(n->spaces[s->config.id] == s);
+    ASSERT(n->spaces[s->config.id] == s && n->dropped == NULL);
     /* release: before any board of it gives up its right to read */
     atomic_store_explicit(&s->header->dropped, 1, memory_order_release);
     n->spaces[s->config.id] = NULL;
+    n->dropped = s;
     const struct node_change change = {.kind = NODE_SPACE_REMOVE, .space = s};
     node_change_run(n, &change);
     node_access_resolve(n, s->config.id, own_uid);
+}
+
+static bool is_left(const struct node *n)
+{
+    for (uint32_t i = 0; i < n->config.lcore_count; i++)
+        if (n->lcores[i] != NULL &&
+            atomic_load_explicit(&n->lcores[i]->leaving, memory_order_acquire) != 0) /* S6 */
+            return false;
+    return true;
+}
+
+bool node_space_drop_step(struct node *n)
+{
+    struct node_space *s = n->dropped;
+    if (s == NULL)
+        return true;
+    if (!is_left(n)) {
+        wake(n); /* Why: an lcore looks when it runs, and may have gone to sleep. */
+        return false;
+    }
+    n->dropped = NULL;
     node_space_free(n, s);
+    return true;
+}
+
+void node_space_drop(struct node *n, struct node_space *s, uint32_t own_uid)
+{
+    node_space_drop_begin(n, s, own_uid);
+    while (!node_space_drop_step(n))
+        (void)usleep(LOOK_US);
 }
 
 /* ---- peers ---- */

@@ -8,7 +8,7 @@
  *                      that nothing is served before the coordinator decides one
  *   NODE_SPACE_ALTER   history and session ttl, as space->config says now
  *   NODE_SPACE_REMOVE  what waits in its shards ends unanswered, no board of it gives a right to read, its
- *                      replicas leave their lists; done when the transport has let go of its frames
+ *                      replicas leave their lists; lcore.leaving is its id until the transport has let go of its frames
  *   NODE_PEER_ADD      the lcore talks to another node from then on
  *   NODE_PEER_REMOVE   it has never heard of it: what waits for that node ends as with one that does not
  *                      answer, and what comes from it is dropped and counted
@@ -16,7 +16,8 @@
  * Control thread; one change at a time.  Agents keep what they have mapped of a space that went: its memory
  * is theirs until they unmap it, and its header says that it was dropped.
  * Memory order: S1 lcore.change (release, control) -> S2 (acquire, lcore): the space is whole.  S3 the same
- *   word, NULL (release, lcore) -> S4 (acquire, control): the lcore has done all that it does with it. */
+ *   word, NULL (release, lcore) -> S4 (acquire, control): the lcore has done all that it does with it.
+ *   S5 lcore.leaving (release, lcore) -> S6 (acquire, control): no transport reads the space's memory for it. */
 #ifndef DUNLIN_DATAPLANE_NODE_CHANGE_H
 #define DUNLIN_DATAPLANE_NODE_CHANGE_H
 
@@ -60,7 +61,13 @@ MUST_USE int node_space_add_online(struct node *n, const struct space_config *co
  * differ. */
 void node_space_alter(struct node *n, struct node_space *s, const struct space_config *config,
                       uint32_t own_uid);
-/* The space is gone when it returns. */
+/* In two steps: when the first returns, nobody finds the space any more, and no lcore has it; the second, which is
+ * asked again and again, frees its memory once no transport has anything of it.  Why not in one: who would wait for a
+ * card that stands still is who resets it.  One space at a time.  Returns true when none is being dropped (any more);
+ * until then there is none to be made of its id (-EBUSY). */
+void node_space_drop_begin(struct node *n, struct node_space *s, uint32_t own_uid);
+MUST_USE bool node_space_drop_step(struct node *n);
+/* Both, waiting: of a node alone, whose memory no transport reads. */
 void node_space_drop(struct node *n, struct node_space *s, uint32_t own_uid);
 
 /* Another node of the cluster, up to LIMIT_VOTERS with this one, as long as it is one of cluster->nodes, which

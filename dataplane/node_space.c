@@ -72,13 +72,21 @@ static void watch_gone(const struct node *n, struct node_space *s, uint32_t chun
     n->watch.gone(n->watch.context, s, chunk);
 }
 
-static void watch_each(struct node *n,
-                       void (*tell)(const struct node *, struct node_space *, uint32_t))
+typedef void watch_tell(const struct node *n, struct node_space *s, uint32_t chunk);
+
+/* s: NULL is none. */
+static void watch_space(const struct node *n, struct node_space *s, watch_tell *tell)
+{
+    for (uint32_t i = 0; s != NULL && i < LIMIT_CHUNKS; i++)
+        if (s->chunks[i].fd >= 0)
+            tell(n, s, i);
+}
+
+static void watch_each(const struct node *n, watch_tell *tell)
 {
     for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
-        for (uint32_t i = 0; n->spaces[id] != NULL && i < LIMIT_CHUNKS; i++)
-            if (n->spaces[id]->chunks[i].fd >= 0)
-                tell(n, n->spaces[id], i);
+        watch_space(n, n->spaces[id], tell);
+    watch_space(n, n->dropped, tell);
 }
 
 void node_watch(struct node *n, const struct node_watch *w)
@@ -234,6 +242,8 @@ int node_space_add_at(struct node *n, const struct space_config *config, uint64_
         return -EINVAL;
     if (n->spaces[config->id] != NULL || node_space_find(n, config->name) != NULL)
         return -EEXIST;
+    if (n->dropped != NULL && n->dropped->config.id == config->id)
+        return -EBUSY;
     struct node_space *s = calloc(1, sizeof(*s));
     if (s == NULL)
         return -ENOMEM;

@@ -14,6 +14,9 @@ bool poll_pass(struct lcore *l)
     const struct node_change *change = atomic_load_explicit(&l->change, memory_order_acquire);
     if (UNLIKELY(change != NULL))
         poll_change(l, change);
+    /* relaxed: this thread alone writes it */
+    if (UNLIKELY(atomic_load_explicit(&l->leaving, memory_order_relaxed) != 0))
+        poll_leave(l);
     poll_doorbell(l);
     poll_cluster_receive(l);
     uint32_t requests = poll_requests(l); /* reads the clock once they are gathered */

@@ -99,6 +99,17 @@ static bool space_is_free(const struct lcore *l, uint32_t space)
     return l->cluster == NULL || l->cluster->holds[space].total == 0;
 }
 
+/* ---- one that is being left ---- */
+
+void poll_leave(struct lcore *l)
+{
+    /* relaxed: this lcore alone writes it */
+    uint32_t space = atomic_load_explicit(&l->leaving, memory_order_relaxed);
+    if (space_is_free(l, space))
+        /* release, S5 -> S6: nothing of the space is read or counted for this lcore any more */
+        atomic_store_explicit(&l->leaving, 0, memory_order_release);
+}
+
 /* ---- one that changes ---- */
 
 static void space_alter(const struct lcore *l, const struct node_space *s)
@@ -122,9 +133,9 @@ void poll_change(struct lcore *l, const struct node_change *change)
         space_alter(l, s);
         break;
     case NODE_SPACE_REMOVE:
-        if (!l->change_begun)
-            space_leave(l, s);
-        l->change_begun = !space_is_free(l, s->config.id);
+        space_leave(l, s);
+        /* relaxed: S3 hands it on, or S5 in this very pass */
+        atomic_store_explicit(&l->leaving, s->config.id, memory_order_relaxed);
         break;
     case NODE_PEER_ADD:
         poll_cluster_meet(l, change->node, change->peers[l->number]);
@@ -133,6 +144,5 @@ void poll_change(struct lcore *l, const struct node_change *change)
         change->peers[l->number] = poll_cluster_part(l, change->node);
         break;
     }
-    if (!l->change_begun)
-        atomic_store_explicit(&l->change, NULL, memory_order_release); /* S3 */
+    atomic_store_explicit(&l->change, NULL, memory_order_release); /* S3 */
 }

@@ -1,11 +1,15 @@
 /* The hold rule where it counts: a real log, its cleaner, and a port that hands frames on by reference.  Who has them
  * keeps some while cleaning goes on: their memory is not used again, nor given back, before they are let go of. */
 #include "dataplane/node_arena.h"
+#include "dataplane/node_change.h"
 #include "tests/unit/dataplane/hold_nodes.h"
 #include "tests/unit/unit.h"
 
 /* Last: what it names shadows names of the others. */
 #include "tests/unit/dataplane/dpdk_ends.h"
+
+#include <pthread.h>
+#include <stdio.h>
 
 #include <rte_mbuf.h>
 
@@ -13,6 +17,7 @@
 #define KEYS 40u
 #define FREED 200u /* segments: thrice as many as there are */
 #define QUOTA (UINT64_C(8) << 20)
+#define START_LSN 1u
 #define TURNS 500000u /* what has not come by then never comes */
 
 /* A frame that its receiver has not let go of, and what it said when it came. */
@@ -212,9 +217,123 @@ static void memory_that_the_port_cannot_have_is_copied(void)
     close();
 }
 
+/* ---- a space that goes ---- */
+
+static _Atomic uint32_t pump_stops;
+
+static void *pump_run(void *context)
+{
+    (void)context;
+    qsbr_thread_register();
+    /* relaxed: it says when, and nothing else */
+    while (atomic_load_explicit(&pump_stops, memory_order_relaxed) == 0)
+        hold_nodes_pass(&n);
+    qsbr_thread_unregister();
+    return NULL;
+}
+
+/* The lcores go on in a thread of their own, as control is to wait for their passes. */
+static pthread_t pump_start(void)
+{
+    pthread_t thread;
+    /* relaxed: as above */
+    atomic_store_explicit(&pump_stops, 0, memory_order_relaxed);
+    CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, pump_run, NULL), 0);
+    return thread;
+}
+
+static void pump_stop(pthread_t thread)
+{
+    /* relaxed: as above */
+    atomic_store_explicit(&pump_stops, 1, memory_order_relaxed);
+    CU_ASSERT_EQUAL(pthread_join(thread, NULL), 0);
+}
+
+/* Dropped while a receiver has a frame of it: nobody finds it, and its memory is there. */
+static void drop_while_kept(void)
+{
+    struct node *node = &n.nodes[0].node;
+    kept_wanted = 1;
+    clean(1);
+    CU_ASSERT_EQUAL_FATAL(kept_count, 1);
+    uint32_t mapped = n.mapped;
+    pthread_t pump = pump_start();
+    node_space_drop_begin(node, n.space, 0);
+    for (uint32_t i = 0; i < 100; i++)
+        CU_ASSERT_FALSE(node_space_drop_step(node));
+    pump_stop(pump);
+    CU_ASSERT_PTR_NULL(node->spaces[RING_AGENT_SPACE]);
+    CU_ASSERT_PTR_EQUAL(node->dropped, n.space);
+    CU_ASSERT_EQUAL(n.mapped, mapped);
+    kept_are_as_they_were();
+}
+
+static struct space_config another(uint32_t id)
+{
+    struct space_config c;
+    space_config_default(&c);
+    c.id = id;
+    (void)snprintf(c.name, sizeof c.name, "sedge%u", id);
+    c.shard_count = 1;
+    c.quota_bytes = QUOTA;
+    c.sessions_max = 8;
+    return c;
+}
+
+/* Chunks of its spaces that the port has. */
+static uint32_t mapped_of(const struct node *node)
+{
+    uint32_t count = 0;
+    for (uint32_t id = 1; id <= LIMIT_SPACES; id++)
+        for (uint32_t i = 0; node->spaces[id] != NULL && i < LIMIT_CHUNKS; i++)
+            count += node_chunk_is_mapped(node->spaces[id], i);
+    return count;
+}
+
+static void control_goes_on_while_a_receiver_has_a_space_that_was_dropped(void)
+{
+    struct node *node = &n.nodes[0].node;
+    const uint32_t other = RING_AGENT_SPACE + 1;
+    struct space_config again = another(RING_AGENT_SPACE), beside = another(other);
+    open();
+    drop_while_kept();
+    CU_ASSERT_EQUAL(node_space_add(node, &again), -EBUSY);
+
+    /* Others come and change meanwhile. */
+    pthread_t pump = pump_start();
+    CU_ASSERT_EQUAL_FATAL(node_space_add_online(node, &beside, START_LSN, 0), 0);
+    beside.quota_bytes *= 2;
+    node_space_alter(node, node->spaces[other], &beside, 0);
+    CU_ASSERT_FALSE(node_space_drop_step(node));
+    pump_stop(pump);
+    kept_are_as_they_were();
+
+    let_go();
+    for (uint32_t i = 0; i < TURNS && !node_space_drop_step(node); i++)
+        hold_nodes_pass(&n);
+    CU_ASSERT_PTR_NULL(node->dropped);
+    CU_ASSERT_EQUAL(mapped_of(node), n.mapped); /* the other one's alone */
+    pump = pump_start();
+    CU_ASSERT_EQUAL(node_space_add_online(node, &again, START_LSN, 0), 0);
+    node_space_drop(node, node->spaces[other], 0);
+    pump_stop(pump);
+    CU_ASSERT_EQUAL(mapped_of(node), n.mapped);
+    close();
+}
+
+/* The daemon ends before it was let go of. */
+static void a_space_that_was_dropped_goes_with_its_node(void)
+{
+    open();
+    drop_while_kept();
+    close();
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(a_segment_that_a_receiver_has_is_not_used_again),
     UNIT_TEST(a_chunk_that_a_receiver_has_is_not_given_back),
     UNIT_TEST(memory_that_the_port_cannot_have_is_copied),
+    UNIT_TEST(control_goes_on_while_a_receiver_has_a_space_that_was_dropped),
+    UNIT_TEST(a_space_that_was_dropped_goes_with_its_node),
 };
 UNIT_MAIN("hold_rule", tests)
