@@ -32,6 +32,8 @@ bool dpdk_port_steer(const struct dpdk_port *port)
     uint16_t made = 0;
     if (port->config.lcore_count == 1 || port->facts.pairs < port->config.lcore_count)
         return false;
+    /* Why first: with a device that keeps them over a stop (net_tap) those of before would be in the way. */
+    (void)rte_flow_flush(port->id, &error);
     while (made < port->facts.pairs && rule_make(port, made))
         made++;
     if (made == port->facts.pairs)

@@ -415,6 +415,7 @@ struct rte_flow *__wrap_rte_flow_create(uint16_t id, const struct rte_flow_attr 
                                         struct rte_flow_error *error);
 int __wrap_rte_flow_flush(uint16_t id, struct rte_flow_error *error);
 static uint32_t rules_taken, rules_made, rules_wrong, flushed;
+static uint32_t rules_kept; /* of a start before, which are in the way */
 
 struct rte_flow *__wrap_rte_flow_create(uint16_t id, const struct rte_flow_attr *attributes,
                                         const struct rte_flow_item pattern[],
@@ -425,7 +426,7 @@ struct rte_flow *__wrap_rte_flow_create(uint16_t id, const struct rte_flow_attr 
     const struct rte_flow_action_queue *q = actions[0].conf;
     (void)id;
     (void)error;
-    if (rules_made == rules_taken)
+    if (rules_made == rules_taken || rules_kept != 0)
         return NULL;
     rules_wrong += attributes->ingress != 1 || pattern[2].type != RTE_FLOW_ITEM_TYPE_UDP ||
                    actions[0].type != RTE_FLOW_ACTION_TYPE_QUEUE || q->index != rules_made ||
@@ -439,6 +440,7 @@ int __wrap_rte_flow_flush(uint16_t id, struct rte_flow_error *error)
     (void)id;
     (void)error;
     flushed++;
+    rules_kept = 0;
     return 0;
 }
 
@@ -463,11 +465,14 @@ static void rules_put_packets_right_where_a_device_takes_them(void)
     CU_ASSERT_EQUAL(rules_made, 0); /* there is nothing to put right */
     steer(2, 9, true);
     CU_ASSERT_EQUAL(rules_made, 2);
-    CU_ASSERT_EQUAL(flushed, 0);
+    CU_ASSERT_EQUAL(flushed, 1); /* before */
+    rules_kept = 2;
+    steer(2, 9, true);
+    CU_ASSERT_EQUAL(rules_made, 2);
     steer(2, 1, false);
-    CU_ASSERT_EQUAL(flushed, 1); /* all or none */
+    CU_ASSERT_EQUAL(flushed, 2); /* all or none */
     steer(2, 0, false);
-    CU_ASSERT_EQUAL(flushed, 0);
+    CU_ASSERT_EQUAL(flushed, 1);
     steer(LIMIT_LCORES, LIMIT_LCORES, LIMIT_LCORES == 16);
     CU_ASSERT_EQUAL(rules_made, LIMIT_LCORES);
 }
