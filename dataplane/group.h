@@ -155,8 +155,10 @@ static inline bool group_is_quiet(const struct group *g)
 }
 
 /* Bytes of logs that a peer is fed in one pass at most, all its shards together: one that comes back,
- * however far behind, takes no longer of a pass than that. */
-#define GROUP_FEED_BYTES (1u << 17)
+ * however far behind, takes no longer of a pass than that.  Why a quarter of what may be under way to it: behind a
+ * pass others have the processor where it is shared, and peers that wait there for the time that all of it takes
+ * would take us for one that computes, and nap (poll_doorbell.c: yield). */
+#define GROUP_FEED_BYTES (1u << 15)
 /* What it may still be fed in this one, and that it was. */
 static inline uint64_t group_feed_left(const struct pair *p)
 {

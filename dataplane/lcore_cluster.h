@@ -112,6 +112,8 @@ void poll_cluster_flush(struct lcore *l);
  * here may leave at this time. */
 bool poll_cluster_may_write(const struct lcore *l, const struct shard *s);
 bool poll_cluster_may_answer(const struct lcore *l, const struct shard *s, uint64_t now);
+/* A peer was fed all that one has in a pass, so that there may be more for it. */
+bool poll_cluster_feeds(const struct lcore *l);
 /* Before the lcore blocks.  True: it must not, the next pass tells peers of commits that waited for bytes to
  * carry them. */
 MUST_USE bool poll_cluster_tell(struct lcore *l);

@@ -408,6 +408,11 @@ static uint64_t due_in_ns(const struct lcore *l)
     return min_u64(wait, deadline > now ? deadline - now : 0);
 }
 
+bool poll_cluster_feeds(const struct lcore *l)
+{
+    return l->cluster != NULL && group_is_short(&l->cluster->group);
+}
+
 bool poll_cluster_tell(struct lcore *l)
 {
     return l->cluster != NULL && group_tell(&l->cluster->group);

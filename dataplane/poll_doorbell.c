@@ -260,11 +260,22 @@ static uint64_t yield_time(const struct lcore *l)
     return wakes || !l->was_soon ? l->ticks.yield : l->ticks.soon;
 }
 
+/* More is to leave at once, and who computes beside us would have the processor for a slice before it does. */
+static bool must_go_on(const struct lcore *l)
+{
+    bool feeds = false;
+    for (uint32_t i = 0; i < l->team_count; i++)
+        feeds |= poll_cluster_feeds(l->team[i]);
+    return feeds && l->ticks_idle < l->ticks_crowded;
+}
+
 void poll_idle(struct lcore *l)
 {
     if (l->node->config.spin)
         return; /* Why no pause: who asked for it pays a core for tens of nanoseconds. */
     uint64_t idle = idle_time(l);
+    if (UNLIKELY(must_go_on(l)))
+        return;
     /* Why none in a cluster: a look at the socket takes longer than a yield. */
     if (idle < l->ticks.pause && l->cluster == NULL)
         cpu_relax();

@@ -64,7 +64,44 @@ static void heartbeats_alone_or_together_are_no_work(void)
     forward_nodes_close(&n);
 }
 
+static bool refuse_sleep(struct transport *t)
+{
+    (void)t;
+    return false;
+}
+
+/* Whether it was about to block. */
+static bool would_sleep(struct lcore *l)
+{
+    uint32_t before = l->sleep_number;
+    poll_idle(l);
+    return l->sleep_number != before;
+}
+
+static void who_has_more_to_feed_keeps_a_crowded_processor(void)
+{
+    static const struct transport_ops no_sleep = {
+        .receive = give, .release = release, .sleep = refuse_sleep};
+    struct transport given = {.ops = &no_sleep, .wake_fd = -1};
+    forward_nodes_open(&n, false);
+    struct lcore *l = n.nodes[NODE].lcore;
+    struct transport *whole = l->cluster->transport;
+    struct pair *p = group_pair(&l->cluster->group, PEER);
+    l->cluster->transport = &given;
+    l->ticks_crowded = UINT64_MAX;
+    p->bytes_fed = GROUP_FEED_BYTES - 1;
+    CU_ASSERT_TRUE(would_sleep(l));
+    p->bytes_fed = GROUP_FEED_BYTES;
+    CU_ASSERT_FALSE(would_sleep(l));
+    l->idle_spent = UINT64_MAX / 2; /* for long */
+    l->ticks_crowded = 0;           /* nobody else is there */
+    CU_ASSERT_TRUE(would_sleep(l));
+    l->cluster->transport = whole;
+    forward_nodes_close(&n);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(heartbeats_alone_or_together_are_no_work),
+    UNIT_TEST(who_has_more_to_feed_keeps_a_crowded_processor),
 };
 UNIT_MAIN("poll_heartbeat", tests)
