@@ -309,6 +309,14 @@ uint64_t group_wait(const struct group *g, uint64_t now)
     return wait;
 }
 
+uint32_t group_append_bytes(uint32_t piece)
+{
+    if (piece == 0 || piece > GROUP_APPEND_BYTES + MESSAGE_HEAD_BYTES)
+        return GROUP_APPEND_BYTES;
+    uint32_t frames = (GROUP_APPEND_BYTES + MESSAGE_HEAD_BYTES + piece / 2) / piece;
+    return frames * piece - MESSAGE_HEAD_BYTES;
+}
+
 bool group_is_short(const struct group *g)
 {
     for (uint32_t i = 0; i < g->pair_count; i++)

@@ -66,6 +66,7 @@ struct group {
     bool copy_waits; /* in this pass one was not allowed */
     uint64_t stream_count;
     struct snapshot_stream stream;
+    uint32_t append_bytes; /* of a log, in one message at most; 0: GROUP_APPEND_BYTES */
 };
 
 /* pairs, replicas, busy: the caller's arrays; busy has replica_count places. */
@@ -159,6 +160,11 @@ static inline bool group_is_quiet(const struct group *g)
  * pass others have the processor where it is shared, and peers that wait there for the time that all of it takes
  * would take us for one that computes, and nap (poll_doorbell.c: yield). */
 #define GROUP_FEED_BYTES (1u << 15)
+/* And in one message, if it is not cut up on its way. */
+#define GROUP_APPEND_BYTES (1u << 13)
+/* About as many where it is cut into frames that carry so many bytes of it: such that the last one is full.
+ * piece: 0, it is not cut up. */
+MUST_USE uint32_t group_append_bytes(uint32_t piece);
 /* What it may still be fed in this one, and that it was. */
 static inline uint64_t group_feed_left(const struct pair *p)
 {

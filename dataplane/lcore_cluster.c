@@ -125,6 +125,7 @@ static int group_open(struct lcore_cluster *c)
         return -ENOMEM;
     group_init(&c->group, &c->node->self, &times);
     copy_rate_init(&c->group.copy, l->node->config.copy_rate, l->node->ticks_per_s, times.lease);
+    c->group.append_bytes = group_append_bytes(c->transport->head_whole);
     c->group.find = find;
     c->group.context = c;
     c->group.pairs = pairs;

@@ -466,6 +466,7 @@ void poll_cluster_meet(struct lcore *l, uint32_t node, struct transport_peer *pe
     struct lcore_cluster *c = l->cluster;
     struct lag *lag = c->node->lags[l->number];
     transport_peer_join(c->transport, peer);
+    c->group.append_bytes = group_append_bytes(c->transport->head_whole);
     struct pair *p = group_pair_add(&c->group, node);
     ASSERT(bundle_at(c, p)->length == 0);
     poll_forward_meet(l, node);

@@ -154,6 +154,12 @@ COLD bool replica_is_copy(const struct replica *r, uint32_t slot)
            (slot >= r->commit.voter_count || in_step >= majority_of(r->commit.voter_count));
 }
 
+static uint32_t append_bytes(const struct replica *r)
+{
+    return r->group != NULL && r->group->append_bytes != 0 ? r->group->append_bytes
+                                                           : GROUP_APPEND_BYTES;
+}
+
 static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_update *u)
 {
     struct replica_peer *peer = &r->peers[slot];
@@ -181,7 +187,7 @@ static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_
         m->lsn = peer->lsn_next;
         m->bytes = bytes;
         available = min_u64(available, r->shard->log.lsn_whole - peer->lsn_next);
-        m->length = (uint32_t)min_u64(available, APPEND_BYTES);
+        m->length = (uint32_t)min_u64(available, append_bytes(r));
         peer->lsn_next += m->length;
         if (pair != NULL)
             pair->bytes_fed += m->length;

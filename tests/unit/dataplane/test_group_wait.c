@@ -56,6 +56,41 @@ static void a_peer_is_fed_so_much_in_a_pass(void)
     cluster_close(&c);
 }
 
+/* Lengths of frames are those of the usual paths: of Ethernet, the default, the least, jumbo packets. */
+static void a_message_fills_its_frames(void)
+{
+    static const uint32_t pieces[] = {1408, 1336, 448, 4096};
+    for (uint32_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+        uint32_t bytes = group_append_bytes(pieces[i]);
+        CU_ASSERT_EQUAL((bytes + MESSAGE_HEAD_BYTES) % pieces[i], 0);
+        CU_ASSERT(bytes + pieces[i] > GROUP_APPEND_BYTES && bytes < GROUP_APPEND_BYTES + pieces[i]);
+    }
+    CU_ASSERT_EQUAL(group_append_bytes(1408), 6 * 1408 - MESSAGE_HEAD_BYTES);
+    CU_ASSERT_EQUAL(group_append_bytes(0), GROUP_APPEND_BYTES);
+    CU_ASSERT_EQUAL(group_append_bytes(8888), GROUP_APPEND_BYTES); /* one frame has room for more */
+}
+
+static void a_peer_is_fed_messages_of_that_length(void)
+{
+    static struct cluster c;
+    static struct replica_update u;
+    cluster_lead(&c, &three);
+    struct cluster_node *leader = &c.nodes[0];
+    leader->group.append_bytes = group_append_bytes(1408);
+    for (uint64_t key = 1; key < 30; key++) {
+        static uint8_t value[900];
+        CU_ASSERT_EQUAL_FATAL(
+            fixture_put(&leader->shard, &key, sizeof key, (const char *)value, sizeof value), 0);
+    }
+    group_begin(&leader->group, cluster_clock(&c, 0));
+    replica_tick(&leader->replica, cluster_clock(&c, 0), &u);
+    CU_ASSERT_FATAL(u.out_count > 2);
+    CU_ASSERT_EQUAL(u.out[0].message.length, leader->group.append_bytes);
+    CU_ASSERT_EQUAL(u.out[1].message.length, leader->group.append_bytes);
+    replica_update_reset(&u);
+    cluster_close(&c);
+}
+
 static void until_the_next_pulse(void)
 {
     static struct cluster c;
@@ -79,6 +114,8 @@ static void until_the_next_pulse(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(a_peer_is_fed_so_much_in_a_pass),
+    UNIT_TEST(a_message_fills_its_frames),
+    UNIT_TEST(a_peer_is_fed_messages_of_that_length),
     UNIT_TEST(until_the_next_pulse),
 };
 UNIT_MAIN("group_wait", tests)

@@ -117,10 +117,24 @@ static void a_node_that_comes_back_is_one_as_before(void)
     forward_nodes_close(&n);
 }
 
+/* What the way to a new one carries may be less than before. */
+static void messages_fill_the_frames_of_who_is_met(void)
+{
+    open_cluster();
+    const struct group *g = &n.nodes[ORIGIN].lcore->cluster->group;
+    CU_ASSERT_EQUAL(g->append_bytes, GROUP_APPEND_BYTES);
+    part(ORIGIN, LEADER);
+    n.links[ORIGIN].transport.head_whole = 1408;
+    poll_cluster_meet(n.nodes[ORIGIN].lcore, ID(LEADER), NULL);
+    CU_ASSERT_EQUAL(g->append_bytes, group_append_bytes(1408));
+    forward_nodes_close(&n);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(what_waits_for_a_node_that_goes_ends_at_once),
     UNIT_TEST(what_comes_from_a_node_that_went_is_dropped_and_counted),
     UNIT_TEST(an_answer_to_a_node_that_went_goes_nowhere),
     UNIT_TEST(a_node_that_comes_back_is_one_as_before),
+    UNIT_TEST(messages_fill_the_frames_of_who_is_met),
 };
 UNIT_MAIN("poll_peers", tests)
