@@ -8,7 +8,8 @@
  * cluster is there afterwards as it was before.
  *
  * The plain side: the client asks the first node, by a word, for an exchange; its lcore sends so many bytes to both
- * others, each of which answers when it has all of them; the first answer ends it, and wakes the client.  No node is
+ * others, in turn and in shares of what a leader feeds a peer in a pass (group.h), with a yield behind each as
+ * poll_idle has it; each of them answers when it has all; the first answer ends it, and wakes the client.  No node is
  * sent more than REPLICATE_PORT_LAG packets that it has not answered, so that none overflows.
  *
  * Idling: as poll_idle in dataplane/poll_doorbell.c on a port that wakes nobody, a yield after each look in vain, and

@@ -2,6 +2,7 @@
  * plain packets when the bench says so (replicate_port_node.h). */
 #include "bench/replicate_port_node.h"
 
+#include "dataplane/group.h"
 #include "dataplane/transport_dpdk.h"
 #include "engine/clock.h"
 
@@ -141,17 +142,23 @@ static int answers_await(struct plain *p, uint64_t sequence, bool each)
     }
 }
 
+/* All of it to each of them, in turn as a leader feeds its peers, who have the processor after each share. */
 static int exchange(struct plain *p)
 {
     const uint32_t step = p->raw.payload_max, length = shared->bytes;
     const uint32_t packets = (length + step - 1) / step;
+    const uint32_t share = (uint32_t)max_u64(1, GROUP_FEED_BYTES / step) * step;
     const uint64_t lag = max_u64(1, REPLICATE_PORT_LAG / packets);
     const struct packet_head head = {++p->sequence, 0};
     int rc = p->sequence > lag ? answers_await(p, p->sequence - lag, true) : 0;
     for (uint32_t at = 0; at < length; at += step)
         memcpy(p->bytes + at, &head, sizeof head);
-    for (uint32_t i = 0; i < FOLLOWERS && rc == 0; i++)
-        rc = port_raw_send(&p->raw, i, p->bytes, length, step);
+    for (uint32_t at = 0; at < length && rc == 0; at += share) {
+        if (at != 0)
+            (void)sched_yield();
+        for (uint32_t i = 0; i < FOLLOWERS && rc == 0; i++)
+            rc = port_raw_send(&p->raw, i, p->bytes + at, min_u64(share, length - at), step);
+    }
     return rc != 0 ? rc : answers_await(p, p->sequence, false);
 }
 
