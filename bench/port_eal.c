@@ -3,6 +3,7 @@
 #include "dataplane/dpdk_eal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* "0000:3b:00.0", or without the domain; devargs may follow. */
@@ -13,12 +14,14 @@ static bool is_pci(const char *device)
            sscanf(device, "%2x:%2x.%1x", &a, &b, &c) == 3;
 }
 
+int port_eal_files(const char *directory)
+{
+    return setenv("RUNTIME_DIRECTORY", directory, 1) == 0 ? 0 : -errno;
+}
+
 void port_eal_words(struct port_eal_words *words, const char *device)
 {
     *words = (struct port_eal_words){.list = {"--no-telemetry"}, .count = 1};
-    /* Why not for this one: its driver is refused without. */
-    if (strncmp(device, "net_memif", strlen("net_memif")) != 0)
-        words->list[words->count++] = "--no-shconf";
     if (!is_pci(device)) {
         words->list[words->count++] = "--no-pci";
         return;

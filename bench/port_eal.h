@@ -1,5 +1,4 @@
-/* port_eal - DPDK's environment for a bench's process: as little as its port needs, and no files, since such a process
- * is killed when the bench is interrupted.  (Those that net_memif needs go with the next process that starts one.) */
+/* port_eal - DPDK's environment for a bench's process: as little as its port needs. */
 #ifndef DUNLIN_BENCH_PORT_EAL_H
 #define DUNLIN_BENCH_PORT_EAL_H
 
@@ -13,6 +12,10 @@ struct port_eal_words {
     uint32_t count;
     char name[PORT_EAL_NAME_BYTES];
 };
+
+/* Have the environments of this process, and of those that it starts, keep their files in that directory, which is
+ * removed whatever becomes of them.  Before any of them; returns 0 or -errno. */
+MUST_USE int port_eal_files(const char *directory);
 
 /* Arguments for a process that opens that device (dpdk_port.h) and no other. */
 void port_eal_words(struct port_eal_words *words, const char *device);

@@ -15,6 +15,15 @@ const struct port_net_kind port_net_kinds[PORT_NET_KINDS] = {
     {"net_af_xdp", "net_af_xdp0,busy_budget=0,iface=" PORT_NET_CABLE, AF_XDP},
 };
 
+void port_net_memif(char devargs[PORT_NET_MEMIF_BYTES], const char *file, uint32_t number,
+                    bool is_server)
+{
+    int length = snprintf(devargs, PORT_NET_MEMIF_BYTES,
+                          "net_memif%u,role=%s,id=%u,socket=%s,socket-abstract=no", number,
+                          is_server ? "server" : "client", number, file);
+    ASSERT(length > 0 && (uint32_t)length < PORT_NET_MEMIF_BYTES);
+}
+
 bool port_net_has(const struct port_net_kind *kind)
 {
     if (kind->family == 0)

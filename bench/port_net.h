@@ -1,4 +1,5 @@
-/* port_net - a network of a bench's own: namespaces that its processes are in, and virtual cables between them.
+/* port_net - a network of a bench's own: namespaces that its processes are in, and virtual cables between them; or
+ * memory that two of them share.
  *
  * A namespace is there as long as a process is in it, and its cables go with it: nothing is to be cleaned up, whoever
  * is killed.  Needs root and iproute2. */
@@ -17,6 +18,12 @@ struct port_net_kind {
 extern const struct port_net_kind port_net_kinds[PORT_NET_KINDS];
 
 #define PORT_NET_CABLE "cable" /* interface at which a port is opened */
+
+/* What to open as either end of a net_memif, which needs no cable.  The server makes the file, behind which there may
+ * be several, by number; it is found from any network namespace. */
+#define PORT_NET_MEMIF_BYTES 192u
+void port_net_memif(char devargs[PORT_NET_MEMIF_BYTES], const char *file, uint32_t number,
+                    bool is_server);
 
 /* Whether this kernel has what that driver needs. */
 bool port_net_has(const struct port_net_kind *kind);

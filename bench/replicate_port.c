@@ -402,7 +402,31 @@ static int cluster_ask(struct bench *b, const char *const devices[NET_SERVERS], 
     return rc;
 }
 
-/* ---- all ---- */
+/* ---- ways to join ports ---- */
+
+/* Ports that are memory, and a switch that has the other end of each. */
+static int memif_ask(struct bench *b)
+{
+    char file[96], devargs[NET_SERVERS][PORT_NET_MEMIF_BYTES];
+    const char *devices[NET_SERVERS];
+    (void)snprintf(file, sizeof file, "%s/memif", bench_directory());
+    for (uint32_t i = 0; i < NET_SERVERS; i++) {
+        port_net_memif(devargs[i], file, i + 1, false);
+        devices[i] = devargs[i];
+    }
+    atomic_store_explicit(&b->shared->joined, 0, memory_order_relaxed); /* nobody else is there */
+    pid_t pid = replicate_port_switch_start(b->shared, file, net_cpu(&b->cpus, NET_SERVERS + 1));
+    int rc = pid < 0 ? (int)pid : net_word_await(&b->shared->joined, 0);
+    if (rc == 0)
+        rc = (int32_t)atomic_load_explicit(&b->shared->joined, memory_order_acquire);
+    rc = rc == 1 ? 0 : rc;
+    if (rc == 0)
+        rc = port_net_ip("link set lo up\n"); /* for the control planes */
+    if (rc == 0)
+        rc = cluster_ask(b, devices, false);
+    net_end(pid);
+    return rc;
+}
 
 static int cables_ask(struct bench *b)
 {
@@ -424,6 +448,8 @@ static int cables_ask(struct bench *b)
     }
     return rc;
 }
+
+/* ---- all ---- */
 
 /* Why not close-on-exec: the nodes' program takes it from there. */
 static int shared_map(struct bench *b)
@@ -448,10 +474,14 @@ static int run(struct bench *b, const struct net_options *net)
     int rc = shared_map(b);
     if (rc != 0)
         return rc;
-    b->left = net->port_count != 0 ? QUESTIONS : PORT_NET_KINDS * QUESTIONS;
-    rc = cluster_files_write();
+    b->left = net->port_count != 0 ? QUESTIONS : (PORT_NET_KINDS + 1) * QUESTIONS;
+    rc = port_eal_files(bench_directory());
+    if (rc == 0)
+        rc = cluster_files_write();
     if (rc == 0)
         rc = net->port_count != 0 ? cluster_ask(b, net->ports, false) : cables_ask(b);
+    if (rc == 0 && net->port_count == 0)
+        rc = memif_ask(b);
     (void)munmap(b->shared, sizeof *b->shared);
     (void)close(b->shared_fd);
     return rc;

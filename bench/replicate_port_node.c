@@ -1,7 +1,9 @@
 #include "bench/replicate_port_node.h"
 
 #include "bench/daemon.h"
+#include "bench/port_eal.h"
 #include "bench/port_net.h"
+#include "bench/port_switch.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,4 +51,31 @@ static void run(void *context)
 pid_t replicate_port_node_start(struct replicate_port_node *n, uint32_t cpu)
 {
     return net_fork(cpu, run, n);
+}
+
+struct joining {
+    struct replicate_port_shared *shared;
+    const char *file;
+};
+
+/* net_fork's task. */
+static void join(void *context)
+{
+    static const _Atomic uint32_t never;
+    const struct joining *j = context;
+    struct port_switch *s = NULL;
+    int rc = port_eal_start("net_memif");
+    if (rc == 0)
+        rc = port_switch_open(&s, j->file, NET_SERVERS);
+    atomic_store_explicit(&j->shared->joined, rc == 0 ? 1 : (uint32_t)rc, memory_order_release);
+    net_word_wake(&j->shared->joined);
+    if (rc == 0)
+        port_switch_run(s, &never);
+}
+
+pid_t replicate_port_switch_start(struct replicate_port_shared *shared, const char *file,
+                                  uint32_t cpu)
+{
+    struct joining j = {shared, file};
+    return net_fork(cpu, join, &j);
 }

@@ -12,6 +12,8 @@
  * poll_idle has it; each of them answers when it has all; the first answer ends it, and wakes the client.  No node is
  * sent more than REPLICATE_PORT_LAG packets that it has not answered, so that none overflows.
  *
+ * Ports of net_memif are joined by a switch, a process more, which idles like them and whose CPU is nobody's.
+ *
  * Idling: as poll_idle in dataplane/poll_doorbell.c on a port that wakes nobody, a yield after each look in vain, and
  * naps of the shortest kind when 20 us of looks found nothing.  Where a port has interrupts, a node sleeps on them and
  * the plain side naps all the same. */
@@ -36,6 +38,7 @@ struct replicate_port_shared {
     uint32_t bytes;                                /* of an exchange */
     _Atomic uint32_t left[NET_SERVERS];            /* into a namespace of its own, 1; or -errno */
     _Atomic uint32_t go;                           /* cables lie */
+    _Atomic uint32_t joined;                       /* by the switch, 1; or -errno */
     struct port_raw_station stations[NET_SERVERS]; /* since its port is open */
 };
 
@@ -49,6 +52,11 @@ struct replicate_port_node {
 
 /* A node, on the nth usable cpu; n outlives it.  Returns its pid or -errno. */
 MUST_USE pid_t replicate_port_node_start(struct replicate_port_node *n, uint32_t cpu);
+
+/* A process that joins ports of net_memif (port_switch.h), on the nth usable cpu; nodes are clients of that file, by their
+ * number from 1.  Tells by joined; ended by a signal.  Returns its pid or -errno. */
+MUST_USE pid_t replicate_port_switch_start(struct replicate_port_shared *shared, const char *file,
+                                           uint32_t cpu);
 
 /* Addresses: of ports, and of the interfaces of kernels beside them. */
 #define REPLICATE_PORT_ADDRESS "10.77.250.%u"

@@ -1,5 +1,6 @@
 #include "bench/transport_ports.h"
 
+#include "bench/bench.h"
 #include "bench/port_eal.h"
 #include "bench/port_net.h"
 #include "bench/port_raw.h"
@@ -57,6 +58,7 @@ enum {
 /* Between both processes. */
 struct shared {
     const char *device; /* of the partner; the same address in both */
+    char memif[2][PORT_NET_MEMIF_BYTES];
     struct packet_mac macs[2];
     _Atomic uint32_t up; /* the partner's endpoint is */
     int result;          /* of what the partner did last */
@@ -359,7 +361,6 @@ static int cable_lay(struct ports *p)
 
 static int cable_ask(struct transport_rows *r, struct ports *p)
 {
-    r->left = PORT_NET_KINDS * QUESTIONS;
     int rc = cable_lay(p);
     for (uint32_t i = 0; i < PORT_NET_KINDS && rc == 0; i++) {
         const struct port_net_kind *kind = &port_net_kinds[i];
@@ -373,6 +374,17 @@ static int cable_ask(struct transport_rows *r, struct ports *p)
         r->left -= QUESTIONS;
     }
     return rc;
+}
+
+/* Two ports that are one piece of memory. */
+static int memif_ask(struct transport_rows *r, struct ports *p)
+{
+    const char *const devices[2] = {p->shared->memif[0], p->shared->memif[1]};
+    char file[96];
+    (void)snprintf(file, sizeof file, "%s/memif", bench_directory());
+    for (uint32_t i = 0; i < 2; i++)
+        port_net_memif(p->shared->memif[i], file, 0, i == 0);
+    return ports_ask(r, p, devices);
 }
 
 /* ---- all ---- */
@@ -406,9 +418,14 @@ int transport_ports_run(struct transport_rows *r, const struct net_options *net)
     struct ports p = {.sealed = sides, .raw = sides + 1};
     if (sides == NULL)
         return -ENOMEM;
-    int rc = ports_open(&p, &r->report.machine);
+    int rc = port_eal_files(bench_directory());
+    if (rc == 0)
+        rc = ports_open(&p, &r->report.machine);
     if (rc == 0 && net->port_count == 0) {
+        r->left = (PORT_NET_KINDS + 1) * QUESTIONS;
         rc = cable_ask(r, &p);
+        if (rc == 0)
+            rc = memif_ask(r, &p);
     } else if (rc == 0) {
         r->left = QUESTIONS;
         rc = ports_ask(r, &p, net->ports);

@@ -49,41 +49,51 @@ check_left() {
     ! pgrep -af "^$bench" >"$scratch/left" || fault "$1 left $(cat "$scratch/left")"
 }
 
-# rows NAME COUNT SECONDS: so many of each driver, or one that says why there are none. Exit 1 is a baseline that swung.
+# rows NAME SECONDS DRIVER:COUNT...: so many of each driver, or one that says why there are none. Exit 1 is a baseline
+# that swung.
 rows() {
-    local driver found status
+    local count driver found status
     checks=$((checks + 1))
-    run "$bench" "$1" --transport dpdk --json --seconds "$3" >"$out" 2>"$err"
+    run "$bench" "$1" --transport dpdk --json --seconds "$2" >"$out" 2>"$err"
     status=$?
     [ $status -le 1 ] || fault "$1: ended by $status"
     [ -s "$out" ] || fault "$1: not measured: $(tail -n 1 "$err")"
-    for driver in net_af_packet net_af_xdp; do
+    for driver in "${@:3}"; do
+        count=${driver#*:}
+        driver=${driver%:*}
         checks=$((checks + 1))
-        if [ $driver = net_af_xdp ] && jq -e '.rows[] | select(.name == "net_af_xdp" and .note != "")' "$out" >"$scratch/why"; then
+        if [ "$driver" = net_af_xdp ] && jq -e '.rows[] | select(.name == "net_af_xdp" and .note != "")' "$out" >"$scratch/why"; then
             echo "$1: net_af_xdp: $(jq -r .note "$scratch/why")"
             continue
         fi
         found=$(jq --arg d "$driver, " '[.rows[] | select((.name | startswith($d)) and .median > 0 and
             .baseline_median > 0)] | length' "$out")
-        [ "$found" = "$2" ] || fault "$1: ${found:-no} rows of $driver instead of $2"
+        [ "$found" = "$count" ] || fault "$1: ${found:-no} rows of $driver instead of $count"
     done
     check_left "$1"
 }
 
-rows transport 12 6
-rows replicate 5 8
+rows transport 9 net_af_packet:12 net_af_xdp:12 net_memif:12
+rows replicate 12 net_af_packet:5 net_af_xdp:5 net_memif:5
 
 # ---- interrupted -----------------------------------------------------------------------------------
 
 for name in transport replicate; do
     "$bench" $name --transport dpdk --seconds 30 >"$out" 2>"$err" &
-    children+=($!)
+    started=$!
+    children+=("$started")
     sleep 3
-    checks=$((checks + 1))
-    kill -TERM $!
-    wait $!
+    mapfile -t group < <(pgrep -g "$(pgrep -P "$started")")
+    checks=$((checks + 2))
+    [ ${#group[@]} -ge 2 ] || fault "$name: ${#group[@]} processes at work"
+    kill -TERM "$started"
+    wait "$started"
     [ $? -eq 143 ] || fault "$name: interrupted, but not ended by it"
     check_left "$name, interrupted,"
+    for pid in "${group[@]}"; do
+        [ ! -e "/proc/$pid" ] || fault "$name: interrupted, but process $pid is left"
+        [ ! -e "/run/dpdk/dunlin-$pid" ] || fault "$name: interrupted, and left /run/dpdk/dunlin-$pid"
+    done
 done
 
 echo "$checks checks, $faults failed"
