@@ -19,6 +19,7 @@
 
 #define STOP_STEPS 500u    /* of 10 ms */
 #define ATTACH_STEPS 1000u /* of 10 ms */
+#define SERVE_STEPS 12000u /* of as long */
 #define CALL_TIMEOUT_NS (10 * NS_PER_S)
 #define THREADS_MAX 64u
 
@@ -135,7 +136,7 @@ int daemon_start(struct daemon *d, const struct daemon_options *options)
     return rc;
 }
 
-static void print_log(const struct daemon *d)
+void daemon_log_print(const struct daemon *d)
 {
     FILE *file = fopen(d->log_path, "re");
     if (file == NULL)
@@ -146,6 +147,21 @@ static void print_log(const struct daemon *d)
     (void)fclose(file);
 }
 
+static bool has_ended(const struct daemon *d)
+{
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+}
+
+void daemon_await(const struct daemon *d)
+{
+    for (uint32_t i = 0; i < SERVE_STEPS && access(d->socket_path, F_OK) != 0; i++) {
+        if (has_ended(d))
+            return;
+        (void)usleep(10000);
+    }
+}
+
 int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **handle)
 {
     struct dunlin_options options = {
@@ -153,18 +169,14 @@ int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **hand
     int rc = -ENOTCONN;
     for (uint32_t i = 0; i < ATTACH_STEPS && rc == -ENOTCONN; i++) {
         rc = dunlin_open(&options, handle);
-        siginfo_t info = {.si_pid = 0};
-        if (rc != -ENOTCONN)
-            break;
-        if (waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-            info.si_pid != 0)
-            break; /* it has ended: no use waiting */
+        if (rc != -ENOTCONN || has_ended(d))
+            break; /* ended: no use waiting */
         (void)usleep(10000);
     }
     if (rc != 0) {
         (void)fprintf(stderr, "dunlin-bench: cannot attach to %s: %s; dunlind said:\n",
                       d->socket_path, strerror(-rc));
-        print_log(d);
+        daemon_log_print(d);
     }
     return rc;
 }

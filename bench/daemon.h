@@ -40,9 +40,13 @@ MUST_USE int daemon_start(struct daemon *d, const struct daemon_options *options
 #define DAEMON_ANYWHERE UINT32_MAX
 void daemon_name(struct daemon *d, const char *name);
 MUST_USE int daemon_launch(struct daemon *d, const char *config_path, uint32_t cpu);
+/* Until it serves, or ended, for one that takes longer than daemon_attach waits: an emulated card does. */
+void daemon_await(const struct daemon *d);
 /* Attach, as soon as it serves.  spin_ns as in struct dunlin_options.  Returns 0 and *handle, or
  * -errno after a word on stderr. */
 MUST_USE int daemon_attach(const struct daemon *d, uint64_t spin_ns, struct dunlin **handle);
+/* All that it said so far, to stderr. */
+void daemon_log_print(const struct daemon *d);
 /* SIGTERM and wait; SIGKILL if it does not obey in 5 s. */
 void daemon_stop(struct daemon *d);
 

@@ -17,7 +17,7 @@
  * part of what a write costs in the long run. */
 #define QUOTA_MIB 64u
 #define REQUEST_RING_BYTES (256u << 10) /* a batch of the greatest size fits */
-#define LEAD_STEPS 1000u                /* of 10 ms */
+#define LEAD_STEPS 6000u                /* of 10 ms */
 #define LEADER_LEASE_MS 1000u           /* nobody dies here, and the machine is full of work */
 #define COMPLETIONS 64u
 
@@ -135,7 +135,8 @@ static int is_settled(struct dunlin *handle)
     return rc;
 }
 
-/* Why asked again and again: a cluster that begins has no leaders to move yet. */
+/* Why asked again and again: a cluster that begins has no leaders to move yet, and on a busy machine its control log may
+ * have no leader for a moment. */
 int net_dunlin_lead(struct dunlin *handle)
 {
     for (uint32_t i = 0; i < LEAD_STEPS; i++) {
@@ -143,7 +144,7 @@ int net_dunlin_lead(struct dunlin *handle)
         int rc = moved < 0 ? (int)moved : is_settled(handle);
         if (rc == 1 && moved == 0)
             return 0;
-        if (rc < 0 && rc != -EAGAIN && rc != -ENOTCONN)
+        if (rc < 0 && rc != -EAGAIN && rc != -ENOTCONN && rc != -EBUSY)
             return rc;
         (void)usleep(10000);
     }

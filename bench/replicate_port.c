@@ -11,12 +11,10 @@
 #include "engine/clock.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define KEYS 10000u
@@ -26,9 +24,8 @@
 #define FRAME 1472u /* what an mtu of 1,500 carries */
 #define LEASE_MS 1000u
 #define SLOT_MAX_NS (200 * NS_PER_MS) /* of which all nodes do without each other */
-#define MODE_NS (5 * NS_PER_S)
+#define MODE_NS (20 * NS_PER_S)
 #define CONTROL_PORT 7701u
-#define SERVE_STEPS 6000u /* of 10 ms */
 
 enum side { DUNLIN, PLAIN, SIDES };
 
@@ -327,18 +324,6 @@ static int cables_lay(struct bench *b)
     return 0;
 }
 
-/* Until the daemon serves, or ended.  Why not left to daemon_attach: an emulated card takes longer than that waits. */
-static void socket_await(const struct daemon *d)
-{
-    siginfo_t info = {.si_pid = 0};
-    for (uint32_t i = 0; i < SERVE_STEPS && access(d->socket_path, F_OK) != 0; i++) {
-        if (waitid(P_PID, (id_t)d->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
-            info.si_pid != 0)
-            break;
-        (void)usleep(10000);
-    }
-}
-
 /* The first node leads everything, the client is attached to it, and the logs reuse their memory. */
 static int cluster_settle(struct bench *b)
 {
@@ -347,7 +332,7 @@ static int cluster_settle(struct bench *b)
     for (uint32_t i = NET_SERVERS; i-- != 0 && rc == 0;) {
         dunlin_close(handle);
         handle = NULL;
-        socket_await(&b->daemons[i]);
+        daemon_await(&b->daemons[i]);
         rc = daemon_attach(&b->daemons[i], 0, &handle);
     }
     if (rc == 0)
@@ -380,6 +365,15 @@ static void sides_set(struct bench *b)
             b->net[i].pids[b->net[i].pid_count++] = b->daemons[n].pid;
 }
 
+/* Why here: their logs go with the bench's directory. */
+static void nodes_quote(const struct bench *b)
+{
+    for (uint32_t i = 0; i < NET_SERVERS; i++) {
+        (void)fprintf(stderr, "dunlin-bench: node %u said:\n", i + 1);
+        daemon_log_print(&b->daemons[i]);
+    }
+}
+
 static int cluster_ask(struct bench *b, const char *const devices[NET_SERVERS], bool has_cable)
 {
     char driver[PORT_EAL_NAME_BYTES];
@@ -393,6 +387,8 @@ static int cluster_ask(struct bench *b, const char *const devices[NET_SERVERS], 
         rc = cluster_settle(b);
     for (uint32_t i = 0; i < QUESTIONS && rc == 0; i++)
         rc = ask(b, &questions[i], driver);
+    if (rc != 0)
+        nodes_quote(b);
     dunlin_close(b->client.handle);
     b->client = (struct net_dunlin_client){.handle = NULL};
     for (uint32_t i = 0; i < NET_SERVERS; i++) {

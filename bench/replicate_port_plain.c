@@ -18,7 +18,7 @@
 #define YIELD_NS (20 * US)
 #define SLICE_NS NS_PER_MS
 #define CROWDED_NS (10 * NS_PER_MS)
-#define ANSWER_NS (2 * NS_PER_S)
+#define ANSWER_NS (20 * NS_PER_S)
 #define ANSWER_BYTES_MAX 96u
 #define FOLLOWERS (NET_SERVERS - 1)
 

@@ -12,7 +12,8 @@
 
 #include <sys/types.h>
 
-#define TRANSPORT_PARTNER_WAIT_S 20 /* a partner that is silent for so long is lost */
+/* A partner that is silent for so long is lost.  Why so long: an emulated card takes half of it to be opened. */
+#define TRANSPORT_PARTNER_WAIT_S 60
 
 typedef void (*transport_partner_task)(void *context, uint32_t what, const _Atomic uint32_t *stop);
 

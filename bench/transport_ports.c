@@ -250,6 +250,8 @@ static int told(struct ports *p, uint32_t what)
     int rc = transport_partner_resume(&p->partner, what);
     if (rc == 0)
         rc = transport_partner_pause(&p->partner);
+    if (rc != 0)
+        (void)fprintf(stderr, "dunlin-bench: the other side is silent: %s\n", strerror(-rc));
     return rc != 0 ? rc : p->shared->result;
 }
 
