@@ -1,14 +1,19 @@
 #include "bench/port_net.h"
 
+#include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
+
+#define BURST_US 250u  /* of a timer that is late */
+#define NO_PROGRAM 127 /* the shell's exit code */
 
 const struct port_net_kind port_net_kinds[PORT_NET_KINDS] = {
     {"net_af_packet", "net_af_packet0,iface=" PORT_NET_CABLE, 0},
@@ -50,4 +55,29 @@ int port_net_ip(const char *format, ...)
     va_end(values);
     int status = pclose(ip);
     return written < 0 || status != 0 ? -EIO : 0;
+}
+
+void port_net_limit_command(char command[PORT_NET_COMMAND_BYTES], const char *interface,
+                            uint32_t mbit)
+{
+    const uint64_t burst =
+        max_u64(UINT64_C(2) * PORT_NET_FRAME_BYTES, (uint64_t)mbit * BURST_US / 8);
+    int length =
+        snprintf(command, PORT_NET_COMMAND_BYTES,
+                 "exec tc qdisc replace dev %s root tbf rate %umbit burst %" PRIu64 " limit %u",
+                 interface, mbit, burst, PORT_NET_CABLE_FRAMES * PORT_NET_FRAME_BYTES);
+    ASSERT(length > 0 && (uint32_t)length < PORT_NET_COMMAND_BYTES);
+}
+
+int port_net_limit(const char *interface, uint32_t mbit)
+{
+    char command[PORT_NET_COMMAND_BYTES];
+    port_net_limit_command(command, interface, mbit);
+    FILE *tc = popen(command, "we"); /* it reads nothing */
+    if (tc == NULL)
+        return -errno;
+    int status = pclose(tc);
+    if (status == 0)
+        return 0;
+    return WIFEXITED(status) && WEXITSTATUS(status) == NO_PROGRAM ? -ENOENT : -EIO;
 }

@@ -35,6 +35,23 @@ MUST_USE int port_net_leave(void);
  * Returns 0, or -EIO after ip's own word on stderr, or -errno. */
 MUST_USE int port_net_ip(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A cable of so many Mbit/s (10^6 bits of Ethernet frames, without preamble and checksum): what goes into it at this
+ * end, an interface in the calling process's namespace, waits in a token bucket (tc-tbf(8)) until the rate lets it
+ * go.  At a bridge's end that is what its node receives.  The bucket holds what the rate brings in 250 us, or two
+ * frames: enough that a timer which fires late loses nothing of the rate, and too little to hide the pauses of who
+ * sends.  PORT_NET_CABLE_FRAMES wait before any is dropped.
+ * Returns 0; -ENOENT no tc; -EIO after tc's own word on stderr, such as that this kernel has no token buckets;
+ * or -errno. */
+MUST_USE int port_net_limit(const char *interface, uint32_t mbit);
+
+#define PORT_NET_FRAME_BYTES 1514u /* as token buckets count one of an mtu of 1,500 */
+#define PORT_NET_CABLE_FRAMES 512u
+
+/* The command of it. */
+#define PORT_NET_COMMAND_BYTES 128u
+void port_net_limit_command(char command[PORT_NET_COMMAND_BYTES], const char *interface,
+                            uint32_t mbit);
+
 /* Commands that bring up an interface which nobody but a port uses: the kernel neither asks nor answers there.
  * Why one queue: AF_XDP serves those that it is told of, and what comes to others is not for it. */
 #define PORT_NET_QUEUES "numtxqueues 1 numrxqueues 1"

@@ -1,5 +1,5 @@
 /* Plain packets over ports of net_ring: all bytes come, to the function that is shown them and back from an echo, and
- * what is for somebody else does not count.  And what devices are called. */
+ * what is for somebody else does not count.  And what devices are called, and how a cable is limited. */
 #include "bench/port_eal.h"
 #include "bench/port_net.h"
 #include "bench/port_raw.h"
@@ -121,11 +121,31 @@ static void memory_that_two_share_has_a_server_and_a_client(void)
     CU_ASSERT_STRING_EQUAL(name, "net_memif");
 }
 
+static void a_cable_has_a_rate_and_a_bucket_by_it(void)
+{
+    static const struct {
+        uint32_t mbit;
+        const char *command;
+    } of[] = {
+        {10, "exec tc qdisc replace dev port1.0 root tbf rate 10mbit burst 3028 limit 775168"},
+        {96, "exec tc qdisc replace dev port1.0 root tbf rate 96mbit burst 3028 limit 775168"},
+        {400, "exec tc qdisc replace dev port1.0 root tbf rate 400mbit burst 12500 limit 775168"},
+        {100000,
+         "exec tc qdisc replace dev port1.0 root tbf rate 100000mbit burst 3125000 limit 775168"},
+    };
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        char command[PORT_NET_COMMAND_BYTES];
+        port_net_limit_command(command, "port1.0", of[i].mbit);
+        CU_ASSERT_STRING_EQUAL(command, of[i].command);
+    }
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(all_bytes_come_in_packets_of_that_length),
     UNIT_TEST(an_echo_sends_back_what_came),
     UNIT_TEST(what_is_for_others_is_passed_over),
     UNIT_TEST(a_device_has_a_name_and_words),
     UNIT_TEST(memory_that_two_share_has_a_server_and_a_client),
+    UNIT_TEST(a_cable_has_a_rate_and_a_bucket_by_it),
 };
 UNIT_MAIN("bench_ports", tests)
