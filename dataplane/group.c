@@ -7,7 +7,7 @@
 
 void group_init(struct group *g, const struct member *self, const struct replica_times *times)
 {
-    *g = (struct group){.self = *self, .times = *times};
+    *g = (struct group){.self = *self, .times = *times, .prover = grant_prover_plain};
 }
 
 /* ---- rights of leaders ---- */

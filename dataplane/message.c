@@ -15,14 +15,12 @@ struct head {
 _Static_assert(sizeof(struct head) == MESSAGE_HEAD_BYTES, "no holes on the wire");
 _Static_assert(sizeof(struct log_epoch) == EPOCH_BYTES, "a table entry is four words");
 
-/* What follows the head of a GRANT and of an ANNOUNCE. */
+/* What follows the head of a GRANT.  Behind that of an ANNOUNCE stands its proof: 32 bytes, where up to version 3 of
+ * the wire 8 with a crc stood; no two processes of those versions had anything to announce to each other. */
 struct grant_part {
     uint64_t number, address, key;
 };
-struct announce_part {
-    uint32_t crc, reserved;
-};
-_Static_assert(sizeof(struct grant_part) == 24 && sizeof(struct announce_part) == 8, "no holes");
+_Static_assert(sizeof(struct grant_part) == 24 && sizeof(struct grant_proof) == 32, "no holes");
 
 static bool has_table(uint8_t kind)
 {
@@ -40,7 +38,7 @@ static uint64_t part_bytes(uint8_t kind)
     case MESSAGE_GRANT:
         return sizeof(struct grant_part);
     case MESSAGE_ANNOUNCE:
-        return sizeof(struct announce_part);
+        return sizeof(struct grant_proof);
     default:
         return 0;
     }
@@ -59,28 +57,23 @@ uint64_t message_bytes(const struct message *m)
 static void part_encode(const struct message *m, uint8_t *into)
 {
     const struct grant_part grant = {m->number, m->token.address, m->token.key};
-    const struct announce_part announce = {.crc = m->crc};
     if (m->kind == MESSAGE_GRANT)
         memcpy(into, &grant, sizeof grant);
     else if (m->kind == MESSAGE_ANNOUNCE)
-        memcpy(into, &announce, sizeof announce);
+        memcpy(into, &m->proof, sizeof m->proof);
 }
 
 /* Its length was judged before. */
-static bool part_decode(struct message *m, const uint8_t *from)
+static void part_decode(struct message *m, const uint8_t *from)
 {
     struct grant_part grant;
-    struct announce_part announce;
     if (m->kind == MESSAGE_GRANT) {
         memcpy(&grant, from, sizeof grant);
         m->number = grant.number;
         m->token = (struct grant_token){.address = grant.address, .key = grant.key};
     } else if (m->kind == MESSAGE_ANNOUNCE) {
-        memcpy(&announce, from, sizeof announce);
-        m->crc = announce.crc;
-        return announce.reserved == 0;
+        memcpy(&m->proof, from, sizeof m->proof);
     }
-    return true;
 }
 
 uint32_t message_peek_log(const uint8_t *head, uint64_t length)
@@ -159,8 +152,7 @@ static int head_decode(struct message *m, const uint8_t *bytes, uint64_t length)
     m->length = head.length;
     if (message_head_bytes(m) > length)
         return -EBADMSG;
-    if (!part_decode(m, bytes + sizeof head))
-        return -EBADMSG;
+    part_decode(m, bytes + sizeof head);
     memcpy(m->table, bytes + sizeof head + part_bytes(m->kind),
            (size_t)m->table_count * EPOCH_BYTES);
     return table_is_ordered(m) ? 0 : -EBADMSG;

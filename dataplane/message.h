@@ -19,7 +19,7 @@
  *   GRANT   follower -> leader: write the bytes of the segment that starts at lsn to token; grant
  *           number of this shard at this start
  *   ANNOUNCE  leader -> follower: as APPEND, but the bytes [lsn, lsn + length) were written by log
- *           write into a segment that you granted me in this epoch; crc is over them
+ *           write into a segment that you granted me in this epoch; proof is of them
  *   RECALL  who granted -> whom: return your grants up to number lsn; in whatever epoch
  *   RETURN  answer: under my grants up to number lsn of your incarnation lsn_end nothing is written any
  *           more; in whatever epoch
@@ -66,9 +66,9 @@ struct message {
         lsn_kept; /* APPEND: some peer may still need the log from here on; JOIN, SEALED: what the
                           sender's log goes on from, 0: it has all */
     uint32_t length; /* APPEND, ANNOUNCE, PIECE: bytes; FETCH: wanted */
-    uint32_t crc;    /* ANNOUNCE: crc32c */
     uint64_t number; /* GRANT; ANNOUNCE: not told, the grant that the bytes are written under */
     struct grant_token token; /* GRANT; ANNOUNCE: not told, where the bytes are written to */
+    struct grant_proof proof; /* ANNOUNCE */
     struct log_epoch table[LIMIT_EPOCHS]; /* SEALED, JOIN */
     const uint8_t *bytes; /* APPEND, ANNOUNCE: in the log; PIECE; or in the received datagram */
 };

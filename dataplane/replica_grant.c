@@ -2,14 +2,17 @@
 
 #include "dataplane/group.h"
 
-#include "engine/checksum.h"
-
 /* A grant under which so many ranges were missed is not used any more. */
 #define MISSED_MAX 8u
 /* Recalls in vain, each after a longer time, before a connection is torn down; when memory is short, and
  * when it is not. */
 #define RECALLS_SHORT 6u
 #define RECALLS_MAX 16u
+
+static const struct grant_prover *prover_of(const struct replica *r)
+{
+    return r->group != NULL ? &r->group->prover : &grant_prover_plain;
+}
 
 /* ---- as a follower ---- */
 
@@ -43,8 +46,12 @@ int replica_grant_announced(struct replica *r, const struct message *m)
         .incarnation = m->from.incarnation,
         .epoch = m->epoch,
     };
-    const struct land_range range = {.lsn_start = m->lsn, .lsn_end = m->lsn + m->length};
-    int landed = land_announced(r->shard, &holder, &range, m->crc);
+    const struct land_announcement announced = {
+        .range = {.lsn_start = m->lsn, .lsn_end = m->lsn + m->length},
+        .proof = &m->proof,
+        .prover = prover_of(r),
+    };
+    int landed = land_announced(r->shard, &holder, &announced);
     if (landed == -EAGAIN) {
         r->counts[REPLICA_COUNT_UNWRITTEN]++;
         return 0;
@@ -210,11 +217,12 @@ void replica_grant_use(struct replica *r, uint32_t slot, struct message *m)
     if (!r->times.log_write || m->lsn < sent)
         return;
     struct replica_grant *g = grant_for(r, slot, m->lsn);
-    if (g == NULL)
+    const struct grant_range range = {.bytes = m->bytes, .length = m->length};
+    const struct grant_prover *prover = prover_of(r);
+    if (g == NULL || !prover->prove(prover->context, g->peer.node, &range, &m->proof))
         return;
     g->writes++;
     m->kind = MESSAGE_ANNOUNCE;
-    m->crc = checksum(0, m->bytes, m->length);
     m->number = g->number;
     m->token = g->token;
     m->token.address += m->lsn - g->lsn_start;

@@ -5,7 +5,7 @@
  * A follower that joined grants its leader the tail's segment and the next (GRANT).  The leader hands a
  * range and its token to the transport, and announces it (ANNOUNCE) at the same time: which of the two
  * comes first nobody knows.  The follower believes what it finds: a range counts as received when it lies
- * in an open grant of this leader in this epoch and its crc is right; else it asks for it (NAK), and what
+ * in an open grant of this leader in this epoch and its proof is sound; else it asks for it (NAK), and what
  * is sent again goes by message.  It acknowledges what land_check made part of its log, as ever.
  * A segment that is full, cut off or given up is recalled (RECALL, again until it comes), and its frame
  * is in quarantine meanwhile (engine/grant.h).  The leader of then returns all grants up to a number

@@ -24,6 +24,35 @@ struct grant_token {
     uint64_t key;     /* names the connection: a write over another one finds no memory */
 };
 
+/* Bytes of a log where they lie now. */
+struct grant_range {
+    const uint8_t *bytes;
+    uint32_t length;
+};
+
+/* What proves that a range was written as its writer meant it, in the words of the transport: opaque to all
+ * others.  Where the transport has none of its own: crc32c in the first four bytes, and zeros. */
+#define GRANT_PROOF_BYTES 32u
+struct grant_proof {
+    uint8_t bytes[GRANT_PROOF_BYTES];
+};
+
+void grant_proof_make(const struct grant_range *range, struct grant_proof *proof);
+MUST_USE bool grant_proof_is_sound(const struct grant_range *range,
+                                   const struct grant_proof *proof);
+
+/* How ranges are proven to and by nodes, and judged; same arguments, same answer. */
+struct grant_prover {
+    bool (*prove)(void *context, uint32_t node, const struct grant_range *range,
+                  struct grant_proof *proof); /* false: cannot now */
+    bool (*proves)(void *context, uint32_t node, const struct grant_range *range,
+                   const struct grant_proof *proof);
+    void *context;
+};
+
+/* By crc32c alone. */
+extern const struct grant_prover grant_prover_plain;
+
 /* To whom. */
 struct grant_holder {
     uint64_t incarnation;

@@ -1,6 +1,5 @@
 #include "engine/land.h"
 
-#include "engine/checksum.h"
 #include "engine/pending.h"
 #include "engine/plant.h"
 
@@ -287,9 +286,9 @@ static const struct grant *grant_of(const struct shard *s, const struct grant_ho
 }
 
 int land_announced(struct shard *s, const struct grant_holder *holder,
-                   const struct land_range *range, uint32_t crc)
+                   const struct land_announcement *announced)
 {
-    uint64_t lsn = range->lsn_start, end = range->lsn_end;
+    uint64_t lsn = announced->range.lsn_start, end = announced->range.lsn_end;
     if (lsn % 8 != 0 || end % 8 != 0 || lsn >= end || end > INT64_MAX ||
         end > segment_start(s, lsn) + segment_bytes(s))
         return -EINVAL;
@@ -299,8 +298,13 @@ int land_announced(struct shard *s, const struct grant_holder *holder,
     const struct grant *g = grant_of(s, holder, lsn);
     if (g == NULL)
         return -EAGAIN;
-    const uint8_t *bytes = frame_base(s, g->frame) + (lsn - g->lsn_start);
-    if (checksum(0, bytes, end - lsn) != crc && !PLANTED(ANNOUNCE_UNCHECKED))
+    const struct grant_prover *prover = announced->prover;
+    const struct grant_range there = {
+        .bytes = frame_base(s, g->frame) + (lsn - g->lsn_start),
+        .length = (uint32_t)(end - lsn),
+    };
+    if (!prover->proves(prover->context, holder->node, &there, announced->proof) &&
+        !PLANTED(ANNOUNCE_UNCHECKED))
         return -EAGAIN;
     range_add(&s->landing, lsn, end);
     return received_advance(&s->landing) ? 1 : 0;

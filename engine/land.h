@@ -46,13 +46,20 @@ MUST_USE int land_bytes(struct shard *s, uint64_t lsn, const uint8_t *bytes, uin
  * until the next call, or NULL: both are given, or no more may be, or no memory is to spare now. */
 const struct grant *land_grant(struct shard *s, const struct grant_holder *holder);
 
-/* The holder says that the bytes of a range are written, and what their crc32c is.  If so they are
- * received as by land_bytes, where they lie.  Returns as land_bytes, or
+/* What a holder says it has written, and what judges that. */
+struct land_announcement {
+    struct land_range range;
+    const struct grant_proof *proof;
+    const struct grant_prover *prover;
+};
+
+/* The holder says that the bytes of a range are written, and proves it.  If so they are received as by
+ * land_bytes, where they lie.  Returns as land_bytes, or
  *   -EAGAIN  the range is in no open grant of that holder, or other bytes are there: the write is
  *            late, torn or lost; ask for it, to come by message
  *   -EINVAL  not aligned, or not inside a segment: the peer is broken. */
 MUST_USE int land_announced(struct shard *s, const struct grant_holder *holder,
-                            const struct land_range *range, uint32_t crc);
+                            const struct land_announcement *announced);
 
 /* Whether what is written under a grant may yet become part of the log. */
 bool land_grant_is_open(const struct shard *s, const struct grant *g);

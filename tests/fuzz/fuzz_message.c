@@ -271,7 +271,7 @@ static void message_make(const struct event *e, struct message *m)
         .lsn_committed = lsn_of(e->to % HERE, e->lsn[2]),
         .lsn_kept = lsn_of(e->to % HERE, e->lsn[3]),
         .length = e->length,
-        .crc = e->item,
+        .proof = {.bytes = {(uint8_t)e->item, (uint8_t)(e->item >> 8)}},
         .number = e->number,
         .token = {.address = e->time[0], .key = e->time[1]},
         .bytes = (const uint8_t *)filler,

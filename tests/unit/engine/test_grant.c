@@ -1,6 +1,5 @@
-/* Segments that a leader may write to: given, believed only by their checksum, and in quarantine until
+/* Segments that a leader may write to: given, believed only by their proof, and in quarantine until
  * they come back. */
-#include "engine/checksum.h"
 #include "engine/grant.h"
 #include "engine/land.h"
 #include "tests/unit/engine/fixture.h"
@@ -53,18 +52,27 @@ static void grow(struct fixture *leader, uint64_t bytes)
 
 /* The bytes of the leader's log in [lsn, end), one segment's; written under g, unless that is NULL. */
 static struct land_range range_write(const struct fixture *leader, const struct fixture *follower,
-                                     const struct grant *g, uint64_t lsn, uint32_t *crc)
+                                     const struct grant *g, uint64_t lsn, struct grant_proof *proof)
 {
     uint64_t available;
     const uint8_t *bytes = log_bytes_at(&leader->shard->log, lsn, &available);
     CU_ASSERT_PTR_NOT_NULL_FATAL(bytes);
-    *crc = 0;
+    *proof = (struct grant_proof){.bytes = {0}};
     if (bytes == NULL)
         return (struct land_range){0};
-    *crc = checksum(0, bytes, available);
+    const struct grant_range there = {.bytes = bytes, .length = (uint32_t)available};
+    grant_proof_make(&there, proof);
     if (g != NULL)
         memcpy(memory_of(follower, g) + (lsn - g->lsn_start), bytes, available);
     return (struct land_range){.lsn_start = lsn, .lsn_end = lsn + available};
+}
+
+static int announced(const struct fixture *follower, const struct grant_holder *by,
+                     const struct land_range *range, const struct grant_proof *proof)
+{
+    const struct land_announcement a = {
+        .range = *range, .proof = proof, .prover = &grant_prover_plain};
+    return land_announced(follower->shard, by, &a);
 }
 
 static uint32_t grants_out(const struct fixture *f)
@@ -110,25 +118,31 @@ static void grants_come_back_up_to_a_number_and_by_their_holder(void)
     CU_ASSERT(!grant_is_out(&g, 1) && !grant_is_out(&g, 3));
 }
 
-static void a_range_counts_when_its_checksum_is_right(void)
+static void a_range_counts_when_its_proof_is_sound(void)
 {
     struct fixture leader, follower;
     open_both(&leader, &follower);
     const struct grant *g = land_grant(follower.shard, &holder);
     uint64_t lsn = follower.shard->log.lsn_end;
-    uint32_t crc;
+    struct grant_proof proof;
     grow(&leader, 2000);
-    struct land_range r = range_write(&leader, &follower, NULL, lsn, &crc);
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &r, crc), -EAGAIN); /* not written */
+    struct land_range r = range_write(&leader, &follower, NULL, lsn, &proof);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), -EAGAIN); /* not written */
     CU_ASSERT_EQUAL(land_check(follower.shard), 0);
-    (void)range_write(&leader, &follower, g, lsn, &crc);
+    (void)range_write(&leader, &follower, g, lsn, &proof);
     memory_of(&follower, g)[100] ^= 1; /* torn */
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &r, crc), -EAGAIN);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), -EAGAIN);
     memory_of(&follower, g)[100] ^= 1;
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &r, crc), 1);
+    for (unsigned i = 0; i < GRANT_PROOF_BYTES; i++) {
+        proof.bytes[i] ^= 0x80;
+        CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), -EAGAIN);
+        proof.bytes[i] ^= 0x80;
+    }
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), 1);
     CU_ASSERT_EQUAL(land_check(follower.shard), 1);
     CU_ASSERT_EQUAL(follower.shard->log.lsn_end, leader.shard->log.lsn_end);
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &r, crc ^ 1), 0); /* here already */
+    proof.bytes[0] ^= 1;
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), 0); /* here already */
     close_both(&leader, &follower);
 }
 
@@ -138,26 +152,26 @@ static void only_the_holder_of_the_grant_announces(void)
     open_both(&leader, &follower);
     const struct grant *g = land_grant(follower.shard, &holder);
     uint64_t lsn = follower.shard->log.lsn_end;
-    uint32_t crc;
+    struct grant_proof proof;
     grow(&leader, 2000);
-    struct land_range r = range_write(&leader, &follower, g, lsn, &crc);
+    struct land_range r = range_write(&leader, &follower, g, lsn, &proof);
     struct grant_holder other[3] = {holder, holder, holder};
     other[0].node++;
     other[1].incarnation++;
     other[2].epoch++;
     for (unsigned i = 0; i < 3; i++)
-        CU_ASSERT_EQUAL(land_announced(follower.shard, &other[i], &r, crc), -EAGAIN);
+        CU_ASSERT_EQUAL(announced(&follower, &other[i], &r, &proof), -EAGAIN);
     struct land_range bad = r;
     bad.lsn_end = lsn + segment(&follower) + 8;
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &bad, crc), -EINVAL);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &bad, &proof), -EINVAL);
     bad.lsn_end = lsn;
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &bad, crc), -EINVAL);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &bad, &proof), -EINVAL);
     bad.lsn_end = lsn + 4;
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &bad, crc), -EINVAL);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &bad, &proof), -EINVAL);
     bad = (struct land_range){.lsn_start = lsn + segment(&follower),
                               .lsn_end = lsn + segment(&follower) + 64};
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &bad, crc), -EAGAIN); /* not given */
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &r, crc), 1);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &bad, &proof), -EAGAIN); /* not given */
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), 1);
     close_both(&leader, &follower);
 }
 
@@ -168,10 +182,10 @@ static void a_cut_leaves_the_segment_in_quarantine(void)
     open_both(&leader, &follower);
     const struct grant *g = land_grant(follower.shard, &holder);
     const uint32_t frame = g->frame;
-    uint32_t crc;
+    struct grant_proof proof;
     grow(&leader, 2000);
-    struct land_range r = range_write(&leader, &follower, g, follower.shard->log.lsn_end, &crc);
-    CU_ASSERT_EQUAL(land_announced(follower.shard, &holder, &r, crc), 1);
+    struct land_range r = range_write(&leader, &follower, g, follower.shard->log.lsn_end, &proof);
+    CU_ASSERT_EQUAL(announced(&follower, &holder, &r, &proof), 1);
     CU_ASSERT_EQUAL(land_check(follower.shard), 1);
     CU_ASSERT_TRUE(land_tail_is_granted(follower.shard));
     fixture_commit(&follower);
@@ -239,7 +253,7 @@ static void no_more_is_given_than_a_share(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(the_tail_and_the_next_segment_are_given_once),
     UNIT_TEST(grants_come_back_up_to_a_number_and_by_their_holder),
-    UNIT_TEST(a_range_counts_when_its_checksum_is_right),
+    UNIT_TEST(a_range_counts_when_its_proof_is_sound),
     UNIT_TEST(only_the_holder_of_the_grant_announces),
     UNIT_TEST(a_cut_leaves_the_segment_in_quarantine),
     UNIT_TEST(what_waits_ahead_goes_with_a_cut),
