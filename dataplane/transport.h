@@ -16,13 +16,13 @@
  *   L2  It lands at any moment between the call and its completion, in any order among writes and
  *       datagrams, in parts, and reads our memory as late as that: under a hold, like a datagram's.
  *   L3  After its completion nothing of it lands any more.  A body that cannot know (its connection
- *       broke with the write under way) does not complete it before the peer's end is gone as well:
- *       else a grant would be returned too early.
- *   L4  After transport_disconnect returned, no write that the peer posted before lands here, and none
+ *       broke with the write under way) may complete it when its own end is gone, as long as no datagram
+ *       reaches the peer before the peer's end is gone, too: else a grant would be returned too early.
+ *   L4  After transport_disconnected named the peer, no write that it posted before lands here, and none
  *       under a token of before that it posts later: a token's key names the connection.  Who restarts
  *       has no connections.
  * That bytes were written says nothing to the receiver; a datagram announces them, and what it answers
- * to is their checksum (dataplane/replica_grant.h).
+ * to is what proves them (struct grant_proof; dataplane/replica_grant.h).
  *
  * Sleeping: what arrives for an endpoint whose transport_sleep returned true makes its wake_fd
  * ready.  The owner has wake_fd in its epoll set, edge-triggered, and never reads it.  Set the flag,
@@ -89,7 +89,15 @@ struct transport_ops {
     void (*release)(struct transport *t);
     uint32_t (*complete)(struct transport *t, uint64_t *holds, uint32_t count);
     int (*log_write)(struct transport *t, const struct transport_log_write *write); /* or NULL */
-    void (*disconnect)(struct transport *t, uint32_t node); /* NULL where log_write is */
+    /* The next five: NULL where log_write is. */
+    void (*disconnect)(struct transport *t, uint32_t node);
+    uint32_t (*disconnected)(struct transport *t);
+    bool (*token)(struct transport *t, uint32_t node, const uint8_t *memory, uint64_t bytes,
+                  struct grant_token *token); /* or NULL: the caller's own words, see place */
+    bool (*prove)(struct transport *t, uint32_t node, const struct grant_range *range,
+                  struct grant_proof *proof); /* with proves, or NULL: grant_proof_make */
+    bool (*proves)(struct transport *t, uint32_t node, const struct grant_range *range,
+                   const struct grant_proof *proof);
     bool (*sleep)(struct transport *t);
     void (*awake)(struct transport *t);
     void (*enter)(struct transport *t); /* with leave, or NULL: nothing is to be done */
@@ -112,6 +120,7 @@ struct transport {
     const struct transport_ops *ops;
     uint32_t node;       /* own id */
     uint32_t length_max; /* longest bytes of one datagram or log write */
+    bool log_writes;     /* log_write may be used: the caller grants memory, and uses grants */
     uint32_t head_whole; /* longest head that is not cut up on its way; 0: none is */
     int wake_fd;         /* -1: this body cannot wake anybody; poll it */
     transport_place *place;
@@ -153,12 +162,13 @@ MUST_USE static inline uint32_t transport_complete(struct transport *t, uint64_t
 
 static inline bool transport_can_log_write(const struct transport *t)
 {
-    return t->ops->log_write != NULL;
+    return t->log_writes;
 }
 
 /* Returns 0 (taken; completes once), or, without completion,
- *   -EAGAIN      the peer's queue is full: later, or not at all
- *   -EOPNOTSUPP  this body cannot: send the bytes in datagrams
+ *   -EAGAIN      the peer's queue is full, or its connection is another than the token's: send the bytes
+ *                in datagrams
+ *   -EOPNOTSUPP  this body cannot, or not from that memory: likewise
  *   -ENXIO       there is no such node. */
 MUST_USE static inline int transport_log_write(struct transport *t,
                                                const struct transport_log_write *write)
@@ -166,12 +176,53 @@ MUST_USE static inline int transport_log_write(struct transport *t,
     return transport_can_log_write(t) ? t->ops->log_write(t, write) : -EOPNOTSUPP;
 }
 
-/* Tear down the connection over which this node's log writes come, and make another: L4.  The caller then
- * frees what the node was granted, and gives keys of another number (group_disconnected). */
+/* Tear down the connection over which this node's log writes come, and make another.  It is torn down when
+ * transport_disconnected says so, which may be at once. */
 static inline void transport_disconnect(struct transport *t, uint32_t node)
 {
     if (transport_can_log_write(t))
         t->ops->disconnect(t, node);
+}
+
+#define TRANSPORT_NOBODY UINT32_MAX
+
+/* A node whose connection for log writes was torn down, because it broke or by transport_disconnect (then also if
+ * there was none): L4.  The caller frees what it was granted, and gives keys of another number (group_disconnected).  Each is named
+ * once; TRANSPORT_NOBODY: no more.  Each pass, behind transport_receive. */
+static inline uint32_t transport_disconnected(struct transport *t)
+{
+    return transport_can_log_write(t) ? t->ops->disconnected(t) : TRANSPORT_NOBODY;
+}
+
+/* Words by which a node writes to bytes of our memory, from then on until the connection with it is torn down;
+ * key: of the connection, as the caller counts them (group_connection_key).  False: it cannot now (there is no
+ * connection, or the device has not that memory), and the grant is not told. */
+MUST_USE static inline bool transport_token(struct transport *t, uint32_t node,
+                                            const uint8_t *memory, uint64_t bytes,
+                                            struct grant_token *token)
+{
+    return t->ops->token == NULL || t->ops->token(t, node, memory, bytes, token);
+}
+
+/* What proves to a node that bytes of our log are what we wrote there.  False: there is no key now; send the
+ * bytes themselves. */
+MUST_USE static inline bool transport_prove(struct transport *t, uint32_t node,
+                                            const struct grant_range *range,
+                                            struct grant_proof *proof)
+{
+    if (t->ops->prove != NULL)
+        return t->ops->prove(t, node, range, proof);
+    grant_proof_make(range, proof);
+    return true;
+}
+
+/* Whether the bytes that are there now are those that the node proves. */
+MUST_USE static inline bool transport_proves(struct transport *t, uint32_t node,
+                                             const struct grant_range *range,
+                                             const struct grant_proof *proof)
+{
+    return t->ops->proves != NULL ? t->ops->proves(t, node, range, proof)
+                                  : grant_proof_is_sound(range, proof);
 }
 
 /* A node that comes while the endpoint is used, in two steps: control makes all of the peer, and the endpoint's

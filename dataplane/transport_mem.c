@@ -39,7 +39,8 @@ static void queues_init(struct transport_mem_hub *h, uint32_t queue_bytes)
     }
 }
 
-static int endpoint_init(struct transport_mem_hub *h, uint32_t lcore, uint32_t node)
+static int endpoint_init(struct transport_mem_hub *h, uint32_t lcore, uint32_t node,
+                         bool log_writes)
 {
     struct transport_mem_endpoint *peers = &h->endpoints[(uint64_t)lcore * h->node_count];
     struct transport_mem_queue *queues =
@@ -49,6 +50,7 @@ static int endpoint_init(struct transport_mem_hub *h, uint32_t lcore, uint32_t n
         return -errno;
     peers[node] = (struct transport_mem_endpoint){
         .transport = {.ops = &transport_mem_ops,
+                      .log_writes = log_writes,
                       .node = h->ids[node],
                       .length_max = UINT32_MAX,
                       .wake_fd = fd},
@@ -69,11 +71,12 @@ static void endpoints_close(struct transport_mem_hub *h, uint64_t count)
         (void)close(h->endpoints[i].transport.wake_fd);
 }
 
-static int endpoints_open(struct transport_mem_hub *h)
+static int endpoints_open(struct transport_mem_hub *h, bool log_writes)
 {
     uint64_t count = (uint64_t)h->lcore_count * h->node_count;
     for (uint64_t i = 0; i < count; i++) {
-        int error = endpoint_init(h, (uint32_t)(i / h->node_count), (uint32_t)(i % h->node_count));
+        int error = endpoint_init(h, (uint32_t)(i / h->node_count), (uint32_t)(i % h->node_count),
+                                  log_writes);
         if (error != 0) {
             endpoints_close(h, i);
             return error;
@@ -109,7 +112,7 @@ int transport_mem_open(struct transport_mem_hub **hub, const struct transport_me
     if (h->data == MAP_FAILED)
         goto free_queues;
     queues_init(h, queue_bytes);
-    error = endpoints_open(h);
+    error = endpoints_open(h, config->log_writes);
     if (error != 0)
         goto unmap;
     *hub = h;

@@ -42,6 +42,7 @@ struct transport_mem_config {
     uint32_t node_count;   /* 1 .. LIMIT_NODES */
     uint32_t lcore_count;  /* of every node, 1 .. LIMIT_LCORES */
     uint32_t queue_bytes;  /* of each direction of each pair; 0: TRANSPORT_MEM_QUEUE_BYTES */
+    bool log_writes;       /* of endpoints: a receiver's processor places them (transport.place) */
 };
 
 #define TRANSPORT_MEM_QUEUE_BYTES (1u << 18)
@@ -129,12 +130,13 @@ struct transport_mem_endpoint {
     struct transport_mem_queue *out;      /* to the node of that index: out[to] */
     struct transport_mem_queue *in;       /* from the node of that index: in[from * node_count] */
     uint32_t node_count;
-    uint32_t self;     /* own index */
-    uint32_t to;       /* index found last */
-    uint32_t turn_in;  /* whose queue receive looks at first */
-    uint64_t received; /* mask: queues received from since the last release */
-    uint64_t random;   /* state of the delays */
-    bool delayed;      /* constant once endpoints are used */
+    uint32_t self;         /* own index */
+    uint32_t to;           /* index found last */
+    uint32_t turn_in;      /* whose queue receive looks at first */
+    uint64_t received;     /* mask: queues received from since the last release */
+    uint64_t disconnected; /* mask: to be named */
+    uint64_t random;       /* state of the delays */
+    bool delayed;          /* constant once endpoints are used */
     alignas(CACHE_LINE) _Atomic uint32_t sleeping;
     _Atomic bool left;
     _Atomic uint64_t damaged;

@@ -319,8 +319,20 @@ static void mem_disconnect(struct transport *t, uint32_t node)
 {
     struct transport_mem_endpoint *e = endpoint_of(t);
     for (uint32_t i = 0; i < e->node_count; i++)
-        if (e->ids[i] == node && i != e->self)
+        if (e->ids[i] == node && i != e->self) {
             queue_from(e, i)->in.voided = tail_load(queue_from(e, i));
+            e->disconnected |= UINT64_C(1) << i;
+        }
+}
+
+static uint32_t mem_disconnected(struct transport *t)
+{
+    struct transport_mem_endpoint *e = endpoint_of(t);
+    if (LIKELY(e->disconnected == 0))
+        return TRANSPORT_NOBODY;
+    uint32_t i = (uint32_t)__builtin_ctzll(e->disconnected);
+    e->disconnected &= e->disconnected - 1;
+    return e->ids[i];
 }
 
 static void mem_release(struct transport *t)
@@ -350,6 +362,8 @@ static bool has_work(const struct transport_mem_endpoint *e, uint32_t peer)
 static bool mem_sleep(struct transport *t)
 {
     struct transport_mem_endpoint *e = endpoint_of(t);
+    if (e->disconnected != 0)
+        return false;
     /* relaxed: the fence orders it */
     atomic_store_explicit(&e->sleeping, 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* T6: pairs with T5 */
@@ -374,6 +388,7 @@ const struct transport_ops transport_mem_ops = {
     .complete = mem_complete,
     .log_write = mem_log_write,
     .disconnect = mem_disconnect,
+    .disconnected = mem_disconnected,
     .sleep = mem_sleep,
     .awake = mem_awake,
 };

@@ -432,6 +432,7 @@ static struct transport_mem_hub *nodes_open(void)
         .node_count = NODES,
         .lcore_count = 1,
         .queue_bytes = TRANSPORT_MEM_QUEUE_BYTES_MIN,
+        .log_writes = true,
     };
     ASSERT(transport_mem_open(&hub, &config) == 0);
     for (uint32_t i = 0; i < NODES; i++)

@@ -30,7 +30,8 @@ static struct transport_log_write write_of(uint8_t value, uint64_t address)
 
 static void what_was_posted_before_a_disconnect_does_not_land(void)
 {
-    const struct transport_mem_config config = {.nodes = ids, .node_count = 3, .lcore_count = 1};
+    const struct transport_mem_config config = {
+        .nodes = ids, .node_count = 3, .lcore_count = 1, .log_writes = true};
     struct transport_mem_hub *hub;
     struct transport_received in[4];
     uint64_t holds[4];
@@ -46,8 +47,11 @@ static void what_was_posted_before_a_disconnect_does_not_land(void)
     CU_ASSERT_EQUAL(transport_log_write(a, &w), 0);
     CU_ASSERT_EQUAL(transport_send(a, &d, 1), 1);
     CU_ASSERT_EQUAL(transport_log_write(c, &w), 0);
+    CU_ASSERT_EQUAL(transport_disconnected(b), TRANSPORT_NOBODY);
     transport_disconnect(b, 7);
-    transport_disconnect(b, 999);                    /* nobody */
+    transport_disconnect(b, 999); /* nobody */
+    CU_ASSERT_EQUAL(transport_disconnected(b), 7);
+    CU_ASSERT_EQUAL(transport_disconnected(b), TRANSPORT_NOBODY);
     CU_ASSERT_EQUAL(transport_receive(b, in, 4), 1); /* datagrams need no connection */
     CU_ASSERT_EQUAL(memory[0][64], 0);
     CU_ASSERT_EQUAL(memory[1][64], 0x11); /* another node's */
@@ -67,7 +71,32 @@ static void what_was_posted_before_a_disconnect_does_not_land(void)
     transport_mem_close(hub);
 }
 
+static void each_that_was_disconnected_is_named_once(void)
+{
+    const struct transport_mem_config config = {
+        .nodes = ids, .node_count = 3, .lcore_count = 1, .log_writes = true};
+    struct transport_mem_hub *hub;
+    CU_ASSERT_EQUAL_FATAL(transport_mem_open(&hub, &config), 0);
+    struct transport *b = transport_mem_endpoint(hub, 3, 0);
+    CU_ASSERT_TRUE(transport_sleep(b));
+    transport_awake(b);
+    for (unsigned i = 0; i < 2; i++) { /* nothing was ever written: named all the same */
+        transport_disconnect(b, 40);
+        transport_disconnect(b, 7);
+        transport_disconnect(b, 40);
+        CU_ASSERT_FALSE(transport_sleep(b)); /* there is something to hear */
+        CU_ASSERT_EQUAL(transport_disconnected(b), 7);
+        CU_ASSERT_EQUAL(transport_disconnected(b), 40);
+        CU_ASSERT_EQUAL(transport_disconnected(b), TRANSPORT_NOBODY);
+    }
+    CU_ASSERT_TRUE(transport_sleep(b));
+    transport_disconnect(b, 3); /* itself */
+    CU_ASSERT_EQUAL(transport_disconnected(b), TRANSPORT_NOBODY);
+    transport_mem_close(hub);
+}
+
 static const struct unit_test tests[] = {
+    UNIT_TEST(each_that_was_disconnected_is_named_once),
     UNIT_TEST(what_was_posted_before_a_disconnect_does_not_land),
 };
 UNIT_MAIN("transport_mem_write", tests)
