@@ -96,7 +96,7 @@ void group_disconnected(struct group *g, uint32_t node)
 {
     struct pair *p = group_pair(g, node);
     if (p != NULL)
-        p->connection++;
+        p->connection = ++g->connections;
     for (uint32_t i = 0; i < g->replica_count; i++)
         replica_grant_void(g->replicas[i], node);
 }

@@ -55,6 +55,7 @@ struct group {
     uint32_t right_count; /* those above are unused */
     struct pair *pairs;   /* with every other node; those that are with nobody count, too */
     uint32_t pair_count;
+    uint64_t connections;      /* for log writes, with all nodes so far: no two have one number */
     struct replica **replicas; /* all, by log where they joined one by one */
     uint32_t replica_count;
     struct replica **busy; /* to be ticked; behind ready_count: not before rest_until */

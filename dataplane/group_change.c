@@ -74,6 +74,8 @@ struct pair *group_pair_add(struct group *g, uint32_t node)
     if (p == NULL)
         p = &g->pairs[g->pair_count++];
     pair_begin(p, node);
+    /* Why not from 0 again: it may have been here before, and may write still as it could then. */
+    p->connection = ++g->connections;
     pair_limit(p, g->replica_count + 1);
     for (uint32_t i = 0; i < g->replica_count; i++) {
         replica_lease_meet(g->replicas[i], p);

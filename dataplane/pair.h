@@ -78,7 +78,7 @@ struct lease_cell {
 struct pair {
     struct member peer; /* incarnation 0: not heard of */
     uint64_t ticks_heard;
-    uint64_t connection; /* how often the one for log writes was torn down: group_disconnected */
+    uint64_t connection; /* number of the one for log writes: group_disconnected */
     uint64_t bytes_fed;  /* in this pass: group.h */
     /* leader's side */
     struct pair_change *journal; /* changes number_first .. number */
