@@ -43,6 +43,10 @@ static const char *const counter_names[] = {
     [COUNTER_KEYS_EXPIRED] = "keys_expired",
     [COUNTER_HISTORIES_CUT] = "histories_cut",
     [COUNTER_AGENTS_THROTTLED] = "agents_throttled",
+    [COUNTER_LOG_WRITES] = "log_writes",
+    [COUNTER_LOG_WRITES_REFUSED] = "log_writes_refused",
+    [COUNTER_LOG_WRITES_STRAY] = "log_writes_stray",
+    [COUNTER_DISCONNECTS] = "disconnects",
 };
 _Static_assert(sizeof(counter_names) / sizeof(counter_names[0]) == COUNTER_COUNT,
                "a counter without a name");

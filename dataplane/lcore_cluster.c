@@ -56,6 +56,7 @@ static struct replica_times times_of(const struct lcore *l)
         .retry = l->ticks.lease / RETRIES_PER_LEASE,
         .notice = clock_ns_to_ticks(NOTICE_NS, l->node->ticks_per_s),
         .read_leases = !l->node->config.lease_virtual,
+        .log_write = transport_can_log_write(l->cluster->transport),
     };
 }
 
@@ -120,10 +121,12 @@ static int group_open(struct lcore_cluster *c)
     /* Why for all that there could ever be: as lcore.shards. */
     struct replica **lists = take(c, 0, 2 * (size_t)LCORE_SHARDS_MAX * sizeof(struct replica *));
     struct pair *pairs = take(c, 1, (peers + 1) * sizeof *pairs + peers * pair_memory);
+    struct log_write *writes = take(c, 3, LIMIT_LOG_WRITES * sizeof *writes);
     c->bundles = take(c, 2, (peers + 1) * sizeof *c->bundles);
-    if (lists == NULL || pairs == NULL || c->bundles == NULL)
+    if (lists == NULL || pairs == NULL || c->bundles == NULL || writes == NULL)
         return -ENOMEM;
     group_init(&c->group, &c->node->self, &times);
+    poll_log_write_open(c, writes);
     copy_rate_init(&c->group.copy, l->node->config.copy_rate, l->node->ticks_per_s, times.lease);
     c->group.append_bytes = group_append_bytes(c->transport->head_whole);
     c->group.find = find;
@@ -188,6 +191,8 @@ void lcore_cluster_close(struct lcore *l)
     struct lcore_cluster *c = l->cluster;
     if (c == NULL)
         return;
+    if (c->transport != NULL && c->transport->place_context == c)
+        c->transport->place = NULL;
     for (uint32_t i = 0; i < sizeof c->memory / sizeof c->memory[0]; i++)
         lcore_memory_free(c->memory[i].at, c->memory[i].bytes);
     lcore_forward_close(c->forward);

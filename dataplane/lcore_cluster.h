@@ -4,6 +4,7 @@
  *   lcore_cluster.c   set-up: memory, replicas, the first configurations
  *   poll_cluster.c    its phases of a pass: receive, decide, publish, send
  *   poll_bundle.c     what leaves for one peer, in as few datagrams as there can be
+ *   poll_log_write.c  log writes, and memory that peers may write to
  *
  * The lcore's thread only, but for what cluster.h says. */
 #ifndef DUNLIN_DATAPLANE_LCORE_CLUSTER_H
@@ -15,6 +16,7 @@
 #include "dataplane/group.h"
 #include "dataplane/holds.h"
 #include "dataplane/lcore.h"
+#include "dataplane/log_writes.h"
 #include "dataplane/transport.h"
 
 /* One shard of the lcore. */
@@ -55,10 +57,19 @@ struct lcore_cluster {
     struct lcore_forward *forward; /* holds[0]: its buffers that the transport reads */
     struct replica_update update;
     struct bundle *bundles; /* what leaves at the end of the pass; as group.pairs */
+    struct log_writes writes;
+    uint32_t parting; /* node that goes: nothing is granted to it; TRANSPORT_NOBODY: none does */
+    bool has_parted;  /* the connection with it for log writes is torn down */
+    /* By id, spaces that left and whose grants may be out; NULL: none. */
+    struct lcore_left {
+        struct node_space *space;
+        uint32_t recalls;        /* of them, in vain */
+        uint64_t ticks_recalled; /* when they last were */
+    } left[LIMIT_SPACES + 1];
     struct {
         void *at;
         size_t bytes;
-    } memory[3]; /* what close frees */
+    } memory[4]; /* what close frees */
     uint8_t head[TRANSPORT_HEAD_MAX];
 };
 
@@ -125,10 +136,31 @@ bool poll_cluster_holds(const struct lcore *l, uint32_t space, uint32_t frame);
 /* Now and then, what the transport counted to where status finds it (transport_counted). */
 void poll_cluster_publish(struct lcore *l);
 
-/* A node comes, with the transport's peer that was made for it, or goes; then the peer is the caller's.  Between
- * two passes (node_change.h). */
+/* A node comes, with the transport's peer that was made for it, or goes, when the connection with it was torn down
+ * (poll_log_write_part); then the peer is the caller's.  Between two passes (node_change.h). */
 void poll_cluster_meet(struct lcore *l, uint32_t node, struct transport_peer *peer);
 MUST_USE struct transport_peer *poll_cluster_part(struct lcore *l, uint32_t node);
+
+/* ---- log writes ---- */
+
+/* memory: LIMIT_LOG_WRITES, the caller's. */
+void poll_log_write_open(struct lcore_cluster *c, struct log_write *memory);
+/* A GRANT or an ANNOUNCE of a replica is about to be told: where to, or it is written; then, or instead, it goes as it
+ * is now.  False: it is not told. */
+MUST_USE bool poll_log_write_send(struct lcore_cluster *c, struct replica *r,
+                                  struct replica_out *out);
+/* A hold that log_writes_is_word came back. */
+void poll_log_write_completed(struct lcore_cluster *c, uint64_t hold);
+/* Behind transport_receive: memory that those may not write to any more who were disconnected is free. */
+void poll_log_write_disconnected(struct lcore_cluster *c);
+/* A message for a shard that has no replica here.  0, -ESTALE or -EPROTO, as replica_receive. */
+MUST_USE int poll_log_write_stranger(struct lcore_cluster *c, const struct message *m);
+/* A space's replicas left: its grants are wanted back. */
+void poll_log_write_leave(struct lcore_cluster *c, struct node_space *s);
+/* Whether nobody may write to its memory for this lcore any more.  Each pass, until it is so. */
+MUST_USE bool poll_log_write_has_left(struct lcore_cluster *c, uint32_t space);
+/* A node is about to go: nothing is granted to it, and the connection with it is torn down.  It goes when has_parted. */
+void poll_log_write_part(struct lcore_cluster *c, uint32_t node);
 
 /* ---- what leaves ---- */
 

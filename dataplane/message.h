@@ -79,6 +79,12 @@ struct message {
 #define MESSAGE_PIECE_MAX 3840u /* so that head and piece fit one datagram's head */
 #define MESSAGE_HEAD_BYTES_MAX (MESSAGE_HEAD_BYTES + LIMIT_EPOCHS * 32u)
 
+/* Whether it goes along with memory that is written, or to be. */
+static inline bool message_is_of_log_write(const struct message *m)
+{
+    return m->kind == MESSAGE_GRANT || m->kind == MESSAGE_ANNOUNCE;
+}
+
 /* Bytes that message_encode writes. */
 uint64_t message_bytes(const struct message *m);
 /* Log that a head is about, before it is judged: a hint.  0: it is too short. */

@@ -8,16 +8,19 @@
  *                      that nothing is served before the coordinator decides one
  *   NODE_SPACE_ALTER   history and session ttl, as space->config says now
  *   NODE_SPACE_REMOVE  what waits in its shards ends unanswered, no board of it gives a right to read, its
- *                      replicas leave their lists; lcore.leaving is its id until the transport has let go of its frames
+ *                      replicas leave their lists; lcore.leaving is its id until the transport has let go of its frames,
+ *                      and so have peers that may write to them (poll_log_write.c)
  *   NODE_PEER_ADD      the lcore talks to another node from then on
  *   NODE_PEER_REMOVE   it has never heard of it: what waits for that node ends as with one that does not
- *                      answer, and what comes from it is dropped and counted
+ *                      answer, and what comes from it is dropped and counted; done when the connection for its
+ *                      log writes is torn down
  *
  * Control thread; one change at a time.  Agents keep what they have mapped of a space that went: its memory
  * is theirs until they unmap it, and its header says that it was dropped.
  * Memory order: S1 lcore.change (release, control) -> S2 (acquire, lcore): the space is whole.  S3 the same
  *   word, NULL (release, lcore) -> S4 (acquire, control): the lcore has done all that it does with it.
- *   S5 lcore.leaving (release, lcore) -> S6 (acquire, control): no transport reads the space's memory for it. */
+ *   S5 lcore.leaving (release, lcore) -> S6 (acquire, control): no transport reads the space's memory for it, nor
+ *   does anybody write there. */
 #ifndef DUNLIN_DATAPLANE_NODE_CHANGE_H
 #define DUNLIN_DATAPLANE_NODE_CHANGE_H
 

@@ -74,7 +74,7 @@ static void board_end(const struct shard *s)
                           memory_order_release);
 }
 
-static void space_leave(struct lcore *l, const struct node_space *s)
+static void space_leave(struct lcore *l, struct node_space *s)
 {
     uint32_t space = s->config.id;
     for (uint32_t i = 0; i < l->shard_count; i++)
@@ -83,6 +83,7 @@ static void space_leave(struct lcore *l, const struct node_space *s)
     if (l->cluster != NULL) {
         poll_forward_space_end(l, space);
         lcore_cluster_leave(l->cluster, s);
+        poll_log_write_leave(l->cluster, s);
     }
     for (uint32_t i = 0; i < l->shard_count; i++)
         if (l->shards[i]->log.number >> NODE_LOG_SPACE_SHIFT == space)
@@ -93,10 +94,13 @@ static void space_leave(struct lcore *l, const struct node_space *s)
     l->spaces[space] = NULL;
 }
 
-/* Whether nobody reads its memory for this lcore any more. */
+/* Whether nobody reads its memory for this lcore any more, nor may anybody write to it. */
 static bool space_is_free(const struct lcore *l, uint32_t space)
 {
-    return l->cluster == NULL || l->cluster->holds[space].total == 0;
+    struct lcore_cluster *c = l->cluster;
+    if (c == NULL)
+        return true;
+    return poll_log_write_has_left(c, space) && c->holds[space].total == 0;
 }
 
 /* ---- one that is being left ---- */
@@ -106,7 +110,7 @@ void poll_leave(struct lcore *l)
     /* relaxed: this lcore alone writes it */
     uint32_t space = atomic_load_explicit(&l->leaving, memory_order_relaxed);
     if (space_is_free(l, space))
-        /* release, S5 -> S6: nothing of the space is read or counted for this lcore any more */
+        /* release, S5 -> S6: nothing of the space is read, written or counted for this lcore any more */
         atomic_store_explicit(&l->leaving, 0, memory_order_release);
 }
 
@@ -120,11 +124,26 @@ static void space_alter(const struct lcore *l, const struct node_space *s)
                         s->config.session_ttl_ns);
 }
 
+/* ---- a node that goes ---- */
+
+/* Whether it has: not before nobody there may write here any more. */
+static bool node_leave(struct lcore *l, const struct node_change *change)
+{
+    struct lcore_cluster *c = l->cluster;
+    if (c->parting != change->node)
+        poll_log_write_part(c, change->node);
+    if (!c->has_parted)
+        return false;
+    change->peers[l->number] = poll_cluster_part(l, change->node);
+    return true;
+}
+
 /* ---- all of it ---- */
 
 void poll_change(struct lcore *l, const struct node_change *change)
 {
     struct node_space *s = change->space;
+    bool is_done = true;
     switch (change->kind) {
     case NODE_SPACE_ADD:
         space_add(l, s);
@@ -141,8 +160,10 @@ void poll_change(struct lcore *l, const struct node_change *change)
         poll_cluster_meet(l, change->node, change->peers[l->number]);
         break;
     case NODE_PEER_REMOVE:
-        change->peers[l->number] = poll_cluster_part(l, change->node);
+        is_done = node_leave(l, change);
         break;
     }
-    atomic_store_explicit(&l->change, NULL, memory_order_release); /* S3 */
+    if (is_done)
+        atomic_store_explicit(&l->change, NULL,
+                              memory_order_release); /* S3; else again in the next pass */
 }

@@ -37,9 +37,10 @@ static void datagram_make(struct lcore_cluster *c, const struct replica *r,
     hold_add(&c->holds[space], hold_word_frame(d->hold));
 }
 
-static void message_send(struct lcore_cluster *c, const struct replica *r,
-                         const struct replica_out *out)
+static void message_send(struct lcore_cluster *c, struct replica *r, struct replica_out *out)
 {
+    if (UNLIKELY(message_is_of_log_write(&out->message)) && !poll_log_write_send(c, r, out))
+        return;
     uint8_t *place = poll_bundle_place(c, out->to, message_bytes(&out->message));
     if (place != NULL) {
         message_encode(&out->message, place);
@@ -84,6 +85,8 @@ static void update_send(struct lcore_cluster *c, struct lcore_replica *r)
         message_send(c, &r->replica, &c->update.out[i]);
     activation_begin(c, r);
     promotion_tell(c, &r->replica);
+    if (UNLIKELY(c->update.disconnect))
+        transport_disconnect(c->transport, c->update.disconnect_node);
     if (UNLIKELY(r->replica.role == REPLICA_STOPPED) && !r->stop_counted) {
         r->stop_counted = true;
         counter_add(c->lcore->counters, COUNTER_STOPPED, 1);
@@ -162,7 +165,8 @@ static void received(struct lcore_cluster *c, const struct transport_received *d
                message_decode_parts(&m, d->head, d->head_length, d->bytes, d->length) == 0) {
         struct lcore_replica *r = lcore_replica_of(c, m.log);
         if (r == NULL) {
-            error = -ESTALE; /* its space is not made here yet, or was dropped */
+            /* Its space is not made here yet, or was dropped. */
+            error = m.from.node == d->from ? poll_log_write_stranger(c, &m) : -EPROTO;
         } else if (m.from.node == d->from) {
             error = replica_receive(enter(c, r), &m, l->now, &c->update);
             update_send(c, r);
@@ -216,8 +220,12 @@ static void completed(struct lcore_cluster *c)
     uint32_t count;
     do {
         count = transport_complete(c->transport, holds, COMPLETE_BURST);
-        for (uint32_t i = 0; i < count; i++)
-            hold_sub(&c->holds[hold_word_owner(holds[i])], hold_word_frame(holds[i]));
+        for (uint32_t i = 0; i < count; i++) {
+            if (log_writes_is_word(holds[i]))
+                poll_log_write_completed(c, holds[i]);
+            else
+                hold_sub(&c->holds[hold_word_owner(holds[i])], hold_word_frame(holds[i]));
+        }
     } while (count == COMPLETE_BURST);
 }
 
@@ -277,6 +285,7 @@ void poll_cluster_receive(struct lcore *l)
     /* Why the larger: what counts from a reading is unsigned, and processors may differ by a little. */
     l->now = max_u64(l->now, clock_ticks(l->node->clock_kind));
     group_begin(&c->group, l->now);
+    poll_log_write_disconnected(c);
     poll_reclaim(l);
     if (count > 1 && l->shard_count > 1)
         burst_prefetch(c, burst, count);
@@ -484,8 +493,8 @@ struct transport_peer *poll_cluster_part(struct lcore *l, uint32_t node)
     poll_forward_part(l, node);
     bundle_at(c, p)->length = 0; /* what was said to it goes nowhere */
     bundle_at(c, p)->count = 0;
-    transport_disconnect(c->transport, node);
     group_pair_remove(&c->group, p);
+    c->parting = TRANSPORT_NOBODY;
     if (lag != NULL)
         lag_node_remove(lag, node);
     boards_again(&c->boards); /* who reads under its leases sees that they are over */

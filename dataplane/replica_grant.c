@@ -168,7 +168,7 @@ int replica_on_grant(struct replica *r, uint32_t slot, const struct message *m)
 {
     struct replica_peer *peer = &r->peers[slot];
     if (!r->times.log_write)
-        return -EPROTO;
+        return 0; /* its transport can, and ours cannot */
     if (m->number <= peer->grant_seen)
         return 0; /* late, and perhaps recalled meanwhile */
     peer->grant_seen = m->number;

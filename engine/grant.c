@@ -43,12 +43,27 @@ bool grant_is_out(const struct grants *g, uint32_t frame)
     return false;
 }
 
+bool grant_is_out_to(const struct grants *g, uint32_t frame, uint32_t node)
+{
+    for (unsigned i = 0; i < LIMIT_GRANTS; i++)
+        if (g->out[i].number != 0 && g->out[i].frame == frame && g->out[i].holder.node == node)
+            return true;
+    return false;
+}
+
 bool grant_any(const struct grants *g)
 {
     for (unsigned i = 0; i < LIMIT_GRANTS; i++)
         if (g->out[i].number != 0)
             return true;
     return false;
+}
+
+void grant_withdraw(struct grants *g, uint64_t number)
+{
+    for (unsigned i = 0; i < LIMIT_GRANTS; i++)
+        if (g->out[i].number == number)
+            g->out[i].number = 0;
 }
 
 uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uint64_t number)

@@ -78,6 +78,12 @@ bool grant_is_out(const struct grants *g, uint32_t frame);
 /* Whether any is out. */
 bool grant_any(const struct grants *g);
 
+/* Whether this node may. */
+bool grant_is_out_to(const struct grants *g, uint32_t frame, uint32_t node);
+
+/* A grant that nobody was told of is none. */
+void grant_withdraw(struct grants *g, uint64_t number);
+
 /* A start of a node writes under no grant up to number any more.  Returns how many that were. */
 uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uint64_t number);
 

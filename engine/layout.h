@@ -90,6 +90,10 @@ enum counter {
     COUNTER_KEYS_EXPIRED,       /* by their ttl */
     COUNTER_HISTORIES_CUT,      /* keys whose older versions went early, for lack of memory */
     COUNTER_AGENTS_THROTTLED,   /* times that an agent had used up its rate with requests waiting */
+    COUNTER_LOG_WRITES,         /* ranges of logs put into peers' memory */
+    COUNTER_LOG_WRITES_REFUSED, /* by the transport: their bytes went by message */
+    COUNTER_LOG_WRITES_STRAY,   /* of peers, dropped: where they are to stand nothing is granted */
+    COUNTER_DISCONNECTS,        /* connections for log writes that were torn down */
     COUNTER_COUNT
 };
 
@@ -169,6 +173,15 @@ static inline uint64_t layout_frame_of(const struct layout_geometry *g, uint32_t
     uint64_t usable = (uint64_t)n * g->shard_count + shard;
     uint64_t chunk = usable / g->frames_per_chunk;
     return (chunk << (g->chunk_shift - g->segment_shift)) + usable % g->frames_per_chunk;
+}
+
+/* Which shard may use a frame, if it is usable at all: the inverse of layout_frame_of. */
+static inline uint32_t layout_frame_shard(const struct layout_geometry *g, uint32_t frame)
+{
+    uint32_t frames_shift = g->chunk_shift - g->segment_shift;
+    uint64_t in_chunk = frame & ((UINT32_C(1) << frames_shift) - 1);
+    uint64_t usable = (uint64_t)(frame >> frames_shift) * g->frames_per_chunk + in_chunk;
+    return (uint32_t)(usable % g->shard_count);
 }
 
 /* Number of directory entries. */

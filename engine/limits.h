@@ -65,6 +65,7 @@
 #define LIMIT_FORWARD_BUFFERS 64u /* their values under way from an lcore: one datagram each */
 #define LIMIT_FORWARD_PARTS 4u    /* of a value longer than a datagram, on the way at a time */
 #define LIMIT_FORWARD_PUTS 8u     /* such values that a leader puts together at a time */
+#define LIMIT_LOG_WRITES 2048u    /* of an lcore under way */
 #define LIMIT_GET_BATCH 64u       /* keys of one batched get */
 
 #endif

@@ -65,8 +65,12 @@ static uint32_t link_receive(struct transport *t, struct transport_received *rec
 {
     struct forward_link *l = link_of(t);
     struct transport_received burst[16];
-    uint32_t got = transport_receive(l->inner, burst, count < 32 ? count / 2 : 16);
     uint32_t out = 0;
+    if (l->deaf)
+        return 0;
+    l->inner->place = l->transport.place;
+    l->inner->place_context = l->transport.place_context;
+    uint32_t got = transport_receive(l->inner, burst, count < 32 ? count / 2 : 16);
     for (uint32_t i = 0; i < got; i++) {
         enum link_fault fault = fault_of(l, &burst[i]);
         l->disturbed += fault != LINK_WHOLE;
@@ -103,7 +107,8 @@ static void link_release(struct transport *t)
 
 static uint32_t link_complete(struct transport *t, uint64_t *holds, uint32_t count)
 {
-    return transport_complete(link_of(t)->inner, holds, count);
+    const struct forward_link *l = link_of(t);
+    return l->keeps_holds ? 0 : transport_complete(l->inner, holds, count);
 }
 
 static bool link_sleep(struct transport *t)
@@ -124,11 +129,38 @@ static uint8_t link_version(const struct transport *t, uint32_t node)
     return l->version != 0 ? l->version : transport_version(l->inner, node);
 }
 
+static int link_log_write(struct transport *t, const struct transport_log_write *write)
+{
+    return link_of(t)->refuses_writes ? -EAGAIN : transport_log_write(link_of(t)->inner, write);
+}
+
+static void link_disconnect(struct transport *t, uint32_t node)
+{
+    transport_disconnect(link_of(t)->inner, node);
+}
+
+static uint32_t link_disconnected(struct transport *t)
+{
+    const struct forward_link *l = link_of(t);
+    return l->hides_torn ? TRANSPORT_NOBODY : transport_disconnected(l->inner);
+}
+
+static bool link_token(struct transport *t, uint32_t node, const uint8_t *memory, uint64_t bytes,
+                       struct grant_token *token)
+{
+    (void)node, (void)memory, (void)bytes, (void)token;
+    return !link_of(t)->has_no_token;
+}
+
 static const struct transport_ops link_ops = {
     .send = link_send,
     .receive = link_receive,
     .release = link_release,
     .complete = link_complete,
+    .log_write = link_log_write,
+    .disconnect = link_disconnect,
+    .disconnected = link_disconnected,
+    .token = link_token,
     .sleep = link_sleep,
     .awake = link_awake,
     .version = link_version,
@@ -224,12 +256,12 @@ static void cluster_make(struct forward_nodes *n, uint32_t i)
     n->nodes[i].node.cluster = c;
 }
 
-void forward_nodes_open(struct forward_nodes *n, bool read_leases)
+static void nodes_open(struct forward_nodes *n, bool read_leases, bool log_writes)
 {
     static bool registered;
     static const uint32_t ids[FORWARD_NODES] = {1, 2, 3};
     const struct transport_mem_config config = {
-        .nodes = ids, .node_count = FORWARD_NODES, .lcore_count = 1};
+        .nodes = ids, .node_count = FORWARD_NODES, .lcore_count = 1, .log_writes = log_writes};
     if (!registered) {
         qsbr_thread_register();
         qsbr_offline();
@@ -250,6 +282,16 @@ void forward_nodes_open(struct forward_nodes *n, bool read_leases)
     for (unsigned i = 0; i < 100000 && !forward_nodes_leads(n, 0); i++)
         forward_nodes_pass(n);
     ASSERT(forward_nodes_leads(n, 0));
+}
+
+void forward_nodes_open(struct forward_nodes *n, bool read_leases)
+{
+    nodes_open(n, read_leases, false);
+}
+
+void forward_nodes_open_writing(struct forward_nodes *n)
+{
+    nodes_open(n, false, true);
 }
 
 void forward_nodes_close(struct forward_nodes *n)

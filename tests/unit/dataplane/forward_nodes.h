@@ -28,6 +28,11 @@ struct forward_link {
     bool unheard;         /* nothing is agreed with any peer */
     uint8_t version;      /* of the wire, as agreed with every peer; 0: no other program is there */
     bool only;            /* all but datagrams of forward.h are lost */
+    bool refuses_writes;  /* log writes of this node */
+    bool has_no_token;    /* for memory of this node */
+    bool hides_torn;      /* says nothing of connections that were torn down */
+    bool deaf;            /* nothing arrives */
+    bool keeps_holds;     /* completes nothing */
     uint64_t random;      /* state, LINK_RANDOM */
     uint32_t disturbed;   /* so often */
     uint32_t kept, ready; /* kept datagrams; the first ready of them are delivered next */
@@ -46,6 +51,8 @@ struct forward_nodes {
 
 /* One shard, led by node 0; read_leases: followers may answer reads.  Aborts when it fails. */
 void forward_nodes_open(struct forward_nodes *n, bool read_leases);
+/* The same over a transport that has log writes; without read leases. */
+void forward_nodes_open_writing(struct forward_nodes *n);
 void forward_nodes_close(struct forward_nodes *n);
 /* One pass of each. */
 void forward_nodes_pass(struct forward_nodes *n);

@@ -118,6 +118,28 @@ static void grants_come_back_up_to_a_number_and_by_their_holder(void)
     CU_ASSERT(!grant_is_out(&g, 1) && !grant_is_out(&g, 3));
 }
 
+static void what_nobody_was_told_of_is_withdrawn(void)
+{
+    struct fixture f;
+    fixture_open(&f, &follows);
+    const struct grant *a = land_grant(f.shard, &holder);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+    uint32_t frame = a->frame;
+    CU_ASSERT_TRUE(grant_is_out_to(&f.shard->grants, frame, holder.node));
+    CU_ASSERT_FALSE(grant_is_out_to(&f.shard->grants, frame, holder.node + 1));
+    CU_ASSERT_FALSE(grant_is_out_to(&f.shard->grants, frame + 1, holder.node));
+    grant_withdraw(&f.shard->grants, a->number + 1);
+    CU_ASSERT_EQUAL(grants_out(&f), 1);
+    grant_withdraw(&f.shard->grants, a->number);
+    CU_ASSERT_EQUAL(grants_out(&f), 0);
+    CU_ASSERT_FALSE(grant_is_out_to(&f.shard->grants, frame, holder.node));
+    a = land_grant(f.shard, &holder);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+    CU_ASSERT_EQUAL(a->frame, frame); /* the same segment, again */
+    CU_ASSERT_EQUAL(a->number, 2);
+    fixture_close(&f);
+}
+
 static void a_range_counts_when_its_proof_is_sound(void)
 {
     struct fixture leader, follower;
@@ -253,6 +275,7 @@ static void no_more_is_given_than_a_share(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(the_tail_and_the_next_segment_are_given_once),
     UNIT_TEST(grants_come_back_up_to_a_number_and_by_their_holder),
+    UNIT_TEST(what_nobody_was_told_of_is_withdrawn),
     UNIT_TEST(a_range_counts_when_its_proof_is_sound),
     UNIT_TEST(only_the_holder_of_the_grant_announces),
     UNIT_TEST(a_cut_leaves_the_segment_in_quarantine),
