@@ -64,7 +64,12 @@ _Static_assert(FRAME_LENGTH_MAX + TRANSPORT_HEAD_MAX + 8 <=
                "fragments of the longest datagram");
 _Static_assert(FRAME_WINDOW >= 4096, "replay window");
 
-enum frame_flag { FRAME_ENCRYPTED = 1, FRAME_HELLO = 2, FRAME_FLAGS = 3 };
+enum frame_flag {
+    FRAME_ENCRYPTED = 1,
+    FRAME_HELLO = 2,
+    FRAME_FLAGS = 3, /* those that a frame may have */
+    FRAME_RANGE = 4  /* no frame: the tag of bytes that lie elsewhere (frame_range_seal) */
+};
 
 /* Why a frame is not taken, in the order of the checks. */
 enum frame_refusal {

@@ -88,8 +88,23 @@ MUST_USE bool frame_seal_split(struct frame_key *key, const struct frame_header 
                                uint32_t length, const struct frame_octets *rest);
 
 /* Check the tag of the frame whose header h was decoded from it, and decrypt its length bytes of payload
- * in place.  False: FRAME_WRONG_TAG; the payload is garbage. */
+ * in place.  False: FRAME_WRONG_TAG; the payload is garbage.  So it is for whoever has FRAME_RANGE: the tag of a
+ * range opens no frame. */
 MUST_USE bool frame_open(struct frame_key *key, const struct frame_header *h, uint8_t *frame,
                          uint32_t length);
+
+/* ---- ranges: bytes that came another way, and are proven by a tag that comes in a frame ---- */
+
+/* The tag of the 48 bytes of header h, which is sent nowhere, and of length bytes where they lie, of any length and
+ * alignment.  h->flags is FRAME_RANGE, and h->nonce new for this key: it is counted with those of frames, and one that
+ * both had would give the authentication key away.  False: the key is not set. */
+MUST_USE bool frame_range_seal(struct frame_key *key, const struct frame_header *h,
+                               const struct frame_octets *range, uint8_t tag[FRAME_TAG_BYTES]);
+
+/* Whether that is their tag, as the bytes are now.  Who may write to them may do so again: to be believed are only
+ * those that were looked at since, or that can be written no other way. */
+MUST_USE bool frame_range_open(struct frame_key *key, const struct frame_header *h,
+                               const struct frame_octets *range,
+                               const uint8_t tag[FRAME_TAG_BYTES]);
 
 #endif

@@ -6,6 +6,7 @@
  *   transport_framed_secrets.c  secrets that come and go while it runs
  *   transport_framed_send.c     hot path: cut up, seal, queue
  *   transport_framed_receive.c  hot path: open, put together, sleep
+ *   transport_framed_range.c    proofs of bytes that a body wrote to the peer's memory itself
  *   transport_framed_count.c    names of what it counts, and what other threads see of peers
  *
  * One endpoint per lcore; everything of it belongs to the lcore's thread, set-up too.  Each datagram is cut into
@@ -25,6 +26,11 @@
  *
  * What is received stands where the body has it, is decrypted there, and is handed out from there; only
  * datagrams of several frames are put together elsewhere.
+ *
+ * Ranges: a body with log writes (transport.h) has bytes of the log written where no frame is around them.  What the
+ * peer then says of them in a datagram holds a proof: a tag by the pair's key over their range, as it lies in memory.
+ * Why no replay window for proofs: each comes in a frame, which is taken once, and is proven with it; what the range
+ * is to be (epoch, LSN) the frame says, too.  Their nonces are counted with those of frames.
  *
  * Sleeping: sleep says true only after the body said that there was nothing; frames that wait for the pace are
  * sent at the deadline.
@@ -105,6 +111,8 @@ struct transport_framed_counters {
     uint64_t hellos_sent, hellos_received;
     uint64_t pairs_up;                    /* times that a pair came up */
     uint64_t secrets_taken, secrets_void; /* of pair_secrets */
+    /* proven to peers; by peers; and not, because the bytes were others, or the key */
+    uint64_t ranges_proven, ranges_taken, ranges_refused;
     /* see fragments.h */
     uint64_t fragments_timed_out, fragments_evicted, fragments_doubled, fragments_unlike;
     uint64_t datagrams_too_long;
@@ -224,6 +232,7 @@ struct transport_framed_peer {
     uint16_t key_id;        /* of that one */
     uint64_t secrets_start; /* of the peer that those of pair_secrets are shared with */
     uint64_t sealed_before; /* nonces used before the present key of out */
+    uint64_t sealed_long;   /* what it sealed besides, of ranges longer than a frame, in frames */
     uint64_t nonce; /* last one used, of out and, as long as the pair is up, of those before it */
     uint64_t hello_nonce;
     uint64_t hello_heard; /* nonce of its newest HELLO since it came up */
@@ -377,7 +386,13 @@ void transport_framed_peer_join(struct transport *t, struct transport_peer *peer
 struct transport_peer *transport_framed_peer_leave(struct transport *t, uint32_t node);
 void transport_framed_peer_free(struct transport_peer *peer);
 
-/* All of a body's struct transport_ops but count_names. */
+/* For bodies with log writes: transport_prove and transport_proves, by the endpoint's thread. */
+bool transport_framed_prove(struct transport *t, uint32_t node, const struct grant_range *range,
+                            struct grant_proof *proof);
+bool transport_framed_proves(struct transport *t, uint32_t node, const struct grant_range *range,
+                             const struct grant_proof *proof);
+
+/* All of a body's struct transport_ops but count_names and those of log writes. */
 #define TRANSPORT_FRAMED_OPS                                                                       \
     .send = transport_framed_send, .receive = transport_framed_receive,                            \
     .release = transport_framed_release, .complete = transport_framed_complete,                    \
@@ -397,8 +412,9 @@ void transport_framed_peer_free(struct transport_peer *peer);
         "datagrams_sent", "datagrams_received", "frames_sent", "bytes_sent", "calls_sent",         \
         "calls_received", "queue_full", "nonces_out", "not_up", "frames_ended", "send_retries",    \
         "send_errors", "seal_failures", "hellos_sent", "hellos_received", "pairs_up",              \
-        "secrets_taken", "secrets_void", "fragments_timed_out", "fragments_evicted",               \
-        "fragments_doubled", "fragments_unlike", "datagrams_too_long"
+        "secrets_taken", "secrets_void", "ranges_proven", "ranges_taken", "ranges_refused",        \
+        "fragments_timed_out", "fragments_evicted", "fragments_doubled", "fragments_unlike",       \
+        "datagrams_too_long"
 
 #define TRANSPORT_FRAMED_COUNTS (sizeof(struct transport_framed_counters) / sizeof(uint64_t))
 _Static_assert(FRAME_TAKEN == 0 && FRAME_MALFORMED == 14 && FRAME_REFUSALS == 15,

@@ -109,7 +109,7 @@ void transport_framed_pair_forget(struct transport_framed_endpoint *e,
 static void came_up(struct transport_framed_endpoint *e, struct transport_framed_peer *p)
 {
     e->counters.pairs_up++;
-    p->nonce = p->sealed_before = 0;
+    p->nonce = p->sealed_before = p->sealed_long = 0;
     memset(p->windows, 0, sizeof p->windows);
     int error = -ENOMEM; /* none seals: there was none for its key, and it is tried again */
     if (p->seals != FRAME_SECRETS_MAX)

@@ -89,6 +89,7 @@ static int seal_with(struct transport_framed_endpoint *e, struct transport_frame
     p->seals = error == 0 ? place : FRAME_SECRETS_MAX;
     p->key_id = p->secrets[place].key_id;
     p->sealed_before = p->nonce;
+    p->sealed_long = 0;
     return error;
 }
 
@@ -161,6 +162,6 @@ void transport_framed_secrets_spend(struct transport_framed_endpoint *e,
     uint64_t limit = e->config.key_frames != 0 ? e->config.key_frames
                                                : FRAME_KEY_BLOCKS / (p->frame_bytes / 16 + 1);
     if (e->config.pair_secrets != NULL && p->seals != FRAME_SECRETS_MAX &&
-        p->nonce - p->sealed_before >= limit)
+        p->nonce - p->sealed_before + p->sealed_long >= limit)
         pair_secrets_spend(e->config.pair_secrets, p->node, p->numbers[p->seals]);
 }

@@ -307,6 +307,142 @@ static void payloads_of_every_length_pass(void)
     close_keys();
 }
 
+/* ---- ranges ---- */
+
+#define RANGE_MAX 40000u
+
+static uint8_t range_memory[RANGE_MAX];
+
+static struct frame_header range_header(uint32_t length)
+{
+    struct frame_header h = header;
+    h.flags = FRAME_RANGE;
+    h.head_length = h.piece = h.index = 0;
+    h.length = length;
+    return h;
+}
+
+static void fill_range(void)
+{
+    for (uint32_t i = 0; i < RANGE_MAX; i++)
+        range_memory[i] = (uint8_t)(i * 23 + i / 256);
+}
+
+/* Of any length, and wherever it begins: 48 bytes of header, then the range, as additional data. */
+static void the_tag_of_a_range_is_what_libcrypto_says(void)
+{
+    static uint8_t wanted[FRAME_HEADER_BYTES + RANGE_MAX];
+    uint8_t key[32], tag[FRAME_TAG_BYTES];
+    open_keys();
+    pair_key(key);
+    fill_range();
+    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+    CU_ASSERT_EQUAL_FATAL(EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, NULL), 1);
+    for (uint32_t length = 0; length < RANGE_MAX - 64; length += length < 300 ? 1 : 977) {
+        uint32_t at = length % 61;
+        struct frame_header h = range_header(length);
+        h.nonce = length * 3 + 1;
+        const struct frame_octets range = {.bytes = range_memory + at, .length = length};
+        CU_ASSERT_TRUE(frame_range_seal(out, &h, &range, tag));
+        memcpy(wanted + FRAME_HEADER_BYTES, range.bytes, length);
+        seal_slowly(c, &h, wanted, length);
+        CU_ASSERT_EQUAL(memcmp(tag, wanted + FRAME_TAG_AT, FRAME_TAG_BYTES), 0);
+        CU_ASSERT_TRUE(frame_range_open(in, &h, &range, tag));
+    }
+    EVP_CIPHER_CTX_free(c);
+    close_keys();
+}
+
+static void a_range_is_its_bytes_and_nothing_else(void)
+{
+    uint8_t tag[FRAME_TAG_BYTES];
+    open_keys();
+    fill_range();
+    const struct frame_header h = range_header(200);
+    struct frame_octets range = {.bytes = range_memory + 3, .length = 200};
+    CU_ASSERT_TRUE(frame_range_seal(out, &h, &range, tag));
+    for (uint32_t i = 0; i < 200 * 8; i++) {
+        range_memory[3 + i / 8] ^= (uint8_t)(1u << (i % 8));
+        CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+        range_memory[3 + i / 8] ^= (uint8_t)(1u << (i % 8));
+    }
+    for (uint32_t i = 0; i < FRAME_TAG_BYTES * 8; i++) {
+        tag[i / 8] ^= (uint8_t)(1u << (i % 8));
+        CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+        tag[i / 8] ^= (uint8_t)(1u << (i % 8));
+    }
+    range.length = 199;
+    CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+    range.length = 201;
+    CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+    range = (struct frame_octets){.bytes = range_memory + 4, .length = 200};
+    CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+    range.bytes = range_memory + 3;
+    CU_ASSERT_TRUE(frame_range_open(in, &h, &range, tag));
+    close_keys();
+}
+
+static void a_range_is_of_its_header_alone(void)
+{
+    uint8_t tag[FRAME_TAG_BYTES];
+    struct frame_header other[8];
+    open_keys();
+    fill_range();
+    const struct frame_octets range = {.bytes = range_memory, .length = 64};
+    const struct frame_header h = range_header(64);
+    CU_ASSERT_TRUE(frame_range_seal(out, &h, &range, tag));
+    for (uint32_t i = 0; i < 8; i++)
+        other[i] = h;
+    other[0].version++;
+    other[1].lcore++;
+    other[2].key_id++;
+    other[3].node++;
+    other[4].cluster++;
+    other[5].start++;
+    other[6].nonce++;
+    other[7].length++;
+    for (uint32_t i = 0; i < 8; i++)
+        CU_ASSERT_FALSE(frame_range_open(in, &other[i], &range, tag));
+    struct frame_key_source elsewhere = source();
+    elsewhere.from = source().to;
+    elsewhere.to = source().from;
+    CU_ASSERT_EQUAL(frame_key_set(in, &elsewhere), 0);
+    CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+    frame_key_unset(in);
+    CU_ASSERT_FALSE(frame_range_open(in, &h, &range, tag));
+    frame_key_unset(out);
+    CU_ASSERT_FALSE(frame_range_seal(out, &h, &range, tag));
+    close_keys();
+}
+
+/* What proves a range is no frame, and what proves a frame is no range. */
+static void a_range_is_no_frame(void)
+{
+    uint8_t tag[FRAME_TAG_BYTES];
+    open_keys();
+    const struct frame_octets range = {.bytes = payload, .length = PAYLOAD};
+    struct frame_header h = range_header(PAYLOAD);
+    CU_ASSERT_TRUE(frame_range_seal(out, &h, &range, tag));
+    frame_header_encode(&h, frame);
+    memcpy(frame + FRAME_TAG_AT, tag, sizeof tag);
+    memcpy(frame + FRAME_HEADER_BYTES, payload, PAYLOAD);
+    CU_ASSERT_FALSE(opens(frame, FRAME));
+    for (uint8_t flags = 0; flags < FRAME_RANGE; flags++) {
+        frame[5] = flags;
+        CU_ASSERT_FALSE(opens(frame, FRAME));
+    }
+    CU_ASSERT_FALSE(frame_is_sound(&h, PAYLOAD));
+    h.flags = 0;
+    CU_ASSERT_TRUE(frame_seal(out, &h, frame, payload, PAYLOAD));
+    CU_ASSERT_TRUE(opens(frame, FRAME));
+    h.flags = FRAME_RANGE;
+    CU_ASSERT_FALSE(frame_range_open(in, &h, &range, frame + FRAME_TAG_AT));
+    close_keys();
+}
+
+/* ---- keys ---- */
+
 static void each_part_of_the_source_makes_another_key(void)
 {
     struct frame_key_source other[9];
@@ -413,6 +549,10 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_frame_in_two_pieces_is_the_same),
     UNIT_TEST(what_was_sealed_opens_and_nothing_else),
     UNIT_TEST(payloads_of_every_length_pass),
+    UNIT_TEST(the_tag_of_a_range_is_what_libcrypto_says),
+    UNIT_TEST(a_range_is_its_bytes_and_nothing_else),
+    UNIT_TEST(a_range_is_of_its_header_alone),
+    UNIT_TEST(a_range_is_no_frame),
     UNIT_TEST(each_part_of_the_source_makes_another_key),
     UNIT_TEST(a_key_that_is_not_set_does_nothing),
     UNIT_TEST(a_key_that_is_void_does_nothing),

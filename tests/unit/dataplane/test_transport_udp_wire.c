@@ -163,7 +163,7 @@ static void a_peer_that_talks_nonsense_is_refused(void)
         {.piece = 8, .length = UINT32_MAX, .nonce = 105},
         {.piece = 8, .length = FRAME_LENGTH_MAX, .nonce = 106}, /* 8,192 fragments */
         {.piece = 8, .head_length = TRANSPORT_HEAD_MAX + 1, .nonce = 107},
-        {.piece = 8, .length = 8, .flags = 4, .nonce = 108},
+        {.piece = 8, .length = 8, .flags = 8, .nonce = 108},
     };
     struct frame_on_wire f;
     configure();
