@@ -23,6 +23,7 @@ build_packages=(
     zlib1g-dev                               # compressed recordings
     libcunit1-dev                            # tests; part of every build
     libdpdk-dev                              # frames past the kernel
+    libibverbs-dev librdmacm-dev             # memory of other nodes, past the kernel
     liblmdb-dev                              # a baseline of the benchmarks
     procps                                   # ps, for the demo's table
 )
