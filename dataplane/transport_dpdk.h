@@ -169,7 +169,8 @@ transport_dpdk_peer_of(struct transport_framed_peer *framed)
 bool transport_dpdk_fill(struct transport_dpdk_endpoint *e);
 
 /* Functions of struct transport_framed_body. */
-bool transport_dpdk_reserve(struct transport_framed_endpoint *framed, uint32_t frames);
+bool transport_dpdk_reserve(struct transport_framed_endpoint *framed,
+                            struct transport_framed_peer *peer, uint32_t frames);
 uint8_t *transport_dpdk_room(struct transport_framed_endpoint *framed,
                              struct transport_framed_peer *p);
 void transport_dpdk_queued(struct transport_framed_endpoint *framed,

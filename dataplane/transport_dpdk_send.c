@@ -13,9 +13,11 @@ static struct rte_mbuf **place(const struct transport_dpdk_peer *p, uint32_t pos
 
 /* ---- sealing ---- */
 
-bool transport_dpdk_reserve(struct transport_framed_endpoint *framed, uint32_t frames)
+bool transport_dpdk_reserve(struct transport_framed_endpoint *framed,
+                            struct transport_framed_peer *peer, uint32_t frames)
 {
     struct transport_dpdk_endpoint *e = transport_dpdk_of(framed);
+    (void)peer; /* all have the same pool */
     if (LIKELY(e->stash_count >= frames))
         return true;
     uint32_t wanted = frames + TRANSPORT_DPDK_STASH_MORE - e->stash_count;

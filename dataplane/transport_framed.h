@@ -173,8 +173,10 @@ struct transport_framed_body {
     void (*leave)(struct transport_framed_endpoint *e, struct transport_framed_peer *p);
     /* Each millisecond, or not much later.  NULL: nothing. */
     void (*tick)(struct transport_framed_endpoint *e, uint64_t now);
-    /* Memory for so many frames, which are sealed next; false: there is none now.  NULL: there always is. */
-    bool (*reserve)(struct transport_framed_endpoint *e, uint32_t frames);
+    /* Memory for so many frames of the peer, which are sealed next; false: there is none now.  NULL: there always
+     * is. */
+    bool (*reserve)(struct transport_framed_endpoint *e, struct transport_framed_peer *p,
+                    uint32_t frames);
     /* Where the frame at the tail of the peer's queue is sealed: slot_bytes from there on; the queue is not full. */
     uint8_t *(*room)(struct transport_framed_endpoint *e, struct transport_framed_peer *p);
     /* It was sealed there, and is so long, but for what it goes on with; the tail moves on behind it. */

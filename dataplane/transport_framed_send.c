@@ -118,7 +118,7 @@ static bool queue(struct transport_framed_endpoint *e, struct transport_framed_p
             return false;
         }
     }
-    if (UNLIKELY(e->body->reserve != NULL && !e->body->reserve(e, fragments))) {
+    if (UNLIKELY(e->body->reserve != NULL && !e->body->reserve(e, p, fragments))) {
         e->counters.queue_full++;
         return false;
     }
