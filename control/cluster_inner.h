@@ -35,10 +35,10 @@ struct cluster_node {
     struct node *node; /* from join on */
     struct coordinator *coordinator;
     struct transport *transports[LIMIT_LCORES];
-    struct dpdk_port *port;            /* theirs; NULL: sockets */
-    struct node *watched;              /* whose log memory the port reads; NULL: none */
-    uint32_t mapped[LIMIT_SPACES + 1]; /* by space: chunks that it reads */
-    bool is_told_copied;               /* that it could not have one was logged */
+    struct dpdk_port *port;            /* theirs; NULL: none */
+    struct node *watched;              /* whose log memory that has; NULL: none */
+    uint32_t mapped[LIMIT_SPACES + 1]; /* by space: chunks that it has */
+    bool is_told_short;                /* that it could not have one was logged */
     struct cluster_members members;
     struct server_admin admin;
     struct cluster_space spaces; /* made while it runs */
