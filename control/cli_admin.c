@@ -67,11 +67,27 @@ static void print_spaces(const json_t *spaces)
         (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "quota_bytes"));
 }
 
+static void print_rdma(const json_t *port)
+{
+    (void)printf(
+        "port %s, rdma, link %s; link downs %" PRId64 ", removals %" PRId64 ", connections %" PRId64
+        ", broken %" PRId64 ", failures %" PRId64 ", chunks %" PRId64 ", short %" PRId64 "\n",
+        text_at(port, "name"), json_is_true(json_object_get(port, "link_up")) ? "up" : "down",
+        (int64_t)number_at(port, "link_downs"), (int64_t)number_at(port, "removals"),
+        (int64_t)number_at(port, "connections"), (int64_t)number_at(port, "broken"),
+        (int64_t)number_at(port, "failures"), (int64_t)number_at(port, "chunks"),
+        (int64_t)number_at(port, "chunks_short"));
+}
+
 /* Nothing of a node that has sockets. */
 static void print_port(const json_t *port)
 {
     if (!json_is_object(port))
         return;
+    if (strcmp(text_at(port, "kind"), "rdma") == 0) {
+        print_rdma(port);
+        return;
+    }
     (void)printf("port %s, driver %s, %s, link %s; link downs %" PRId64 ", resets %" PRId64
                  ", failed %" PRId64 ", missed %" PRId64 "\n",
                  text_at(port, "name"), text_at(port, "driver"), text_at(port, "state"),

@@ -1,7 +1,8 @@
-/* cluster_body - what the transports of a node differ in: sockets, or a port of DPDK.
+/* cluster_body - what the transports of a node differ in: sockets, a port of DPDK, a device of verbs.
  *
  *   cluster_transports.c   endpoints of all lcores, and sockets
  *   cluster_body_dpdk.c    a port that this process drives by itself
+ *   cluster_body_rdma.c    a device whose queue pairs the lcores use
  *
  * Internal to these.  Control thread. */
 #ifndef DUNLIN_CONTROL_CLUSTER_BODY_H
@@ -34,7 +35,7 @@ struct cluster_body {
     void (*short_tell)(const struct cluster_node *c, const struct node_space *s, int error);
 };
 
-extern const struct cluster_body cluster_body_dpdk;
+extern const struct cluster_body cluster_body_dpdk, cluster_body_rdma;
 
 static inline uint64_t cluster_chunk_bytes(const struct node_space *s)
 {

@@ -15,6 +15,7 @@
 struct cluster_node;
 struct dpdk_port;
 struct lag;
+struct rdma_port;
 struct secret_exchange;
 
 /* What frames say of the cluster that they are of. */
@@ -36,9 +37,12 @@ struct cluster_node {
     struct coordinator *coordinator;
     struct transport *transports[LIMIT_LCORES];
     struct dpdk_port *port;            /* theirs; NULL: none */
+    struct rdma_port *rdma;            /* likewise */
     struct node *watched;              /* whose log memory that has; NULL: none */
     uint32_t mapped[LIMIT_SPACES + 1]; /* by space: chunks that it has */
     bool is_told_short;                /* that it could not have one was logged */
+    bool is_told_up;                   /* of rdma: what was logged last */
+    uint64_t removals_told;            /* likewise */
     struct cluster_members members;
     struct server_admin admin;
     struct cluster_space spaces; /* made while it runs */

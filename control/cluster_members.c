@@ -16,9 +16,12 @@ static in_port_t *port_of(struct sockaddr_storage *address)
                                           : &((struct sockaddr_in *)(void *)address)->sin_port;
 }
 
-struct sockaddr_storage cluster_address_of(const struct sockaddr_storage *node, uint32_t lcore)
+struct sockaddr_storage cluster_address_of(const struct config *config,
+                                           const struct sockaddr_storage *node, uint32_t lcore)
 {
     struct sockaddr_storage address = *node;
+    if (config->cluster.transport == CONFIG_TRANSPORT_RDMA)
+        return address;
     in_port_t *port = port_of(&address);
     *port = htons((uint16_t)(ntohs(*port) + lcore));
     return address;
@@ -139,7 +142,7 @@ static int straight_add(const struct cluster_members *m, const struct cluster_me
 {
     int error = 0;
     for (uint32_t i = 0; i < m->config->node.lcore_count && error == 0; i++) {
-        struct sockaddr_storage address = cluster_address_of(&member->address, i);
+        struct sockaddr_storage address = cluster_address_of(m->config, &member->address, i);
         error = transport_framed_add(transports[i], member->id, &address);
     }
     return error;
@@ -205,7 +208,7 @@ static void peer_add(struct cluster_members *m, struct node *node, uint32_t id,
 {
     struct sockaddr_storage by_lcore[LIMIT_LCORES];
     for (uint32_t i = 0; i < node->config.lcore_count; i++)
-        by_lcore[i] = cluster_address_of(address, i);
+        by_lcore[i] = cluster_address_of(m->config, address, i);
     int error = node_peer_add(node, &(struct node_peer){.node = id, .addresses = by_lcore});
     if (error == 0) {
         append(m, id, address);

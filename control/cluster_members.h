@@ -54,7 +54,8 @@ uint32_t cluster_members_others(const struct cluster_members *m, uint32_t others
 MUST_USE int cluster_members_judge(const struct cluster_members *m, uint32_t id,
                                    const char *address);
 
-/* Where an lcore of a node receives. */
-struct sockaddr_storage cluster_address_of(const struct sockaddr_storage *node, uint32_t lcore);
+/* Where an lcore of a node receives: at a port of its own; over RDMA all listen at the node's, and say which they are. */
+struct sockaddr_storage cluster_address_of(const struct config *config,
+                                           const struct sockaddr_storage *node, uint32_t lcore);
 
 #endif

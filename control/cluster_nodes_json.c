@@ -5,6 +5,7 @@
 #include "control/coordinator_raft.h"
 #include "dataplane/dpdk_port.h"
 #include "dataplane/lag.h"
+#include "dataplane/rdma_port.h"
 #include "engine/clock.h"
 
 #include <arpa/inet.h>
@@ -172,37 +173,76 @@ static json_t *transport_json(const struct cluster_node *c)
     return counts;
 }
 
-/* The port that this node drives; null: it has none. */
-static json_t *port_json(const struct dpdk_port *port)
+/* By its names, each with its number. */
+struct counted {
+    const char *name;
+    const _Atomic uint64_t *value;
+};
+
+static void counts_add(json_t *shown, const struct counted *counts, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        /* relaxed: words for people, each by itself */
+        (void)json_object_set_new(
+            shown, counts[i].name,
+            number(atomic_load_explicit(counts[i].value, memory_order_relaxed)));
+}
+
+static json_t *dpdk_json(const struct dpdk_port *port)
 {
     static const char *const states[] = {[DPDK_PORT_RUNNING] = "running",
                                          [DPDK_PORT_RESETTING] = "resetting",
                                          [DPDK_PORT_FAILED] = "failed"};
-    if (port == NULL)
-        return json_null();
     const struct dpdk_port_facts *f = dpdk_port_facts(port);
     const struct dpdk_port_shown *s = dpdk_port_shown(port);
-    const struct {
-        const char *name;
-        const _Atomic uint64_t *value;
-    } counts[] = {{"link_ups", &s->link_ups},   {"link_downs", &s->link_downs},
-                  {"resets", &s->resets},       {"resets_failed", &s->resets_failed},
-                  {"removals", &s->removals},   {"missed", &s->missed},
-                  {"errors_in", &s->errors_in}, {"errors_out", &s->errors_out},
-                  {"no_mbuf", &s->no_mbuf}};
+    const struct counted counts[] = {
+        {"link_ups", &s->link_ups},   {"link_downs", &s->link_downs},
+        {"resets", &s->resets},       {"resets_failed", &s->resets_failed},
+        {"removals", &s->removals},   {"missed", &s->missed},
+        {"errors_in", &s->errors_in}, {"errors_out", &s->errors_out},
+        {"no_mbuf", &s->no_mbuf}};
     /* relaxed: words for people, each by itself */
     json_t *shown =
-        json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:s, s:b, s:I}", "name", f->name, "driver",
-                  f->driver, "mtu", (json_int_t)f->mtu, "queues", (json_int_t)f->pairs, "steered",
-                  f->steered, "interrupts", f->interrupts, "state",
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:s, s:b, s:I}", "kind", "dpdk", "name",
+                  f->name, "driver", f->driver, "mtu", (json_int_t)f->mtu, "queues",
+                  (json_int_t)f->pairs, "steered", f->steered, "interrupts", f->interrupts, "state",
                   states[atomic_load_explicit(&s->state, memory_order_relaxed)], "link_up",
                   atomic_load_explicit(&s->link_up, memory_order_relaxed) != 0, "speed_mbps",
                   (json_int_t)atomic_load_explicit(&s->speed_mbps, memory_order_relaxed));
-    for (uint32_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        (void)json_object_set_new(
-            shown, counts[i].name,
-            number(atomic_load_explicit(counts[i].value, memory_order_relaxed)));
+    counts_add(shown, counts, sizeof counts / sizeof counts[0]);
     return shown;
+}
+
+static json_t *rdma_json(const struct rdma_port *port)
+{
+    const struct rdma_port_facts *f = rdma_port_facts(port);
+    const struct rdma_port_shown *s = rdma_port_shown(port);
+    const struct counted counts[] = {{"link_ups", &s->ups},
+                                     {"link_downs", &s->downs},
+                                     {"removals", &s->removals},
+                                     {"connections", &s->connections},
+                                     {"refusals", &s->refusals},
+                                     {"failures", &s->failures},
+                                     {"broken", &s->broken},
+                                     {"chunks", &s->chunks},
+                                     {"chunks_short", &s->chunks_short}};
+    /* relaxed: words for people, each by itself */
+    json_t *shown = json_pack("{s:s, s:s, s:I, s:s, s:I, s:b, s:b, s:I}", "kind", "rdma", "name",
+                              f->device, "device_port", (json_int_t)f->port, "link",
+                              f->is_ethernet ? "ethernet" : "infiniband", "mtu", (json_int_t)f->mtu,
+                              "memory_windows", f->memory_windows, "link_up",
+                              atomic_load_explicit(&s->is_up, memory_order_relaxed) != 0,
+                              "speed_mbps", (json_int_t)f->speed_mbps);
+    counts_add(shown, counts, sizeof counts / sizeof counts[0]);
+    return shown;
+}
+
+/* What the lcores of this node share to reach the others; null: nothing. */
+static json_t *port_json(const struct cluster_node *c)
+{
+    if (c->port != NULL)
+        return dpdk_json(c->port);
+    return c->rdma != NULL ? rdma_json(c->rdma) : json_null();
 }
 
 /* ---- all ---- */
@@ -228,7 +268,7 @@ char *cluster_nodes_json(void *context)
         (json_int_t)counts.moving, "lost", (json_int_t)counts.lost, "gone", (json_int_t)counts.gone,
         "replicas", (json_int_t)s->replicas, "redundancy", redundancy_json(c), "nodes",
         list_json(c), "leaders", leaders_json(c), "transport", transport_json(c));
-    (void)json_object_set_new(all, "port", port_json(c->port));
+    (void)json_object_set_new(all, "port", port_json(c));
     (void)json_object_set_new(all, "control", control_shown(coordinator_raft_node(c->coordinator)));
     char *text = json_dumps(all, JSON_INDENT(2));
     json_decref(all);

@@ -19,6 +19,7 @@ static const struct cluster_body *body_of(const struct cluster_node *c)
     static const struct cluster_body *const bodies[] = {
         [CONFIG_TRANSPORT_UDP] = &sockets,
         [CONFIG_TRANSPORT_DPDK] = &cluster_body_dpdk,
+        [CONFIG_TRANSPORT_RDMA] = &cluster_body_rdma,
     };
     return bodies[c->config->cluster.transport];
 }
@@ -81,7 +82,8 @@ static int peers_add(const struct cluster_node *c, uint32_t lcore)
 {
     int error = 0;
     for (uint32_t i = 1; i < c->members.count && error == 0; i++) {
-        struct sockaddr_storage address = cluster_address_of(&c->members.list[i].address, lcore);
+        struct sockaddr_storage address =
+            cluster_address_of(c->config, &c->members.list[i].address, lcore);
         error = transport_framed_add(c->transports[lcore], c->members.list[i].id, &address);
     }
     return error;
@@ -95,7 +97,7 @@ static int endpoint_open(struct cluster_node *c, uint32_t lcore)
         .lcore = (uint8_t)lcore,
         .cluster = cluster_id(c->config),
         .start = c->start,
-        .address = cluster_address_of(&c->members.list[0].address, lcore),
+        .address = cluster_address_of(c->config, &c->members.list[0].address, lcore),
         .secrets = c->secrets,
         .secret_count = c->secret_count,
         .pair_secrets = c->secret_count != 0 ? NULL : &c->pair_secrets,

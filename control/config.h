@@ -35,7 +35,8 @@
 #define CONFIG_PATH_BYTES 256u
 #define CONFIG_LINE_BYTES 1024u
 
-/* A server of the cluster, and where the lcores of its node receive: lcore i at port + i. */
+/* A server of the cluster, and where the lcores of its node receive: lcore i at port + i; over RDMA all by connections
+ * with the port. */
 struct config_node {
     uint32_t id;
     uint32_t weight;             /* its part of what voters hold, against those of the others */
@@ -44,7 +45,7 @@ struct config_node {
     struct sockaddr_storage control_address; /* TCP, of the control plane; all zero: as address */
 };
 
-enum config_transport { CONFIG_TRANSPORT_UDP, CONFIG_TRANSPORT_DPDK };
+enum config_transport { CONFIG_TRANSPORT_UDP, CONFIG_TRANSPORT_DPDK, CONFIG_TRANSPORT_RDMA };
 
 #define CONFIG_MTU_MIN 576u /* carries a frame of FRAME_BYTES_MIN */
 #define CONFIG_MTU_MAX 9000u
@@ -80,7 +81,7 @@ struct config_cluster {
     uint32_t replicas;                /* voters that a shard is to have */
     char key_path[CONFIG_PATH_BYTES]; /* the secret that all nodes share; "": none */
     bool encrypt;                     /* else tags only */
-    uint32_t frame_bytes;             /* UDP payload */
+    uint32_t frame_bytes;             /* UDP payload; of rdma nothing */
     uint32_t wire_version;            /* the newest that is spoken: frame.h */
     uint64_t rate;                    /* to each peer, bytes per second; 0: no limit */
     uint64_t

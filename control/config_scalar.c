@@ -186,13 +186,22 @@ void config_number_text(enum config_kind kind, uint64_t number, char text[CONFIG
                    u->name);
 }
 
+static const struct config_word *word_next(const struct config_word *w)
+{
+    while (w->text != NULL && w->later)
+        w++;
+    return w->text != NULL ? w : NULL;
+}
+
 static void words_expected(const struct config_word *words, char *text, size_t size)
 {
+    const struct config_word *next;
     size_t used = 0;
-    for (const struct config_word *w = words; w->text != NULL && used < size; w++)
-        if (!w->later)
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used == 0 ? "" : " or ",
-                                     w->text);
+    for (const struct config_word *w = word_next(words); w != NULL && used < size; w = next) {
+        next = word_next(w + 1);
+        const char *between = used == 0 ? "" : next != NULL ? ", " : " or ";
+        used += (size_t)snprintf(text + used, size - used, "%s%s", between, w->text);
+    }
 }
 
 static void range_expected(const struct config_key *key, const char *what, char *text, size_t size)

@@ -28,6 +28,7 @@ static const struct config_word lost_words[] = {
 static const struct config_word transport_words[] = {
     {.text = "udp", .value = CONFIG_TRANSPORT_UDP},
     {.text = "dpdk", .value = CONFIG_TRANSPORT_DPDK},
+    {.text = "rdma", .value = CONFIG_TRANSPORT_RDMA},
     {.text = NULL}};
 
 static const struct config_word consistency_words[] = {

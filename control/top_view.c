@@ -142,6 +142,18 @@ static void control_show(const json_t *control, const struct top_sink *sink)
         json_is_true(at(control, "full")) ? ", ITS DISK IS FULL" : "");
 }
 
+static void rdma_show(const json_t *p, const struct top_sink *sink)
+{
+    say(sink, false,
+        "port %s (rdma), link %s %" PRId64 " Mbit/s; downs %" PRId64 ", removals %" PRId64
+        ", connections %" PRId64 ", broken %" PRId64 ", failures %" PRId64 ", chunks %" PRId64
+        ", short %" PRId64,
+        text_at(p, "name"), json_is_true(at(p, "link_up")) ? "up" : "DOWN",
+        number_at(p, "speed_mbps"), number_at(p, "link_downs"), number_at(p, "removals"),
+        number_at(p, "connections"), number_at(p, "broken"), number_at(p, "failures"),
+        number_at(p, "chunks"), number_at(p, "chunks_short"));
+}
+
 static void port_show(const struct top_view *v, const struct top_sink *sink)
 {
     char missed[CELL_BYTES];
@@ -149,6 +161,10 @@ static void port_show(const struct top_view *v, const struct top_sink *sink)
     const json_t *p = at(at(v->now.status, "cluster"), "port");
     if (!json_is_object(p))
         return;
+    if (strcmp(text_at(p, "kind"), "rdma") == 0) {
+        rdma_show(p, sink);
+        return;
+    }
     say(sink, false,
         "port %s (%s) %s, link %s %" PRId64 " Mbit/s; downs %" PRId64 ", resets %" PRId64
         ", failed %" PRId64 ", missed/s %s, errors %" PRId64,

@@ -55,7 +55,7 @@
 #
 # Settings, before cluster_begin or cluster_configure: quota_telemetry, quota_sectors, cluster_name,
 # key_files[n] (none: secrets come over the control plane), wires[n] (version), losts[n] (stop, reopen), lease, leader_lease, listed[n] (nodes, all),
-# zones[n], replicas, transports[n] (udp, or a port of DPDK, which has that of net_second), eals[n] (for that port, else
+# zones[n], replicas, transports[n] (udp, rdma, or a port of DPDK, which has that of net_second), eals[n] (for that port, else
 # eal), mtu (of those ports), frame, encrypt (false: frames have tags alone), lcore_count, behind[n] (on its command
 # line, behind --), patience (seconds that a deadline is, where none is given), pause (seconds between two looks
 # at what is awaited), and seen[n,m] (where node n believes that m is).
@@ -157,10 +157,11 @@ verdict() {
 
 # ---- nodes -----------------------------------------------------------------------------------------
 
-is_udp() { [ "${transports[$1]:-udp}" = udp ]; }
+# Its frames go to the address that its kernel has.
+is_kernels() { [[ ${transports[$1]:-udp} =~ ^(udp|rdma)$ ]]; }
 
 # Where frames to it go.
-data_address() { if is_udp "$1"; then net_address "$1"; else net_second_address "$1"; fi; }
+data_address() { if is_kernels "$1"; then net_address "$1"; else net_second_address "$1"; fi; }
 
 cluster_configure() {
     local n=$1 m
@@ -178,7 +179,8 @@ cluster_configure() {
         [ -z "$replicas" ] || echo "  replicas: $replicas"
         [ -z "$encrypt" ] || echo "  encrypt: $encrypt"
         [ -z "$frame" ] || echo "  frame: $frame"
-        is_udp "$n" || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"%s}\n' \
+        [ "${transports[n]:-}" != rdma ] || echo "  transport: rdma"
+        is_kernels "$n" || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"%s}\n' \
             "${transports[n]}" "${eals[n]:-$eal}" "${mtu:+, mtu: $mtu}"
         echo "  nodes:"
         for m in ${listed[n]:-$(seq 1 "$nodes")}; do

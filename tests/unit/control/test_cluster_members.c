@@ -136,7 +136,23 @@ static void addresses_that_cannot_be_are_refused(void)
     end();
 }
 
+static void lcores_have_ports_but_over_rdma(void)
+{
+    begin();
+    for (uint32_t lcore = 0; lcore < 3; lcore++) {
+        config.cluster.transport = CONFIG_TRANSPORT_DPDK;
+        struct sockaddr_storage own = cluster_address_of(&config, &members.list[0].address, lcore);
+        CU_ASSERT_EQUAL(config_address_port(&own), 7702 + lcore);
+        config.cluster.transport = CONFIG_TRANSPORT_RDMA;
+        own = cluster_address_of(&config, &members.list[0].address, lcore);
+        CU_ASSERT_EQUAL(config_address_port(&own), 7702);
+        CU_ASSERT(config_address_same_host(&own, &members.list[0].address));
+    }
+    end();
+}
+
 static const struct unit_test tests[] = {
+    UNIT_TEST(lcores_have_ports_but_over_rdma),
     UNIT_TEST(the_configuration_comes_first),
     UNIT_TEST(what_was_decided_counts),
     UNIT_TEST(who_was_added_is_where_that_was_said),

@@ -111,6 +111,24 @@ static void transport_past_the_kernel(void)
     CU_ASSERT_EQUAL(c.cluster.dpdk.mtu, 9000);
 }
 
+/* It needs no section, and takes addresses of either family; a section of DPDK is not looked at. */
+static void transport_into_memory(void)
+{
+    static const char *const texts[] = {
+        CLUSTER("{id: 2, address: 10.0.0.2:7700}", "  transport: rdma\n  encrypt: false\n"),
+        CLUSTER("{id: 2, address: 10.0.0.2:7700}",
+                "  transport: rdma\n  encrypt: false\n  dpdk: {port: p, mtu: 600B}\n"),
+        "node: {name: n, id: 1}\nspaces: [{name: s, id: 1}]\ncluster: {name: c, " CONTROL ", "
+        "transport: rdma, encrypt: false,\n  nodes: [{id: 1, address: \"[fd00::1]:1\"}, {id: 2, "
+        "address: \"[fd00::2]:1\"}]}\n"};
+    static struct config c;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        good(texts[i], &c);
+        CU_ASSERT_EQUAL(c.cluster.transport, CONFIG_TRANSPORT_RDMA);
+        CU_ASSERT(!c.cluster.encrypt);
+    }
+}
+
 static void example_of_a_cluster_is_good(void)
 {
     static struct config c;
@@ -503,6 +521,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(example_explains_every_key),
     UNIT_TEST(example_of_a_cluster_is_good),
     UNIT_TEST(transport_past_the_kernel),
+    UNIT_TEST(transport_into_memory),
     UNIT_TEST(cluster_is_absent_unless_given),
     UNIT_TEST(every_key_of_a_cluster_arrives),
     UNIT_TEST(spaces_of_a_cluster_can_be_read_alone),

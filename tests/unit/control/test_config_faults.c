@@ -242,8 +242,8 @@ static const struct bad {
      "t.yaml:10:14: no section 'dpdk' in cluster for transport dpdk; expected it, with a port\n"},
     {CLUSTER(
          "{id: 2, address: 10.0.0.2:7700}",
-         "  transport: rdma\n  dpdk: {mtu: 575B, prefix: 33, gateway: 10.0.0.256, eal: \"\\t\"}\n"),
-     "t.yaml:10:14: 'rdma' for transport; expected udp or dpdk\n"
+         "  transport: tcp\n  dpdk: {mtu: 575B, prefix: 33, gateway: 10.0.0.256, eal: \"\\t\"}\n"),
+     "t.yaml:10:14: 'tcp' for transport; expected udp, dpdk or rdma\n"
      "t.yaml:11:9: no key 'port' in dpdk; expected printable ASCII, 1 to 1023 bytes\n"
      "t.yaml:11:15: '575B' for mtu; expected a size with its unit (B, KiB, MiB, GiB, TiB) from "
      "576B to 9000B\n"

@@ -204,6 +204,22 @@ static void a_port_is_shown(void)
     close_view();
 }
 
+static void a_device_of_verbs_is_shown(void)
+{
+    open_with(status_before, status_now);
+    CU_ASSERT_EQUAL(
+        json_object_set_new(
+            json_object_get(view.now.status, "cluster"), "port",
+            read("{'kind': 'rdma', 'name': 'mlx5_1', 'link_up': false, 'speed_mbps': 100000,"
+                 " 'link_downs': 1, 'removals': 2, 'connections': 7, 'broken': 3, 'failures': 4,"
+                 " 'chunks': 12, 'chunks_short': 5}")),
+        0);
+    top_view_head(&view, &sink);
+    expect("port mlx5_1 (rdma), link DOWN 100000 Mbit/s; downs 1, removals 2, connections 7, "
+           "broken 3, failures 4, chunks 12, short 5");
+    close_view();
+}
+
 static void another_start_is_no_measure(void)
 {
     open_with("{'start': 4, 'counters': {'operations': 1000}}", status_now);
@@ -229,5 +245,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(who_is_down_holds_nothing),   UNIT_TEST(without_a_look_before_there_are_no_rates),
     UNIT_TEST(another_start_is_no_measure), UNIT_TEST(a_node_alone_has_no_cluster),
     UNIT_TEST(learners_are_no_redundancy),  UNIT_TEST(a_port_is_shown),
+    UNIT_TEST(a_device_of_verbs_is_shown),
 };
 UNIT_MAIN("top_view", tests)
