@@ -34,7 +34,7 @@ struct cli_authority_options {
 /* Of dunlin doctor. */
 struct cli_doctor_options {
     const char *config, *port; /* NULL: none */
-    bool dpdk;
+    bool dpdk, rdma;
 };
 
 struct cli {

@@ -19,9 +19,11 @@ int cli_doctor_option(struct cli *c, const char *name, const char *value)
         return 0;
     }
     c->doctor.dpdk = strcmp(value, "dpdk") == 0;
-    return c->doctor.dpdk || strcmp(value, "udp") == 0
+    c->doctor.rdma = strcmp(value, "rdma") == 0;
+    return c->doctor.dpdk || c->doctor.rdma || strcmp(value, "udp") == 0
                ? 0
-               : cli_fail(CLI_USAGE, "--transport: '%s' is none; expected udp or dpdk", value);
+               : cli_fail(CLI_USAGE, "--transport: '%s' is none; expected udp, dpdk or rdma",
+                          value);
 }
 
 static uint32_t count_of(const struct doctor_report *report, enum doctor_state state)
@@ -73,11 +75,13 @@ int cli_doctor(const struct cli *c)
     static struct doctor_report report;
     const struct doctor_source source = {.root = "", .offloads = doctor_offloads};
     facts.dpdk = c->doctor.dpdk || c->doctor.port != NULL;
+    facts.rdma.wanted = c->doctor.rdma;
     if (c->doctor.config != NULL) {
         if (config_load(c->doctor.config, &config, stderr) != 0)
             return CLI_USAGE;
         facts.config = &config;
         facts.dpdk = facts.dpdk || config.cluster.transport == CONFIG_TRANSPORT_DPDK;
+        facts.rdma.wanted = facts.rdma.wanted || config.cluster.transport == CONFIG_TRANSPORT_RDMA;
         facts.config_path = c->doctor.config;
     }
     facts.port.device = c->doctor.port;

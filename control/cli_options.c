@@ -94,7 +94,7 @@ static const char help_end[] =
     "      --force                          in the place of files that are there\n"
     "  authority show FILE      whose certificate it is, and until when\n"
     "  doctor                   what of this machine slows a node down, why, and what mends it\n"
-    "      --config FILE --transport udp|dpdk   for that node; exit 1: something is at fault\n"
+    "      --config FILE --transport NAME       for that node; udp, dpdk or rdma; exit 1: a fault\n"
     "      --port DEVICE                        and that port of DPDK, if nobody has it\n"
     "\n"
     "The daemon's socket is PATH, else $DUNLIN_SOCKET, else " DUNLIN_SOCKET_DEFAULT ".\n"

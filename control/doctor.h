@@ -110,6 +110,24 @@ struct doctor_port {
     uint32_t neighbours;  /* other nodes, or gateways, that answered for it */
 };
 
+/* The device of verbs that has this node's address, or any if that is not known; of the first name if there are more. */
+struct doctor_rdma {
+    bool wanted;          /* the transport is rdma, or is to be */
+    bool uverbs, manager; /* what programs open: /dev/infiniband/uverbs*, and rdma_cm */
+    uint32_t device_count;
+    char address[INET6_ADDRSTRLEN]; /* of this node; "": not known */
+    char device[DOCTOR_NAME_BYTES]; /* "": none */
+    uint32_t port;                  /* of the device, from 1 on */
+    bool ethernet;                  /* else InfiniBand */
+    bool has_address, v2;           /* it was seen to have it; as one of RoCE v2 */
+    bool active;
+    char state[DOCTOR_NAME_BYTES]; /* "ACTIVE", "DOWN" */
+    char link[DOCTOR_NAME_BYTES];  /* of the kernel, that it is beside; "": not known */
+    uint32_t mtu;                  /* of that; 0: not known */
+    char spare[DOCTOR_NAME_BYTES]; /* one beside a device that has not the address */
+    char mode[DOCTOR_NAME_BYTES];  /* that connections are made with; "": nothing was said */
+};
+
 struct doctor_facts {
     const char *config_path; /* NULL: none was given, and config counts for nothing */
     const struct config *config;
@@ -123,6 +141,7 @@ struct doctor_facts {
     struct doctor_link links[DOCTOR_LINKS_MAX];
     struct doctor_path paths[LIMIT_VOTERS];
     struct doctor_service service;
+    struct doctor_rdma rdma;
     struct doctor_port port;
 };
 
@@ -133,10 +152,11 @@ struct doctor_source {
     bool (*offloads)(const char *link, uint32_t *offloads);
 };
 
-/* Fills all of facts but config_path, config, dpdk and port, which the caller set before. */
+/* Fills all of facts but config_path, config, dpdk, port and rdma.wanted, which the caller set before. */
 void doctor_facts_read(struct doctor_facts *facts, const struct doctor_source *source);
-/* The part of it that has to do with the network. */
+/* The parts of it that have to do with the network. */
 void doctor_network_read(struct doctor_facts *facts, const struct doctor_source *source);
+void doctor_rdma_read(struct doctor_facts *facts, const char *root);
 /* The port, whose device is set: some seconds.  It is opened unless a dunlind that runs drives one. */
 void doctor_port_read(struct doctor_facts *facts, const char *root);
 /* What that program said, which may be nothing. */
@@ -156,8 +176,9 @@ struct doctor_finding {
     char mend[448]; /* never "" unless state is DOCTOR_OK */
 };
 
-/* Two of a card, three of a link, one of a path, and those of the port and of the machine. */
-#define DOCTOR_FINDINGS_MAX (2 * DOCTOR_CARDS_MAX + 3 * DOCTOR_LINKS_MAX + LIMIT_VOTERS + 9 + 16)
+/* Two of a card, three of a link, one of a path, those of the port, of the device of verbs and of the machine. */
+#define DOCTOR_FINDINGS_MAX                                                                        \
+    (2 * DOCTOR_CARDS_MAX + 3 * DOCTOR_LINKS_MAX + LIMIT_VOTERS + 9 + 5 + 16)
 
 struct doctor_report {
     uint32_t count;
@@ -170,6 +191,7 @@ void doctor_judge_processors(const struct doctor_facts *facts, struct doctor_rep
 void doctor_judge_cards(const struct doctor_facts *facts, struct doctor_report *report);
 void doctor_judge_paths(const struct doctor_facts *facts, struct doctor_report *report);
 void doctor_judge_port(const struct doctor_facts *facts, struct doctor_report *report);
+void doctor_judge_rdma(const struct doctor_facts *facts, struct doctor_report *report);
 
 /* For those: a finding whose is and mend are yet empty. */
 struct doctor_finding *doctor_add(struct doctor_report *report, const char *name,

@@ -294,4 +294,5 @@ void doctor_facts_read(struct doctor_facts *facts, const struct doctor_source *s
     processors_read(&facts->processors, facts->config, source->root);
     service_read(&facts->service, source->root);
     doctor_network_read(facts, source);
+    doctor_rdma_read(facts, source->root);
 }

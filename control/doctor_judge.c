@@ -9,6 +9,8 @@
 #define MIB (UINT64_C(1) << 20)
 /* What DPDK wants beside the spaces: packets and its own tables. */
 #define DPDK_BYTES GIB
+/* What a connection of an lcore with a peer has registered: places for what comes, and what is to be sent. */
+#define RDMA_LINK_BYTES (8 * MIB)
 /* What systemd gives a service that says nothing. */
 #define MEMLOCK_DEFAULT (8 * MIB)
 
@@ -162,6 +164,20 @@ static void swap(const struct doctor_memory *m, struct doctor_report *report)
 
 #define PART "/etc/systemd/system/dunlind.service.d"
 
+/* What the transport's device locks.  Why no quotas of a cluster that encrypts: its logs go by message. */
+static uint64_t locked_bytes(const struct doctor_facts *facts)
+{
+    const struct config *config = facts->config;
+    uint64_t sum = facts->dpdk ? DPDK_BYTES : 0;
+    if (facts->rdma.wanted)
+        sum = RDMA_LINK_BYTES *
+              (config != NULL ? (uint64_t)config->node.lcore_count * config->cluster.node_count
+                              : LIMIT_VOTERS);
+    if (config != NULL && (facts->dpdk || (facts->rdma.wanted && !config->cluster.encrypt)))
+        sum += quotas(config);
+    return sum;
+}
+
 static void memlock(const struct doctor_facts *facts, struct doctor_report *report)
 {
     char size[DOCTOR_SIZE_BYTES];
@@ -169,14 +185,13 @@ static void memlock(const struct doctor_facts *facts, struct doctor_report *repo
     uint64_t limit = !s->installed     ? facts->memory.memlock_bytes
                      : s->memlock_said ? s->memlock_bytes
                                        : MEMLOCK_DEFAULT;
-    uint64_t wanted = DPDK_BYTES + (facts->config != NULL ? quotas(facts->config) : 0);
     struct doctor_finding *f =
         doctor_add(report, "memlock", "",
                    "what a network card reads and writes is locked, and more than the limit is "
                    "refused; udp locks nothing");
     doctor_is(f, "%s for %s", limit == DOCTOR_UNLIMITED ? "no limit" : doctor_size(limit, size),
               s->installed ? "the service" : "what this shell starts");
-    if (!facts->dpdk || limit >= wanted)
+    if (limit >= locked_bytes(facts))
         return;
     if (s->installed)
         doctor_mend(f, DOCTOR_FAULT,
@@ -213,5 +228,6 @@ void doctor_judge(const struct doctor_facts *facts, struct doctor_report *report
     doctor_judge_cards(facts, report);
     doctor_judge_paths(facts, report);
     doctor_judge_port(facts, report);
+    doctor_judge_rdma(facts, report);
     service(&facts->service, report);
 }

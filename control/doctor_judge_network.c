@@ -201,11 +201,11 @@ void doctor_judge_cards(const struct doctor_facts *facts, struct doctor_report *
 
 /* ---- links ---- */
 
-/* Longest packet that this node sends over link i; 0: none, as where the ports are DPDK's. */
+/* Longest packet that this node sends over link i; 0: none, as where the ports are DPDK's, or devices cut up. */
 static uint32_t packet_bytes(const struct doctor_facts *facts, uint32_t link)
 {
     uint32_t bytes = 0;
-    for (uint32_t i = 0; i < facts->path_count && !facts->dpdk; i++) {
+    for (uint32_t i = 0; i < facts->path_count && !facts->dpdk && !facts->rdma.wanted; i++) {
         uint32_t headers = facts->paths[i].ipv6 ? HEADERS_IPV6 : HEADERS_IPV4;
         if (facts->paths[i].link == (int32_t)link &&
             facts->config->cluster.frame_bytes + headers > bytes)

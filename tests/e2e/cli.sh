@@ -78,8 +78,11 @@ says '^(ok|warning|fault) +lcores: 1, not pinned$'
 "$dunlin" --json doctor --transport dpdk >"$out"
 [ $? -le 1 ] || fault "dunlin --json doctor ended by neither 0 nor 1"
 says '^\{"faults": ?[0-9]+,.*"findings": ?\[\{"name": ?"[a-z_]+","subject": ?"[^"]*","state": ?"(ok|warning|fault)"'
-expect 2 "$dunlin" doctor --transport rdma
-complains 'udp or dpdk'
+"$dunlin" doctor --transport rdma >"$out"
+[ $? -le 1 ] || fault "dunlin doctor --transport rdma ended by neither 0 nor 1"
+says '^(ok|fault) +rdma_device'
+expect 2 "$dunlin" doctor --transport tcp
+complains 'udp, dpdk or rdma'
 expect 2 "$dunlin" doctor --config "$scratch/nowhere.yaml"
 expect 2 "$dunlin" doctor one
 

@@ -3,73 +3,19 @@
 #include "control/doctor.h"
 #include "control/doctor_read.h"
 
-#include "tests/unit/unit.h"
+#include "tests/unit/control/doctor_tree.h"
 
 #include <arpa/inet.h>
-#include <ftw.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-static char root[] = "/tmp/dunlin-doctor.XXXXXX";
 static struct doctor_facts facts;
 static struct config config;
 
-/* ---- the tree ---- */
-
-static void parents_make(char *path)
-{
-    for (char *at = path + sizeof root; (at = strchr(at, '/')) != NULL; at++) {
-        *at = '\0';
-        (void)mkdir(path, 0700);
-        *at = '/';
-    }
-}
-
-static void put_bytes(const char *path, const void *bytes, size_t length)
-{
-    char whole[2 * DOCTOR_PATH_BYTES];
-    (void)snprintf(whole, sizeof whole, "%s/%s", root, path);
-    parents_make(whole);
-    FILE *file = fopen(whole, "we");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(file);
-    CU_ASSERT_EQUAL(fwrite(bytes, 1, length, file), length);
-    (void)fclose(file);
-}
-
-static void put(const char *path, const char *text)
-{
-    put_bytes(path, text, strlen(text));
-}
-
-static void put_link(const char *path, const char *target)
-{
-    char whole[2 * DOCTOR_PATH_BYTES];
-    (void)snprintf(whole, sizeof whole, "%s/%s", root, path);
-    parents_make(whole);
-    (void)unlink(whole);
-    CU_ASSERT_EQUAL(symlink(target, whole), 0);
-}
-
-static int entry_remove(const char *path, const struct stat *status, int kind, struct FTW *place)
-{
-    (void)status;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 static void tree_begin(void)
 {
-    (void)strcpy(strrchr(root, '.'), ".XXXXXX");
-    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(root));
+    tree_make();
     config = (struct config){0};
     facts = (struct doctor_facts){0};
-}
-
-static void tree_end(void)
-{
-    CU_ASSERT_EQUAL(nftw(root, entry_remove, 16, FTW_DEPTH | FTW_PHYS), 0);
 }
 
 static bool offloads_of(const char *link, uint32_t *offloads)
