@@ -26,7 +26,9 @@
 #   --transport T[,T]...
 #                     between them: udp, the kernel's sockets (default), or dpdk: each drives a port by itself, one
 #                     end of a virtual cable, in a network namespace of its own, which needs root. One for all
-#                     nodes, or one for each; a node that is added has that of the last
+#                     nodes, or one for each; a node that is added has that of the last. Or rdma, for all: over
+#                     this machine's RDMA device, whose IPv4 address all nodes share; tags alone (encrypt: false),
+#                     so that leaders write their logs into the memory of the others
 #   --chaos SPEC      freeze:A-Bs stops the last node's process from second A to B of the run; move:Ns moves
 #                     all leaderships to the next node every N seconds.  Agents then stay away from the last
 #                     node, and no write may fail.  kill-leader:Ns kills (SIGKILL) the leader of most shards
@@ -91,12 +93,8 @@ while [ $# -gt 0 ]; do
             esac
             ;;
         --transport)
-            if [[ ,$2, == *,rdma,* ]]; then
-                echo "demo.sh: --transport $2: rdma is not in this version" >&2
-                exit 2
-            fi
-            [[ $2 =~ ^(udp|dpdk)(,(udp|dpdk))*$ ]] ||
-                usage "--transport takes udp or dpdk, or one for each node and commas between, not '$2'"
+            [[ $2 =~ ^(rdma|(udp|dpdk)(,(udp|dpdk))*)$ ]] ||
+                usage "--transport takes rdma, udp or dpdk, or one of the last two for each node and commas between, not '$2'"
             IFS=, read -ra transports <<<"$2"
             ;;
         --chaos)
@@ -161,6 +159,31 @@ dpdk=
 [[ " ${transports[*]} " != *" dpdk "* ]] || dpdk=yes
 [ -z "$dpdk" ] || { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
     usage "--transport dpdk needs nodes that are processes of their own"
+# The IPv4 address of the first RDMA device that has one: a GID of ::ffff:a.b.c.d.
+rdma_address() {
+    local gid kind hex
+    for gid in /sys/class/infiniband/*/ports/*/gids/*; do
+        kind=$(cat "${gid%/gids/*}/gid_attrs/types/${gid##*/}" 2>/dev/null)
+        hex=$(cat "$gid" 2>/dev/null)
+        [[ $kind = "RoCE v2" && $hex =~ ^(0000:){5}ffff:(..)(..):(..)(..)$ ]] || continue
+        printf '%d.%d.%d.%d\n' "0x${BASH_REMATCH[2]}" "0x${BASH_REMATCH[3]}" "0x${BASH_REMATCH[4]}" \
+            "0x${BASH_REMATCH[5]}"
+        return
+    done
+}
+rdma=
+if [ "${transports[0]}" = rdma ]; then
+    { [ -z "$in_process" ] && [ "$nodes" -gt 1 ]; } ||
+        usage "--transport rdma needs nodes that are processes of their own"
+    [[ $chaos != *partition* ]] ||
+        usage "--chaos partition and --transport rdma exclude each other: one device is in one network"
+    rdma=$(rdma_address)
+    if [ -z "$rdma" ]; then
+        echo "demo.sh: --transport rdma: no RDMA device here has an IPv4 address of RoCE v2; one in software:" \
+            "modprobe -a rdma_rxe rdma_ucm && rdma link add rxe0 type rxe netdev LINK (dunlin doctor --transport rdma)" >&2
+        exit 77
+    fi
+fi
 namespaces=
 [[ $chaos != *partition* ]] && [ -z "$dpdk" ] || namespaces=yes
 [ -z "$namespaces" ] || [ "$(id -u)" -eq 0 ] ||
@@ -349,6 +372,8 @@ is_dpdk() {
 address() {
     if is_dpdk "$1"; then
         echo "$(net_second_address "$1"):$(($2 + $1))"
+    elif [ -n "$rdma" ]; then
+        echo "$rdma:$(($2 + $1))"
     else
         control_address "$1" "$2"
     fi
@@ -364,6 +389,7 @@ configure() {
         printf 'cluster:\n  name: demo\n  key_file: %s\n' "$dir/key"
         ! is_dpdk "$1" || printf '  transport: dpdk\n  dpdk: {port: "%s", eal: "%s"}\n' \
             net_af_packet0,iface=eth1 "--no-huge -m 128 --no-pci"
+        [ -z "$rdma" ] || printf '  transport: rdma\n  encrypt: false\n'
         printf '  control:\n'
         printf '    directory: %s\n    certificate: %s\n    key: %s\n    authority: %s\n  nodes:\n' \
             "$dir/control$1" "$dir/ca/node-$1.crt" "$dir/ca/node-$1.key" "$dir/ca/authority.crt"
@@ -462,7 +488,7 @@ for pid in "${daemons[@]}"; do
 done
 [[ $chaos != *add-node* ]] || prepare_addition || exit 1
 few=
-[ "$nodes" -eq 1 ] || few="$nodes nodes${in_process:+ in one process}${dpdk:+ over ${transports[*]}}, "
+[ "$nodes" -eq 1 ] || few="$nodes nodes${in_process:+ in one process}${dpdk:+ over ${transports[*]}}${rdma:+ over rdma}, "
 [ "$moves" = 0 ] || few="${few}leaders move every $moves ms, "
 say "dunlind runs (${few}pid ${daemons[*]}${plant:+, planted bug: $plant}); $agents agent processes, $kills of them will be killed"
 [ -z "$chaos" ] || pids+=(--chaos "$chaos" --dunlin "$PWD/build/$flavour/control/dunlin")

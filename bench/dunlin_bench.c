@@ -112,9 +112,10 @@ static void usage(FILE *out)
         out,
         "\nN bounds the whole run, default %.0f.  PART: of append and read, alone (a wrong one "
         "lists them).\n"
-        "transport [--transport udp|dpdk] [--port DEVARGS]...: over what; a port for each of 2\n"
-        "sides, without, as root, ends of virtual cables.  replicate [--transport mem|udp|dpdk]\n"
-        "[--port DEVARGS]... [--cpus LIST]: the same of 3 nodes; where the client and they run.\n"
+        "transport [--transport udp|dpdk|rdma] [--port DEVARGS]...: over what; a port for each of\n"
+        "2 sides, without, as root, ends of virtual cables.  replicate [--transport mem|udp|dpdk|\n"
+        "rdma] [--port DEVARGS]... [--cpus LIST]: the same of 3 nodes; where the client and they\n"
+        "run.  Both: [--device NAME]: of RDMA, without, the first that has an IPv4 address.\n"
         "Exit: 0 measured (rows say which goals "
         "were missed),\n1 a baseline swung too much or the bench failed, 2 usage.\n",
         BENCH_SECONDS_DEFAULT);

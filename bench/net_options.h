@@ -7,16 +7,17 @@
 
 #define NET_PORTS_MAX NET_SERVERS
 
-enum net_transport { NET_UNSAID = 0, NET_MEM = 1, NET_UDP = 2, NET_DPDK = 4 };
+enum net_transport { NET_UNSAID = 0, NET_MEM = 1, NET_UDP = 2, NET_DPDK = 4, NET_RDMA = 8 };
 
 struct net_options {
     enum net_transport transport;
     const char *ports[NET_PORTS_MAX]; /* devargs, of argv; of the processes in order */
     uint32_t port_count;              /* 0: the bench makes cables of its own */
     struct net_cpus cpus;             /* count 0: not said */
+    const char *device;               /* of RDMA, of argv; NULL: the bench takes one */
 };
 
-/* Take --transport NAME, --port DEVARGS and --cpus LIST out of the arguments, of which *count are left.
+/* Take --transport NAME, --port DEVARGS, --device NAME and --cpus LIST out of the arguments, of which *count are left.
  * Returns 0, or -EINVAL after a word on stderr: exit with BENCH_USAGE. */
 MUST_USE int net_options_take(int *count, char **arguments, struct net_options *options);
 

@@ -6,6 +6,7 @@
 #include "bench/bench.h"
 #include "bench/net_options.h"
 #include "bench/raft_store.h"
+#include "bench/rdma_replicate.h"
 #include "bench/replicate_net.h"
 #include "bench/replicate_port.h"
 #include "bench/replicate_rig.h"
@@ -347,23 +348,25 @@ static int bench_replicate_mem(const struct bench_options *options)
     return code;
 }
 
-/* --transport mem|udp|dpdk [--cpus LIST] [--port DEVARGS ...], and what all benches take. */
+/* --transport mem|udp|dpdk|rdma [--cpus LIST] [--port DEVARGS ...] [--device NAME], and what all benches take. */
 int bench_replicate(int argc, char **argv)
 {
     struct bench_options options;
     struct net_options net;
     if (net_options_take(&argc, argv, &net) != 0 ||
-        net_options_judge(&net, NET_MEM | NET_UDP | NET_DPDK, NET_SERVERS) != 0 ||
+        net_options_judge(&net, NET_MEM | NET_UDP | NET_DPDK | NET_RDMA, NET_SERVERS) != 0 ||
         bench_options_parse(argc, argv, &options) != 0)
         return BENCH_USAGE;
     if (net.transport == NET_DPDK)
         return bench_replicate_port(&options, &net);
+    if (net.transport == NET_RDMA)
+        return bench_rdma_replicate(&options, &net);
     if (net.transport == NET_UDP) {
         net.cpus.count = net.cpus.count == 0 ? 1 : net.cpus.count; /* all on the first */
         return bench_replicate_net(&options, &net.cpus);
     }
     if (net.cpus.count == 0)
         return bench_replicate_mem(&options);
-    (void)fprintf(stderr, "dunlin-bench: --cpus needs --transport udp or dpdk\n");
+    (void)fprintf(stderr, "dunlin-bench: --cpus needs --transport udp, dpdk or rdma\n");
     return BENCH_USAGE;
 }

@@ -6,9 +6,11 @@
  * so a stream with offload cannot reach 0.85 of its baseline there.  The row says what is left for the
  * wire to hide.
  *
- * With --transport dpdk the same on ports: transport_ports.h. */
+ * With --transport dpdk the same on ports: transport_ports.h; with --transport rdma over a device:
+ * rdma_transport.h. */
 #include "bench/bench.h"
 #include "bench/net_options.h"
+#include "bench/rdma_transport.h"
 #include "bench/transport_ports.h"
 #include "bench/transport_raw.h"
 #include "bench/transport_rows.h"
@@ -169,10 +171,12 @@ int bench_transport(int argc, char **argv)
     struct bench_options options;
     struct net_options net;
     if (net_options_take(&argc, argv, &net) != 0 ||
-        net_options_judge(&net, NET_UDP | NET_DPDK, 2) != 0 ||
+        net_options_judge(&net, NET_UDP | NET_DPDK | NET_RDMA, 2) != 0 ||
         bench_options_parse(argc, argv, &options) != 0)
         return BENCH_USAGE;
-    transport_run how = net.transport == NET_DPDK ? transport_ports_run : run_udp;
+    transport_run how = net.transport == NET_DPDK   ? transport_ports_run
+                        : net.transport == NET_RDMA ? bench_rdma_transport
+                                                    : run_udp;
     struct transport_rows *r = calloc(1, sizeof *r);
     if (r == NULL)
         return BENCH_REFUSED;

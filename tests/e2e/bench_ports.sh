@@ -26,9 +26,9 @@ complains '--cpus'
 expect 2 "$bench" replicate --transport dpdk --port a --port b
 complains 'three times'
 expect 2 "$bench" replicate --transport tcp
-complains 'mem, udp or dpdk'
+complains 'mem, udp, dpdk or rdma'
 expect 2 "$bench" replicate --cpus 0
-complains '--transport udp or dpdk'
+complains '--transport udp, dpdk or rdma'
 
 [ "$(id -u)" -eq 0 ] || { echo "needs root: the rest is with namespaces"; exit 77; }
 for tool in ip jq setpriv unshare; do

@@ -13,14 +13,20 @@ expect 0 "$demo" --help
 says '--transport T'
 expect 2 "$demo" --transport
 complains 'needs a value'
-for list in '' tcp 'dpdk,' ',dpdk' 'dpdk,,udp' 'dpdk,tcp,udp' 'dpdk dpdk udp'; do
+for list in '' tcp 'dpdk,' ',dpdk' 'dpdk,,udp' 'dpdk,tcp,udp' 'dpdk dpdk udp' udp,udp,rdma rdma,rdma,rdma; do
     expect 2 "$demo" --transport "$list"
-    complains "takes udp or dpdk, or one for each node and commas between, not '$list'"
+    complains "takes rdma, udp or dpdk, or one of the last two for each node and commas between, not '$list'"
 done
-expect 2 "$demo" --transport rdma
-complains 'rdma is not in this version'
-expect 2 "$demo" --transport udp,udp,rdma
-complains 'rdma is not in this version'
+expect 2 "$demo" --transport rdma --in-process
+complains 'processes of their own'
+expect 2 "$demo" --transport rdma --nodes 1
+complains 'processes of their own'
+expect 2 "$demo" --transport rdma --chaos partition:2s
+complains 'exclude each other'
+if [ -z "$(ls /sys/class/infiniband 2>/dev/null)" ]; then
+    expect 77 "$demo" --transport rdma
+    complains 'no RDMA device here has an IPv4 address of RoCE v2'
+fi
 expect 2 "$demo" --transport dpdk,udp
 complains '2 nodes with --nodes 3'
 expect 2 "$demo" --transport udp,dpdk,udp --nodes 2

@@ -62,8 +62,12 @@ static int options_of(const char *text, struct net_options *options, int *left)
 
 static void options_of_the_network_are_taken_and_judged(void)
 {
-    static const char *const bad[] = {"--transport", "--transport tcp", "--port", "--cpus a",
-                                      "--port a --port b --port c --port d"};
+    static const char *const bad[] = {"--transport",
+                                      "--transport tcp",
+                                      "--port",
+                                      "--cpus a",
+                                      "--port a --port b --port c --port d",
+                                      "--device"};
     struct net_options o;
     int left;
     CU_ASSERT_EQUAL(
@@ -81,6 +85,13 @@ static void options_of_the_network_are_taken_and_judged(void)
     CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP, 2), 0);
     CU_ASSERT_EQUAL(options_of("--transport udp --port a --port b", &o, &left), 0);
     CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP | NET_DPDK, 2), -EINVAL);
+    CU_ASSERT_EQUAL(options_of("--transport rdma --device rxe0", &o, &left), 0);
+    CU_ASSERT_EQUAL(left, 0);
+    CU_ASSERT_STRING_EQUAL(o.device, "rxe0");
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_RDMA, 2), 0);
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP | NET_DPDK, 2), -EINVAL);
+    CU_ASSERT_EQUAL(options_of("--transport udp --device rxe0", &o, &left), 0);
+    CU_ASSERT_EQUAL(net_options_judge(&o, NET_UDP | NET_RDMA, 2), -EINVAL);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         CU_ASSERT_EQUAL(options_of(bad[i], &o, &left), -EINVAL);
 }
