@@ -2,8 +2,12 @@
 #include "engine/clock.h"
 
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -100,10 +104,38 @@ static void up_set(struct rdma_port *port, bool is_up)
         rdma_port_count(is_up ? &port->shown.ups : &port->shown.downs);
 }
 
+bool rdma_same_host(const struct sockaddr *a, const struct sockaddr_storage *b)
+{
+    if (a->sa_family != b->ss_family)
+        return false;
+    if (a->sa_family == AF_INET)
+        return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr ==
+               ((const struct sockaddr_in *)b)->sin_addr.s_addr;
+    return memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr,
+                  &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr)) == 0;
+}
+
+/* The network device that has our address. */
+static bool interface_is_up(const struct rdma_port *port)
+{
+    struct ifaddrs *all;
+    bool is_up = false;
+    if (getifaddrs(&all) != 0)
+        return false; /* asked again */
+    for (const struct ifaddrs *a = all; a != NULL && !is_up; a = a->ifa_next)
+        is_up = a->ifa_addr != NULL && (a->ifa_flags & IFF_UP) != 0 &&
+                rdma_same_host(a->ifa_addr, &port->config.address);
+    freeifaddrs(all);
+    return is_up;
+}
+
+/* Why the interface, too: when it is shut, work requests fail before the device's port is said to be down, and who
+ * looks then, because one failed, would find the port up. */
 bool rdma_device_is_active(struct rdma_port *port)
 {
     struct ibv_port_attr attr;
-    return ibv_query_port(port->listen->verbs, port->listen->port_num, &attr) == 0 &&
+    return interface_is_up(port) &&
+           ibv_query_port(port->listen->verbs, port->listen->port_num, &attr) == 0 &&
            attr.state == IBV_PORT_ACTIVE;
 }
 
@@ -254,13 +286,25 @@ static int fds_open(struct rdma_port *port)
     port->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (port->epoll_fd < 0 || port->event_fd < 0)
         return -errno;
+    return fd_watch(port, port->event_fd, RDMA_FD_EVENT);
+}
+
+static int channel_open(struct rdma_port *port)
+{
     port->channel = rdma_create_event_channel();
     if (port->channel == NULL)
         return absent(rdma_port_failed(port, "rdma_create_event_channel", errno));
     if (fcntl(port->channel->fd, F_SETFL, O_NONBLOCK) != 0)
         return -errno;
-    int error = fd_watch(port, port->event_fd, RDMA_FD_EVENT);
-    return error != 0 ? error : fd_watch(port, port->channel->fd, RDMA_FD_CHANNEL);
+    return fd_watch(port, port->channel->fd, RDMA_FD_CHANNEL);
+}
+
+int rdma_port_begin(struct rdma_port *port)
+{
+    int error = channel_open(port);
+    if (error == 0)
+        error = rdma_device_open(port);
+    return error != 0 ? error : facts_find(port);
 }
 
 static void port_free(struct rdma_port *port)
@@ -275,6 +319,7 @@ static void port_free(struct rdma_port *port)
     if (port->epoll_fd >= 0)
         (void)close(port->epoll_fd);
     rdma_memory_free(port);
+    pthread_cond_destroy(&port->begun);
     pthread_cond_destroy(&port->closed);
     pthread_mutex_destroy(&port->memory_lock);
     pthread_mutex_destroy(&port->lock);
@@ -298,11 +343,8 @@ int rdma_port_open(struct rdma_port **port, const struct rdma_port_config *confi
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->memory_lock, NULL);
     pthread_cond_init(&p->closed, NULL);
+    pthread_cond_init(&p->begun, NULL);
     int error = fds_open(p);
-    if (error == 0)
-        error = rdma_device_open(p);
-    if (error == 0)
-        error = facts_find(p);
     if (error == 0)
         error = rdma_thread_start(p);
     if (error != 0) {

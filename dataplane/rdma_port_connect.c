@@ -134,6 +134,11 @@ static void attempt_begin(struct rdma_link *link)
 {
     struct rdma_port *port = link->port;
     struct rdma_cm_id *id;
+    if (!rdma_device_is_active(port)) {
+        rdma_port_count(&port->shown.failures);
+        pause_grow(link);
+        return;
+    }
     if (rdma_create_id(port->channel, &id, link, RDMA_PS_TCP) != 0) {
         (void)rdma_port_failed(port, "rdma_create_id", errno);
         rdma_port_count(&port->shown.failures);
@@ -170,6 +175,8 @@ static int ask(struct rdma_link *link)
     int error = rdma_connection_make(link, link->connection);
     if (error != 0)
         return error;
+    if (!rdma_device_is_active(link->port)) /* since; see parked of struct rdma_port */
+        return rdma_port_failed(link->port, "rdma_connect", ENETDOWN);
     parameters(link, &p, hello);
     link->deadline = clock_boottime_ns() + CONNECT_NS;
     if (rdma_connect(link->connection->id, &p) != 0)
@@ -198,17 +205,6 @@ struct heard {
     uint64_t hello_bytes;
 };
 
-static bool same_host(const struct sockaddr *a, const struct sockaddr_storage *b)
-{
-    if (a->sa_family != b->ss_family)
-        return false;
-    if (a->sa_family == AF_INET)
-        return ((const struct sockaddr_in *)(const void *)a)->sin_addr.s_addr ==
-               ((const struct sockaddr_in *)b)->sin_addr.s_addr;
-    return memcmp(&((const struct sockaddr_in6 *)(const void *)a)->sin6_addr,
-                  &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr)) == 0;
-}
-
 /* Whether a hello of the other end fits the link. */
 static bool fits(const struct rdma_link *link, const struct rdma_hello *h)
 {
@@ -226,7 +222,7 @@ static struct rdma_link *link_asked(struct rdma_port *port, const struct heard *
     for (uint32_t i = 0; i < port->link_count; i++) {
         struct rdma_link *link = port->links[i];
         if (fits(link, hello) && !asks(link) && !link->closing &&
-            same_host(rdma_get_peer_addr(e->id), &link->config.address))
+            rdma_same_host(rdma_get_peer_addr(e->id), &link->config.address))
             return link;
     }
     return NULL;
@@ -504,8 +500,12 @@ static void *run(void *context)
     struct epoll_event events[4];
     uint64_t kicks;
     pthread_mutex_lock(&port->lock);
+    port->begin_error = rdma_port_begin(port);
+    port->has_begun = true;
+    pthread_cond_broadcast(&port->begun);
     /* relaxed: the eventfd says that it is to be looked at */
-    while (atomic_load_explicit(&port->stops, memory_order_relaxed) == 0) {
+    while (port->begin_error == 0 &&
+           atomic_load_explicit(&port->stops, memory_order_relaxed) == 0) {
         step(port);
         int timeout = wait_ms(due(port));
         pthread_mutex_unlock(&port->lock);
@@ -521,7 +521,14 @@ int rdma_thread_start(struct rdma_port *port)
 {
     int error = pthread_create(&port->thread, NULL, run, port);
     port->thread_runs = error == 0;
-    return -error;
+    if (error != 0)
+        return -error;
+    pthread_mutex_lock(&port->lock);
+    while (!port->has_begun)
+        pthread_cond_wait(&port->begun, &port->lock);
+    error = port->begin_error;
+    pthread_mutex_unlock(&port->lock);
+    return error;
 }
 
 void rdma_thread_stop(struct rdma_port *port)

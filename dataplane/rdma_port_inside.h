@@ -69,6 +69,10 @@ struct rdma_port {
 
     pthread_mutex_t lock;
     pthread_cond_t closed;
+    /* What rdma_port_begin returned; then begun is told. */
+    bool has_begun;
+    int begin_error;
+    pthread_cond_t begun;
     struct rdma_link *links[RDMA_LINKS];
     uint32_t link_count;
     uint32_t connection_count; /* made and not freed */
@@ -108,11 +112,17 @@ void rdma_port_kick(struct rdma_port *port);
 
 /* ---- rdma_port.c ---- */
 
+/* The thread, before all else: 0, or as rdma_port_open.  Why not who opens the port: librdmacm 44 keeps devices by where
+ * libibverbs has them in memory, in an order that is wrong where they are 2 GiB and more apart.  Of devices that go and
+ * come it then forgets those that are there, and waits for itself for ever.  Whatever lists devices lists new ones, so
+ * all of it is done by one thread, whose malloc has them near each other (others have memory elsewhere). */
+MUST_USE int rdma_port_begin(struct rdma_port *port);
 /* 0, or as rdma_port_open; nothing is left behind. */
 MUST_USE int rdma_device_open(struct rdma_port *port);
 /* There is no connection. */
 void rdma_device_close(struct rdma_port *port);
-/* Whether its port can carry anything now. */
+MUST_USE bool rdma_same_host(const struct sockaddr *a, const struct sockaddr_storage *b);
+/* Whether its port can carry anything now, and our address's network device is up; milliseconds. */
 MUST_USE bool rdma_device_is_active(struct rdma_port *port);
 /* librdmacm keeps its context of a device that nobody uses any more until it looks at the list of devices again, and
  * drivers that cannot be separated from their contexts wait for that (rxe does).  Why again and again: the device is
@@ -133,6 +143,7 @@ void rdma_memory_free(struct rdma_port *port);
 
 /* ---- rdma_port_connect.c ---- */
 
+/* As rdma_port_open. */
 MUST_USE int rdma_thread_start(struct rdma_port *port);
 void rdma_thread_stop(struct rdma_port *port);
 void rdma_link_wake(const struct rdma_link *link);

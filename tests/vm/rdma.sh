@@ -26,7 +26,8 @@ rdma_nodes() {
         for ((n = 1; n <= $1; n++)); do
             ip address add "$(net_address "$n")/24" dev va || return 1
         done
-        rdma_device va
+        # Why another one: librdmacm keeps the last device of all, and rxe0 could not be taken away from under nodes.
+        rdma_device va && rdma link add rxe1 type rxe netdev vb
     }
     net_address() { echo "10.99.0.$1"; }
     net_start() {

@@ -267,3 +267,29 @@ void ends_message(struct port_end *from, struct port_end *to, uint32_t n)
                       RDMA_PORT_SLOT_BYTES) == 0,
                "its bytes are in the ring");
 }
+
+enum rdma_cm_event_type ends_asked(const void *hello, uint8_t bytes)
+{
+    struct rdma_event_channel *channel = rdma_create_event_channel();
+    struct rdma_cm_id *id = NULL;
+    struct sockaddr_storage from = ends_address_of(ends_addresses[0], 0),
+                            to = ends_address_of(ends_addresses[1], ENDS_UDP_PORT);
+    struct rdma_cm_event *event;
+    struct rdma_conn_param p = {.private_data = hello, .private_data_len = bytes, .qp_num = 77};
+    enum rdma_cm_event_type type = RDMA_CM_EVENT_ADDR_RESOLVED;
+    ends_check(channel != NULL && rdma_create_id(channel, &id, NULL, RDMA_PS_TCP) == 0, "an id");
+    ends_check(rdma_resolve_addr(id, (struct sockaddr *)&from, (struct sockaddr *)&to, 1000) == 0,
+               "an address");
+    for (uint32_t i = 0; i < 3; i++) {
+        ends_check(rdma_get_cm_event(channel, &event) == 0, "an event");
+        type = event->event;
+        ends_check(rdma_ack_cm_event(event) == 0, "acknowledged");
+        if (type == RDMA_CM_EVENT_ADDR_RESOLVED)
+            ends_check(rdma_resolve_route(id, 1000) == 0, "a route");
+        else if (type == RDMA_CM_EVENT_ROUTE_RESOLVED)
+            ends_check(rdma_connect(id, &p) == 0, "a request");
+    }
+    ends_check(rdma_destroy_id(id) == 0, "its end");
+    rdma_destroy_event_channel(channel);
+    return type;
+}

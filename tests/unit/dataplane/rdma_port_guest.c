@@ -256,33 +256,6 @@ static void strangers_are_refused(void)
     refused(&c, "another cluster");
 }
 
-/* Asks by hand; says how it ended. */
-static enum rdma_cm_event_type asked(const void *hello, uint8_t bytes)
-{
-    struct rdma_event_channel *channel = rdma_create_event_channel();
-    struct rdma_cm_id *id;
-    struct sockaddr_storage from = ends_address_of(ends_addresses[0], 0),
-                            to = ends_address_of(ends_addresses[1], ENDS_UDP_PORT);
-    struct rdma_cm_event *event;
-    struct rdma_conn_param p = {.private_data = hello, .private_data_len = bytes, .qp_num = 77};
-    enum rdma_cm_event_type type = RDMA_CM_EVENT_ADDR_RESOLVED;
-    ends_check(channel != NULL && rdma_create_id(channel, &id, NULL, RDMA_PS_TCP) == 0, "an id");
-    ends_check(rdma_resolve_addr(id, (struct sockaddr *)&from, (struct sockaddr *)&to, 1000) == 0,
-               "an address");
-    for (uint32_t i = 0; i < 3; i++) {
-        ends_check(rdma_get_cm_event(channel, &event) == 0, "an event");
-        type = event->event;
-        ends_check(rdma_ack_cm_event(event) == 0, "acknowledged");
-        if (type == RDMA_CM_EVENT_ADDR_RESOLVED)
-            ends_check(rdma_resolve_route(id, 1000) == 0, "a route");
-        else if (type == RDMA_CM_EVENT_ROUTE_RESOLVED)
-            ends_check(rdma_connect(id, &p) == 0, "a request");
-    }
-    ends_check(rdma_destroy_id(id) == 0, "its end");
-    rdma_destroy_event_channel(channel);
-    return type;
-}
-
 static void hostile_hellos_are_refused(void)
 {
     uint8_t hello[RDMA_HELLO_BYTES];
@@ -298,19 +271,20 @@ static void hostile_hellos_are_refused(void)
     ends_port_open(&ends_b, &two);
     ends_link_open(&ends_b, 1, ends_addresses[0]);
     memset(hello, 0xff, sizeof hello);
-    ends_check(asked(hello, sizeof hello) == RDMA_CM_EVENT_REJECTED, "noise is refused");
-    ends_check(asked(NULL, 0) == RDMA_CM_EVENT_REJECTED, "silence is refused");
+    ends_check(ends_asked(hello, sizeof hello) == RDMA_CM_EVENT_REJECTED, "noise is refused");
+    ends_check(ends_asked(NULL, 0) == RDMA_CM_EVENT_REJECTED, "silence is refused");
     h.lcore = 1;
     rdma_hello_encode(&h, hello);
-    ends_check(asked(hello, sizeof hello) == RDMA_CM_EVENT_REJECTED, "a link that is not there");
+    ends_check(ends_asked(hello, sizeof hello) == RDMA_CM_EVENT_REJECTED,
+               "a link that is not there");
     h.lcore = 0;
     h.version++;
     rdma_hello_encode(&h, hello);
-    ends_check(asked(hello, sizeof hello) == RDMA_CM_EVENT_REJECTED, "another version");
+    ends_check(ends_asked(hello, sizeof hello) == RDMA_CM_EVENT_REJECTED, "another version");
     ends_check(ends_shown(&rdma_port_shown(ends_b.port)->refusals) == 4, "all were counted");
     h.version--;
     rdma_hello_encode(&h, hello);
-    ends_check(asked(hello, sizeof hello) == RDMA_CM_EVENT_CONNECT_RESPONSE,
+    ends_check(ends_asked(hello, sizeof hello) == RDMA_CM_EVENT_CONNECT_RESPONSE,
                "a sound one is answered");
     /* Its asker left without a word more. */
     struct rdma_port_config one = ends_config_of(1, ends_addresses[0]);
@@ -427,6 +401,14 @@ static bool up_shown(void)
     return !down_shown();
 }
 
+static void cable_put_back(void)
+{
+    command("sleep 0.5; ip link set %2$s up");
+    (void)ends_await_shown(up_shown, "that it is up again");
+    uint64_t again = ends_await(ends_both_up, "they connect again");
+    printf("      connected again %lu ms after it was up\n", (unsigned long)(again / NS_PER_MS));
+}
+
 static void a_cable_is_pulled_and_put_back(void)
 {
     struct ibv_wc wc;
@@ -434,21 +416,41 @@ static void a_cable_is_pulled_and_put_back(void)
     command("ip link set %2$s down");
     (void)ends_await_shown(down_shown, "a port that is down is shown");
     struct ends_target t = ends_from_send(&ends_a, 64);
-    uint64_t begun = clock_boottime_ns();
     ends_post(&ends_a, IBV_WR_SEND_WITH_IMM, &t);
     ends_completion(&ends_a, &wc);
-    printf("      a SEND with the port down: %s after %lu ms\n", ibv_wc_status_str(wc.status),
-           (unsigned long)((clock_boottime_ns() - begun) / NS_PER_MS));
+    printf("      a SEND with the port down: %s\n", ibv_wc_status_str(wc.status));
     ends_check(wc.status != IBV_WC_SUCCESS, "what is sent meanwhile fails");
     ends_retire(&ends_a);
     (void)ends_await(gone_a, "what was retired goes");
-    command("ip link set %2$s up");
-    (void)ends_await_shown(up_shown, "that it is up again");
-    uint64_t again = ends_await(ends_both_up, "they connect again");
-    printf("      connected again %lu ms after it was up\n", (unsigned long)(again / NS_PER_MS));
+    cable_put_back();
     ends_check(ends_shown(&rdma_port_shown(ends_a.port)->downs) == 1 &&
                    ends_shown(&rdma_port_shown(ends_a.port)->ups) == 2,
                "counted");
+    ends_pair_close();
+}
+
+/* Writes of that end fail from the moment on at which its network device is down, before anybody is told so. */
+static void written_until_it_fails(struct port_end *e)
+{
+    struct ends_target t = ends_from_send(e, 64);
+    t.address = e->c->peer.address + offsetof(struct rdma_inlet, ring);
+    t.key = e->c->peer.key;
+    do
+        ends_post(e, IBV_WR_RDMA_WRITE, &t);
+    while (ends_done(e) == IBV_WC_SUCCESS);
+    ends_retire(e);
+}
+
+/* Why several times: what goes wrong does so within the time that the system takes to shut an interface. */
+static void a_cable_is_pulled_from_under_writes(void)
+{
+    (void)ends_pair_open();
+    for (uint32_t i = 0; i < 6; i++) {
+        command("(sleep 0.2; ip link set %2$s down) &");
+        written_until_it_fails(i % 2 == 0 ? &ends_a : &ends_b);
+        (void)ends_await_shown(down_shown, "a port that is down is shown");
+        cable_put_back();
+    }
     ends_pair_close();
 }
 
@@ -458,40 +460,54 @@ static bool lost_both(void)
 }
 
 /* Why it needs another device to be there: librdmacm does not let go of the last one, and rxe waits for that. */
+static void device_take(uint32_t times)
+{
+    int status;
+    ends_a.freed = ends_b.freed = 0;
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)execlp("rdma", "rdma", "link", "delete", device, NULL);
+        _exit(2);
+    }
+    (void)ends_await(lost_both, "a device that goes is heard");
+    ends_check(waitpid(pid, &status, 0) == pid && status == 0, "it is let go");
+    ends_check(ends_shown(&rdma_port_shown(ends_a.port)->removals) == times, "counted");
+}
+
+static void device_put(void)
+{
+    command("rdma link add %1$s type rxe netdev %2$s");
+    uint64_t took = ends_await(ends_both_up, "they connect over the next one");
+    printf("      connected %lu ms after the device was back\n", (unsigned long)(took / NS_PER_MS));
+}
+
 static void a_device_goes_and_comes(void)
 {
     uint8_t *ours = arena(), *theirs = arena();
     struct rdma_keys keys;
-    int status;
     (void)ends_pair_open();
     ends_check(rdma_port_range_open(ends_a.port, ours, CHUNKS * CHUNK, CHUNK) == 0 &&
                    rdma_port_range_open(ends_b.port, theirs, CHUNKS * CHUNK, CHUNK) == 0,
                "ranges");
     ends_check(rdma_port_map(ends_a.port, ours) == 0 && rdma_port_map(ends_b.port, theirs) == 0,
                "chunks");
-    pid_t pid = fork();
-    if (pid == 0) {
-        (void)execlp("rdma", "rdma", "link", "delete", device, NULL);
-        _exit(2);
-    }
-    uint64_t took = ends_await(lost_both, "a device that goes is heard");
+    device_take(1);
     ends_check(!has(&ends_a, ours, 1) && !has(&ends_b, theirs, 1), "it has no memory any more");
-    ends_check(waitpid(pid, &status, 0) == pid && status == 0, "it is let go");
-    ends_check(ends_shown(&rdma_port_shown(ends_a.port)->removals) == 1, "counted");
     ends_check(rdma_port_map(ends_a.port, ours + CHUNK) == 0, "a chunk for the next one");
     rdma_port_unmap(ends_a.port, ours);
     ends_check(rdma_port_map(ends_a.port, ours) == 0, "and one that it had");
-    printf("      let go after %lu ms\n", (unsigned long)(took / NS_PER_MS));
-    command("rdma link add %1$s type rxe netdev %2$s");
-    took = ends_await(ends_both_up, "they connect over the next one");
-    printf("      connected %lu ms after the device was back\n", (unsigned long)(took / NS_PER_MS));
+    device_put();
     ends_check(has(&ends_a, ours, 1) && has(&ends_a, ours + CHUNK, 1) && has(&ends_b, theirs, 1),
                "it has the memory");
     memset(ours, 0x77, 1000);
     ends_check(rdma_port_keys(ends_b.port, theirs, 1000, &keys) &&
                    log_write(ours, theirs, keys.remote) == IBV_WC_SUCCESS && theirs[999] == 0x77,
                "a log write over it");
-    ends_message(&ends_b, &ends_a, 0);
+    for (uint32_t times = 2; times <= 4; times++) {
+        ends_message(&ends_b, &ends_a, 0);
+        device_take(times);
+        device_put();
+    }
     rdma_port_unmap(ends_a.port, ours);
     rdma_port_unmap(ends_a.port, ours + CHUNK);
     rdma_port_unmap(ends_b.port, theirs);
@@ -539,6 +555,7 @@ static const struct {
     {"links", links_close_whatever_they_do},
     {"killed", a_killed_process_is_heard_and_its_next_start_connects},
     {"cable", a_cable_is_pulled_and_put_back},
+    {"cable-busy", a_cable_is_pulled_from_under_writes},
     {"device", a_device_goes_and_comes},
 };
 
