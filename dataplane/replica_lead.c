@@ -5,7 +5,6 @@
 
 #include "engine/plant.h"
 
-#define APPEND_BYTES (1u << 13)
 #define WINDOW_BYTES (1u << 17) /* sent to a peer and not acknowledged */
 #define CEILING_SEGMENTS 4u     /* of the log that may still be written when a grant is asked for */
 
