@@ -2,30 +2,16 @@
 
 #include <string.h>
 
-/* A proof, little-endian:
- *
- *    0   8  nonce
- *    8   2  key id
- *   10   6  0
- *   16  16  tag, over a header with FRAME_RANGE and the bytes (frame_range_seal) */
-#define KEY_ID_AT 8u
-#define ZERO_AT 10u
-#define TAG_AT 16u
-_Static_assert(TAG_AT + FRAME_TAG_BYTES == GRANT_PROOF_BYTES, "proof of a range");
-
-static void put(uint8_t *bytes, uint64_t v, uint32_t length)
-{
-    for (uint32_t i = 0; i < length; i++)
-        bytes[i] = (uint8_t)(v >> (8 * i));
-}
-
-static uint64_t get(const uint8_t *bytes, uint32_t length)
-{
-    uint64_t v = 0;
-    for (uint32_t i = 0; i < length; i++)
-        v |= (uint64_t)bytes[i] << (8 * i);
-    return v;
-}
+/* A proof as it travels. */
+struct wire {
+    uint64_t nonce;
+    uint16_t key_id;
+    uint16_t zero[3];
+    uint8_t
+        tag[FRAME_TAG_BYTES]; /* over a header with FRAME_RANGE and the bytes (frame_range_seal) */
+};
+_Static_assert(sizeof(struct wire) == GRANT_PROOF_BYTES, "proof of a range");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a copy of struct wire is its encoding");
 
 /* What both ends know of each other, so that a proof is good for these two starts and this lcore alone.  (The key
  * is, too.) */
@@ -64,13 +50,12 @@ bool transport_framed_prove(struct transport *t, uint32_t node, const struct gra
     h.key_id = p->key_id;
     h.length = range->length;
     h.nonce = ++p->nonce; /* used up even if it fails */
-    *proof = (struct grant_proof){.bytes = {0}};
-    put(proof->bytes, h.nonce, 8);
-    put(proof->bytes + KEY_ID_AT, h.key_id, 2);
-    if (!frame_range_seal(p->out, &h, &bytes, proof->bytes + TAG_AT)) {
+    struct wire w = {.nonce = h.nonce, .key_id = h.key_id};
+    if (!frame_range_seal(p->out, &h, &bytes, w.tag)) {
         e->counters.seal_failures++;
         return false;
     }
+    memcpy(proof->bytes, &w, sizeof w);
     /* Why: what a key has sealed is counted in its longest frames, and a range may be as long as some of them. */
     p->sealed_long += range->length / p->frame_bytes;
     e->counters.ranges_proven++;
@@ -81,19 +66,21 @@ static bool is_proven(struct transport_framed_endpoint *e, uint32_t node,
                       const struct grant_range *range, const struct grant_proof *proof)
 {
     struct transport_framed_peer *p = transport_framed_find(e, node);
-    if (p == NULL || !p->handshake.up || !is_sound(range) || get(proof->bytes + ZERO_AT, 6) != 0)
+    struct wire w;
+    memcpy(&w, proof->bytes, sizeof w);
+    if (p == NULL || !p->handshake.up || !is_sound(range) ||
+        (w.zero[0] | w.zero[1] | w.zero[2]) != 0)
         return false;
     const struct frame_octets bytes = {.bytes = range->bytes, .length = range->length};
-    uint16_t key_id = (uint16_t)get(proof->bytes + KEY_ID_AT, 2);
-    uint32_t secret = transport_framed_secret_find(e, p, key_id);
+    uint32_t secret = transport_framed_secret_find(e, p, w.key_id);
     if (secret == FRAME_SECRETS_MAX)
         return false;
     struct frame_header h = header_of(e, p, false);
-    h.key_id = key_id;
+    h.key_id = w.key_id;
     h.length = range->length;
-    h.nonce = get(proof->bytes, 8);
+    h.nonce = w.nonce;
     return h.nonce != 0 && h.nonce <= FRAME_NONCE_MAX &&
-           frame_range_open(p->in[secret], &h, &bytes, proof->bytes + TAG_AT);
+           frame_range_open(p->in[secret], &h, &bytes, w.tag);
 }
 
 bool transport_framed_proves(struct transport *t, uint32_t node, const struct grant_range *range,
