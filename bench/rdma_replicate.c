@@ -212,19 +212,9 @@ static int nodes_start(struct bench *b)
 /* The first node leads everything, the client is attached to it, and the logs reuse their memory. */
 static int cluster_settle(struct bench *b)
 {
-    struct dunlin *handle = NULL;
-    int rc = 0;
-    for (uint32_t i = NET_SERVERS; i-- != 0 && rc == 0;) {
-        dunlin_close(handle);
-        handle = NULL;
+    for (uint32_t i = NET_SERVERS; i-- != 0;)
         daemon_await(&b->daemons[i]);
-        rc = daemon_attach(&b->daemons[i], 0, &handle);
-    }
-    if (rc == 0)
-        rc = net_dunlin_lead(handle);
-    dunlin_close(handle);
-    if (rc == 0)
-        rc = net_dunlin_attach(&b->client, &b->daemons[NET_DUNLIN_LEADER - 1]);
+    int rc = net_dunlin_settle(&b->client, b->daemons);
     if (rc != 0) {
         (void)fprintf(stderr, "dunlin-bench: no cluster: %s\n", strerror(-rc));
         return rc;

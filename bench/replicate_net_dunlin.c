@@ -137,7 +137,7 @@ static int is_settled(struct dunlin *handle)
 
 /* Why asked again and again: a cluster that begins has no leaders to move yet, and on a busy machine its control log may
  * have no leader for a moment. */
-int net_dunlin_lead(struct dunlin *handle)
+static int lead(struct dunlin *handle)
 {
     for (uint32_t i = 0; i < LEAD_STEPS; i++) {
         int64_t moved = dunlin_move(handle, NET_DUNLIN_LEADER, NULL, DUNLIN_SHARDS_ALL);
@@ -153,7 +153,7 @@ int net_dunlin_lead(struct dunlin *handle)
 
 /* ---- attaching ---- */
 
-int net_dunlin_attach(struct net_dunlin_client *c, const struct daemon *d)
+static int attach(struct net_dunlin_client *c, const struct daemon *d)
 {
     const struct dunlin_options options = {.socket = d->socket_path,
                                            .timeout_ns = NET_WAIT_NS,
@@ -167,25 +167,31 @@ int net_dunlin_attach(struct net_dunlin_client *c, const struct daemon *d)
     return rc;
 }
 
+int net_dunlin_settle(struct net_dunlin_client *at_leader, const struct daemon *daemons)
+{
+    struct dunlin *handle = NULL;
+    int rc = 0;
+    for (uint32_t i = NET_SERVERS; i-- != 0 && rc == 0;) {
+        dunlin_close(handle);
+        handle = NULL;
+        rc = daemon_attach(&daemons[i], 0, &handle);
+    }
+    if (rc == 0)
+        rc = lead(handle);
+    dunlin_close(handle);
+    return rc != 0 ? rc : attach(at_leader, &daemons[NET_DUNLIN_LEADER - 1]);
+}
+
 int net_dunlin_open(struct net_dunlin *d, const struct net_cpus *cpus)
 {
     *d = (struct net_dunlin){.daemon_count = 0};
-    struct dunlin *handle = NULL;
     int rc = daemons_start(d, cpus);
-    for (uint32_t i = 0; i < NET_SERVERS && rc == 0; i++) {
-        dunlin_close(handle);
-        handle = NULL;
-        rc = daemon_attach(&d->daemons[NET_SERVERS - 1 - i], 0, &handle);
-    }
     if (rc == 0)
-        rc = net_dunlin_lead(handle);
-    dunlin_close(handle);
+        rc = net_dunlin_settle(&d->at_leader, d->daemons);
     if (rc == 0)
-        rc = net_dunlin_attach(&d->at_leader, &d->daemons[NET_DUNLIN_LEADER - 1]);
+        rc = attach(&d->at_follower, &d->daemons[NET_DUNLIN_LEADER]);
     if (rc == 0)
-        rc = net_dunlin_attach(&d->at_follower, &d->daemons[NET_DUNLIN_LEADER]);
-    if (rc == 0)
-        rc = net_dunlin_attach(&d->at_leader_wide, &d->daemons[NET_DUNLIN_LEADER - 1]);
+        rc = attach(&d->at_leader_wide, &d->daemons[NET_DUNLIN_LEADER - 1]);
     d->at_leader_wide.always_wide = true;
     if (rc != 0)
         (void)fprintf(stderr, "dunlin-bench: no cluster: %s\n", strerror(-rc));

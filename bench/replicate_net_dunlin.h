@@ -39,12 +39,12 @@ void net_dunlin_close(struct net_dunlin *d);
  * -errno after a word on stderr. */
 MUST_USE int net_dunlin_verify(const struct net_dunlin *d, uint32_t key_count);
 
-/* For clusters that are made otherwise (replicate_port.h): the section of spaces; that node LEADER leads everything,
- * asked at any node; an agent at a node, which the caller closes in any case.  Return 0 or -errno. */
+/* For clusters that are made otherwise (replicate_port.h, rdma_replicate.h): the section of spaces; that all NET_SERVERS
+ * daemons serve and node LEADER leads everything, with an agent there, which the caller closes in any case.  Returns 0
+ * or -errno. */
 #define NET_DUNLIN_LEADER 1u /* id */
 void net_dunlin_spaces_print(FILE *file);
-MUST_USE int net_dunlin_lead(struct dunlin *handle);
-MUST_USE int net_dunlin_attach(struct net_dunlin_client *c, const struct daemon *d);
+MUST_USE int net_dunlin_settle(struct net_dunlin_client *at_leader, const struct daemon *daemons);
 
 /* client is a struct net_dunlin_client. */
 int net_dunlin_write(void *client, const struct net_write *writes, uint32_t count);
