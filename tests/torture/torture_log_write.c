@@ -9,6 +9,7 @@
 #include "dataplane/node_change.h"
 #include "dataplane/transport_mem.h"
 #include "engine/rcu.h"
+#include "tests/unit/dataplane/no_hand_over.h"
 #include "tests/unit/dataplane/ring_agent.h"
 
 #include <stdio.h>
@@ -173,17 +174,6 @@ static enum cluster_activation activate(void *context, uint32_t log, uint64_t ep
     atomic_store_explicit(&active[log >> NODE_LOG_SPACE_SHIFT][log % SHARDS], epoch,
                           memory_order_release);
     return CLUSTER_ACTIVE;
-}
-
-static bool hands_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
-    return false;
-}
-
-static void handed_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
 }
 
 /* ---- the nodes ---- */

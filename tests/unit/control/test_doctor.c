@@ -1,7 +1,7 @@
 /* Each finding of the doctor both ways: a machine at which nothing is wrong, and the same with one thing wrong. */
 #include "control/doctor.h"
 
-#include "tests/unit/unit.h"
+#include "tests/unit/control/doctor_said.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -96,13 +96,6 @@ static const struct doctor_finding *found(const char *name, const char *subject)
             one = &report.list[i];
         }
     return one;
-}
-
-static void contains(const char *text, const char *part)
-{
-    if (strstr(text, part) == NULL)
-        (void)fprintf(stderr, "\n--- wanted %s\n--- got %s\n", part, text);
-    CU_ASSERT_PTR_NOT_NULL(strstr(text, part));
 }
 
 /* Only this finding is not ok, and this is what it says. */

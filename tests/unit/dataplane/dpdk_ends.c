@@ -1,5 +1,6 @@
 #include "tests/unit/dataplane/dpdk_ends.h"
 
+#include "tests/unit/dataplane/datagrams.h"
 #include "tests/unit/dataplane/dpdk_ports.h"
 #include "tests/unit/unit.h"
 
@@ -165,15 +166,8 @@ void count(const struct transport *t)
 
 bool send_one(struct transport *t, uint32_t to, const char *head, uint32_t length)
 {
-    const struct transport_datagram d = {
-        .to = to,
-        .head_length = (uint32_t)strlen(head),
-        .head = (const uint8_t *)head,
-        .bytes = length != 0 ? bytes : NULL,
-        .length = length,
-        .hold = 1000 + length,
-        .is_mapped = true,
-    };
+    struct transport_datagram d = datagram_of(to, head, bytes, length);
+    d.is_mapped = true;
     return transport_send(t, &d, 1) == 1;
 }
 
@@ -197,10 +191,7 @@ bool comes(struct transport *t)
 
 bool is(const struct transport_received *r, const char *head, uint32_t length)
 {
-    return r->head_length == strlen(head) && memcmp(r->head, head, r->head_length) == 0 &&
-           (uintptr_t)r->head % 8 == 0 && r->length == length &&
-           (r->bytes == NULL) == (length == 0) &&
-           (length == 0 || memcmp(r->bytes, bytes, length) == 0);
+    return datagram_came(r, head, bytes, length);
 }
 
 /* ---- on the way ---- */

@@ -1,6 +1,7 @@
 #include "tests/unit/dataplane/forward_nodes.h"
 
 #include "dataplane/transport_mem.h"
+#include "tests/unit/dataplane/no_hand_over.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,17 +193,6 @@ static enum cluster_activation activate(void *context, uint32_t log, uint64_t ep
         return CLUSTER_REFUSED;
     n->configuration.active = true;
     return CLUSTER_ACTIVE;
-}
-
-static bool hands_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
-    return false;
-}
-
-static void handed_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
 }
 
 /* ---- the nodes ---- */

@@ -1,5 +1,7 @@
 #include "tests/unit/dataplane/hold_nodes.h"
 
+#include "tests/unit/dataplane/no_hand_over.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -27,17 +29,6 @@ static enum cluster_activation activate(void *context, uint32_t log, uint64_t ep
     ASSERT(epoch == n->configuration.epoch);
     n->configuration.active = true;
     return CLUSTER_ACTIVE;
-}
-
-static bool hands_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
-    return false;
-}
-
-static void handed_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
 }
 
 /* ---- memory ---- */

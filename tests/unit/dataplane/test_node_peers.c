@@ -5,6 +5,7 @@
 #include "dataplane/node_change.h"
 #include "dataplane/transport_mem.h"
 #include "engine/rcu.h"
+#include "tests/unit/dataplane/no_hand_over.h"
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -60,17 +61,6 @@ static enum cluster_activation activate(void *context, uint32_t log, uint64_t ep
         return CLUSTER_REFUSED;
     atomic_store_explicit(&active[shard_of(log)], epoch, memory_order_release);
     return CLUSTER_ACTIVE;
-}
-
-static bool hands_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
-    return false;
-}
-
-static void handed_over(void *context, uint32_t log, uint64_t epoch)
-{
-    (void)context, (void)log, (void)epoch;
 }
 
 static void promote(void *context, uint32_t log, uint64_t epoch, const struct member *learner)

@@ -1,5 +1,6 @@
 #include "tests/unit/dataplane/udp_ends.h"
 
+#include "tests/unit/dataplane/datagrams.h"
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -165,14 +166,7 @@ void wire_open_up(void)
 
 struct transport_datagram datagram(uint32_t to, const char *head, uint32_t length)
 {
-    return (struct transport_datagram){
-        .to = to,
-        .head_length = (uint32_t)strlen(head),
-        .head = (const uint8_t *)head,
-        .bytes = length != 0 ? bytes : NULL,
-        .length = length,
-        .hold = 1000 + length,
-    };
+    return datagram_of(to, head, bytes, length);
 }
 
 bool send_one(struct transport *t, uint32_t to, const char *head, uint32_t length)
@@ -205,10 +199,7 @@ bool comes(struct transport *t)
 
 bool is(const struct transport_received *r, const char *head, uint32_t length)
 {
-    return r->head_length == strlen(head) && memcmp(r->head, head, r->head_length) == 0 &&
-           (uintptr_t)r->head % 8 == 0 && r->length == length &&
-           (r->bytes == NULL) == (length == 0) &&
-           (length == 0 || memcmp(r->bytes, bytes, length) == 0);
+    return datagram_came(r, head, bytes, length);
 }
 
 void count(const struct transport *t)
