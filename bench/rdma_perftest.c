@@ -16,7 +16,7 @@
 
 #define START_NS (30 * NS_PER_S) /* of a program, on a machine that is emulated */
 #define RUN_NS (90 * NS_PER_S)   /* of a measurement in all */
-#define TRIES 5u /* programs measure the processor's clock as they start; where they cannot, they say 0 */
+#define TRIES 5u /* programs measure the processor's clock as they start, or say 0 */
 #define LOOK_US 2000u
 #define WORDS 20u
 #define NUMBER_BYTES 12u
