@@ -3,6 +3,7 @@
 #
 #   rdma_modules              what the kernel needs for it
 #   rdma_device INTERFACE     the device on it; to be there again, too
+#   rdma_up                   all of that, on va, which has 10.99.0.1
 #   rdma_without              the device away
 #   rdma_is_up                its port is
 #   rdma_nodes                from then on cluster.sh has nodes that are processes of this guest, all over the one device:
@@ -15,6 +16,7 @@ rdma_cable() {
 }
 
 rdma_device() { rdma link add rxe0 type rxe netdev "$1"; }
+rdma_up() { rdma_modules && rdma_cable && ip address add 10.99.0.1/24 dev va && rdma_device va; }
 rdma_without() { rdma link delete rxe0; }
 rdma_is_up() { grep -qs ACTIVE /sys/class/infiniband/rxe0/ports/1/state; }
 

@@ -7,10 +7,6 @@ in_guest -m 2560 -t 900
 # shellcheck source=tests/vm/rdma.sh
 . "$here/rdma.sh"
 
-device_up() {
-    rdma_modules && rdma_cable && ip address add 10.99.0.1/24 dev va && rdma_device va
-}
-
 # bench NAME ROWS SECONDS: a report with so many rows that have both sides; 1 is a baseline that swung.
 bench() {
     local status found out=/tmp/$1
@@ -24,7 +20,7 @@ bench() {
 
 "$build/bench/dunlin-bench" transport --transport rdma --json >/tmp/none
 check "without a device rows say so" [ "$(jq '[.rows[] | select(.note | startswith("skipped: no RDMA"))] | length' /tmp/none)" = 7 ]
-check "the device comes up" device_up
+check "the device comes up" rdma_up
 bench transport 7 200
 bench replicate 4 200
 verdict
