@@ -16,6 +16,7 @@ puts() { printf '%s' "$value$4" | at "$1" put "$2" "$3" - >/dev/null; }
 reads() { [ "$(at "$1" get "$2" "$3" --linearizable)" = "$value$4" ]; }
 # Of each of its two lcores.
 is_proven() { [ "$(status "$1" chain_state)" = 2 ]; }
+forwards() { echo $(($(status "$1" forwarded) + $(status "$1" forwarded_retried))); }
 chains_more() { [ "$(status "$1" frames_chained)" -gt "$2" ]; }
 lists() { at "$1" spaces | grep -q "^$2 "; }
 lists_not() { ! lists "$1" "$2"; }
@@ -30,7 +31,7 @@ write() {
 }
 
 chained() {
-    local n before copied arenas
+    local n before copied arenas forwarded
     scene "frames chained to log memory"
     cluster_move 1
     await "$patience" "node 1 leads all" leads_all_of_it
@@ -42,10 +43,14 @@ chained() {
     before=$(status 1 frames_chained)
     copied=$(status 1 chain_unmapped)
     arenas=$(status 1 arena_bytes)
+    forwarded=$(forwards 1)
     write 600 telemetry more
     check "more memory came" [ "$(status 1 arena_bytes)" -gt "$arenas" ]
     check "and what came to it" chains_more 1 $((before + 600))
-    check "all memory of it is the port's" [ "$(status 1 chain_unmapped)" = "$copied" ]
+    # Why: a leader that was late lost a shard; what is forwarded to the next one leaves from memory of no log.
+    forwarded=$(($(forwards 1) - forwarded))
+    copied=$(($(status 1 chain_unmapped) - copied))
+    check "all memory of it is the port's: $copied copied, $forwarded forwarded" [ "$copied" -le "$forwarded" ]
     check "a space is made" quietly 1 space create late --quota 16MiB --shards 3
     await "$patience" "it is there" puts 1 late k x
     cluster_move 1
