@@ -73,6 +73,7 @@ static int device_open(struct cluster_node *c)
         .cluster = cluster_id(c->config),
         .lcore_count = c->config->node.lcore_count,
         .message_bytes = TRANSPORT_RDMA_MESSAGE_BYTES,
+        .ack_timeout = rdma_ack_timeout(c->config->cluster.rdma.ack_timeout_ns),
     };
     int error = rdma_port_open(&c->rdma, &config);
     if (error != 0) {

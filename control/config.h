@@ -61,6 +61,13 @@ struct config_dpdk {
     char gateway[INET_ADDRSTRLEN]; /* for all other addresses; "": none */
 };
 
+#define CONFIG_ACK_TIMEOUT_NS_MAX (10 * NS_PER_S)
+
+/* The device of transport rdma: rdma_port.h. */
+struct config_rdma {
+    uint64_t ack_timeout_ns; /* until a packet that nobody acknowledged is sent again */
+};
+
 #define CONFIG_LEADER_LEASE_NS_MAX (10 * NS_PER_S)
 
 /* The control log of a cluster: raft_node.h. */
@@ -78,6 +85,7 @@ struct config_cluster {
     struct config_control control; /* coordinator_raft.h */
     uint32_t transport;            /* enum config_transport */
     struct config_dpdk dpdk;
+    struct config_rdma rdma;
     uint32_t replicas;                /* voters that a shard is to have */
     char key_path[CONFIG_PATH_BYTES]; /* the secret that all nodes share; "": none */
     bool encrypt;                     /* else tags only */

@@ -300,6 +300,14 @@ const struct config_key config_dpdk_keys[] = {[CONFIG_DPDK_MTU] = {.name = "mtu"
                                                IN_CONFIG(cluster.dpdk.gateway)},
                                               {.name = NULL}};
 
+static const struct config_key rdma_keys[] = {{.name = "ack_timeout",
+                                               .kind = CONFIG_DURATION,
+                                               .fallback = "16ms",
+                                               .min = NS_PER_MS,
+                                               .max = CONFIG_ACK_TIMEOUT_NS_MAX,
+                                               IN_CONFIG(cluster.rdma.ack_timeout_ns)},
+                                              {.name = NULL}};
+
 const struct config_key config_cluster_keys[] = {
     {.name = "name", .kind = CONFIG_NAME, .required = true, NAME_LIMITS, IN_CONFIG(cluster.name)},
     {.name = "control", .kind = CONFIG_SECTION, .required = true, .keys = control_keys},
@@ -318,6 +326,7 @@ const struct config_key config_cluster_keys[] = {
                              .kind = CONFIG_SECTION,
                              .optional = true,
                              .keys = config_dpdk_keys},
+    {.name = "rdma", .kind = CONFIG_SECTION, .keys = rdma_keys},
     {.name = "replicas",
      .kind = CONFIG_COUNT,
      .fallback = "3",

@@ -271,7 +271,8 @@ static bool config_is_sound(const struct rdma_port_config *c)
            c->lcore_count <= LIMIT_LCORES && c->message_bytes != 0 &&
            c->message_bytes % CACHE_LINE == 0 && c->message_bytes <= RDMA_PORT_MESSAGE_BYTES_MAX &&
            (c->messages == 0 || is_power_of_two(c->messages)) &&
-           c->messages <= RDMA_PORT_MESSAGES_MAX && c->sends <= RDMA_PORT_SENDS_MAX;
+           c->messages <= RDMA_PORT_MESSAGES_MAX && c->sends <= RDMA_PORT_SENDS_MAX &&
+           c->ack_timeout <= RDMA_PORT_ACK_TIMEOUT_MAX;
 }
 
 static int fd_watch(const struct rdma_port *port, int fd, uint32_t word)

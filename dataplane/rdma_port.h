@@ -65,6 +65,10 @@
 #define RDMA_PORT_SENDS_MAX 16384u
 #define RDMA_PORT_INLINE 256u /* bytes, as near as the device can */
 
+#define RDMA_PORT_ACK_TIMEOUT 12u
+#define RDMA_PORT_ACK_TIMEOUT_MAX 31u
+#define RDMA_PORT_RETRIES 6u
+
 struct rdma_port;
 struct rdma_link;
 
@@ -77,6 +81,9 @@ struct rdma_port_config {
     uint32_t message_bytes; /* longest frame that is received; a multiple of 64 */
     uint32_t messages;      /* 0: RDMA_PORT_MESSAGES */
     uint32_t sends;         /* 0: RDMA_PORT_SENDS */
+    /* A packet that is not acknowledged is sent again after 4.096 us << ack_timeout, RDMA_PORT_RETRIES times, then the
+     * connection is over.  1 .. RDMA_PORT_ACK_TIMEOUT_MAX; 0: RDMA_PORT_ACK_TIMEOUT. */
+    uint32_t ack_timeout;
 };
 
 /* What a device is, as found at open. */
@@ -172,6 +179,15 @@ MUST_USE int rdma_port_open(struct rdma_port **port, const struct rdma_port_conf
 void rdma_port_close(struct rdma_port *port);
 const struct rdma_port_facts *rdma_port_facts(const struct rdma_port *port);
 const struct rdma_port_shown *rdma_port_shown(const struct rdma_port *port);
+
+/* The least ack_timeout of at least so long; RDMA_PORT_ACK_TIMEOUT_MAX where none is. */
+static inline uint32_t rdma_ack_timeout(uint64_t ns)
+{
+    uint32_t timeout = 1;
+    while (timeout < RDMA_PORT_ACK_TIMEOUT_MAX && UINT64_C(4096) << timeout < ns)
+        timeout++;
+    return timeout;
+}
 
 /* ---- log memory; control ---- */
 

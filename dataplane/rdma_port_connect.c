@@ -1,9 +1,10 @@
 /* The port's thread: connections asked for, answered, torn down, and the device when it goes and comes.
  *
  * What a connection is told of the time a lost packet takes:
- *   ACK_TIMEOUT, 4.096 us * 2^12 = 17 ms, and RETRIES, 7: a peer that says nothing to anything is given up after 8 * 17
- *   ms (devices may wait up to four times as long); a packet in thirty lost, both ways, breaks a connection in one of
- *   10^8 losses, and answers may take up to 100 ms.
+ *   RDMA_PORT_ACK_TIMEOUT, 4.096 us * 2^12 = 17 ms, and RDMA_PORT_RETRIES, 6: a peer that says nothing to anything is
+ *   given up after 7 * 17 ms (devices may wait up to four times as long); a packet in thirty lost, both ways, breaks a
+ *   connection in one of 10^8 losses, and answers may take up to 100 ms.  Why not 7, the most that there is: rxe takes
+ *   that for ever.
  *   RNR_RETRIES, 7, is for ever: RECVs are posted for all that a peer may send, so it waits for one that is late. */
 #include "dataplane/rdma_port_inside.h"
 #include "engine/clock.h"
@@ -23,8 +24,6 @@
 #define DEVICE_NS NS_PER_S
 #define PARKED_NS NS_PER_S
 #define EVENTS 64u /* at a time */
-#define ACK_TIMEOUT 12
-#define RETRIES 7
 #define RNR_RETRIES 7
 
 static uint32_t state(const struct rdma_link *link)
@@ -100,7 +99,8 @@ static void link_break(struct rdma_link *link)
 
 static int ack_timeout_set(struct rdma_port *port, struct rdma_cm_id *id)
 {
-    uint8_t timeout = ACK_TIMEOUT;
+    const uint32_t wanted = port->config.ack_timeout;
+    uint8_t timeout = (uint8_t)(wanted != 0 ? wanted : RDMA_PORT_ACK_TIMEOUT);
     if (rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout) ==
         0)
         return 0;
@@ -164,7 +164,7 @@ static void parameters(const struct rdma_link *link, struct rdma_conn_param *p,
     /* Nobody READs, nor asks for atomics. */
     *p = (struct rdma_conn_param){.private_data = hello,
                                   .private_data_len = RDMA_HELLO_BYTES,
-                                  .retry_count = RETRIES,
+                                  .retry_count = RDMA_PORT_RETRIES,
                                   .rnr_retry_count = RNR_RETRIES};
 }
 

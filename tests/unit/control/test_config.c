@@ -126,7 +126,12 @@ static void transport_into_memory(void)
         good(texts[i], &c);
         CU_ASSERT_EQUAL(c.cluster.transport, CONFIG_TRANSPORT_RDMA);
         CU_ASSERT(!c.cluster.encrypt);
+        CU_ASSERT_EQUAL(c.cluster.rdma.ack_timeout_ns, 16 * NS_PER_MS);
     }
+    good(CLUSTER("{id: 2, address: 10.0.0.2:7700}",
+                 "  transport: rdma\n  rdma: {ack_timeout: 1500ms}\n"),
+         &c);
+    CU_ASSERT_EQUAL(c.cluster.rdma.ack_timeout_ns, 1500 * NS_PER_MS);
 }
 
 static void example_of_a_cluster_is_good(void)

@@ -10,8 +10,8 @@
     "session_ttl, history, history_time, ordered, read, write"
 #define ROOT_KEYS "node, socket, lcores, times, agents, lease, cluster, spaces"
 #define CLUSTER_KEYS                                                                               \
-    "name, control, frame, transport, dpdk, replicas, key_file, encrypt, wire, rate, copy_rate, "  \
-    "lost, nodes"
+    "name, control, frame, transport, dpdk, rdma, replicas, key_file, encrypt, wire, rate, "       \
+    "copy_rate, lost, nodes"
 #define FORMER_COORDINATOR                                                                         \
     "a key 'coordinator' in cluster: a file that nodes share decides nothing any more; expected "  \
     "the section 'control' in its place: the cluster then begins anew\n"
@@ -250,6 +250,14 @@ static const struct bad {
      "t.yaml:11:29: '33' for prefix; expected a whole number from 1 to 32\n"
      "t.yaml:11:42: '10.0.0.256' for gateway; expected a numeric IPv4 address, like 10.0.0.1\n"
      "t.yaml:11:59: '\\x09' in quotes for eal; expected printable ASCII, 0 to 1023 bytes\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:7700}",
+             "  transport: rdma\n  rdma: {ack_timeout: 999us, retries: 7}\n"),
+     "t.yaml:11:23: '999us' for ack_timeout; expected a duration with its unit (ns, us, ms, s, "
+     "min, h) from 1ms to 10s\n"
+     "t.yaml:11:30: unknown key 'retries' in rdma; expected ack_timeout\n"},
+    {CLUSTER("{id: 2, address: 10.0.0.2:7700}", "  rdma: {ack_timeout: 10001ms}\n"),
+     "t.yaml:10:23: '10001ms' for ack_timeout; expected a duration with its unit (ns, us, ms, s, "
+     "min, h) from 1ms to 10s\n"},
     {CLUSTER("{id: 2, address: 10.0.0.2:7700}",
              "  transport: dpdk\n  dpdk: {port: p, mtu: 1427B}\n"),
      "t.yaml:11:24: an mtu that carries no frame of 1400B and its headers of 28B; expected a "

@@ -535,6 +535,9 @@ static void what_cannot_be_opened_is_said(void)
     c.messages = 3;
     ends_check(rdma_port_open(&port, &c) == -EINVAL, "odd places");
     c = ends_config_of(1, ends_addresses[0]);
+    c.ack_timeout = RDMA_PORT_ACK_TIMEOUT_MAX + 1;
+    ends_check(rdma_port_open(&port, &c) == -EINVAL, "a timeout that cannot be told");
+    c = ends_config_of(1, ends_addresses[0]);
     ends_port_open(&ends_a, &c);
     ends_check(rdma_port_open(&port, &c) == -EADDRINUSE, "an address that is taken");
     ends_end_close(&ends_a);

@@ -133,6 +133,23 @@ static void an_inlet_lies_in_one_piece(void)
     CU_ASSERT_EQUAL(decoded(h), -EPROTO);
 }
 
+static void acknowledgements_are_awaited_so_long_at_least(void)
+{
+    static const struct {
+        uint64_t ns;
+        uint32_t timeout;
+    } cases[] = {{0, 1},
+                 {8192, 1},
+                 {8193, 2},
+                 {16 * NS_PER_MS, RDMA_PORT_ACK_TIMEOUT},
+                 {17 * NS_PER_MS, RDMA_PORT_ACK_TIMEOUT + 1},
+                 {4 * NS_PER_S, 20},
+                 {UINT64_C(4096) << 31, RDMA_PORT_ACK_TIMEOUT_MAX},
+                 {UINT64_MAX, RDMA_PORT_ACK_TIMEOUT_MAX}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        CU_ASSERT_EQUAL(rdma_ack_timeout(cases[i].ns), cases[i].timeout);
+}
+
 static const struct unit_test tests[] = {
     UNIT_TEST(it_is_these_bytes),
     UNIT_TEST(what_is_told_is_heard),
@@ -140,5 +157,6 @@ static const struct unit_test tests[] = {
     UNIT_TEST(nodes_lcores_and_numbers_are_judged),
     UNIT_TEST(places_and_lengths_are_judged),
     UNIT_TEST(an_inlet_lies_in_one_piece),
+    UNIT_TEST(acknowledgements_are_awaited_so_long_at_least),
 };
 UNIT_MAIN("rdma_hello", tests)
