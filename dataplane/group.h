@@ -47,7 +47,8 @@ struct snapshot_stream {
 struct group {
     struct member self;
     struct replica_times times;
-    struct grant_prover prover; /* of what log writes brought; group_init: grant_prover_plain */
+    struct grant_prover prover;   /* of what log writes brought; group_init: grant_prover_plain */
+    struct grant_revoker revoker; /* of grants that came back; group_init: nobody */
     struct replica *(*find)(void *context, uint32_t log); /* NULL: no such shard here */
     void *context;
     uint64_t now;

@@ -3,6 +3,7 @@
  * The replicas decide (replica_grant.h); here stands what they leave to their lcore:
  *   - tokens.  A grant names memory in words of the transport; one that the transport has no words for now was never
  *     given.  A body that leaves the placing to the receiver's processor gets ours: space and offset in its arena.
+ *     Of each grant that comes back the transport is told (transport.h, L5).
  *   - holds.  A range is held like that of a datagram until its write is complete (log_writes.h); one that is refused
  *     goes by message.
  *   - shards and nodes that go.  Memory that somebody may still write to is not let go of: for a space that goes its
@@ -67,10 +68,17 @@ static bool proves(void *context, uint32_t node, const struct grant_range *range
     return transport_proves(c->transport, node, range, proof);
 }
 
+static void revoke(void *context, uint32_t node, const uint8_t *memory)
+{
+    const struct lcore_cluster *c = context;
+    transport_revoke(c->transport, node, memory);
+}
+
 void poll_log_write_open(struct lcore_cluster *c, struct log_write *memory)
 {
     log_writes_init(&c->writes, memory, LIMIT_LOG_WRITES);
     c->group.prover = (struct grant_prover){.prove = prove, .proves = proves, .context = c};
+    c->group.revoker = (struct grant_revoker){.revoke = revoke, .context = c};
     c->parting = TRANSPORT_NOBODY;
     c->transport->place = placed;
     c->transport->place_context = c;
@@ -219,7 +227,11 @@ int poll_log_write_stranger(struct lcore_cluster *c, const struct message *m)
         return -ESTALE;
     if (m->lsn > s->grants.number)
         return -EPROTO;
-    (void)grant_return(&s->grants, m->from.node, m->from.incarnation, m->lsn);
+    uint32_t frames[LIMIT_GRANTS];
+    uint32_t count = grant_return(&s->grants, m->from.node, m->from.incarnation, m->lsn, frames);
+    for (uint32_t i = 0; i < count; i++)
+        transport_revoke(c->transport, m->from.node,
+                         s->arena + ((uint64_t)frames[i] << s->geometry.segment_shift));
     return 0;
 }
 

@@ -14,6 +14,15 @@ static const struct grant_prover *prover_of(const struct replica *r)
     return r->group != NULL ? &r->group->prover : &grant_prover_plain;
 }
 
+static void revoke(const struct replica *r, uint32_t node, uint32_t frame)
+{
+    const struct grant_revoker *revoker = r->group != NULL ? &r->group->revoker : NULL;
+    const struct shard *s = r->shard;
+    if (revoker != NULL && revoker->revoke != NULL)
+        revoker->revoke(revoker->context, node,
+                        s->arena + ((uint64_t)frame << s->geometry.segment_shift));
+}
+
 /* ---- as a follower ---- */
 
 void replica_grant_offer(struct replica *r, struct replica_update *u)
@@ -150,7 +159,12 @@ int replica_on_return(struct replica *r, const struct message *m)
     if (m->lsn > r->shard->grants.number)
         return -EPROTO;
     uint64_t number = number_wanted(r);
-    returned(r, grant_return(&r->shard->grants, m->from.node, m->from.incarnation, m->lsn), number);
+    uint32_t frames[LIMIT_GRANTS];
+    uint32_t count =
+        grant_return(&r->shard->grants, m->from.node, m->from.incarnation, m->lsn, frames);
+    for (uint32_t i = 0; i < count; i++)
+        revoke(r, m->from.node, frames[i]);
+    returned(r, count, number);
     return 0;
 }
 

@@ -21,6 +21,11 @@
  *   L4  After transport_disconnected named the peer, no write that it posted before lands here, and none
  *       under a token of before that it posts later: a token's key names the connection.  Who restarts
  *       has no connections.
+ *   L5  Where the device has the means, a token is good for the memory that was granted and for no other, and when
+ *       what transport_revoke began is complete the device refuses every write under it.  What is refused ends the
+ *       connection: nobody sound writes then, for a grant comes back when its writes are over.  A second line, by
+ *       which nothing is decided: how far a token reaches, and when the revocation is complete, nobody is told, and
+ *       the frame is in quarantine until its grant came back, whatever the device does (engine/grant.h).
  * That bytes were written says nothing to the receiver; a datagram announces them, and what it answers
  * to is what proves them (struct grant_proof; dataplane/replica_grant.h).
  *
@@ -89,11 +94,13 @@ struct transport_ops {
     void (*release)(struct transport *t);
     uint32_t (*complete)(struct transport *t, uint64_t *holds, uint32_t count);
     int (*log_write)(struct transport *t, const struct transport_log_write *write); /* or NULL */
-    /* The next five: NULL where log_write is. */
+    /* The next six: NULL where log_write is. */
     void (*disconnect)(struct transport *t, uint32_t node);
     uint32_t (*disconnected)(struct transport *t);
     bool (*token)(struct transport *t, uint32_t node, const uint8_t *memory, uint64_t bytes,
                   struct grant_token *token); /* or NULL: the caller's own words, see place */
+    void (*revoke)(struct transport *t, uint32_t node,
+                   const uint8_t *memory); /* or NULL: nothing */
     bool (*prove)(struct transport *t, uint32_t node, const struct grant_range *range,
                   struct grant_proof *proof); /* with proves, or NULL: grant_proof_make */
     bool (*proves)(struct transport *t, uint32_t node, const struct grant_range *range,
@@ -202,6 +209,14 @@ MUST_USE static inline bool transport_token(struct transport *t, uint32_t node,
                                             struct grant_token *token)
 {
     return t->ops->token == NULL || t->ops->token(t, node, memory, bytes, token);
+}
+
+/* The grant of that memory, which a token was given for, came back from the node: L5.  Not for one whose connection
+ * was torn down: it has none any more. */
+static inline void transport_revoke(struct transport *t, uint32_t node, const uint8_t *memory)
+{
+    if (t->ops->revoke != NULL)
+        t->ops->revoke(t, node, memory);
 }
 
 /* What proves to a node that bytes of our log are what we wrote there.  False: there is no key now; send the

@@ -66,7 +66,8 @@ void grant_withdraw(struct grants *g, uint64_t number)
             g->out[i].number = 0;
 }
 
-uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uint64_t number)
+uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uint64_t number,
+                      uint32_t frames[LIMIT_GRANTS])
 {
     uint32_t count = 0;
     for (unsigned i = 0; i < LIMIT_GRANTS; i++) {
@@ -75,7 +76,7 @@ uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uin
             out->holder.incarnation != incarnation)
             continue;
         out->number = 0;
-        count++;
+        frames[count++] = out->frame;
     }
     return count;
 }

@@ -53,6 +53,13 @@ struct grant_prover {
 /* By crc32c alone. */
 extern const struct grant_prover grant_prover_plain;
 
+/* Who wants to know of each grant that came back: the transport may then take from the node the means to write
+ * there.  Nothing rests on it. */
+struct grant_revoker {
+    void (*revoke)(void *context, uint32_t node, const uint8_t *memory); /* or NULL: nobody */
+    void *context;
+};
+
 /* To whom. */
 struct grant_holder {
     uint64_t incarnation;
@@ -84,10 +91,11 @@ bool grant_is_out_to(const struct grants *g, uint32_t frame, uint32_t node);
 /* A grant that nobody was told of is none. */
 void grant_withdraw(struct grants *g, uint64_t number);
 
-/* A start of a node writes under no grant up to number any more.  Returns how many that were. */
-uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uint64_t number);
+/* A start of a node writes under no grant up to number any more.  Returns how many that were, and their frames. */
+uint32_t grant_return(struct grants *g, uint32_t node, uint64_t incarnation, uint64_t number,
+                      uint32_t frames[LIMIT_GRANTS]);
 
-/* The connection with a node is gone, and with it what it could write.  Returns as above. */
+/* The connection with a node is gone, and with it what it could write.  Returns how many that was. */
 uint32_t grant_void(struct grants *g, uint32_t node);
 
 #endif

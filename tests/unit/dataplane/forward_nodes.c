@@ -142,15 +142,41 @@ static void link_disconnect(struct transport *t, uint32_t node)
 
 static uint32_t link_disconnected(struct transport *t)
 {
-    const struct forward_link *l = link_of(t);
-    return l->hides_torn ? TRANSPORT_NOBODY : transport_disconnected(l->inner);
+    struct forward_link *l = link_of(t);
+    uint32_t node = l->hides_torn ? TRANSPORT_NOBODY : transport_disconnected(l->inner);
+    for (uint32_t i = 0; i < l->granted_count;)
+        if (l->granted[i].node == node)
+            l->granted[i] = l->granted[--l->granted_count];
+        else
+            i++;
+    return node;
 }
 
 static bool link_token(struct transport *t, uint32_t node, const uint8_t *memory, uint64_t bytes,
                        struct grant_token *token)
 {
-    (void)node, (void)memory, (void)bytes, (void)token;
-    return !link_of(t)->has_no_token;
+    struct forward_link *l = link_of(t);
+    (void)bytes, (void)token;
+    if (l->has_no_token)
+        return false;
+    ASSERT(l->granted_count < sizeof l->granted / sizeof l->granted[0]);
+    l->granted[l->granted_count].node = node;
+    l->granted[l->granted_count++].memory = memory;
+    return true;
+}
+
+static void link_revoke(struct transport *t, uint32_t node, const uint8_t *memory)
+{
+    struct forward_link *l = link_of(t);
+    uint32_t i = 0;
+    while (i < l->granted_count && (l->granted[i].node != node || l->granted[i].memory != memory))
+        i++;
+    if (i == l->granted_count) {
+        l->revoked_unknown++;
+        return;
+    }
+    l->granted[i] = l->granted[--l->granted_count];
+    l->revoked++;
 }
 
 static const struct transport_ops link_ops = {
@@ -162,6 +188,7 @@ static const struct transport_ops link_ops = {
     .disconnect = link_disconnect,
     .disconnected = link_disconnected,
     .token = link_token,
+    .revoke = link_revoke,
     .sleep = link_sleep,
     .awake = link_awake,
     .version = link_version,

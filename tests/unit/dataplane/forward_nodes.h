@@ -37,6 +37,13 @@ struct forward_link {
     uint32_t disturbed;   /* so often */
     uint32_t kept, ready; /* kept datagrams; the first ready of them are delivered next */
     uint32_t lent_count;  /* until the next release */
+    /* Memory of this node that others were given tokens for, until that is revoked or their connection torn down. */
+    struct {
+        uint32_t node;
+        const uint8_t *memory;
+    } granted[16];
+    uint32_t granted_count, revoked;
+    uint32_t revoked_unknown; /* that was not granted */
     struct transport_received store[64], lent[64];
 };
 

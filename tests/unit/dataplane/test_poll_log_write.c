@@ -111,6 +111,22 @@ static void nothing_is_under_way(uint32_t node)
         CU_ASSERT_EQUAL(replica(node)->held[i].writes, 0);
 }
 
+/* The transport lets others write to what is granted, and to nothing else. */
+static void tokens_are_of_grants(uint32_t node)
+{
+    const struct forward_link *l = &n.links[node];
+    const struct shard *s = forward_shard(&n, node);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < FORWARD_NODES; i++)
+        count += grants_out(node, i);
+    CU_ASSERT(l->granted_count == count && l->revoked_unknown == 0);
+    for (uint32_t i = 0; i < l->granted_count; i++) {
+        uint64_t offset = (uint64_t)(l->granted[i].memory - s->arena);
+        uint32_t frame = (uint32_t)(offset >> s->geometry.segment_shift);
+        CU_ASSERT_TRUE(grant_is_out_to(&s->grants, frame, l->granted[i].node));
+    }
+}
+
 /* ---- on the way ---- */
 
 static void ranges_are_written_and_announced(void)
@@ -129,9 +145,29 @@ static void ranges_are_written_and_announced(void)
         CU_ASSERT_EQUAL(forward_counted(&n, i, COUNTER_LOG_WRITES_STRAY), 0);
         CU_ASSERT_EQUAL(forward_counted(&n, i, COUNTER_PEER_PROTOCOL), 0);
         nothing_is_under_way(i);
+        tokens_are_of_grants(i);
+        CU_ASSERT_EQUAL(n.links[i].revoked, replica(i)->counts[REPLICA_COUNT_RETURNED]);
     }
     CU_ASSERT(replica(FOLLOWER)->counts[REPLICA_COUNT_RETURNED] != 0);
     CU_ASSERT_TRUE(all_equal());
+    forward_nodes_close(&n);
+}
+
+static void all_that_come_back_at_once_are_revoked(void)
+{
+    open_nodes();
+    put(3);
+    settle();
+    uint32_t out = grants_out(FOLLOWER, LEADER), revoked = n.links[FOLLOWER].revoked;
+    CU_ASSERT(out > 1);
+    const struct message m = {.kind = MESSAGE_RETURN,
+                              .from = {.node = ID(LEADER), .incarnation = FORWARD_START},
+                              .lsn = forward_shard(&n, FOLLOWER)->grants.number,
+                              .lsn_end = cluster(FOLLOWER)->group.self.incarnation};
+    CU_ASSERT_EQUAL(replica_on_return(replica(FOLLOWER), &m), 0);
+    CU_ASSERT_EQUAL(grants_out(FOLLOWER, LEADER), 0);
+    CU_ASSERT_EQUAL(n.links[FOLLOWER].revoked, revoked + out);
+    tokens_are_of_grants(FOLLOWER);
     forward_nodes_close(&n);
 }
 
@@ -337,6 +373,7 @@ static void pass_until_left(uint32_t node)
     }
     CU_ASSERT_TRUE(has_left(node));
     CU_ASSERT_EQUAL(grants_out(node, LEADER), 0);
+    CU_ASSERT(n.links[node].granted_count == 0 && n.links[node].revoked_unknown == 0);
 }
 
 /* The leader has it still, and returns them. */
@@ -348,6 +385,7 @@ static void a_space_that_goes_waits_for_its_grants(void)
     (void)drop_begin(FOLLOWER, &change);
     CU_ASSERT_FALSE(has_left(FOLLOWER));
     pass_until_left(FOLLOWER);
+    CU_ASSERT_NOT_EQUAL(n.links[FOLLOWER].revoked, 0);
     CU_ASSERT_EQUAL(forward_counted(&n, FOLLOWER, COUNTER_DISCONNECTS), 0);
     CU_ASSERT_EQUAL(forward_counted(&n, FOLLOWER, COUNTER_PEER_PROTOCOL), 0);
     forward_nodes_close(&n);
@@ -477,6 +515,7 @@ static void keys_differ_for_good(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(ranges_are_written_and_announced),
+    UNIT_TEST(all_that_come_back_at_once_are_revoked),
     UNIT_TEST(what_the_transport_refuses_goes_by_message),
     UNIT_TEST(a_full_table_goes_by_message),
     UNIT_TEST(what_is_written_is_held_until_it_is_complete),

@@ -106,13 +106,15 @@ static void the_tail_and_the_next_segment_are_given_once(void)
 static void grants_come_back_up_to_a_number_and_by_their_holder(void)
 {
     struct grants g = {0};
+    uint32_t frames[LIMIT_GRANTS] = {99, 99, 99, 99};
     for (uint32_t i = 0; i < LIMIT_GRANTS; i++)
         g.out[i] = (struct grant){.number = i + 1, .frame = i, .holder = holder};
     g.out[1].holder.incarnation = 6;
-    CU_ASSERT_EQUAL(grant_return(&g, 4, 5, 4), 0);
-    CU_ASSERT_EQUAL(grant_return(&g, 3, 5, 3), 2); /* 1 and 3 */
+    CU_ASSERT_EQUAL(grant_return(&g, 4, 5, 4, frames), 0);
+    CU_ASSERT_EQUAL(grant_return(&g, 3, 5, 3, frames), 2); /* 1 and 3 */
+    CU_ASSERT(frames[0] == 0 && frames[1] == 2 && frames[2] == 99);
     CU_ASSERT(!grant_is_out(&g, 0) && grant_is_out(&g, 1) && !grant_is_out(&g, 2));
-    CU_ASSERT_EQUAL(grant_return(&g, 3, 5, 3), 0);
+    CU_ASSERT_EQUAL(grant_return(&g, 3, 5, 3, frames), 0);
     CU_ASSERT_EQUAL(grant_void(&g, 4), 0);
     CU_ASSERT_EQUAL(grant_void(&g, 3), 2); /* of whatever start */
     CU_ASSERT(!grant_is_out(&g, 1) && !grant_is_out(&g, 3));
@@ -224,7 +226,9 @@ static void a_cut_leaves_the_segment_in_quarantine(void)
     struct read_found found;
     CU_ASSERT_EQUAL(fixture_read(&follower, &key, sizeof key, &found), 1);
     CU_ASSERT_EQUAL(found.value[0], 1);
-    CU_ASSERT_EQUAL(grant_return(&follower.shard->grants, 3, 5, 1), 1);
+    uint32_t frames[LIMIT_GRANTS];
+    CU_ASSERT_EQUAL(grant_return(&follower.shard->grants, 3, 5, 1, frames), 1);
+    CU_ASSERT_EQUAL(frames[0], frame);
     CU_ASSERT_EQUAL(reclaim_coming(&follower.shard->reclaim), 1);
     (void)fixture_maintain(&follower);
     CU_ASSERT_EQUAL(follower.shard->reclaim.count, 0);
