@@ -1,7 +1,7 @@
 /* rdma_port - a verbs device of this process, the log memory that it has, and connections with other nodes.
  *
  *   rdma_port.c             device, protection domain, facts, what goes wrong with it
- *   rdma_port_memory.c      log memory: registered chunk by chunk, looked up by lcores
+ *   rdma_port_memory.c      log memory: registered chunk by chunk, looked up by lcores; windows of connections
  *   rdma_port_link.c        links, for control and lcores
  *   rdma_port_connect.c     the thread that makes and tears down connections, by librdmacm
  *   rdma_port_connection.c  what a connection is made of
@@ -27,6 +27,12 @@
  *         R4 -> R5  keys of a chunk: release when it is registered, acquire where they are looked up
  *         R6 -> R7, R8 -> R9  ranges: one more of them, and one that changes
  *
+ * Windows: where the device has those of type 2B, each connection has some, with which its lcore shows the peer pieces of
+ * log memory, by work requests of its queue pair (transport_rdma.h).  They are made when the connection is there (an attempt
+ * in vain costs no call for each) and freed before its queue pair is: that of rxe waits for them.  A region with a window
+ * bound to it cannot be deregistered: one that is unmapped while the invalidation of its last window is under way stays
+ * with the device, and the thread tries again until it goes.
+ *
  * What a connection tells of itself (struct rdma_hello) is not authentic: whoever can send packets of the cluster's
  * network could make one in a peer's name, or tear one down.  What comes over it is believed for its tag only
  * (frame.h), and a link takes connections of its peer's address only.
@@ -34,7 +40,8 @@
  * Relaxed ordering: log memory is registered with it (IBV_ACCESS_RELAXED_ORDERING, no matter where the device knows
  * none): bytes of a log may then be placed in any order, also behind the frame that announces them.  Nobody infers
  * that they are there from anything but their proof; what is announced and not there yet is asked for again, and comes
- * by message.  Frames are received in memory without it.
+ * by message.  Frames are received in memory without it.  Through a window bytes are placed as the device likes: there is
+ * no such flag where it is bound.
  *
  * Paths: librdmacm takes the GID of the own address, of the type that the device uses by default (RoCE v2, unless
  * /sys/kernel/config/rdma_cm says otherwise), and the longest MTU of InfiniBand that the network device's own has room
@@ -43,8 +50,8 @@
  * Devices that go: librdmacm keeps its context of the last device for as long as the process lives.  Drivers that can be
  * separated from their contexts do not mind; of the others (rxe) the last one goes only with the process.
  *
- * Source: rdma-core 44, rdma_cm(7), ibv_post_send(3); InfiniBand Architecture Specification 1.4, 9.7 and 10.3 for what
- * a queue pair in error, or destroyed, still does. */
+ * Source: rdma-core 44, rdma_cm(7), ibv_post_send(3), ibv_alloc_mw(3); InfiniBand Architecture Specification 1.4, 9.7
+ * and 10.3 for what a queue pair in error, or destroyed, still does. */
 #ifndef DUNLIN_DATAPLANE_RDMA_PORT_H
 #define DUNLIN_DATAPLANE_RDMA_PORT_H
 
@@ -64,6 +71,8 @@
 #define RDMA_PORT_SENDS 1024u /* work requests under way, of each connection */
 #define RDMA_PORT_SENDS_MAX 16384u
 #define RDMA_PORT_INLINE 256u /* bytes, as near as the device can */
+/* Windows of each connection at most: grants of 64 shards and more, of one lcore to one peer. */
+#define RDMA_PORT_WINDOWS 256u
 
 #define RDMA_PORT_ACK_TIMEOUT 12u
 #define RDMA_PORT_ACK_TIMEOUT_MAX 31u
@@ -166,6 +175,9 @@ struct rdma_connection {
     struct rdma_inlet *inlet;
     uint8_t *received; /* messages * message_bytes; RECVs of all were posted, wr_id: their number */
     uint8_t *send;     /* send_bytes of the link; aligned to a page */
+    /* Of type 2, not bound when it is ready.  0: the device has none, or none left. */
+    uint32_t window_count;
+    struct ibv_mw *windows[RDMA_PORT_WINDOWS];
     _Atomic uint32_t broken; /* 1: the thread heard that it is over; to be retired */
 };
 
@@ -199,11 +211,13 @@ void rdma_port_range_close(struct rdma_port *port, const uint8_t *base);
 /* A chunk of it.  0, also while the device is away: it gets the chunk when it is back; or -ENOMEM (memlock: what
  * lies there goes by message), or what the device says: then it has it not, and it is not to be unmapped. */
 MUST_USE int rdma_port_map(struct rdma_port *port, const uint8_t *chunk);
-/* Nobody writes to it any more, nor is any of it sent: grants have come back, holds as well. */
+/* Nobody writes to it any more, nor is any of it sent: grants have come back, holds as well.  The system may have the memory
+ * back at once: what the device still has of it (windows) are pages of its own then.  It may be mapped again at once, too. */
 void rdma_port_unmap(struct rdma_port *port, const uint8_t *chunk);
 
 struct rdma_keys {
     uint32_t local, remote;
+    struct ibv_mr *region; /* to bind windows to; NULL: they cannot be */
 };
 /* Any thread: the keys of a piece of memory within one chunk; false: the device has it not.  They are good until it is
  * unmapped, for the connections that there are now: after the device was gone it has others. */

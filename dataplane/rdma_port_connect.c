@@ -23,7 +23,8 @@
 #define SEVER_NS (100 * NS_PER_MS)
 #define DEVICE_NS NS_PER_S
 #define PARKED_NS NS_PER_S
-#define EVENTS 64u /* at a time */
+#define LEFT_NS (20 * NS_PER_MS) /* chunks that wait for windows */
+#define EVENTS 64u               /* at a time */
 #define RNR_RETRIES 7
 
 static uint32_t state(const struct rdma_link *link)
@@ -188,6 +189,7 @@ static void ready(struct rdma_link *link)
 {
     struct rdma_connection *c = link->connection;
     c->peer_number = c->peer.number;
+    rdma_windows_make(link->port, c);
     link->ready = clock_boottime_ns();
     rdma_port_count(&link->port->shown.connections);
     state_set(link, RDMA_LINK_READY);
@@ -460,6 +462,8 @@ static uint64_t due(const struct rdma_port *port)
     uint64_t at = port->listen == NULL ? port->device_next : UINT64_MAX;
     if (port->parked_count != 0)
         at = min_u64(at, clock_boottime_ns() + PARKED_NS);
+    if (port->is_left)
+        at = min_u64(at, clock_boottime_ns() + LEFT_NS);
     for (uint32_t i = 0; i < port->link_count; i++) {
         const struct rdma_link *link = port->links[i];
         uint32_t now = state(link);
@@ -492,6 +496,7 @@ static void step(struct rdma_port *port)
     if (port->parked_count != 0 && port->listen != NULL && rdma_device_is_active(port))
         rdma_connections_unpark(port);
     device_step(port, clock_boottime_ns());
+    port->is_left = rdma_memory_sweep(port);
 }
 
 static void *run(void *context)

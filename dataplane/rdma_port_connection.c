@@ -160,8 +160,13 @@ int rdma_connection_sever(struct rdma_port *port, struct rdma_connection *c)
         (void)ibv_modify_qp(c->qp, &attr, IBV_QP_STATE);
         if (!parked)
             (void)rdma_disconnect(c->id); /* so that the peer hears; it may have told us the same */
+        /* Why before the queue pair: windows that are bound hold it.  rxe waits 50 s for them, then destroys it all the
+         * same, and they still point to it. */
+        int error = rdma_windows_free(port, c);
+        if (error != 0)
+            return error;
         /* Why not rdma_destroy_qp: it does not say whether it did.  EIO: the driver destroyed it with its device. */
-        int error = ibv_destroy_qp(c->qp);
+        error = ibv_destroy_qp(c->qp);
         if (error != 0 && !(error == EIO && port->is_lost))
             return rdma_port_failed(port, "ibv_destroy_qp", error);
         c->qp = c->id->qp = NULL;
@@ -186,7 +191,7 @@ static void destroyed(struct rdma_port *port, const char *call, int error)
 
 void rdma_connection_free(struct rdma_port *port, struct rdma_connection *c)
 {
-    ASSERT(c->qp == NULL && c->id == NULL);
+    ASSERT(c->qp == NULL && c->id == NULL && c->window_count == 0);
     if (c->cq != NULL)
         destroyed(port, "ibv_destroy_cq", ibv_destroy_cq(c->cq));
     if (c->channel != NULL)

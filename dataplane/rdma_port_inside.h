@@ -1,4 +1,4 @@
-/* rdma_port_inside - what the files of rdma_port.h share, and nobody else includes.
+/* rdma_port_inside - what the files of rdma_port.h share, and nobody else includes but a test of one of them.
  *
  * Threads: control calls rdma_port_* and rdma_link_open and _close under lock (memory: under memory_lock); the port's
  * thread holds lock whenever it does not wait.  lock is taken before memory_lock.  Lcores take neither. */
@@ -34,8 +34,13 @@ struct rdma_link {
     uint64_t ready;    /* when its connection was made */
 };
 
+struct rdma_region {
+    struct rdma_region *next; /* of those that are left */
+    struct ibv_mr *mr;
+};
+
 struct rdma_chunk {
-    struct ibv_mr *mr; /* NULL: the device has it not */
+    struct rdma_region *region; /* NULL: the device has it not */
     bool wanted;
 };
 
@@ -47,6 +52,7 @@ struct rdma_range {
     _Atomic uint32_t chunk_shift;
     uint32_t chunk_count;
     _Atomic uint64_t keys[LIMIT_CHUNKS]; /* remote, then local; 0: the device has it not */
+    _Atomic(struct ibv_mr *) bindable[LIMIT_CHUNKS]; /* NULL: no window can be bound to it */
     struct rdma_chunk chunks[LIMIT_CHUNKS];
 };
 #define RDMA_RANGES (LIMIT_SPACES + 1u)
@@ -97,6 +103,9 @@ struct rdma_port {
     struct ibv_pd *pd; /* changed under both locks */
     _Atomic uint32_t range_count;
     struct rdma_range *ranges[RDMA_RANGES];
+    /* Chunks that were unmapped, with windows bound to them; counted in shown.chunks. */
+    struct rdma_region *left;
+    bool is_left; /* the thread's: some were when it looked */
 };
 
 static inline void rdma_port_count(_Atomic uint64_t *counter)
@@ -140,6 +149,12 @@ void rdma_memory_drop(struct rdma_port *port);
 /* There is another pd: it gets all chunks that are wanted. */
 void rdma_memory_regain(struct rdma_port *port);
 void rdma_memory_free(struct rdma_port *port);
+/* Chunks that were unmapped and could not go.  Whether some still cannot. */
+MUST_USE bool rdma_memory_sweep(struct rdma_port *port);
+/* Windows for a connection that is there: as many as it may have and the device gives. */
+void rdma_windows_make(struct rdma_port *port, struct rdma_connection *c);
+/* Bound or not; nothing is posted any more.  0, or -errno: not now. */
+MUST_USE int rdma_windows_free(struct rdma_port *port, struct rdma_connection *c);
 
 /* ---- rdma_port_connect.c ---- */
 

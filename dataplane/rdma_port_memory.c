@@ -1,4 +1,4 @@
-/* Log memory: what the device has of it, and under which keys. */
+/* Log memory: what the device has of it, and under which keys; and windows on it. */
 #include "dataplane/rdma_port_inside.h"
 
 #include <stdlib.h>
@@ -22,39 +22,113 @@ static const uint8_t *chunk_memory(const struct rdma_range *r, uint32_t i)
     return (const uint8_t *)(uintptr_t)(base + ((uint64_t)i << shift));
 }
 
+static bool has_windows(const struct rdma_port *port)
+{
+    return (port->device.device_cap_flags & IBV_DEVICE_MEM_WINDOW_TYPE_2B) != 0;
+}
+
+/* Why again and again: what it does not know it should pass over; an old kernel may refuse it.  Why iova2: ibv_reg_mr is a
+ * macro, which calls it for flags that are not constant.  NULL: errno. */
+static struct ibv_mr *region_register(struct rdma_port *port, void *memory, uint64_t bytes,
+                                      bool *is_bindable)
+{
+    static const unsigned more[] = {IBV_ACCESS_RELAXED_ORDERING | IBV_ACCESS_MW_BIND,
+                                    IBV_ACCESS_MW_BIND, IBV_ACCESS_RELAXED_ORDERING, 0};
+    errno = EINVAL;
+    for (uint32_t n = 0; n < sizeof more / sizeof more[0]; n++) {
+        *is_bindable = (more[n] & IBV_ACCESS_MW_BIND) != 0;
+        if (*is_bindable && !has_windows(port))
+            continue;
+        struct ibv_mr *mr =
+            ibv_reg_mr_iova2(port->pd, memory, bytes, (uintptr_t)memory, ACCESS | more[n]);
+        if (mr != NULL || (errno != EINVAL && errno != EOPNOTSUPP))
+            return mr;
+    }
+    return NULL;
+}
+
 static int chunk_register(struct rdma_port *port, struct rdma_range *r, uint32_t i)
 {
     void *memory = (void *)(uintptr_t)chunk_memory(r, i);
     uint64_t bytes =
         UINT64_C(1) << atomic_load_explicit(&r->chunk_shift, memory_order_relaxed); /* as above */
-    struct ibv_mr *mr = ibv_reg_mr(port->pd, memory, bytes, ACCESS | IBV_ACCESS_RELAXED_ORDERING);
-    /* Why again: what it does not know it should pass over; an old kernel may refuse it. */
-    if (mr == NULL && (errno == EINVAL || errno == EOPNOTSUPP))
-        mr = ibv_reg_mr(port->pd, memory, bytes, ACCESS);
-    if (mr == NULL) {
+    bool is_bindable = false;
+    struct rdma_region *region = malloc(sizeof *region);
+    if (region == NULL)
+        return -ENOMEM;
+    region->mr = region_register(port, memory, bytes, &is_bindable);
+    if (region->mr == NULL) {
         int error = rdma_port_failed(port, "ibv_reg_mr", errno);
         add(&port->shown.chunks_short, 1);
+        free(region);
         return error;
     }
-    r->chunks[i].mr = mr;
+    const struct ibv_mr *mr = region->mr;
+    r->chunks[i].region = region;
     add(&port->shown.chunks, 1);
+    /* relaxed: the keys are behind it */
+    atomic_store_explicit(&r->bindable[i], is_bindable ? region->mr : NULL, memory_order_relaxed);
     /* release, R4 -> R5: it is registered before anybody has the keys */
     atomic_store_explicit(&r->keys[i], (uint64_t)mr->rkey << 32 | mr->lkey, memory_order_release);
     return 0;
 }
 
+/* 0: the device has it no more; else of errno. */
+static int region_deregister(struct rdma_port *port, struct rdma_region *region)
+{
+    int error = ibv_dereg_mr(region->mr);
+    if (error != 0)
+        return error;
+    free(region);
+    add(&port->shown.chunks, UINT64_MAX);
+    return 0;
+}
+
 static void chunk_deregister(struct rdma_port *port, struct rdma_range *r, uint32_t i)
 {
-    struct rdma_chunk *c = &r->chunks[i];
-    if (c->mr == NULL)
+    struct rdma_region *region = r->chunks[i].region;
+    if (region == NULL)
         return;
     /* relaxed: who still had them does not use them any more (rdma_port_unmap), or has a queue pair that is gone */
     atomic_store_explicit(&r->keys[i], 0, memory_order_relaxed);
-    int error = ibv_dereg_mr(c->mr);
-    if (error != 0)
+    r->chunks[i].region = NULL;
+    int error = region_deregister(port, region);
+    if (error == 0)
+        return;
+    if (!has_windows(port)) /* of which one may be bound to it: then it goes a little later */
         (void)rdma_port_failed(port, "ibv_dereg_mr", error);
-    c->mr = NULL;
-    add(&port->shown.chunks, UINT64_MAX);
+    region->next = port->left;
+    port->left = region;
+}
+
+bool rdma_memory_sweep(struct rdma_port *port)
+{
+    pthread_mutex_lock(&port->memory_lock);
+    for (struct rdma_region **at = &port->left; *at != NULL;) {
+        struct rdma_region *region = *at, *next = region->next;
+        if (region_deregister(port, region) == 0)
+            *at = next;
+        else
+            at = &region->next;
+    }
+    bool is_left = port->left != NULL;
+    pthread_mutex_unlock(&port->memory_lock);
+    return is_left;
+}
+
+/* There is no connection, nor a window: what cannot go now goes with the device. */
+static void left_drop(struct rdma_port *port)
+{
+    while (port->left != NULL) {
+        struct rdma_region *region = port->left;
+        port->left = region->next;
+        int error = region_deregister(port, region);
+        if (error == 0)
+            continue;
+        (void)rdma_port_failed(port, "ibv_dereg_mr", error);
+        add(&port->shown.chunks, UINT64_MAX);
+        free(region);
+    }
 }
 
 /* Every chunk of every range, in turn. */
@@ -76,7 +150,7 @@ static void chunk_lose(struct rdma_port *port, struct rdma_range *r, uint32_t i)
 
 static void chunk_regain(struct rdma_port *port, struct rdma_range *r, uint32_t i)
 {
-    if (r->chunks[i].wanted && r->chunks[i].mr == NULL)
+    if (r->chunks[i].wanted && r->chunks[i].region == NULL)
         (void)chunk_register(port, r, i); /* an error is shown, and lcores find no keys */
 }
 
@@ -91,6 +165,7 @@ void rdma_memory_drop(struct rdma_port *port)
 {
     pthread_mutex_lock(&port->memory_lock);
     chunks_each(port, chunk_deregister);
+    left_drop(port);
     pthread_mutex_unlock(&port->memory_lock);
 }
 
@@ -232,13 +307,52 @@ void rdma_port_unmap(struct rdma_port *port, const uint8_t *chunk)
     ASSERT(r->chunks[i].wanted);
     r->chunks[i].wanted = false;
     chunk_deregister(port, r, i);
+    bool is_left = port->left != NULL;
     pthread_mutex_unlock(&port->memory_lock);
+    if (is_left)
+        rdma_port_kick(port); /* the thread tries again */
+}
+
+/* ---- windows; the port's thread ---- */
+
+/* Of what the device has, each connection that there can be gets the same. */
+static uint32_t window_share(const struct rdma_port *port)
+{
+    uint64_t device =
+        has_windows(port) && port->device.max_mw > 0 ? (uint64_t)port->device.max_mw : 0;
+    return (uint32_t)min_u64(device / ((uint64_t)port->config.lcore_count * LIMIT_NODES),
+                             RDMA_PORT_WINDOWS);
+}
+
+void rdma_windows_make(struct rdma_port *port, struct rdma_connection *c)
+{
+    uint32_t share = window_share(port);
+    while (c->window_count < share) {
+        struct ibv_mw *window = ibv_alloc_mw(port->pd, IBV_MW_TYPE_2);
+        if (window == NULL) {
+            (void)rdma_port_failed(port, "ibv_alloc_mw", errno);
+            return;
+        }
+        c->windows[c->window_count++] = window;
+    }
+}
+
+int rdma_windows_free(struct rdma_port *port, struct rdma_connection *c)
+{
+    while (c->window_count != 0) {
+        int error = ibv_dealloc_mw(c->windows[c->window_count - 1]);
+        if (error != 0 && !(error == EIO && port->is_lost)) /* its driver did it with the device */
+            return rdma_port_failed(port, "ibv_dealloc_mw", error);
+        c->window_count--;
+    }
+    return 0;
 }
 
 /* ---- any thread ---- */
 
 /* What the range says of it; false: it is another's. */
-static bool range_keys(const struct rdma_range *r, uint64_t at, uint64_t bytes, uint64_t *keys)
+static bool range_keys(const struct rdma_range *r, uint64_t at, uint64_t bytes,
+                       struct rdma_keys *keys)
 {
     /* acquire, R9 <- R8: base, bytes and chunk_shift are of this version, or of a later one */
     uint64_t version = atomic_load_explicit(&r->version, memory_order_acquire);
@@ -253,10 +367,15 @@ static bool range_keys(const struct rdma_range *r, uint64_t at, uint64_t bytes, 
         return false; /* of two versions */
     /* acquire, R5 <- R4: who has the keys may use them */
     uint64_t found = atomic_load_explicit(&r->keys[number], memory_order_acquire);
+    /* relaxed: it is before the keys */
+    struct ibv_mr *region = atomic_load_explicit(&r->bindable[number], memory_order_relaxed);
     atomic_thread_fence(memory_order_acquire);
     if (atomic_load_explicit(&r->version, memory_order_relaxed) != version)
         return false;
-    *keys = bytes <= chunk_bytes - (offset & (chunk_bytes - 1)) ? found : 0;
+    if (bytes > chunk_bytes - (offset & (chunk_bytes - 1)))
+        found = 0;
+    *keys = (struct rdma_keys){
+        .local = (uint32_t)found, .remote = (uint32_t)(found >> 32), .region = region};
     return true;
 }
 
@@ -265,12 +384,8 @@ bool rdma_port_keys(const struct rdma_port *port, const uint8_t *memory, uint64_
 {
     /* acquire, R7 <- R6: so many places are there */
     uint32_t count = atomic_load_explicit(&port->range_count, memory_order_acquire);
-    uint64_t found;
     for (uint32_t n = 0; n < count; n++)
-        if (range_keys(port->ranges[n], (uintptr_t)memory, bytes, &found)) {
-            keys->local = (uint32_t)found;
-            keys->remote = (uint32_t)(found >> 32);
-            return found != 0;
-        }
+        if (range_keys(port->ranges[n], (uintptr_t)memory, bytes, keys))
+            return (keys->local | keys->remote) != 0;
     return false;
 }

@@ -112,6 +112,17 @@ void transport_rdma_let_go(struct transport_rdma_endpoint *e, struct transport_r
     rdma_link_free(p->link);
 }
 
+static void windows_begin(struct transport_rdma_windows *w, const struct rdma_connection *c)
+{
+    for (uint32_t i = 0; i < c->window_count; i++) {
+        w->of[i] = (struct transport_rdma_window){.key = c->windows[i]->rkey};
+        w->free[i] = (uint16_t)i;
+    }
+    w->free_head = 0;
+    w->free_tail = c->window_count;
+    w->over_count = 0;
+}
+
 static void connection_taken(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p,
                              struct rdma_connection *c)
 {
@@ -127,6 +138,7 @@ static void connection_taken(struct transport_rdma_endpoint *e, struct transport
     p->oldest = p->posted = p->newest = 0;
     p->told = 0;
     p->released = p->current = p->filled = 0;
+    windows_begin(&p->windows, c);
     bool sound = c->peer.messages != 0 && c->peer.message_bytes >= p->framed.frame_bytes;
     if (!sound)
         transport_rdma_retire(e, p, &e->counters.connections_unsound);
@@ -197,6 +209,7 @@ static const struct transport_ops rdma_ops = {
     .disconnect = transport_rdma_disconnect,
     .disconnected = transport_rdma_disconnected,
     .token = transport_rdma_token,
+    .revoke = transport_rdma_revoke,
     .prove = transport_framed_prove,
     .proves = transport_framed_proves,
     .count_names = transport_rdma_count_names,

@@ -2,7 +2,7 @@
  *
  *   transport_rdma.c          set-up: peers, connections that come and go, what is due with time
  *   transport_rdma_send.c     hot path: memory to seal in, credits, work requests
- *   transport_rdma_write.c    hot path: log writes, whose holds come back; tokens
+ *   transport_rdma_write.c    hot path: log writes, whose holds come back; tokens, and windows for them
  *   transport_rdma_receive.c  hot path: completions, frames, sleep
  *   transport_rdma_count.c    names of what it counts
  *
@@ -25,6 +25,13 @@
  *       the own end is gone; no other connection is made before the peer's end is, too, and frames go by it alone.
  *   L4  Retired, gone, named by transport_disconnected: only then another connection is taken, and tokens are given
  *       for that one.
+ *   L5  A token's key is that of a window (type 2B) of the connection where the device has such: bound to what is granted and
+ *       nothing else, for writes of this peer over this queue pair.  It is bound by a work request that is staged before the
+ *       frame with the grant, and so is posted before it on the same queue pair: what follows a binding there finds it made
+ *       (ibv_bind_mw(3), "a send after a bind request on the same QP are always ordered").  transport_revoke posts its
+ *       invalidation, and the window is free again when that is complete.  With the connection all windows go.  Where none
+ *       is free, or the device has none, the key is that of the chunk, which lets a peer write anywhere in it; that is
+ *       counted.  A device that fails at windows breaks a connection by it once: no more are bound then.
  * A hold is never back before its completion, also where the bytes went along with the work request: it says (L3) that
  * the write is over.
  *
@@ -39,8 +46,9 @@
  *   X0 -> X1  its link is closed: nothing lands and nothing is read any more; its holds are good to be given back
  *   X2 -> X3  the last one to leave frees it
  *
- * Source: rdma-core 44, ibv_post_send(3), ibv_poll_cq(3), ibv_get_cq_event(3); Kalia, Kaminsky, Andersen, "Design
- * Guidelines for High Performance RDMA Systems" (USENIX ATC 2016), for doorbells, inlining and signalling. */
+ * Source: rdma-core 44, ibv_post_send(3), ibv_poll_cq(3), ibv_get_cq_event(3), ibv_bind_mw(3), ibv_inc_rkey(3); Kalia,
+ * Kaminsky, Andersen, "Design Guidelines for High Performance RDMA Systems" (USENIX ATC 2016), for doorbells, inlining and
+ * signalling. */
 #ifndef DUNLIN_DATAPLANE_TRANSPORT_RDMA_H
 #define DUNLIN_DATAPLANE_TRANSPORT_RDMA_H
 
@@ -70,6 +78,11 @@ struct transport_rdma_counters {
     uint64_t log_writes, log_write_bytes;
     uint64_t log_writes_refused;  /* no room, or of another connection */
     uint64_t log_writes_unmapped; /* from memory that the device has not */
+    uint64_t windows;             /* that the connections have now, bound or not */
+    uint64_t windows_bound;       /* grants by one */
+    uint64_t windows_revoked;     /* their invalidation is complete */
+    uint64_t windows_failed;      /* the device refused a binding or an invalidation */
+    uint64_t grants_unwindowed;   /* by the key of a chunk */
 };
 
 /* config: frame_bytes 0 and FRAME_PATH stand for FRAME_BYTES_MAX; its address is not used, the port has one.
@@ -92,7 +105,7 @@ void transport_rdma_count(const struct transport *t, struct transport_rdma_count
     1024u /* work requests of a peer whose end was not seen to; a power of two */
 #define TRANSPORT_RDMA_KEPT                                                                        \
     64u /* of them, at most a quarter: not for log writes, so that frames go on */
-#define TRANSPORT_RDMA_STAGED 32u /* log writes that wait for the next post */
+#define TRANSPORT_RDMA_STAGED 32u /* log writes and bindings that wait for the next post */
 #define TRANSPORT_RDMA_BATCH 64u  /* work requests of one post */
 #define TRANSPORT_RDMA_POLL 16u   /* completions of one look */
 #define TRANSPORT_RDMA_TURN 16u   /* messages of one peer before the next one's */
@@ -104,6 +117,7 @@ enum transport_rdma_kind {
     TRANSPORT_RDMA_OTHER = 0,
     TRANSPORT_RDMA_FRAME, /* the oldest one: its memory is free then */
     TRANSPORT_RDMA_WRITE, /* its hold goes back */
+    TRANSPORT_RDMA_REVOKE /* hold: number of the window, which is free then */
 };
 
 struct transport_rdma_work {
@@ -143,10 +157,28 @@ struct transport_rdma_arrival {
 };
 
 struct transport_rdma_staged {
-    struct ibv_sge from;
-    uint64_t address;
-    uint32_t key;
+    struct ibv_sge from;   /* of a binding: length alone */
+    uint64_t address;      /* of the peer's memory; of a binding, of ours */
+    uint32_t key;          /* likewise; of a binding, that the window has then */
+    struct ibv_mw *window; /* NULL: a log write */
+    struct ibv_mr *region; /* that it is bound to */
 };
+
+struct transport_rdma_window {
+    const uint8_t *memory; /* granted by it; NULL: it is free, or to be */
+    uint32_t key;          /* as it was bound last, or made */
+};
+
+/* Windows of a connection, by number.  [free_head, free_tail) of free are not bound; the oldest one is used next, so that a
+ * key of before comes again as late as can be. */
+struct transport_rdma_windows {
+    struct transport_rdma_window of[RDMA_PORT_WINDOWS];
+    uint16_t free[RDMA_PORT_WINDOWS];
+    uint64_t free_head, free_tail;    /* counts that only grow */
+    uint16_t over[RDMA_PORT_WINDOWS]; /* bound, and not to be: their invalidation is to be posted */
+    uint32_t over_count;
+};
+_Static_assert((RDMA_PORT_WINDOWS & (RDMA_PORT_WINDOWS - 1)) == 0, "places of free");
 
 struct transport_rdma_peer {
     struct transport_framed_peer framed; /* first */
@@ -171,6 +203,7 @@ struct transport_rdma_peer {
     uint64_t credit;     /* as it is written; little-endian */
     uint32_t staged_count;
     struct transport_rdma_staged staged[TRANSPORT_RDMA_STAGED];
+    struct transport_rdma_windows windows;
     /* Messages that came: [released, current) are handed out or done with, those below filled wait.  Counts that
      * only grow, from 0 in each connection. */
     uint64_t released, current, filled;
@@ -194,6 +227,7 @@ struct transport_rdma_endpoint {
     uint32_t in_turn, in_count;        /* peer that is received from, and how many more */
     uint32_t unlooked;                 /* messages given since all connections were looked at */
     struct transport_rdma_peer *given; /* whose frame next gave, and it was not passed */
+    bool is_unwindowed;                /* windows are not used: they failed */
 };
 
 static inline struct transport_rdma_endpoint *
@@ -241,6 +275,18 @@ uint32_t transport_rdma_poll(struct transport_rdma_endpoint *e, struct transport
 void transport_rdma_post(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p);
 /* Whether the peer does not know for long what we took. */
 bool transport_rdma_owes(const struct transport_rdma_peer *p);
+/* Why none at all from then on: one connection after the other would break by them. */
+static inline void transport_rdma_windows_end(struct transport_rdma_endpoint *e)
+{
+    e->counters.windows_failed++;
+    e->is_unwindowed = true;
+}
+
+/* Whether something is to be posted that nobody flushes. */
+static inline bool transport_rdma_waits(const struct transport_rdma_peer *p)
+{
+    return p->staged_count != 0 || p->windows.over_count != 0 || transport_rdma_owes(p);
+}
 /* The peer says that it took so many of our messages.  False: it cannot be. */
 MUST_USE bool transport_rdma_taken_by_word(struct transport_rdma_peer *p, uint32_t low);
 MUST_USE bool transport_rdma_taken_by_write(struct transport_rdma_peer *p);
@@ -277,6 +323,7 @@ void transport_rdma_disconnect(struct transport *t, uint32_t node);
 uint32_t transport_rdma_disconnected(struct transport *t);
 bool transport_rdma_token(struct transport *t, uint32_t node, const uint8_t *memory, uint64_t bytes,
                           struct grant_token *token);
+void transport_rdma_revoke(struct transport *t, uint32_t node, const uint8_t *memory);
 void transport_rdma_count_all(const struct transport_framed_endpoint *framed, uint64_t *counted);
 extern const char *const transport_rdma_count_names[];
 

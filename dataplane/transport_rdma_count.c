@@ -23,6 +23,11 @@ const char *const transport_rdma_count_names[] = {
     "log_write_bytes",
     "log_writes_refused",
     "log_writes_unmapped",
+    "windows",
+    "windows_bound",
+    "windows_revoked",
+    "windows_failed",
+    "grants_unwindowed",
     NULL,
 };
 
@@ -37,6 +42,11 @@ void transport_rdma_count(const struct transport *t, struct transport_rdma_count
 {
     const struct transport_rdma_endpoint *e = (const void *)t; /* its first member */
     *counters = e->counters;
+    counters->windows = 0;
+    for (uint32_t i = 0; i < e->framed.peer_count; i++) {
+        const struct transport_rdma_peer *p = transport_rdma_peer_of(e->framed.peers[i]);
+        counters->windows += p->state == TRANSPORT_RDMA_LIVE ? p->c->window_count : 0;
+    }
 }
 
 void transport_rdma_count_all(const struct transport_framed_endpoint *framed, uint64_t *counted)

@@ -12,13 +12,21 @@ static struct transport_rdma_arrival *arrival_at(struct transport_rdma_peer *p, 
 /* ---- completions ---- */
 
 /* Work requests up to that position are over. */
-static void works_done(struct transport_rdma_peer *p, uint64_t position)
+static void works_done(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p,
+                       uint64_t position)
 {
     struct transport_rdma_flight *f = p->flight;
+    struct transport_rdma_windows *windows = &p->windows;
     ASSERT(position - f->done <
            f->tail - f->done); /* ours: the device gives back what it was given */
-    for (; f->done <= position; f->done++)
-        p->oldest += transport_rdma_work_at(f, f->done)->kind == TRANSPORT_RDMA_FRAME;
+    for (; f->done <= position; f->done++) {
+        const struct transport_rdma_work *w = transport_rdma_work_at(f, f->done);
+        p->oldest += w->kind == TRANSPORT_RDMA_FRAME;
+        if (UNLIKELY(w->kind == TRANSPORT_RDMA_REVOKE)) {
+            windows->free[windows->free_tail++ % RDMA_PORT_WINDOWS] = (uint16_t)w->hold;
+            e->counters.windows_revoked++;
+        }
+    }
     transport_rdma_flight_skip(f);
 }
 
@@ -34,13 +42,21 @@ static bool arrived(struct transport_rdma_peer *p, const struct ibv_wc *wc)
            transport_rdma_taken_by_word(p, ntohl(wc->imm_data));
 }
 
+/* Why its kind, too: sending fails with that as well, where a port is down. */
+static bool is_invalidation_refused(const struct transport_rdma_peer *p, const struct ibv_wc *wc)
+{
+    struct transport_rdma_flight *f = p->flight;
+    return wc->status == IBV_WC_LOC_QP_OP_ERR && wc->wr_id - f->done < f->tail - f->done &&
+           transport_rdma_work_at(f, wc->wr_id)->kind == TRANSPORT_RDMA_REVOKE;
+}
+
 static bool take(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p,
                  const struct ibv_wc *wc)
 {
     uint64_t *reason = &e->counters.connections_failed;
     if (LIKELY(wc->status == IBV_WC_SUCCESS)) {
         if ((wc->opcode & IBV_WC_RECV) == 0) {
-            works_done(p, wc->wr_id);
+            works_done(e, p, wc->wr_id);
             return true;
         }
         if (LIKELY(arrived(p, wc)))
@@ -48,6 +64,8 @@ static bool take(struct transport_rdma_endpoint *e, struct transport_rdma_peer *
         p->filled--;
         reason = &e->counters.connections_unsound;
     }
+    if (wc->status == IBV_WC_MW_BIND_ERR || is_invalidation_refused(p, wc))
+        transport_rdma_windows_end(e);
     transport_rdma_retire(e, p, reason);
     return false;
 }
@@ -202,7 +220,7 @@ static bool arm(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p
 
 static bool sleeps(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p)
 {
-    if (p->state == TRANSPORT_RDMA_LIVE && (p->staged_count != 0 || transport_rdma_owes(p)))
+    if (p->state == TRANSPORT_RDMA_LIVE && transport_rdma_waits(p))
         transport_rdma_post(e, p);
     if (p->current != p->filled || p->flight->head != p->flight->done || p->to_name ||
         p->state == TRANSPORT_RDMA_GONE)

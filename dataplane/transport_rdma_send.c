@@ -153,18 +153,61 @@ static uint64_t work_add(struct transport_rdma_peer *p, enum transport_rdma_kind
     return p->flight->tail++;
 }
 
+/* Of no bytes. */
+static struct ibv_send_wr *local_add(struct transport_rdma_endpoint *e,
+                                     const struct transport_rdma_peer *p, enum ibv_wr_opcode opcode,
+                                     uint64_t position)
+{
+    static const struct ibv_sge nothing = {0};
+    struct ibv_send_wr *w = batch_add(e, p, &nothing, position);
+    w->opcode = opcode;
+    w->sg_list = NULL;
+    w->num_sge = 0;
+    w->send_flags = 0;
+    return w;
+}
+
+static void bind_add(struct transport_rdma_endpoint *e, const struct transport_rdma_peer *p,
+                     const struct transport_rdma_staged *s, uint64_t position)
+{
+    struct ibv_send_wr *w = local_add(e, p, IBV_WR_BIND_MW, position);
+    w->bind_mw.mw = s->window;
+    w->bind_mw.rkey = s->key;
+    w->bind_mw.bind_info = (struct ibv_mw_bind_info){.mr = s->region,
+                                                     .addr = s->address,
+                                                     .length = s->from.length,
+                                                     .mw_access_flags = IBV_ACCESS_REMOTE_WRITE};
+}
+
 /* They are the last ones of the flight, so whatever is posted follows them. */
 static void staged_add(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p)
 {
     uint64_t position = p->flight->tail - p->staged_count;
     for (uint32_t i = 0; i < p->staged_count; i++) {
         const struct transport_rdma_staged *s = &p->staged[i];
+        if (UNLIKELY(s->window != NULL)) {
+            bind_add(e, p, s, position + i);
+            continue;
+        }
         struct ibv_send_wr *w = batch_add(e, p, &s->from, position + i);
         w->opcode = IBV_WR_RDMA_WRITE;
         w->wr.rdma.remote_addr = s->address;
         w->wr.rdma.rkey = s->key;
     }
     p->staged_count = 0;
+}
+
+/* Windows that are over, as far as the device allows.  Why no fence: what was posted before uses none of them. */
+static void revokes_add(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p)
+{
+    struct transport_rdma_windows *windows = &p->windows;
+    while (UNLIKELY(windows->over_count != 0) && e->batch_count < TRANSPORT_RDMA_BATCH &&
+           transport_rdma_sends(p) != 0) {
+        uint32_t i = windows->over[--windows->over_count];
+        uint64_t position = work_add(p, TRANSPORT_RDMA_REVOKE);
+        transport_rdma_work_at(p->flight, position)->hold = i;
+        local_add(e, p, IBV_WR_LOCAL_INV, position)->invalidate_rkey = windows->of[i].key;
+    }
 }
 
 /* What every message is beside its bytes. */
@@ -246,6 +289,8 @@ static bool batch_post(struct transport_rdma_endpoint *e, struct transport_rdma_
     if (LIKELY(ibv_post_send(p->c->qp, e->batch, &bad) == 0))
         return true;
     e->framed.counters.send_errors++;
+    if (bad->opcode == IBV_WR_BIND_MW || bad->opcode == IBV_WR_LOCAL_INV)
+        transport_rdma_windows_end(e);
     transport_rdma_retire(e, p, &e->counters.connections_failed);
     return false;
 }
@@ -274,6 +319,7 @@ void transport_rdma_post(struct transport_rdma_endpoint *e, struct transport_rdm
 {
     do {
         staged_add(e, p);
+        revokes_add(e, p);
         frames_add(e, p);
         credit_add(e, p);
     } while (batch_post(e, p) && waits_no_more(e, p));

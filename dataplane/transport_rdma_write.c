@@ -38,6 +38,17 @@ static bool may(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p
     return p->state == TRANSPORT_RDMA_LIVE && has_room(p);
 }
 
+/* There is a work request for it. */
+static void stage(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p,
+                  const struct transport_rdma_staged *staged,
+                  const struct transport_rdma_work *work)
+{
+    p->staged[p->staged_count++] = *staged;
+    *transport_rdma_work_at(p->flight, p->flight->tail++) = *work;
+    if (p->staged_count == TRANSPORT_RDMA_STAGED)
+        transport_rdma_post(e, p);
+}
+
 int transport_rdma_log_write(struct transport *t, const struct transport_log_write *w)
 {
     struct transport_rdma_endpoint *e = endpoint_of(t);
@@ -54,17 +65,15 @@ int transport_rdma_log_write(struct transport *t, const struct transport_log_wri
         e->counters.log_writes_unmapped++;
         return -EOPNOTSUPP;
     }
-    p->staged[p->staged_count++] = (struct transport_rdma_staged){
+    const struct transport_rdma_staged staged = {
         .from = {.addr = (uintptr_t)w->bytes, .length = w->length, .lkey = keys.local},
         .address = w->token.address,
         .key = (uint32_t)w->token.key,
     };
-    *transport_rdma_work_at(p->flight, p->flight->tail++) =
-        (struct transport_rdma_work){.hold = w->hold, .kind = TRANSPORT_RDMA_WRITE};
+    const struct transport_rdma_work work = {.hold = w->hold, .kind = TRANSPORT_RDMA_WRITE};
     e->counters.log_writes++;
     e->counters.log_write_bytes += w->length;
-    if (p->staged_count == TRANSPORT_RDMA_STAGED)
-        transport_rdma_post(e, p);
+    stage(e, p, &staged, &work);
     return 0;
 }
 
@@ -114,7 +123,7 @@ uint32_t transport_rdma_complete(struct transport_framed_endpoint *framed, uint6
     uint32_t got = 0;
     for (uint32_t i = 0; i < framed->peer_count; i++) {
         struct transport_rdma_peer *p = transport_rdma_peer_at(e, i);
-        if (p->state == TRANSPORT_RDMA_LIVE && (p->staged_count != 0 || transport_rdma_owes(p)))
+        if (p->state == TRANSPORT_RDMA_LIVE && transport_rdma_waits(p))
             transport_rdma_post(e, p);
         if (p->state == TRANSPORT_RDMA_LIVE && p->flight->done != p->flight->tail)
             (void)transport_rdma_poll(e, p);
@@ -170,6 +179,38 @@ static bool is_to_be_named(const struct transport_rdma_endpoint *e,
     return p->to_name;
 }
 
+/* ---- tokens ---- */
+
+/* Exactly the granted memory, from the next post on.  False: there is no work request for it, or the connection ended. */
+static bool window_bind(struct transport_rdma_endpoint *e, struct transport_rdma_peer *p,
+                        const struct transport_rdma_staged *granted, uint32_t *key)
+{
+    const struct transport_rdma_work work = {.kind = TRANSPORT_RDMA_OTHER};
+    struct transport_rdma_windows *windows = &p->windows;
+    if (transport_rdma_sends(p) == 0)
+        (void)transport_rdma_poll(e, p);
+    if (p->state != TRANSPORT_RDMA_LIVE || transport_rdma_sends(p) == 0)
+        return false;
+    uint32_t i = windows->free[windows->free_head++ % RDMA_PORT_WINDOWS];
+    struct transport_rdma_window *window = &windows->of[i];
+    struct transport_rdma_staged staged = *granted;
+    staged.window = p->c->windows[i];
+    /* Why here: whoever posts a binding has libibverbs read the key of the one before from there. */
+    staged.window->rkey = window->key;
+    staged.key = *key = window->key = ibv_inc_rkey(window->key);
+    window->memory = (const uint8_t *)(uintptr_t)granted->address;
+    e->counters.windows_bound++;
+    stage(e, p, &staged, &work);
+    return p->state == TRANSPORT_RDMA_LIVE;
+}
+
+static bool has_window(const struct transport_rdma_endpoint *e, const struct transport_rdma_peer *p,
+                       const struct rdma_keys *keys)
+{
+    return !e->is_unwindowed && keys->region != NULL &&
+           p->windows.free_head != p->windows.free_tail;
+}
+
 bool transport_rdma_token(struct transport *t, uint32_t node, const uint8_t *memory, uint64_t bytes,
                           struct grant_token *token)
 {
@@ -179,7 +220,35 @@ bool transport_rdma_token(struct transport *t, uint32_t node, const uint8_t *mem
     if (p == NULL || p->state != TRANSPORT_RDMA_LIVE || is_to_be_named(e, p) ||
         !rdma_port_keys(e->port, memory, bytes, &keys))
         return false;
+    ASSERT(bytes <= UINT32_MAX);
+    uint32_t key = keys.remote;
+    if (LIKELY(has_window(e, p, &keys))) {
+        const struct transport_rdma_staged granted = {.from = {.length = (uint32_t)bytes},
+                                                      .address = (uintptr_t)memory,
+                                                      .region = keys.region};
+        if (!window_bind(e, p, &granted, &key))
+            return false;
+    } else {
+        e->counters.grants_unwindowed++;
+    }
     *token = (struct grant_token){.address = (uintptr_t)memory,
-                                  .key = (uint64_t)p->c->number << CONNECTION_SHIFT | keys.remote};
+                                  .key = (uint64_t)p->c->number << CONNECTION_SHIFT | key};
     return true;
+}
+
+void transport_rdma_revoke(struct transport *t, uint32_t node, const uint8_t *memory)
+{
+    struct transport_rdma_endpoint *e = endpoint_of(t);
+    struct transport_rdma_peer *p = find(e, node);
+    if (p == NULL || p->state != TRANSPORT_RDMA_LIVE)
+        return;
+    struct transport_rdma_windows *windows = &p->windows;
+    for (uint32_t i = 0; i < p->c->window_count; i++) {
+        if (windows->of[i].memory != memory)
+            continue;
+        windows->of[i].memory = NULL;
+        windows->over[windows->over_count++] = (uint16_t)i;
+    }
+    if (windows->over_count != 0)
+        transport_rdma_post(e, p);
 }

@@ -173,10 +173,19 @@ bool is(const struct transport_received *r, const char *head, uint32_t length)
 
 /* ---- log writes ---- */
 
-struct grant_token token(uint64_t at, uint64_t length)
+struct grant_token token_staged(uint64_t at, uint64_t length)
 {
     struct grant_token t = {0};
     CU_ASSERT_TRUE_FATAL(transport_token(b, A, there + at, length, &t));
+    return t;
+}
+
+struct grant_token token(uint64_t at, uint64_t length)
+{
+    struct transport_rdma_endpoint *e = transport_rdma_of(transport_framed_endpoint_of(b));
+    struct grant_token t = token_staged(at, length);
+    transport_rdma_post(e, transport_rdma_peer_of(transport_framed_find(&e->framed, A)));
+    (void)fabric_deliver(B, A, UINT32_MAX);
     return t;
 }
 

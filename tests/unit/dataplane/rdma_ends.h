@@ -44,8 +44,10 @@ uint32_t complete(struct transport *t);
 bool comes(struct transport *t);
 /* Whether it is this one, aligned, with the bytes that send_one sends. */
 bool is(const struct transport_received *r, const char *head, uint32_t length);
-/* The token for memory at there + at, of b for a; the test ends if there is none. */
+/* The token for memory at there + at, of b for a; the test ends if there is none.  It may be used. */
 struct grant_token token(uint64_t at, uint64_t length);
+/* It may be used when b has posted, and that was delivered. */
+struct grant_token token_staged(uint64_t at, uint64_t length);
 /* Log write of a: its bytes from at on, to the same place at b. */
 int write_at(uint64_t at, uint32_t length, struct grant_token to, uint64_t hold);
 

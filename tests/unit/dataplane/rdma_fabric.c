@@ -13,7 +13,16 @@ struct fabric fabric;
 struct request {
     struct ibv_send_wr w;
     struct ibv_sge from;
+    uint32_t window_key; /* as libibverbs reads it */
     uint8_t copy[RDMA_PORT_SLOT_BYTES];
+};
+
+/* As the device has it. */
+struct window {
+    struct ibv_mw mw; /* first */
+    uint32_t key;
+    const uint8_t *from;
+    uint64_t bytes; /* 0: not bound */
 };
 
 struct end {
@@ -24,6 +33,7 @@ struct end {
     struct ibv_cq cq;
     struct ibv_comp_channel channel;
     struct ibv_mr mr;
+    struct window windows[RDMA_PORT_WINDOWS];
     bool failed, armed;
     struct ibv_recv_wr recvs[FABRIC_QUEUE];
     struct ibv_sge recvs_to[FABRIC_QUEUE];
@@ -47,6 +57,7 @@ struct rdma_link {
 
 static struct rdma_link *links[FABRIC_LINKS];
 static uint32_t number;
+static struct ibv_mr region; /* the log */
 
 static struct rdma_link *link_of(uint32_t node, uint32_t peer)
 {
@@ -128,7 +139,8 @@ static void fail(struct end *e, enum ibv_wc_status status)
     if (e == NULL || e->failed)
         return;
     e->failed = true;
-    const struct ibv_wc wc = {.status = status};
+    const struct request *r = &e->sends[e->sends_head % (FABRIC_QUEUE * 2)];
+    const struct ibv_wc wc = {.status = status, .wr_id = r->w.wr_id};
     wc_push(e, &wc, 0);
     atomic_store_explicit(&e->c.broken, 1, memory_order_release);
     if (e->link->state == TAKEN)
@@ -142,10 +154,9 @@ static void both_fail(struct rdma_link *l, enum ibv_wc_status status)
     fail(other, IBV_WC_WR_FLUSH_ERR);
 }
 
-static void violation(struct rdma_link *l, const char *what)
+static void violation(struct rdma_link *l)
 {
     fabric.violations++;
-    (void)what;
     both_fail(l, IBV_WC_REM_ACCESS_ERR);
 }
 
@@ -172,16 +183,29 @@ static bool may_read(const struct end *e, const struct request *r)
            is_within(r->from.addr, r->from.length, e->c.memory, e->c.memory_bytes);
 }
 
+static struct window *window_bound(struct end *e, uint32_t key)
+{
+    for (uint32_t i = 0; i < e->c.window_count; i++)
+        if (e->windows[i].bytes != 0 && e->windows[i].key == key)
+            return &e->windows[i];
+    return NULL;
+}
+
 static uint8_t *written_at(struct end *to, const struct request *r)
 {
-    uint64_t address = r->w.wr.rdma.remote_addr;
-    bool in_log = r->w.wr.rdma.rkey == FABRIC_LOG_REMOTE;
-    uint64_t inlet = sizeof(struct rdma_inlet) + (uint64_t)to->c.messages * RDMA_PORT_SLOT_BYTES;
-    if (in_log ? is_within(address, r->from.length, fabric.log, fabric.log_bytes)
-               : r->w.wr.rdma.rkey == to->c.number + 1000 &&
-                     is_within(address, r->from.length, (uint8_t *)to->c.inlet, inlet))
-        return (uint8_t *)(uintptr_t)address;
-    return NULL;
+    uint64_t address = r->w.wr.rdma.remote_addr, bytes = 0;
+    const struct window *window = window_bound(to, r->w.wr.rdma.rkey);
+    const uint8_t *from = (const uint8_t *)to->c.inlet;
+    if (window != NULL) {
+        from = window->from;
+        bytes = window->bytes;
+    } else if (r->w.wr.rdma.rkey == FABRIC_LOG_REMOTE) {
+        from = fabric.log;
+        bytes = fabric.log_bytes;
+    } else if (r->w.wr.rdma.rkey == to->c.number + 1000) {
+        bytes = sizeof(struct rdma_inlet) + (uint64_t)to->c.messages * RDMA_PORT_SLOT_BYTES;
+    }
+    return is_within(address, r->from.length, from, bytes) ? (uint8_t *)(uintptr_t)address : NULL;
 }
 
 /* With a RECV, which is there. */
@@ -201,37 +225,70 @@ static void recv_done(struct end *to, const struct request *r)
     wc_push(to, &wc, 0);
 }
 
+static void sent(struct end *e, const struct request *r)
+{
+    e->silent++;
+    if ((r->w.send_flags & IBV_SEND_SIGNALED) == 0)
+        return;
+    const struct ibv_wc wc = {.wr_id = r->w.wr_id, .status = IBV_WC_SUCCESS, .opcode = IBV_WC_SEND};
+    wc_push(e, &wc, e->silent);
+    e->silent = 0;
+}
+
+/* Whether a device takes it, by the rules for windows of type 2B. */
+static bool window_bind(const struct request *r)
+{
+    struct window *window = (struct window *)(void *)r->w.bind_mw.mw;
+    const struct ibv_mw_bind_info *to = &r->w.bind_mw.bind_info;
+    if (window->bytes != 0 || r->window_key != window->key || r->w.bind_mw.rkey == window->key ||
+        r->w.bind_mw.rkey >> 8 != window->key >> 8 || to->mr != &region || fabric.unbindable ||
+        to->length == 0 || !is_within(to->addr, to->length, fabric.log, fabric.log_bytes) ||
+        to->mw_access_flags != IBV_ACCESS_REMOTE_WRITE)
+        return false;
+    window->key = r->w.bind_mw.rkey;
+    window->from = (const uint8_t *)(uintptr_t)to->addr;
+    window->bytes = to->length;
+    return true;
+}
+
+/* What concerns this end alone. */
+static void local_done(struct rdma_link *l, const struct request *r)
+{
+    bool binds = r->w.opcode == IBV_WR_BIND_MW;
+    struct window *over = binds ? NULL : window_bound(l->end, r->w.invalidate_rkey);
+    CU_ASSERT(r->w.num_sge == 0 && (r->w.send_flags & ~(unsigned)IBV_SEND_SIGNALED) == 0);
+    if (!fabric.window_fault && (binds ? window_bind(r) : over != NULL)) {
+        if (over != NULL)
+            over->bytes = 0;
+        sent(l->end, r);
+        return;
+    }
+    fabric.violations += !fabric.window_fault;
+    fabric_fail(l->port->node, l->config.node, binds ? IBV_WC_MW_BIND_ERR : IBV_WC_LOC_QP_OP_ERR);
+}
+
 /* False: it has to wait for a RECV. */
 static bool deliver(struct rdma_link *l, const struct request *r)
 {
     struct end *e = l->end, *to = other_end(l);
     bool recv = r->w.opcode != IBV_WR_RDMA_WRITE;
+    if (r->w.opcode == IBV_WR_BIND_MW || r->w.opcode == IBV_WR_LOCAL_INV) {
+        local_done(l, r);
+        return true;
+    }
     if (recv && to->recvs_head == to->recvs_tail)
         return false;
-    if (!may_read(e, r)) {
-        violation(l, "lkey");
+    bool writes = !recv || r->w.opcode == IBV_WR_RDMA_WRITE_WITH_IMM;
+    uint8_t *at = writes ? written_at(to, r) : NULL;
+    if (!may_read(e, r) || (writes ? at == NULL : r->from.length > to->c.message_bytes)) {
+        violation(l);
         return true;
     }
-    if (r->w.opcode == IBV_WR_RDMA_WRITE || r->w.opcode == IBV_WR_RDMA_WRITE_WITH_IMM) {
-        uint8_t *at = written_at(to, r);
-        if (at == NULL) {
-            violation(l, "rkey");
-            return true;
-        }
+    if (writes)
         memmove(at, bytes_of(r), r->from.length);
-    } else if (r->from.length > to->c.message_bytes) {
-        violation(l, "length");
-        return true;
-    }
     if (recv)
         recv_done(to, r);
-    e->silent++;
-    if ((r->w.send_flags & IBV_SEND_SIGNALED) != 0) {
-        const struct ibv_wc wc = {
-            .wr_id = r->w.wr_id, .status = IBV_WC_SUCCESS, .opcode = IBV_WC_SEND};
-        wc_push(e, &wc, e->silent);
-        e->silent = 0;
-    }
+    sent(e, r);
     return true;
 }
 
@@ -273,9 +330,13 @@ static void request_add(struct end *e, const struct ibv_send_wr *w)
 {
     struct request *r = &e->sends[e->sends_tail++ % (FABRIC_QUEUE * 2)];
     r->w = *w;
-    r->from = *w->sg_list;
     e->under_way++;
     fabric.requests++;
+    if (w->opcode == IBV_WR_BIND_MW)
+        r->window_key = w->bind_mw.mw->rkey;
+    if (w->num_sge == 0)
+        return;
+    r->from = *w->sg_list;
     if ((w->send_flags & IBV_SEND_INLINE) != 0) {
         CU_ASSERT_FATAL(w->sg_list->length <= e->c.inline_bytes);
         memcpy(r->copy, (const void *)(uintptr_t)w->sg_list->addr, w->sg_list->length);
@@ -286,15 +347,16 @@ static void request_add(struct end *e, const struct ibv_send_wr *w)
 static int post_send(struct ibv_qp *qp, struct ibv_send_wr *w, struct ibv_send_wr **bad)
 {
     struct end *e = qp->qp_context;
-    *bad = w;
     CU_ASSERT_EQUAL_FATAL(e->link->state, TAKEN);
-    if (fabric.post_error != 0)
-        return fabric.post_error;
-    fabric.doorbells++;
     for (; w != NULL; w = w->next) {
+        *bad = w;
+        int error = w->num_sge == 0 ? fabric.window_error : fabric.post_error;
+        if (error != 0)
+            return error;
         CU_ASSERT_FATAL(e->under_way < e->c.sends);
         request_add(e, w);
     }
+    fabric.doorbells++;
     if (!fabric.held)
         fabric_deliver_all();
     return 0;
@@ -388,7 +450,9 @@ bool rdma_port_keys(const struct rdma_port *port, const uint8_t *memory, uint64_
                     struct rdma_keys *keys)
 {
     (void)port;
-    *keys = (struct rdma_keys){.local = FABRIC_LOG_LOCAL, .remote = FABRIC_LOG_REMOTE};
+    *keys = (struct rdma_keys){.local = FABRIC_LOG_LOCAL,
+                               .remote = FABRIC_LOG_REMOTE,
+                               .region = fabric.unbindable ? NULL : &region};
     return is_within((uintptr_t)memory, bytes, fabric.log, fabric.log_bytes);
 }
 
@@ -427,6 +491,11 @@ static struct end *end_make(struct rdma_link *l)
     c->qp = &e->qp;
     c->cq = &e->cq;
     c->channel = &e->channel;
+    c->window_count = fabric.windows;
+    for (uint32_t i = 0; i < fabric.windows; i++) {
+        e->windows[i].key = e->windows[i].mw.rkey = (number * RDMA_PORT_WINDOWS + i) << 8 | 0xfe;
+        c->windows[i] = &e->windows[i].mw;
+    }
     return e;
 }
 
@@ -473,6 +542,14 @@ void fabric_break(uint32_t node, uint32_t peer)
     both_fail(link_of(node, peer), IBV_WC_RETRY_EXC_ERR);
 }
 
+void fabric_fail(uint32_t node, uint32_t peer, enum ibv_wc_status status)
+{
+    struct rdma_link *l = link_of(node, peer);
+    both_fail(l, status);
+    /* Why: it knows by the completion alone, until its peer has noticed and says so. */
+    atomic_store_explicit(&l->end->c.broken, 0, memory_order_relaxed);
+}
+
 struct rdma_connection *fabric_end(uint32_t node, uint32_t peer)
 {
     const struct rdma_link *l = link_of(node, peer);
@@ -487,6 +564,15 @@ uint32_t fabric_connections(void)
     return count;
 }
 
+uint32_t fabric_bound(void)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < FABRIC_LINKS; i++)
+        for (uint32_t j = 0; links[i] != NULL && links[i]->end != NULL && j < fabric.windows; j++)
+            count += links[i]->end->windows[j].bytes != 0;
+    return count;
+}
+
 void fabric_forge(uint32_t node, uint32_t peer, const struct ibv_send_wr *w)
 {
     struct rdma_link *l = link_of(node, peer);
@@ -495,7 +581,7 @@ void fabric_forge(uint32_t node, uint32_t peer, const struct ibv_send_wr *w)
     CU_ASSERT_FATAL(r.from.length <= sizeof r.copy);
     memcpy(r.copy, (const void *)(uintptr_t)w->sg_list->addr, r.from.length);
     CU_ASSERT_TRUE(deliver(l, &r));
-    l->end->silent--;
+    l->end->silent -= !l->end->failed;
 }
 
 void fabric_reset(void)
@@ -507,6 +593,7 @@ void fabric_reset(void)
                              .message_bytes = 8960,
                              .sends = RDMA_PORT_SENDS,
                              .inline_bytes = RDMA_PORT_INLINE,
+                             .windows = RDMA_PORT_WINDOWS,
                              .log = log,
                              .log_bytes = log_bytes};
 }

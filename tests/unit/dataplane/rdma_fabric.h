@@ -18,9 +18,13 @@ struct rdma_port {
 /* How connections are made from now on. */
 extern struct fabric {
     uint32_t messages, message_bytes, sends, inline_bytes;
-    bool held;    /* what is posted is delivered by fabric_deliver alone */
-    bool dies;    /* nothing that was retired is gone */
-    bool asunder; /* no connections are made */
+    bool held;         /* what is posted is delivered by fabric_deliver alone */
+    bool dies;         /* nothing that was retired is gone */
+    bool asunder;      /* no connections are made */
+    uint32_t windows;  /* of each connection */
+    bool unbindable;   /* no window can be bound to the log's memory */
+    bool window_fault; /* what binds or invalidates one fails */
+    int window_error;  /* or cannot be posted */
     int post_error;
     uint32_t violations; /* what a device would have refused */
     uint32_t doorbells, requests, inlined;
@@ -44,8 +48,12 @@ void fabric_deliver_all(void);
 uint32_t fabric_waiting(uint32_t node, uint32_t peer);
 /* The network is gone between two: what was posted fails. */
 void fabric_break(uint32_t node, uint32_t peer);
+/* The oldest work request that was not delivered fails at the node's own device. */
+void fabric_fail(uint32_t node, uint32_t peer, enum ibv_wc_status status);
 /* The end of a node's connection; NULL: there is none. */
 struct rdma_connection *fabric_end(uint32_t node, uint32_t peer);
+/* Windows that are bound, of all ends. */
+uint32_t fabric_bound(void);
 /* Links whose memory was not freed. */
 uint32_t fabric_connections(void);
 /* A message from node to peer that its transport did not send: as if by its device. */

@@ -69,6 +69,9 @@ struct ends_target ends_from_send(const struct port_end *e, uint32_t length);
 /* A message of either kind, from one to the other, and judged there; n: how many came there before. */
 void ends_message(struct port_end *from, struct port_end *to, uint32_t n);
 
+/* rdma_port_guest_window.c */
+void ends_scene_windows(void);
+
 /* Asks the second address for a connection by hand, with those words; how it ended. */
 enum rdma_cm_event_type ends_asked(const void *hello, uint8_t bytes);
 

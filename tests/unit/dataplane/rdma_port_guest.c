@@ -553,6 +553,7 @@ static const struct {
     {"close", a_port_that_closes_is_heard},
     {"inlet", only_the_inlet_may_be_written_to},
     {"memory", log_memory_is_written_where_it_is_mapped},
+    {"windows", ends_scene_windows},
     {"strangers", strangers_are_refused},
     {"hello", hostile_hellos_are_refused},
     {"links", links_close_whatever_they_do},

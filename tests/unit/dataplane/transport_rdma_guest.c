@@ -3,392 +3,20 @@
  *
  * Both sleep whenever transport_sleep lets them, and are never asked whether they are there (silence): a wake that is
  * forgotten shows as a hang.  Run by tests/vm/transport_rdma.test.sh; exit 0, 1 with a word to stdout, 2. */
-#include "dataplane/transport_rdma.h"
 #include "engine/clock.h"
+#include "tests/unit/dataplane/transport_rdma_nodes.h"
 
-#include <arpa/inet.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#define PORT 7000u
-#define HERE 1u /* nodes */
-#define THERE 2u
-#define CHUNK (UINT64_C(2) << 20)
-#define HANGS_NS (100 * NS_PER_S) /* so long nothing takes; it decides nothing else */
-#define BURST 64u
-#define REPLIES 8192u
 #define PINGS 400u
 #define STREAM 50000u /* each way */
 #define STREAM_SMALL 4000u
 #define WRITES 1500u
 #define WINDOW 16u
 
-enum what { ECHO, TOKEN, ANNOUNCE, DISCONNECT, STREAM_BEGIN, STREAMED, REPLY };
-
-struct command {
-    uint32_t what, is_right;
-    uint64_t n;
-    uint32_t at, length;
-    struct grant_token token;
-    struct grant_proof proof;
-};
-
-/* How both are opened: arguments of the process of node 2. */
-static struct {
-    uint32_t authentic, messages, sends;
-    uint64_t start;
-} mode = {.authentic = 1};
-
-static const char *addresses[2], *program;
-static struct rdma_port *port;
-static struct transport *t;
-static uint8_t *pattern, *target; /* chunks of log memory */
-static uint32_t self, peer;
-static struct transport_received in[BURST];
-static uint64_t holds[BURST];
-static uint64_t given_back, named;
-static struct command replies[REPLIES]; /* that could not be sent at once */
-static uint32_t replies_head, replies_tail;
-static struct {
-    uint64_t to_send, sent, received;
-} stream;
-static struct command answer = {.n = UINT64_MAX}; /* the last one, and how many came */
-static uint64_t answers, wrong;
-
-static void fail(const char *what)
-{
-    printf("FAIL  node %u: %s\n", self, what);
-    (void)fflush(stdout);
-    exit(1);
-}
-
-static void check(bool is, const char *what)
-{
-    if (!is)
-        fail(what);
-}
-
-static uint32_t random_below(uint32_t bound)
-{
-    static uint64_t state = 1;
-    state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (uint32_t)((state >> 33) % bound);
-}
-
-/* ---- a node ---- */
-
-static struct sockaddr_storage address_of(uint32_t node)
-{
-    struct sockaddr_storage s = {0};
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&s;
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(PORT);
-    check(inet_pton(AF_INET, addresses[node - 1], &v4->sin_addr) == 1, "an address");
-    return s;
-}
-
-static void memory_open(void)
-{
-    uint8_t *memory =
-        mmap(NULL, 3 * CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    check(memory != MAP_FAILED, "mmap");
-    pattern = (uint8_t *)align_up((uintptr_t)memory, CHUNK);
-    target = pattern + CHUNK;
-    for (uint64_t i = 0; i < CHUNK; i++)
-        pattern[i] = (uint8_t)(i * 37 + i / 256 + i / 65536 + 11);
-}
-
-static void node_open(void)
-{
-    static const struct transport_framed_secret secret = {.key_id = 4, .bytes = {1, 2, 3}};
-    const struct rdma_port_config config = {.address = address_of(self),
-                                            .node = self,
-                                            .cluster = 5,
-                                            .lcore_count = 1,
-                                            .message_bytes = TRANSPORT_RDMA_MESSAGE_BYTES,
-                                            .messages = mode.messages,
-                                            .sends = mode.sends};
-    const struct transport_framed_config framed = {.node = self,
-                                                   .cluster = 5,
-                                                   .start = mode.start,
-                                                   .secrets = &secret,
-                                                   .secret_count = 1,
-                                                   .authentic_only = mode.authentic != 0,
-                                                   .length_max = FRAME_LENGTH_MAX,
-                                                   .silence_ns = 3600 * NS_PER_S};
-    const struct sockaddr_storage address = address_of(peer);
-    check(rdma_port_open(&port, &config) == 0, "the port opens");
-    check(rdma_port_range_open(port, pattern, 2 * CHUNK, CHUNK) == 0, "the range opens");
-    check(rdma_port_map(port, pattern) == 0 && rdma_port_map(port, target) == 0, "memory");
-    check(transport_rdma_open(&t, &framed, port) == 0, "the endpoint opens");
-    check(transport_framed_add(t, peer, &address) == 0, "the peer");
-}
-
-static void node_close(void)
-{
-    transport_rdma_close(t);
-    rdma_port_unmap(port, pattern);
-    rdma_port_unmap(port, target);
-    rdma_port_range_close(port, pattern);
-    rdma_port_close(port);
-}
-
-/* ---- messages ---- */
-
-/* Shape of the nth datagram of a stream. */
-static void shape(uint64_t n, uint32_t *at, uint32_t *length)
-{
-    uint32_t x = (uint32_t)(n * 2654435761u);
-    uint32_t kind = x >> 30;
-    uint32_t most = kind < 2 ? 1 : kind == 2 ? 1000 : (x & 0xf0000) == 0 ? 40000 : 5000;
-    *at = (x >> 7) % 4096;
-    *length = (x >> 3) % most;
-}
-
-static bool send_command(const struct command *c)
-{
-    bool has_bytes = c->length != 0 && (c->what == ECHO || c->what == STREAMED || c->what == REPLY);
-    const struct transport_datagram d = {.to = peer,
-                                         .head = (const uint8_t *)c,
-                                         .head_length = sizeof *c,
-                                         .bytes = has_bytes ? pattern + c->at : NULL,
-                                         .length = has_bytes ? c->length : 0,
-                                         .hold = UINT64_MAX};
-    return transport_send(t, &d, 1) == 1;
-}
-
-static void reply(struct command c)
-{
-    c.what = REPLY;
-    check(replies_tail - replies_head < REPLIES, "replies");
-    replies[replies_tail++ % REPLIES] = c;
-}
-
-static void streamed(const struct command *c)
-{
-    uint32_t at, length;
-    shape(stream.received, &at, &length);
-    check(c->n == stream.received && c->at == at && c->length == length, "a stream in order");
-    stream.received++;
-}
-
-static void command_do(struct command c)
-{
-    switch (c.what) {
-    case ECHO:
-        reply(c);
-        break;
-    case TOKEN:
-        c.length = 0;
-        c.is_right = transport_token(t, peer, target, CHUNK, &c.token);
-        reply(c);
-        break;
-    case ANNOUNCE: {
-        const struct grant_range range = {.bytes = target + c.at, .length = c.length};
-        c.is_right = transport_proves(t, peer, &range, &c.proof) &&
-                     memcmp(target + c.at, pattern + c.at, c.length) == 0;
-        c.length = 0;
-        reply(c);
-        break;
-    }
-    case DISCONNECT:
-        transport_disconnect(t, peer);
-        break;
-    case STREAM_BEGIN:
-        stream.to_send = c.n;
-        stream.sent = stream.received = 0;
-        break;
-    case STREAMED:
-        streamed(&c);
-        break;
-    case REPLY:
-        answer = c;
-        answers++;
-        wrong += c.is_right == 0;
-        break;
-    default:
-        fail("a command");
-    }
-}
-
-static void message_take(const struct transport_received *r)
-{
-    struct command c;
-    check(r->from == peer && r->head_length == sizeof c, "a message");
-    memcpy(&c, r->head, sizeof c);
-    if (r->length != 0)
-        check(r->length == c.length && memcmp(r->bytes, pattern + c.at, r->length) == 0,
-              "bytes as they were sent");
-    command_do(c);
-}
-
-/* ---- the loop ---- */
-
-static bool stream_send(void)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < BURST && stream.sent < stream.to_send; i++) {
-        struct command c = {.what = STREAMED, .n = stream.sent};
-        shape(stream.sent, &c.at, &c.length);
-        if (!send_command(&c))
-            break;
-        stream.sent++;
-        any = true;
-    }
-    return any;
-}
-
-static bool replies_send(void)
-{
-    bool any = false;
-    while (replies_head != replies_tail && send_command(&replies[replies_head % REPLIES])) {
-        replies_head++;
-        any = true;
-    }
-    return any;
-}
-
-/* Asleep until something comes; the longest sleep ends as a hang. */
-static void doze(void)
-{
-    if (!transport_sleep(t))
-        return;
-    uint64_t deadline = transport_deadline(t), now = clock_boottime_ns();
-    uint64_t ns = deadline <= now ? 0 : min_u64(deadline - now, HANGS_NS);
-    struct pollfd fd = {.fd = transport_wake_fd(t), .events = POLLIN};
-    int ready = poll(&fd, 1, (int)(ns / NS_PER_MS) + 1);
-    check(ready == 1 || ns != HANGS_NS || self != HERE, "a wake");
-    transport_awake(t);
-}
-
-/* False: nothing was there to do. */
-static bool pass(void)
-{
-    uint32_t got = transport_receive(t, in, BURST);
-    for (uint32_t i = 0; i < got; i++)
-        message_take(&in[i]);
-    transport_release(t);
-    while (transport_disconnected(t) != TRANSPORT_NOBODY)
-        named++;
-    bool any = stream_send();
-    any = replies_send() || any || got != 0;
-    for (uint32_t back = BURST; back == BURST;) {
-        back = transport_complete(t, holds, BURST);
-        for (uint32_t i = 0; i < back; i++)
-            given_back += holds[i] != UINT64_MAX;
-        any = any || back != 0;
-    }
-    return any;
-}
-
-static void await(bool (*is_so)(void), const char *what)
-{
-    uint64_t begun = clock_boottime_ns();
-    while (!is_so()) {
-        if (!pass() && !is_so())
-            doze();
-        if (clock_boottime_ns() - begun > HANGS_NS)
-            fail(what);
-    }
-}
-
-static void serve(void)
-{
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (;;)
-        if (!pass())
-            doze();
-}
-
-/* ---- node 2, from here ---- */
-
-static pid_t child;
-
-static void peer_start(void)
-{
-    char words[4][24];
-    (void)snprintf(words[0], sizeof words[0], "%u", mode.authentic);
-    (void)snprintf(words[1], sizeof words[1], "%u", mode.messages);
-    (void)snprintf(words[2], sizeof words[2], "%u", mode.sends);
-    (void)snprintf(words[3], sizeof words[3], "%llu", (unsigned long long)clock_boottime_ns());
-    child = fork();
-    check(child >= 0, "fork");
-    if (child != 0)
-        return;
-    (void)execl(program, program, "--serve", addresses[0], addresses[1], words[0], words[1],
-                words[2], words[3], (char *)NULL);
-    _exit(2);
-}
-
-static void peer_kill(void)
-{
-    check(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child, "node 2 is killed");
-}
-
-static bool is_up(void)
-{
-    return transport_framed_is_up(t, peer, NULL, NULL);
-}
-
-static uint64_t greeting = UINT64_C(1) << 32;
-
-static bool is_greeted(void)
-{
-    return answer.what == REPLY && answer.n == greeting;
-}
-
-/* Until the peer answers.  Why again and again: what it gets before it is up itself is lost. */
-static void greet(void)
-{
-    await(is_up, "the pair comes up");
-    while (!is_greeted()) {
-        struct command c = {.what = ECHO, .n = ++greeting};
-        (void)!send_command(&c);
-        for (uint32_t i = 0; i < 20 && !is_greeted(); i++)
-            if (!pass())
-                (void)poll(NULL, 0, 1);
-    }
-}
-
-static void both_open(void)
-{
-    mode.start = clock_boottime_ns();
-    wrong = given_back = named = 0;
-    peer_start();
-    node_open();
-    greet();
-    answers = 0;
-}
-
-static void both_close(void)
-{
-    node_close();
-    peer_kill();
-}
-
 /* ---- scenes ---- */
-
-static uint64_t answers_wanted;
-
-static bool is_answered(void)
-{
-    return answers >= answers_wanted;
-}
-
-static void ask(const struct command *c)
-{
-    answers_wanted = answers + 1;
-    while (!send_command(c))
-        (void)pass();
-    await(is_answered, "an answer");
-}
 
 /* Every shape there and back. */
 static void echoes(void)
@@ -469,13 +97,18 @@ static void scene_encrypted(void)
     mode.authentic = 1;
 }
 
-static struct grant_token token_get(void)
+static struct grant_token token_of(uint32_t at, uint32_t length)
 {
     do
-        ask(&(struct command){.what = TOKEN});
+        ask(&(struct command){.what = TOKEN, .at = at, .length = length});
     while (answer.is_right == 0);
     wrong = 0;
     return answer.token;
+}
+
+static struct grant_token token_get(void)
+{
+    return token_of(0, (uint32_t)CHUNK);
 }
 
 /* A write, and where announced is set what announces it. */
@@ -596,13 +229,95 @@ static void scene_kill(void)
     both_close();
 }
 
+/* ---- windows ---- */
+
+#define SEGMENT 65536u
+#define ROUNDS (2 * RDMA_PORT_WINDOWS + 100)
+
+/* Of the pattern from at on, to the same place, under a token that is for begin. */
+static int write_to(const struct grant_token *token, uint32_t begin, uint32_t at, uint32_t length)
+{
+    const struct transport_log_write w = {
+        .to = peer,
+        .token = {.address = token->address + at - begin, .key = token->key},
+        .bytes = pattern + at,
+        .length = length};
+    return transport_log_write(t, &w);
+}
+
+static bool lands(const struct grant_token *token, uint32_t begin, uint32_t at, uint32_t length)
+{
+    struct command c = {.what = ANNOUNCE, .at = at, .length = length};
+    const struct grant_range range = {.bytes = pattern + at, .length = length};
+    check(write_to(token, begin, at, length) == 0, "a write is taken");
+    check(transport_prove(t, peer, &range, &c.proof), "a proof");
+    ask(&c);
+    return answer.is_right != 0;
+}
+
+/* It costs the connection, and nothing of it is there. */
+static void refused(const struct grant_token *token, uint32_t begin, uint32_t at)
+{
+    holds_wanted = given_back + 1;
+    named_wanted = named + 1;
+    check(write_to(token, begin, at, 1000) == 0, "a write is taken");
+    await(is_over, "its connection ends");
+    await(is_connected, "there is another one");
+    greet();
+    ask(&(struct command){.what = BLANK, .at = at, .length = 1000});
+    check(answer.is_right != 0, "nothing of it is there");
+}
+
+static void revoke_all(uint32_t at)
+{
+    ask(&(struct command){.what = REVOKE, .at = at, .length = SEGMENT});
+}
+
+/* Why none beside the window: rxe (of Linux 6.1) holds a write under a window's key to the bounds of its region
+ * alone. */
+static void scene_windows(void)
+{
+    struct transport_rdma_counters own;
+    both_open();
+    transport_rdma_count(t, &own);
+    check(own.windows == RDMA_PORT_WINDOWS, "the connection has windows");
+    struct grant_token token = token_of(SEGMENT, SEGMENT);
+    check(lands(&token, SEGMENT, SEGMENT, 1000), "a write at the window's begin lands");
+    check(lands(&token, SEGMENT, 2 * SEGMENT - 1000, 1000), "and one at its end");
+    revoke_all(SEGMENT);
+    refused(&token, SEGMENT, SEGMENT + 3000);
+    struct grant_token other = token_of(SEGMENT, SEGMENT);
+    transport_disconnect(t, peer);
+    named_wanted = named + 1;
+    await(is_over, "a connection ends");
+    await(is_connected, "there is another one");
+    greet();
+    token = token_of(SEGMENT, SEGMENT);
+    token.key = (token.key & ~(uint64_t)UINT32_MAX) | (uint32_t)other.key;
+    refused(&token, SEGMENT, SEGMENT + 5000); /* a window of the connection before */
+    uint64_t begun = clock_boottime_ns();
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        uint32_t at = (1 + i % 8) * SEGMENT;
+        token = token_of(at, SEGMENT);
+        check(lands(&token, at, at + i, 500), "a write in a window that was used before lands");
+        revoke_all(at);
+    }
+    transport_rdma_count(t, &own);
+    check(own.connections_taken == 4, "over one connection");
+    printf("ok    a write lands in its window, and is refused after it was revoked; "
+           "%u windows bound "
+           "and revoked, %llu ns each\n",
+           ROUNDS, (unsigned long long)((clock_boottime_ns() - begun) / ROUNDS));
+    both_close();
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } scenes[] = {
-    {"echo", scene_echo},           {"stream", scene_stream}, {"credit", scene_credit},
-    {"encrypted", scene_encrypted}, {"writes", scene_writes}, {"disconnect", scene_disconnect},
-    {"kill", scene_kill},
+    {"echo", scene_echo},           {"stream", scene_stream},   {"credit", scene_credit},
+    {"encrypted", scene_encrypted}, {"writes", scene_writes},   {"disconnect", scene_disconnect},
+    {"kill", scene_kill},           {"windows", scene_windows},
 };
 
 static uint32_t number(const char *text)
@@ -612,7 +327,6 @@ static uint32_t number(const char *text)
 
 int main(int argc, char **argv)
 {
-    program = "/proc/self/exe";
     setvbuf(stdout, NULL, _IOLBF, 0);
     bool serves = argc == 8 && strcmp(argv[1], "--serve") == 0;
     if (!serves && argc < 3) {
