@@ -43,7 +43,8 @@ static void attributes(const struct port_end *e)
                IBV_QP_RNR_RETRY | IBV_QP_ACCESS_FLAGS;
     ends_check(ibv_query_qp(e->c->qp, &attr, mask, &init) == 0, "a queue pair tells of itself");
     ends_check(attr.qp_state == IBV_QPS_RTS && attr.path_mtu == IBV_MTU_4096, "its path");
-    ends_check(attr.timeout == 12 && attr.retry_cnt == 7 && attr.rnr_retry == 7,
+    ends_check(attr.timeout == RDMA_PORT_ACK_TIMEOUT && attr.retry_cnt == RDMA_PORT_RETRIES &&
+                   attr.rnr_retry == 7,
                "how long it waits for its peer");
     ends_check((attr.qp_access_flags & (IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)) == 0,
                "its peer may write only");
