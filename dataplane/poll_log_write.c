@@ -223,16 +223,10 @@ int poll_log_write_stranger(struct lcore_cluster *c, const struct message *m)
     if (m->kind == MESSAGE_RECALL)
         return recall_answer(c, m);
     struct shard *s = m->kind == MESSAGE_RETURN ? left_shard(c, m->log) : NULL;
-    if (s == NULL || m->lsn_end != c->node->self.incarnation)
+    if (s == NULL)
         return -ESTALE;
-    if (m->lsn > s->grants.number)
-        return -EPROTO;
-    uint32_t frames[LIMIT_GRANTS];
-    uint32_t count = grant_return(&s->grants, m->from.node, m->from.incarnation, m->lsn, frames);
-    for (uint32_t i = 0; i < count; i++)
-        transport_revoke(c->transport, m->from.node,
-                         s->arena + ((uint64_t)frames[i] << s->geometry.segment_shift));
-    return 0;
+    int count = replica_grant_take_back(s, &c->group.revoker, c->node->self.incarnation, m);
+    return count < 0 ? count : 0;
 }
 
 /* ---- a space that goes ---- */

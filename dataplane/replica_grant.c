@@ -14,13 +14,10 @@ static const struct grant_prover *prover_of(const struct replica *r)
     return r->group != NULL ? &r->group->prover : &grant_prover_plain;
 }
 
-static void revoke(const struct replica *r, uint32_t node, uint32_t frame)
+static const struct grant_revoker *revoker_of(const struct replica *r)
 {
-    const struct grant_revoker *revoker = r->group != NULL ? &r->group->revoker : NULL;
-    const struct shard *s = r->shard;
-    if (revoker != NULL && revoker->revoke != NULL)
-        revoker->revoke(revoker->context, node,
-                        s->arena + ((uint64_t)frame << s->geometry.segment_shift));
+    static const struct grant_revoker nobody = {.revoke = NULL};
+    return r->group != NULL ? &r->group->revoker : &nobody;
 }
 
 /* ---- as a follower ---- */
@@ -152,19 +149,28 @@ static void returned(struct replica *r, uint32_t count, uint64_t number)
     r->recalls = 0;
 }
 
+int replica_grant_take_back(struct shard *s, const struct grant_revoker *revoker,
+                            uint64_t incarnation, const struct message *m)
+{
+    uint32_t frames[LIMIT_GRANTS];
+    if (m->lsn_end != incarnation)
+        return -ESTALE; /* numbers begin anew at every start */
+    if (m->lsn > s->grants.number)
+        return -EPROTO;
+    uint32_t count = grant_return(&s->grants, m->from.node, m->from.incarnation, m->lsn, frames);
+    for (uint32_t i = 0; i < count && revoker->revoke != NULL; i++)
+        revoker->revoke(revoker->context, m->from.node,
+                        s->arena + ((uint64_t)frames[i] << s->geometry.segment_shift));
+    return (int)count;
+}
+
 int replica_on_return(struct replica *r, const struct message *m)
 {
-    if (m->lsn_end != r->self.incarnation)
-        return -ESTALE; /* numbers begin anew at every start */
-    if (m->lsn > r->shard->grants.number)
-        return -EPROTO;
     uint64_t number = number_wanted(r);
-    uint32_t frames[LIMIT_GRANTS];
-    uint32_t count =
-        grant_return(&r->shard->grants, m->from.node, m->from.incarnation, m->lsn, frames);
-    for (uint32_t i = 0; i < count; i++)
-        revoke(r, m->from.node, frames[i]);
-    returned(r, count, number);
+    int count = replica_grant_take_back(r->shard, revoker_of(r), r->self.incarnation, m);
+    if (count < 0)
+        return count;
+    returned(r, (uint32_t)count, number);
     return 0;
 }
 

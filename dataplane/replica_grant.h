@@ -37,6 +37,10 @@ void replica_grant_tick(struct replica *r, uint64_t now, struct replica_update *
 /* Whether there are such. */
 bool replica_grant_waits(const struct replica *r);
 MUST_USE int replica_on_return(struct replica *r, const struct message *m);
+/* A RETURN to this shard, of a start of ours, whether or not it has a replica any more; revoker hears of each grant.
+ * Returns how many came back, or -ESTALE: it is for another start; -EPROTO: nobody was given such a number. */
+MUST_USE int replica_grant_take_back(struct shard *s, const struct grant_revoker *revoker,
+                                     uint64_t incarnation, const struct message *m);
 /* Before the first record of an epoch of ours: nobody may write into the segment that it goes to, and none
  * waits ahead of it.  Returns 0 or -EAGAIN: no segment is free now. */
 MUST_USE int replica_grant_fence(struct replica *r);
