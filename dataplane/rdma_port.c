@@ -244,7 +244,7 @@ static int facts_find(struct rdma_port *port)
     snprintf(f->device, sizeof f->device, "%s", ibv_get_device_name(port->listen->verbs->device));
     f->mtu = 128u << attr.active_mtu; /* enum ibv_mtu: 1 is 256 */
     f->is_ethernet = attr.link_layer == IBV_LINK_LAYER_ETHERNET;
-    f->memory_windows = (port->device.device_cap_flags & IBV_DEVICE_MEM_WINDOW_TYPE_2B) != 0;
+    f->memory_windows = rdma_has_windows(port);
     f->speed_mbps = speed_mbps(&attr);
     f->queue_pairs_max = (uint32_t)port->device.max_qp;
     f->work_requests_max = (uint32_t)port->device.max_qp_wr;

@@ -114,6 +114,12 @@ static inline void rdma_port_count(_Atomic uint64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+/* Of type 2B; of the device that is there now. */
+static inline bool rdma_has_windows(const struct rdma_port *port)
+{
+    return (port->device.device_cap_flags & IBV_DEVICE_MEM_WINDOW_TYPE_2B) != 0;
+}
+
 /* Counts and shows an error of a call; error: of errno, positive.  Returns -error (-EIO if it is 0). */
 int rdma_port_failed(struct rdma_port *port, const char *call, int error);
 /* The thread is wanted. */

@@ -22,11 +22,6 @@ static const uint8_t *chunk_memory(const struct rdma_range *r, uint32_t i)
     return (const uint8_t *)(uintptr_t)(base + ((uint64_t)i << shift));
 }
 
-static bool has_windows(const struct rdma_port *port)
-{
-    return (port->device.device_cap_flags & IBV_DEVICE_MEM_WINDOW_TYPE_2B) != 0;
-}
-
 /* Why again and again: what it does not know it should pass over; an old kernel may refuse it.  Why iova2: ibv_reg_mr is a
  * macro, which calls it for flags that are not constant.  NULL: errno. */
 static struct ibv_mr *region_register(struct rdma_port *port, void *memory, uint64_t bytes,
@@ -37,7 +32,7 @@ static struct ibv_mr *region_register(struct rdma_port *port, void *memory, uint
     errno = EINVAL;
     for (uint32_t n = 0; n < sizeof more / sizeof more[0]; n++) {
         *is_bindable = (more[n] & IBV_ACCESS_MW_BIND) != 0;
-        if (*is_bindable && !has_windows(port))
+        if (*is_bindable && !rdma_has_windows(port))
             continue;
         struct ibv_mr *mr =
             ibv_reg_mr_iova2(port->pd, memory, bytes, (uintptr_t)memory, ACCESS | more[n]);
@@ -95,7 +90,7 @@ static void chunk_deregister(struct rdma_port *port, struct rdma_range *r, uint3
     int error = region_deregister(port, region);
     if (error == 0)
         return;
-    if (!has_windows(port)) /* of which one may be bound to it: then it goes a little later */
+    if (!rdma_has_windows(port)) /* of which one may be bound to it: then it goes a little later */
         (void)rdma_port_failed(port, "ibv_dereg_mr", error);
     region->next = port->left;
     port->left = region;
@@ -319,7 +314,7 @@ void rdma_port_unmap(struct rdma_port *port, const uint8_t *chunk)
 static uint32_t window_share(const struct rdma_port *port)
 {
     uint64_t device =
-        has_windows(port) && port->device.max_mw > 0 ? (uint64_t)port->device.max_mw : 0;
+        rdma_has_windows(port) && port->device.max_mw > 0 ? (uint64_t)port->device.max_mw : 0;
     return (uint32_t)min_u64(device / ((uint64_t)port->config.lcore_count * LIMIT_NODES),
                              RDMA_PORT_WINDOWS);
 }
