@@ -1,7 +1,5 @@
 #include "control/cli.h"
 #include "control/cluster_key.h"
-#include "engine/clock.h"
-#include "engine/limits.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -9,13 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define TEXT_BYTES_MIN ((size_t)4 << 20)
 #define TEXT_BYTES_MAX ((size_t)64 << 20)
-#define MOVE_WAIT_MS UINT64_C(10000)
-#define MOVE_LOOK_NS (20 * NS_PER_MS)
 
 /* To be freed; NULL: *error says why. */
 static char *text_get(struct dunlin *handle, cli_text_source *source, int *error)
@@ -212,7 +207,7 @@ int cli_status(const struct cli *c)
 
 /* ---- nodes ---- */
 
-static int fail_of_cluster(const struct cli *c, int error)
+int cli_fail_of_cluster(const struct cli *c, int error)
 {
     if (error == -EOPNOTSUPP)
         return cli_fail(CLI_UNAVAILABLE,
@@ -269,162 +264,7 @@ static int print_nodes(const json_t *cluster)
 
 int cli_nodes(const struct cli *c)
 {
-    return show(c, dunlin_nodes_json, print_nodes, fail_of_cluster);
-}
-
-/* ---- move ---- */
-
-struct move {
-    uint32_t node, shard;
-    const char *space; /* "": all */
-};
-
-/* Returns CLI_DONE or CLI_USAGE with its message. */
-static int take_move(const struct cli *c, struct move *m)
-{
-    uint64_t node, shard = DUNLIN_SHARDS_ALL;
-    if (cli_number_parse(c->operands[0], UINT32_MAX, &node) != 0 || node == 0)
-        return cli_fail(CLI_USAGE, "move: '%s' is no id of a node; give one of dunlin nodes",
-                        c->operands[0]);
-    /* Why not an empty name: a script whose variable is empty would move everything. */
-    if (c->operands[1] != NULL &&
-        (c->operands[1][0] == '\0' || strlen(c->operands[1]) >= LIMIT_NAME_BYTES))
-        return cli_fail(CLI_USAGE, "move: '%s' is no name of a space; give one of dunlin status",
-                        c->operands[1]);
-    if (c->operands[2] != NULL && cli_number_parse(c->operands[2], LIMIT_SHARDS - 1, &shard) != 0)
-        return cli_fail(CLI_USAGE, "move: '%s' is no number of a shard; they count from 0",
-                        c->operands[2]);
-    *m = (struct move){.node = (uint32_t)node,
-                       .shard = (uint32_t)shard,
-                       .space = c->operands[1] != NULL ? c->operands[1] : ""};
-    return CLI_DONE;
-}
-
-static bool has_node(const json_t *cluster, uint32_t node)
-{
-    size_t i;
-    const json_t *n;
-    const json_t *nodes = json_object_get(cluster, "nodes");
-    json_array_foreach(nodes, i, n) if (number_at(n, "id") == node) return true;
-    return false;
-}
-
-/* Which one there is not, the daemon does not say. */
-static int fail_not_found(struct dunlin *handle, const struct move *m)
-{
-    int error;
-    json_t *cluster = cli_object_get(handle, dunlin_nodes_json, &error);
-    bool known = error != 0 || has_node(cluster, m->node);
-    json_decref(cluster);
-    if (!known)
-        return cli_fail(CLI_USAGE, "move: there is no node %u; dunlin nodes lists those there are",
-                        m->node);
-    if (m->shard == DUNLIN_SHARDS_ALL)
-        return cli_fail(CLI_NOT_FOUND,
-                        "move: there is no space '%s'; dunlin status lists those there are",
-                        m->space);
-    return cli_fail(CLI_NOT_FOUND,
-                    "move: there is no space '%s' with a shard %u; dunlin status lists the spaces, "
-                    "whose shards count from 0",
-                    m->space, m->shard);
-}
-
-static int fail_move(const struct cli *c, struct dunlin *handle, const struct move *m, int error)
-{
-    switch (error) {
-    case -ENOENT:
-        return fail_not_found(handle, m);
-    case -EACCES:
-        return cli_fail(CLI_REFUSED,
-                        "move: access refused to this user; root and the user of the daemon may");
-    case -EAGAIN:
-        return cli_fail(CLI_UNAVAILABLE,
-                        "move: a shard has no leader yet; see dunlin nodes, and try again");
-    case -EBUSY:
-        return cli_fail(CLI_UNAVAILABLE,
-                        "move: the control log does not answer: see dunlin nodes that most of its "
-                        "voters are up, then ask again, which does no harm");
-    case -EBADMSG:
-        return cli_fail(CLI_REFUSED,
-                        "move: the control log's leader runs an older release that does "
-                        "not know it; update that one");
-    default:
-        return fail_of_cluster(c, error);
-    }
-}
-
-static json_int_t leads_of(const json_t *cluster, uint32_t node)
-{
-    const json_t *n;
-    size_t i;
-    json_array_foreach(json_object_get(cluster, "nodes"), i, n)
-    {
-        if (number_at(n, "id") == (json_int_t)node)
-            return number_at(n, "leads");
-    }
-    return 0;
-}
-
-/* Until no shard moves any more.  leads: of the node, when it has them all. */
-static int wait_moved(const struct cli *c, struct dunlin *handle, uint32_t node, json_int_t leads)
-{
-    uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : MOVE_WAIT_MS;
-    uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
-    for (;;) {
-        int error;
-        json_t *cluster = cli_object_get(handle, dunlin_nodes_json, &error);
-        json_int_t moving = number_at(cluster, "moving");
-        json_int_t missing = leads - leads_of(cluster, node);
-        json_decref(cluster);
-        if (error != 0)
-            return fail_of_cluster(c, error);
-        if (moving == 0 && missing > 0)
-            return cli_fail(CLI_UNAVAILABLE,
-                            "move: node %u did not take %" PRId64
-                            " shards, and others lead them; see "
-                            "dunlin nodes whether it is up, and try again",
-                            node, (int64_t)missing);
-        if (moving == 0)
-            return CLI_DONE;
-        if (clock_boottime_ns() >= until)
-            return cli_fail(CLI_UNAVAILABLE,
-                            "move: %" PRId64 " shards are still moving; it goes on by itself, see "
-                            "dunlin nodes",
-                            (int64_t)moving);
-        const struct timespec pause = {.tv_nsec = MOVE_LOOK_NS};
-        (void)nanosleep(&pause, NULL);
-    }
-}
-
-static int print_move(const struct cli *c, const struct move *m, int64_t shards)
-{
-    if (c->json)
-        return cli_print_json(
-            json_pack("{s:I, s:I}", "shards", (json_int_t)shards, "node", (json_int_t)m->node),
-            CLI_DONE);
-    (void)printf("%" PRId64 " shards move to node %u\n", shards, m->node);
-    return cli_flushed(CLI_DONE);
-}
-
-int cli_move(const struct cli *c)
-{
-    struct move m = {.node = 0};
-    struct dunlin *handle;
-    int exit_code = take_move(c, &m);
-    if (exit_code == CLI_DONE)
-        exit_code = cli_attach(c, &handle);
-    if (exit_code != CLI_DONE)
-        return exit_code;
-    int error = 0;
-    json_t *before = c->no_wait ? NULL : cli_object_get(handle, dunlin_nodes_json, &error);
-    json_int_t leads = leads_of(before, m.node);
-    json_decref(before);
-    int64_t shards = dunlin_move(handle, m.node, m.space, m.shard);
-    exit_code = shards < 0 ? fail_move(c, handle, &m, (int)shards) : print_move(c, &m, shards);
-    if (exit_code == CLI_DONE && !c->no_wait)
-        exit_code = wait_moved(c, handle, m.node, error == 0 ? leads + shards : 0);
-    dunlin_close(handle);
-    return exit_code;
+    return show(c, dunlin_nodes_json, print_nodes, cli_fail_of_cluster);
 }
 
 /* ---- key ---- */

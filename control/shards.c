@@ -70,14 +70,14 @@ static json_t *shard_json(const struct node *n, const struct node_space *s, uint
     /* committed first: the end that is read later is not below it */
     uint64_t committed = READ(board->lsn_committed);
     uint64_t end = max_u64(READ(board->lsn_end), committed);
-    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o, s:I, s:I}", "space",
-                          s->config.name, "shard", (json_int_t)shard, "lcore",
-                          (json_int_t)board->lcore, "log", (json_int_t)board->log, "leader",
-                          (json_int_t)told->leader, "epoch", (json_int_t)told->epoch, "role",
-                          told->leader == n->config.id ? "leader" : "follower", "state",
-                          state_name(told->state), "lsn_committed", lsn(committed), "lsn_end",
-                          lsn(end), "keys", (json_int_t)READ(board->key_count), "live_bytes",
-                          (json_int_t)READ(board->live_bytes));
+    json_t *o = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:I, s:I}", "space",
+        s->config.name, "shard", (json_int_t)shard, "lcore", (json_int_t)board->lcore, "log",
+        (json_int_t)board->log, "leader", (json_int_t)told->leader, "epoch",
+        (json_int_t)told->epoch, "role", told->leader == n->config.id ? "leader" : "follower",
+        "state", state_name(told->state), "lsn_start", lsn(s->lsn_start), "lsn_committed",
+        lsn(committed), "lsn_end", lsn(end), "keys", (json_int_t)READ(board->key_count),
+        "live_bytes", (json_int_t)READ(board->live_bytes));
     bool whole = o != NULL;
     if (whole && told->peer_count != 0)
         whole = json_object_set_new(o, "lag", lag_json(told)) == 0;

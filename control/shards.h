@@ -5,11 +5,13 @@
  *
  *   node      its id
  *   shards [{space, shard, lcore, log, leader (0: nobody), epoch, role: "leader"|"follower",
- *            state: "active"|"pending"|"moving"|"lost", lsn_committed, lsn_end (both as strings, since they
- *            do not fit a double), keys, live_bytes,
- *            lag [{node, bytes}]: what each other node lacks of it; if it is led here and was looked at}]
- *   lsn_* are what this node shows: of a shard that others lead, they follow.  Of a node alone every shard
- *   is active and led here. */
+ *            state: "active"|"pending"|"moving"|"lost", lsn_start, lsn_committed, lsn_end (as strings, since
+ *            they do not fit a double), keys, live_bytes,
+ *            lag [{node, bytes}]: what each other node lacks of it; if it is led here and was looked at,
+ *            voters, learners: nodes; none while it is not decided who they are, or its space was dropped}]
+ *   lsn_* are what this node shows: of a shard that others lead, end and commit follow.  lsn_start is that of the
+ *   log when its space was made: it tells a space from one that is made again in its place.  Of a node alone
+ *   every shard is active and led here. */
 #ifndef DUNLIN_CONTROL_SHARDS_H
 #define DUNLIN_CONTROL_SHARDS_H
 

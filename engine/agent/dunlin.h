@@ -591,9 +591,10 @@ DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_nodes_json(struct dunlin *handle, char
                                                      size_t capacity);
 
 /* Ask the daemon for all shards as JSON text, as dunlin_status_json: of each its space, number, leader, epoch,
- * role of this node, state, commit LSN, log end, keys, bytes, lcore, in a cluster who votes (voters) and who
- * only holds it (learners), and, where it is led here, how many bytes of log each other node has yet to
- * acknowledge (lag).  350 bytes per shard are enough.  Returns the length, or -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
+ * role of this node, state, where its log begins (lsn_start: a space that is made again begins elsewhere), commit
+ * LSN, log end, keys, bytes, lcore, in a cluster who votes (voters) and who only holds it (learners), and, where
+ * it is led here, how many bytes of log each other node has yet to acknowledge (lag).  800 bytes per shard are
+ * enough.  Returns the length, or -ENOBUFS, -ENOTCONN, -EPROTO (an older daemon). */
 DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_shards_json(struct dunlin *handle, char *buffer,
                                                       size_t capacity);
 
@@ -601,11 +602,12 @@ DUNLIN_API DUNLIN_MUST_USE int64_t dunlin_shards_json(struct dunlin *handle, cha
 
 /* Have a node lead shards: all there are (space NULL or empty, shard DUNLIN_SHARDS_ALL), those of a
  * space, or one of them.  Writes and reads go on meanwhile.  Returns how many are to move, 0 if it
- * leads them all or is to; they have moved when "moving" of dunlin_nodes_json is 0.  Or
+ * leads them all or is to; each has moved when its state in dunlin_shards_json is "moving" no more, all when
+ * "moving" of dunlin_nodes_json is 0.  Or
  *   -EACCES      you are neither root nor the daemon's user
  *   -EOPNOTSUPP  the node is alone
  *   -ENOENT      no such node, space or shard
- *   -EAGAIN      a shard has no leader yet: the cluster begins; try again
+ *   -EAGAIN      a shard has no leader yet: the cluster, or a space, begins; try again
  *   -EBUSY       the control log does not answer: most of its voters are down, or it has no leader just now;
  *                asking again does no harm
  *   -EBADMSG     the control log's leader is of an older release

@@ -1,5 +1,5 @@
-/* `dunlin nodes` and `dunlin move` against a server whose cluster is scripted: what they print,
- * when they end, and by which exit code. */
+/* `dunlin nodes`, `shards` and `spaces` against a server whose cluster is scripted: what they print, and by which
+ * exit code they end. */
 #include "control/server.h"
 
 #include "tests/unit/control/cli_command.h"
@@ -18,40 +18,21 @@ static struct fixture *const f = &fixture;
     "\"lag\":4096,\"lag_ms\":1500,\"zone\":\"hall-2\",\"standing\":\"draining\",\"leads\":"
 #define HEAD "{\"cluster\":\"flock\",\"node\":1,\"shards\":24,\"pending\":1,\"lost\":2,\"moving\":"
 
-/* The cluster's side: as many looks as `moving_looks` see a shard that moves. */
-struct cluster {
-    int64_t answer;
-    uint32_t moves, node, looks, moving_looks;
-    bool refuses;    /* the node that is to lead */
-    uint32_t leader; /* of all shards of the space open; 0: it is not told */
-    char text[1024];
-};
-static struct cluster cluster;
-
-static int64_t move(void *context, uint32_t first_log, uint32_t last_log, uint32_t node)
-{
-    struct cluster *c = context;
-    (void)first_log;
-    (void)last_log;
-    c->moves++;
-    c->node = node;
-    return c->answer;
-}
+static uint32_t leader; /* of all shards of the space open; 0: it is not told */
 
 static char *nodes_json(void *context)
 {
-    struct cluster *c = context;
-    bool moving = c->looks++ < c->moving_looks;
-    (void)snprintf(c->text, sizeof(c->text), HEAD "%d," NODES_LEADING "%d}]}", moving ? 7 : 0,
-                   c->moves != 0 && !c->refuses ? 3 : 0);
-    if (c->leader != 0) {
-        size_t end = strlen(c->text) - 1;
-        (void)snprintf(c->text + end, sizeof(c->text) - end,
+    char text[1024];
+    (void)context;
+    (void)snprintf(text, sizeof(text), HEAD "0," NODES_LEADING "0}]}");
+    if (leader != 0) {
+        size_t end = strlen(text) - 1;
+        (void)snprintf(text + end, sizeof(text) - end,
                        ",\"leaders\":[{\"space\":\"closed\",\"first\":0,\"last\":9,\"node\":3},"
                        "{\"space\":\"open\",\"first\":0,\"last\":9,\"node\":%u}]}",
-                       c->leader);
+                       leader);
     }
-    return strdup(c->text);
+    return strdup(text);
 }
 
 static void shard(void *context, const struct server_shard_asked *asked, struct server_shard *told)
@@ -63,12 +44,11 @@ static void shard(void *context, const struct server_shard_asked *asked, struct 
     told->peers[1].missing = 4096;
 }
 
-static const struct server_admin admin = {
-    .move = move, .nodes_json = nodes_json, .shard = shard, .context = &cluster};
+static const struct server_admin admin = {.nodes_json = nodes_json, .shard = shard};
 
 static void cluster_open(void)
 {
-    cluster = (struct cluster){.answer = 3};
+    leader = 0;
     fixture_open(f);
     server_set_admin(f->server, &admin);
 }
@@ -136,80 +116,6 @@ static void spaces_are_a_table(void)
     fixture_close(f);
 }
 
-static void a_move_waits_until_nothing_moves(void)
-{
-    struct command c;
-    cluster_open();
-    cluster.moving_looks = 3;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1"), 0);
-    CU_ASSERT_STRING_EQUAL(c.text, "3 shards move to node 2\n");
-    CU_ASSERT_EQUAL(cluster.moves, 1);
-    CU_ASSERT_EQUAL(cluster.node, 2);
-    CU_ASSERT_EQUAL(cluster.looks, 4); /* the first before it */
-    fixture_close(f);
-}
-
-static void a_move_that_was_passed_on_is_told(void)
-{
-    struct command c;
-    cluster_open();
-    cluster.refuses = true;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1"), 3);
-    expect_text(&c, "node 2 did not take 3 shards");
-    fixture_close(f);
-}
-
-static void a_move_need_not_wait(void)
-{
-    struct command c;
-    cluster_open();
-    cluster.moving_looks = UINT32_MAX;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "--no-wait", "2"), 0);
-    CU_ASSERT_STRING_EQUAL(c.text, "3 shards move to node 2\n");
-    CU_ASSERT_EQUAL(DUNLIN(&c, "--json", "move", "2", "--no-wait"), 0);
-    CU_ASSERT_STRING_EQUAL(c.text, "{\"shards\":3,\"node\":2}\n");
-    CU_ASSERT_EQUAL(cluster.looks, 0);
-    fixture_close(f);
-}
-
-static void a_move_that_never_ends_is_told(void)
-{
-    struct command c;
-    cluster_open();
-    cluster.moving_looks = UINT32_MAX;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "--timeout", "2000"), 3);
-    expect_text(&c, "3 shards move to node 2\n");
-    expect_text(&c, "7 shards are still moving");
-    CU_ASSERT(cluster.looks >= 1);
-    fixture_close(f);
-}
-
-static void errors_have_their_exit_code(void)
-{
-    struct command c;
-    cluster_open();
-    cluster.answer = -ENOENT;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "9"), 2);
-    expect_text(&c, "no node 9");
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "nowhere"), 1);
-    expect_text(&c, "no space 'nowhere'");
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1023"), 1);
-    expect_text(&c, "shard 1023");
-    cluster.answer = -EAGAIN;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
-    expect_text(&c, "no leader yet");
-    cluster.answer = -EBUSY;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
-    expect_text(&c, "the control log does not answer");
-    cluster.answer = -EBADMSG;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 5);
-    expect_text(&c, "an older release");
-    cluster.answer = -ENOSPC;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
-    expect_text(&c, "No space left");
-    fixture_close(f);
-}
-
 /* No lcore runs here, so nothing is answered: the message says whose part that was. */
 static void who_did_not_answer_is_named(void)
 {
@@ -217,7 +123,7 @@ static void who_did_not_answer_is_named(void)
     cluster_open();
     CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
     expect_text(&c, "which leads the shard and did not answer");
-    cluster.leader = 2;
+    leader = 2;
     CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
     expect_text(&c, "attached to node 7; node 2 leads shard ");
     expect_text(&c, " of the space and did not answer (up: no, heard of 1520 ms ago)");
@@ -231,20 +137,8 @@ static void who_did_not_answer_is_named(void)
 static void bad_operands_ask_nobody(void)
 {
     static const char *const bad[][4] = {
-        {"move"},
-        {"move", "0"},
-        {"move", "-1"},
-        {"move", "two"},
-        {"move", "4294967296"},
-        {"move", "2", ""},
-        {"move", "2", "a-name-that-is-longer-than-any-can"},
-        {"move", "2", "open", "1024"},
-        {"move", "2", "open", "x"},
-        {"nodes", "1"},
-        {"nodes", "--no-wait"},
-        {"spaces", "1"},
-        {"shards", "open", "1"},
-        {"key", "1"},
+        {"nodes", "1"},          {"nodes", "--no-wait"}, {"spaces", "1"},
+        {"shards", "open", "1"}, {"key", "1"},
     };
     struct command c;
     cluster_open();
@@ -253,8 +147,6 @@ static void bad_operands_ask_nobody(void)
         CU_ASSERT_EQUAL(dunlin(f, &c, arguments), 2);
         expect_text(&c, "dunlin: ");
     }
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1", "more"), 2);
-    CU_ASSERT_EQUAL(cluster.moves + cluster.looks, 0);
     CU_ASSERT_EQUAL(counts_of(f).accepted, 0);
     fixture_close(f);
 }
@@ -267,22 +159,12 @@ static void a_node_alone_says_so(void)
     expect_text(&c, "is alone");
     CU_ASSERT_EQUAL(DUNLIN(&c, "nodes", "--json"), 3);
     expect_text(&c, "is alone");
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "1"), 3);
-    expect_text(&c, "is alone");
     fixture_close(f);
 }
 
 static const struct unit_test tests[] = {
-    UNIT_TEST(nodes_are_a_table),
-    UNIT_TEST(shards_are_a_table),
-    UNIT_TEST(spaces_are_a_table),
-    UNIT_TEST(a_move_waits_until_nothing_moves),
-    UNIT_TEST(a_move_need_not_wait),
-    UNIT_TEST(a_move_that_was_passed_on_is_told),
-    UNIT_TEST(a_move_that_never_ends_is_told),
-    UNIT_TEST(errors_have_their_exit_code),
-    UNIT_TEST(who_did_not_answer_is_named),
-    UNIT_TEST(bad_operands_ask_nobody),
-    UNIT_TEST(a_node_alone_says_so),
+    UNIT_TEST(nodes_are_a_table),       UNIT_TEST(shards_are_a_table),
+    UNIT_TEST(spaces_are_a_table),      UNIT_TEST(who_did_not_answer_is_named),
+    UNIT_TEST(bad_operands_ask_nobody), UNIT_TEST(a_node_alone_says_so),
 };
 UNIT_MAIN("cli_admin", tests)

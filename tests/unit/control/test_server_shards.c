@@ -53,6 +53,7 @@ static void shards_of_a_node_alone_are_led_here(void)
     int fd = peer_connect(f);
     atomic_store_explicit(&f->node.spaces[2]->boards[1].key_count, 7, memory_order_relaxed);
     atomic_store_explicit(&f->node.spaces[2]->boards[1].live_bytes, 700, memory_order_relaxed);
+    f->node.spaces[2]->lsn_start += NODE_LSN_GRANT;
     json_t *all = json_of(fd, ATTACH_SHARDS);
     json_t *shards = json_object_get(all, "shards");
     CU_ASSERT_EQUAL(number(all, "node"), f->node.config.id);
@@ -60,7 +61,9 @@ static void shards_of_a_node_alone_are_led_here(void)
     for (size_t i = 0; i < 4; i++) {
         const json_t *s = json_array_get(shards, i);
         const struct layout_board *board = &f->node.spaces[i / 2 + 1]->boards[i % 2];
-        char lsn[24];
+        char lsn[24], lsn_start[24];
+        (void)snprintf(lsn_start, sizeof lsn_start, "%llu",
+                       (unsigned long long)f->node.spaces[i / 2 + 1]->lsn_start);
         (void)snprintf(
             lsn, sizeof lsn, "%llu",
             (unsigned long long)atomic_load_explicit(&board->lsn_committed, memory_order_relaxed));
@@ -72,6 +75,7 @@ static void shards_of_a_node_alone_are_led_here(void)
         CU_ASSERT_EQUAL(number(s, "epoch"), (json_int_t)f->node.start);
         CU_ASSERT_STRING_EQUAL(text(s, "role"), "leader");
         CU_ASSERT_STRING_EQUAL(text(s, "state"), "active");
+        CU_ASSERT_STRING_EQUAL(text(s, "lsn_start"), lsn_start);
         CU_ASSERT_STRING_EQUAL(text(s, "lsn_committed"), lsn);
         CU_ASSERT_STRING_EQUAL(text(s, "lsn_end"), lsn);
         CU_ASSERT_EQUAL(number(s, "keys"), i == 3 ? 7 : 0);

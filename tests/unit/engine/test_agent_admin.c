@@ -1,5 +1,5 @@
 /* What the library itself refuses or passes on of administration.  What a cluster answers is shown
- * where there is one: tests/unit/control/test_cli_admin.c. */
+ * where there is one: tests/unit/control/test_cli_move.c. */
 #include "tests/unit/engine/agent_node.h"
 #include "tests/unit/unit.h"
 
