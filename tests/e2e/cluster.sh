@@ -51,7 +51,7 @@
 #   check WHAT COMMAND...        a fault unless it succeeds
 #   scene NAME                   a heading; told NAME=VALUE... prints what was measured in it
 #   scenes SCENE...              functions; runs those that the command line names after BUILD, or all
-#   verdict                      ends the script
+#   verdict                      ends the script; what went wrong are its last lines
 #
 # Settings, before cluster_begin or cluster_configure: quota_telemetry, quota_sectors, cluster_name,
 # key_files[n] (none: secrets come over the control plane), wires[n] (version), losts[n] (stop, reopen), lease, leader_lease, listed[n] (nodes, all),
@@ -78,7 +78,6 @@ lease=50ms
 leader_lease=300ms
 eal="--no-huge -m 128 --no-pci"
 nodes=0
-faults=0
 took_ms=0
 stopped=0
 replicas=
@@ -104,11 +103,6 @@ scene() {
 }
 
 told() { printf '   %s; %s s\n' "$*" "$((($(now_ms) - scene_ms) / 1000))"; }
-
-fault() {
-    echo "FAIL $*"
-    faults=$((faults + 1))
-}
 
 check() {
     local what=$1
@@ -143,6 +137,8 @@ scenes() {
 
 verdict() {
     local n
+    [ $faults -eq 0 ] || [ ! -s "$scratch/errors" ] ||
+        { echo "-- the last complaints of commands:" && tail -n 8 "$scratch/errors"; }
     for n in "${!logs[@]}"; do
         if grep -aqE 'assertion failed|Sanitizer|runtime error' "${logs[n]}"* 2>/dev/null; then
             fault "node $n said:"
@@ -150,8 +146,8 @@ verdict() {
         fi
         [ $faults -eq 0 ] || { echo "-- the end of the log of node $n:" && tail -n 12 "${logs[n]}"; }
     done
-    [ $faults -eq 0 ] && echo "all as it should be" || echo "$faults faults"
-    [ $faults -eq 0 ]
+    faults_again
+    [ $faults -eq 0 ] && echo "all as it should be"
     exit
 }
 

@@ -22,6 +22,8 @@ socket=$scratch/dunlind.sock
 config=$scratch/dunlind.yaml
 log=$scratch/dunlind.log
 children=()
+faults=0
+fault_texts=()
 
 clean_up() {
     local pid
@@ -87,11 +89,26 @@ run() {
     wait "$pid"
 }
 
+# fault WHAT...: something is not as it should be.
+fault() {
+    echo "FAIL $*"
+    fault_texts+=("$*")
+    faults=$((faults + 1))
+}
+
+# faults_again: the first of them, and how many. Why again: who shows only the end of a long output shows logs else.
+faults_again() {
+    [ "$faults" -ne 0 ] || return 0
+    [ ${#fault_texts[@]} -eq 0 ] || printf 'FAIL %s\n' "${fault_texts[@]:0:30}"
+    echo "$faults faults"
+}
+
 # finish STATUS: end by it; with the daemon's last words if it is bad.
 finish() {
     if [ "$1" -ne 0 ] && [ -s "$log" ]; then
         echo "-- the end of the daemon's log:"
         tail -n 25 "$log"
+        faults_again
     fi
     exit "$1"
 }

@@ -4,13 +4,11 @@
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 dir=$scratch
-faults=0
 
 # expect WHAT GOT WANTED
 expect() {
     [ "$2" = "$3" ] && return
-    echo "$1: got '$2', expected '$3'"
-    faults=$((faults + 1))
+    fault "$1: got '$2', expected '$3'"
 }
 
 # exit_of COMMAND...: its exit status; output in $dir/said.
@@ -109,4 +107,6 @@ expect "it serves on after a rush" "$("$dunlin" put things key four | grep -c .)
 kill -TERM "$daemon"
 expect_end "stop after a rush" 0
 
-[ $faults -eq 0 ] || { echo "--- log"; tail -n 40 "$dir/err"; exit 1; }
+log=$dir/err
+[ $faults -eq 0 ]
+finish $?

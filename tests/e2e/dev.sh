@@ -5,13 +5,10 @@
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-faults=0
-
 # expect WHAT GOT WANTED
 expect() {
     [ "$2" = "$3" ] && return
-    echo "$1: got '$2', expected '$3'"
-    faults=$((faults + 1))
+    fault "$1: got '$2', expected '$3'"
 }
 
 # exit_of COMMAND...: its exit status; output in $scratch/said.

@@ -10,14 +10,12 @@ command -v python3 >/dev/null || skip "no python3 here"
 root=$(cd "$(dirname "$0")/../.." && pwd)
 export PYTHONDONTWRITEBYTECODE=1 # nothing is to be left in the tree
 export TMPDIR=$scratch
-faults=0
 
 # says REGEX: in the output of the last program.
 says() {
     grep -qE -- "$1" "$scratch/said" && return
-    echo "FAIL  it does not say '$1':"
+    fault "it does not say '$1'"
     sed 's/^/      /' "$scratch/said"
-    faults=$((faults + 1))
 }
 
 # expect STATUS PROGRAM ARGUMENT...: how it ends; what it says goes to $scratch/said.
@@ -27,9 +25,8 @@ expect() {
     run "$@" >"$scratch/said" 2>&1
     status=$?
     [ $status -eq "$wanted" ] && return
-    echo "FAIL  exit $status instead of $wanted: $*"
+    fault "exit $status instead of $wanted: $*"
     sed 's/^/      /' "$scratch/said"
-    faults=$((faults + 1))
 }
 
 # ---- as it is installed ----------------------------------------------------------------------
@@ -69,7 +66,7 @@ says '^sector is held by drone-1 at version'
 says '^drone-8 came too late: version'
 says '^drone-1 gave sector back; [0-9]+ read in place'
 cp "$library" "$PYTHONPATH"
-"$dunlin" put airspace sector drone-9 >/dev/null || faults=$((faults + 1))
+"$dunlin" put airspace sector drone-9 >/dev/null || fault "put fails"
 expect 1 "$example" sector drone-1
 says '^sector is taken, by drone-9, at version'
 
@@ -81,7 +78,7 @@ expect 0 python3 "$scratch/readme.py"
 says '^somebody else was first, at version [0-9]+\.[0-9]+$'
 
 kill -TERM "$daemon"
-wait "$daemon" || { echo "FAIL  the daemon ended with status $?"; faults=$((faults + 1)); }
+wait "$daemon" || fault "the daemon ended with status $?"
 expect 3 "$example"
 says 'is dunlind running'
 unset DUNLIN_SOCKET
@@ -91,7 +88,7 @@ unset DUNLIN_SOCKET
 export DUNLIN_LIBRARY=$library DUNLIN_TEST_DUNLIND=$dunlind DUNLIN_TEST_SCRATCH=$scratch/test
 mkdir "$DUNLIN_TEST_SCRATCH"
 log=$DUNLIN_TEST_SCRATCH/dunlind.log
-run python3 -W error "$root/tests/e2e/python_test.py" "$@" || faults=$((faults + 1))
+run python3 -W error "$root/tests/e2e/python_test.py" "$@" || fault "python_test.py"
 
 [ $faults -eq 0 ]
 finish $?

@@ -7,12 +7,6 @@
 # shellcheck source=tests/e2e/common.sh
 . "$(dirname "$0")/common.sh"
 
-faults=0
-fault() {
-    echo "FAIL $*"
-    faults=$((faults + 1))
-}
-
 # ---- installed -------------------------------------------------------------------------------------
 
 stage=$scratch/stage
