@@ -69,13 +69,14 @@ net_mac() { printf '02:4e:45:54:%02x:%02x' "$net_x" "$1"; }
 
 # ---- up and down -----------------------------------------------------------------------------------
 
-# A new namespace, number n, held by a process.
+# A new namespace, number n, held by a process. Why signals to all of the script's processes do not end that:
+# net_down finds by it what else there is.
 net_hold() {
     local n=$1 own id='' tries=1000
     own=$(readlink /proc/self/ns/net)
     # shellcheck disable=SC2016
-    setpriv --pdeathsig KILL unshare --net bash -c 'exec -a "$0" sleep infinity' "dunlin-net-$$-$n" \
-        </dev/null >/dev/null 2>&1 &
+    setpriv --pdeathsig KILL unshare --net bash -c 'trap "" INT TERM HUP; exec -a "$0" sleep infinity' \
+        "dunlin-net-$$-$n" </dev/null >/dev/null 2>&1 &
     net_holders[n]=$!
     disown $! # or the shell would report its end
     while id=$(readlink "/proc/${net_holders[$n]}/ns/net") && [ "$id" = "$own" ]; do
@@ -194,19 +195,31 @@ net_up() {
     net_cuts_prepare
 }
 
+# net_is_held n: its holder is there, so that net_ids[n] is its namespace. Why that matters: when one has ended, the
+# kernel gives its number to the next that is made, and that is another run's.
+net_is_held() {
+    [ -n "${net_ids[$1]:-}" ] && [ "$(readlink "/proc/${net_holders[$1]}/ns/net")" = "${net_ids[$1]}" ]
+}
+
 # Processes in the namespaces, one a line.
 net_processes() {
     stat -L -c 'net:[%i] %n' /proc/[0-9]*/ns/net 2>/dev/null | awk -v ids=" ${net_ids[*]} " '
         index(ids, " " $1 " ") { split($2, path, "/"); print path[3] }'
 }
 
+# The same without those that hold them.
+net_held_processes() { net_processes | grep -vxFf <(printf '%s\n' "${net_holders[@]}"); }
+
+# Holders last: once they end, nothing is looked for by its number any more.
 net_down() {
     local n pid pids tries=200
-    # Why by number: one that was on its way when a signal came is in no namespace of ours yet.
     for n in "${!net_holders[@]}"; do
+        net_is_held "$n" && continue
+        # Why by number: one that was on its way when a signal came is in no namespace of ours yet.
         [ -n "${net_ids[$n]:-}" ] || kill -KILL "${net_holders[$n]}" 2>/dev/null
+        unset "net_ids[$n]"
     done
-    while pids=$(net_processes) && [ -n "$pids" ]; do
+    while pids=$(net_held_processes) && [ -n "$pids" ]; do
         tries=$((tries - 1))
         [ $tries -gt 0 ] || { net_fail "these processes do not end:" $pids || break; }
         # shellcheck disable=SC2086
@@ -215,6 +228,15 @@ net_down() {
             wait "$pid" 2>/dev/null
         done
         sleep 0.02
+    done
+    for n in "${!net_ids[@]}"; do
+        kill -KILL "${net_holders[$n]}" 2>/dev/null
+    done
+    for n in "${!net_ids[@]}"; do
+        for ((tries = tries > 0 ? 500 : 0; tries > 0; tries--)); do
+            net_is_held "$n" || break
+            sleep 0.01
+        done
     done
     net_nodes=0
     net_holders=() net_ids=() net_shaped=() net_seconds=()

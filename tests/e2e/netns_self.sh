@@ -13,15 +13,13 @@
 
 proxy=$programs/udp_proxy
 [ -x "$proxy" ] || { echo "$e2e_name: no $proxy: build first" >&2; exit 2; }
-faults=0
 sinks=()  # processes that count what comes, by node
 wanted=() # what they should have counted
 
 # expect WHAT GOT WANTED
 expect() {
     [ "$2" = "$3" ] && return
-    echo "$1: got '$2', expected '$3'"
-    faults=$((faults + 1))
+    fault "$1: got '$2', expected '$3'"
 }
 
 # status_of COMMAND...: its exit status; output in $scratch/said.
@@ -261,6 +259,34 @@ expect "processes after it" "$(net_processes)" ""
 net_ids=()
 expect "down again" "$(status_of net_down)" 0
 expect "a command on no network" "$(status_of net_run 1 true)" 2
+
+# Why the holders last: a namespace that has ended leaves its number to the next one, and net_down goes by numbers.
+up 2
+mapfile -t last < <(printf -- '-KILL %s\n' "${net_holders[@]}")
+kill() {
+    echo "$*" >>"$scratch/kills"
+    builtin kill "$@"
+}
+net_down
+unset -f kill
+expect "what ends first" "$(head -n 1 "$scratch/kills" | wc -w)" 3
+expect "what ends last" "$(tail -n 3 "$scratch/kills")" "$(printf '%s\n' "${last[@]}")"
+
+# As if the namespace of node 1 had ended, and another run had its number now.
+up 2
+setpriv --pdeathsig KILL unshare --net sleep 300 &
+stranger=$!
+children+=("$stranger")
+for _ in $(seq 1 1000); do
+    [ "$(readlink "/proc/$stranger/ns/net")" != "$(readlink /proc/self/ns/net)" ] && break
+    sleep 0.01
+done
+kill -KILL "${net_holders[1]}" "${sinks[1]}"
+net_ids[1]=$(readlink "/proc/$stranger/ns/net")
+net_down
+expect "down without a holder" $? 0
+expect "a stranger" "$(kill -0 "$stranger" && echo alive)" alive
+kill -KILL "$stranger"
 up 2
 arrives "the next network" 1 2
 
