@@ -80,3 +80,19 @@ int rdma_device_find(const char *directory, const char *name, struct rdma_device
         free(entries);
     return found ? 0 : -ENODEV;
 }
+
+/* Source: linux/drivers/infiniband/sw/rxe/rxe_hw_counters.c; Documentation/ABI/stable/sysfs-class-infiniband. */
+int rdma_device_packets(const char *directory, const struct rdma_device *device, uint64_t *packets)
+{
+    static const char *const names[] = {"hw_counters/sent_pkts", "counters/port_xmit_packets"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[PATH_BYTES], line[LINE_BYTES], *end;
+        (void)snprintf(path, sizeof path, "%s/%s/ports/%u/%s", directory, device->name,
+                       device->port, names[i]);
+        line_read(path, line);
+        *packets = strtoull(line, &end, 10);
+        if (line[0] >= '0' && line[0] <= '9' && *end == '\0')
+            return 0;
+    }
+    return -ENOENT;
+}

@@ -23,4 +23,9 @@ struct rdma_device {
  * Returns 0, or -ENODEV: there is none, or none of its ports is active with such an address. */
 MUST_USE int rdma_device_find(const char *directory, const char *name, struct rdma_device *device);
 
+/* How many packets its port has sent so far, acknowledgements included, for whomever.
+ * Returns 0, or -ENOENT: it does not count them, or not by a name that we know. */
+MUST_USE int rdma_device_packets(const char *directory, const struct rdma_device *device,
+                                 uint64_t *packets);
+
 #endif

@@ -44,6 +44,14 @@ static const struct question questions[] = {
 
 #define QUESTIONS ((uint32_t)(sizeof questions / sizeof questions[0]))
 
+/* What a side used up in all rounds of a question.  An operation of the baseline is an iteration of perftest's: one
+ * write, or one there and back. */
+struct spent {
+    double cpu_ns;
+    uint64_t operations;
+    uint64_t packets; /* 0: the device does not count them */
+};
+
 struct bench {
     struct report report;
     uint64_t deadline_ns;
@@ -53,6 +61,7 @@ struct bench {
     bool encrypt;                    /* the present cluster's frames */
     const struct question *question; /* the present one */
     struct rdma_perftest perftest;   /* for it */
+    struct spent ours, raw;          /* by it */
     struct daemon daemons[NET_SERVERS];
     struct net_dunlin_client client;
     struct net_side net;
@@ -61,16 +70,28 @@ struct bench {
 
 /* ---- sides ---- */
 
+/* 0: the device does not count them. */
+static uint64_t packets_so_far(const struct bench *b)
+{
+    uint64_t packets;
+    return rdma_device_packets(RDMA_DEVICE_DIRECTORY, &b->device, &packets) == 0 ? packets : 0;
+}
+
 /* pairs_measure: nanoseconds of a batch, or bytes a second. */
 static int dunlin_measure(void *context, uint64_t duration_ns, double *value)
 {
     struct bench *b = context;
     struct net_values values;
+    uint64_t position = b->net.position, packets = packets_so_far(b);
     int rc = net_side_measure(&b->net, b->question->batch, duration_ns, &values);
     if (rc != 0) {
         (void)fprintf(stderr, "dunlin-bench: %s: %s\n", b->question->name, strerror(-rc));
         return rc;
     }
+    uint64_t operations = b->net.position - position;
+    b->ours.operations += operations;
+    b->ours.packets += packets_so_far(b) - packets;
+    b->ours.cpu_ns += values.cpu_ns * (double)operations;
     *value = b->question->large ? values.rate * LARGE_BYTES : values.p50_ns;
     return 0;
 }
@@ -79,7 +100,11 @@ static int dunlin_measure(void *context, uint64_t duration_ns, double *value)
 static int raw_measure(void *context, uint64_t duration_ns, double *value)
 {
     struct bench *b = context;
+    uint64_t packets = packets_so_far(b);
+    b->raw.operations +=
+        max_u64(b->perftest.iterations, RDMA_PERFTEST_ITERATIONS_MIN) * b->perftest.pairs;
     int rc = rdma_perftest_run(&b->perftest, duration_ns, value);
+    b->raw.packets += packets_so_far(b) - packets;
     *value = b->question->large ? *value / COPIES : *value * 2;
     return rc;
 }
@@ -101,6 +126,7 @@ static void question_set(struct bench *b, const struct question *q)
 {
     const bool roomy = b->report.machine.cpus >= NET_SERVERS + 1;
     b->question = q;
+    b->ours = b->raw = (struct spent){.operations = 0};
     b->client.large = q->large ? b->large : NULL;
     b->client.large_bytes = LARGE_BYTES;
     b->net.key_count = q->large ? LARGE_KEYS : KEYS;
@@ -111,6 +137,28 @@ static void question_set(struct bench *b, const struct question *q)
         .bytes = q->large ? LARGE_WRITE : SMALL_WRITE,
         .pairs = !q->large && roomy ? COPIES : 1,
     };
+}
+
+/* Why: it says what a ratio is made of. */
+static void report_spent(struct bench *b)
+{
+    const struct question *q = b->question;
+    const double writes = (double)max_u64(b->ours.operations, 1);
+    const double raw = (double)b->raw.packets / (double)max_u64(b->raw.operations, 1);
+    char name[64], row_of[80];
+    row_name(b, q, name);
+    (void)snprintf(row_of, sizeof row_of, "%s, CPU", name);
+    report_note(report_add(&b->report, row_of, "ns", b->ours.cpu_ns / writes),
+                "per write, client and nodes together, looks in vain included");
+    (void)snprintf(row_of, sizeof row_of, "%s, packets", name);
+    if (b->ours.packets == 0) {
+        report_note(report_add(&b->report, row_of, "packets", (double)NAN),
+                    "skipped: %s does not count them", b->device.name);
+        return;
+    }
+    report_note(report_add(&b->report, row_of, "packets", (double)b->ours.packets / writes),
+                "per write, acknowledgements included; the baseline: %.1f",
+                q->large ? raw * COPIES * LARGE_BYTES / LARGE_WRITE : raw);
 }
 
 static void report_one(struct bench *b, const struct pairs_judgement *judgement)
@@ -126,11 +174,13 @@ static void report_one(struct bench *b, const struct pairs_judgement *judgement)
     struct report_row *row = report_add_judged(&b->report, name, q->large ? "GB/s" : "ns", &to);
     if (q->large) {
         report_note(row, "of values, to each of two followers; the baseline is one writer");
-        return;
+    } else {
+        report_percentiles(row, &b->net.latency, 1);
+        report_note(row,
+                    "client and three nodes on %u processors; the baseline: %u processes of %s",
+                    b->report.machine.cpus, 2 * b->perftest.pairs, b->device.name);
     }
-    report_percentiles(row, &b->net.latency, 1);
-    report_note(row, "client and three nodes on %u processors; the baseline: %u processes of %s",
-                b->report.machine.cpus, 2 * b->perftest.pairs, b->device.name);
+    report_spent(b);
 }
 
 static int ask(struct bench *b, const struct question *q)

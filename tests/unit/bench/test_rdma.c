@@ -95,6 +95,27 @@ static void a_device_is_found_by_its_name(void)
     CU_ASSERT_EQUAL(rdma_device_find(directory, NULL, &d), -ENODEV);
 }
 
+static void packets_are_those_of_the_device_s_port(void)
+{
+    const struct rdma_device d = {.name = "a", .port = 2};
+    uint64_t packets;
+    directory_make();
+    file_make("a/ports/1/hw_counters/sent_pkts", "1\n");
+    CU_ASSERT_EQUAL(rdma_device_packets(directory, &d, &packets), -ENOENT);
+    file_make("a/ports/2/counters/port_xmit_packets", "N/A (no PMA)\n");
+    CU_ASSERT_EQUAL(rdma_device_packets(directory, &d, &packets), -ENOENT);
+    file_make("a/ports/2/counters/port_xmit_packets", "18446744073709551615\n");
+    CU_ASSERT_EQUAL(rdma_device_packets(directory, &d, &packets), 0);
+    CU_ASSERT_EQUAL(packets, UINT64_MAX);
+    file_make("a/ports/2/hw_counters/sent_pkts", "7 7\n");
+    CU_ASSERT_EQUAL(rdma_device_packets(directory, &d, &packets), 0);
+    CU_ASSERT_EQUAL(packets, UINT64_MAX);
+    file_make("a/ports/2/hw_counters/sent_pkts", "70895\n");
+    CU_ASSERT_EQUAL(rdma_device_packets(directory, &d, &packets), 0);
+    CU_ASSERT_EQUAL(packets, 70895);
+    directory_end();
+}
+
 /* ---- reports ---- */
 
 static const char latency[] =
@@ -164,6 +185,7 @@ static void the_next_run_fills_its_time(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(the_first_active_port_with_an_address_is_found),
     UNIT_TEST(a_device_is_found_by_its_name),
+    UNIT_TEST(packets_are_those_of_the_device_s_port),
     UNIT_TEST(a_report_gives_the_value_of_its_line),
     UNIT_TEST(a_report_of_another_kind_gives_none),
     UNIT_TEST(the_next_run_fills_its_time),
