@@ -3,6 +3,7 @@
 #include "bench/cluster_files.h"
 #include "bench/machine.h"
 #include "bench/rdma_perftest.h"
+#include "bench/rdma_plain.h"
 #include "bench/replicate_net_dunlin.h"
 #include "bench/report.h"
 #include "engine/agent/dunlin.h"
@@ -29,14 +30,28 @@
 struct question {
     uint32_t batch;
     bool large; /* values */
+    bool
+        alike; /* the baseline's processes are as many as ours, and idle as they do; else they are perftest's */
     const char *name, *baseline;
     struct pairs_goal goal;
 };
 
 static const struct question questions[] = {
-    {1, false, "replicated write, batch 1", "ib_write_lat, there and back", {PAIRS_AT_MOST, 1.5}},
+    {1,
+     false,
+     false,
+     "replicated write, batch 1",
+     "ib_write_lat, there and back",
+     {PAIRS_AT_MOST, 1.5}},
+    {1,
+     false,
+     true,
+     "replicated write, like for like",
+     "plain writes, first answer of two, an idle client",
+     {PAIRS_AT_MOST, 1.5}},
     {LARGE_BATCH,
      true,
+     false,
      "replicated writes of 4 KiB, batch 32",
      "ib_write_bw of 32 KiB, a half of it",
      {PAIRS_AT_LEAST, 0.85}},
@@ -44,12 +59,11 @@ static const struct question questions[] = {
 
 #define QUESTIONS ((uint32_t)(sizeof questions / sizeof questions[0]))
 
-/* What a side used up in all rounds of a question.  An operation of the baseline is an iteration of perftest's: one
- * write, or one there and back. */
+/* What a side used up in all rounds of a question. */
 struct spent {
     double cpu_ns;
     uint64_t operations;
-    uint64_t packets; /* 0: the device does not count them */
+    uint64_t packets; /* sent by the device, acknowledgements too; 0: it does not count them */
 };
 
 struct bench {
@@ -61,7 +75,9 @@ struct bench {
     bool encrypt;                    /* the present cluster's frames */
     const struct question *question; /* the present one */
     struct rdma_perftest perftest;   /* for it */
-    struct spent ours, raw;          /* by it */
+    struct spent ours, raw;          /* by it; raw of one that is alike alone */
+    struct rdma_plain plain;         /* of all clusters */
+    struct net_side plain_net;
     struct daemon daemons[NET_SERVERS];
     struct net_dunlin_client client;
     struct net_side net;
@@ -77,34 +93,48 @@ static uint64_t packets_so_far(const struct bench *b)
     return rdma_device_packets(RDMA_DEVICE_DIRECTORY, &b->device, &packets) == 0 ? packets : 0;
 }
 
-/* pairs_measure: nanoseconds of a batch, or bytes a second. */
-static int dunlin_measure(void *context, uint64_t duration_ns, double *value)
+/* Writes of one of our sides.  Returns 0, or -errno after a word on stderr. */
+static int side_measure(const struct bench *b, struct net_side *side, uint64_t duration_ns,
+                        struct spent *spent, struct net_values *values)
 {
-    struct bench *b = context;
-    struct net_values values;
-    uint64_t position = b->net.position, packets = packets_so_far(b);
-    int rc = net_side_measure(&b->net, b->question->batch, duration_ns, &values);
+    uint64_t position = side->position, packets = packets_so_far(b);
+    int rc = net_side_measure(side, b->question->batch, duration_ns, values);
     if (rc != 0) {
         (void)fprintf(stderr, "dunlin-bench: %s: %s\n", b->question->name, strerror(-rc));
         return rc;
     }
-    uint64_t operations = b->net.position - position;
-    b->ours.operations += operations;
-    b->ours.packets += packets_so_far(b) - packets;
-    b->ours.cpu_ns += values.cpu_ns * (double)operations;
-    *value = b->question->large ? values.rate * LARGE_BYTES : values.p50_ns;
+    uint64_t operations = side->position - position;
+    spent->operations += operations;
+    spent->packets += packets_so_far(b) - packets;
+    spent->cpu_ns += values->cpu_ns * (double)operations;
     return 0;
+}
+
+/* pairs_measure: nanoseconds of a batch, or bytes a second. */
+static int dunlin_measure(void *context, uint64_t duration_ns, double *value)
+{
+    struct bench *b = context;
+    struct net_values values = {.rate = 0};
+    int rc = side_measure(b, &b->net, duration_ns, &b->ours, &values);
+    *value = b->question->large ? values.rate * LARGE_BYTES : values.p50_ns;
+    return rc;
+}
+
+/* The same of plain writes. */
+static int plain_measure(void *context, uint64_t duration_ns, double *value)
+{
+    struct bench *b = context;
+    struct net_values values = {.rate = 0};
+    int rc = side_measure(b, &b->plain_net, duration_ns, &b->raw, &values);
+    *value = values.p50_ns;
+    return rc;
 }
 
 /* The same of the device. */
 static int raw_measure(void *context, uint64_t duration_ns, double *value)
 {
     struct bench *b = context;
-    uint64_t packets = packets_so_far(b);
-    b->raw.operations +=
-        max_u64(b->perftest.iterations, RDMA_PERFTEST_ITERATIONS_MIN) * b->perftest.pairs;
     int rc = rdma_perftest_run(&b->perftest, duration_ns, value);
-    b->raw.packets += packets_so_far(b) - packets;
     *value = b->question->large ? *value / COPIES : *value * 2;
     return rc;
 }
@@ -131,6 +161,7 @@ static void question_set(struct bench *b, const struct question *q)
     b->client.large_bytes = LARGE_BYTES;
     b->net.key_count = q->large ? LARGE_KEYS : KEYS;
     net_side_reset(&b->net);
+    net_side_reset(&b->plain_net);
     b->perftest = (struct rdma_perftest){
         .device = &b->device,
         .kind = q->large ? RDMA_PERFTEST_RATE : RDMA_PERFTEST_LATENCY,
@@ -139,26 +170,31 @@ static void question_set(struct bench *b, const struct question *q)
     };
 }
 
+/* Of a write, and of one of the baseline where that is alike. */
+static void report_spent_of(struct bench *b, const char *what, const char *unit, double ours,
+                            double raw)
+{
+    char name[64], row_of[80];
+    row_name(b, b->question, name);
+    (void)snprintf(row_of, sizeof row_of, "%s, %s", name, what);
+    struct report_row *row = report_add(&b->report, row_of, unit, ours);
+    if (b->question->alike)
+        report_note(row,
+                    "per write, looks in vain and acknowledgements included; the baseline: %.*f",
+                    raw < 1000 ? 1 : 0, raw);
+    else
+        report_note(row, "per write, looks in vain and acknowledgements included");
+}
+
 /* Why: it says what a ratio is made of. */
 static void report_spent(struct bench *b)
 {
-    const struct question *q = b->question;
-    const double writes = (double)max_u64(b->ours.operations, 1);
-    const double raw = (double)b->raw.packets / (double)max_u64(b->raw.operations, 1);
-    char name[64], row_of[80];
-    row_name(b, q, name);
-    (void)snprintf(row_of, sizeof row_of, "%s, CPU", name);
-    report_note(report_add(&b->report, row_of, "ns", b->ours.cpu_ns / writes),
-                "per write, client and nodes together, looks in vain included");
-    (void)snprintf(row_of, sizeof row_of, "%s, packets", name);
-    if (b->ours.packets == 0) {
-        report_note(report_add(&b->report, row_of, "packets", (double)NAN),
-                    "skipped: %s does not count them", b->device.name);
-        return;
-    }
-    report_note(report_add(&b->report, row_of, "packets", (double)b->ours.packets / writes),
-                "per write, acknowledgements included; the baseline: %.1f",
-                q->large ? raw * COPIES * LARGE_BYTES / LARGE_WRITE : raw);
+    const double ours = (double)max_u64(b->ours.operations, 1);
+    const double raw = (double)max_u64(b->raw.operations, 1);
+    report_spent_of(b, "CPU", "ns", b->ours.cpu_ns / ours, b->raw.cpu_ns / raw);
+    if (b->ours.packets != 0) /* else the device does not count them */
+        report_spent_of(b, "packets", "packets", (double)b->ours.packets / ours,
+                        (double)b->raw.packets / raw);
 }
 
 static void report_one(struct bench *b, const struct pairs_judgement *judgement)
@@ -178,7 +214,8 @@ static void report_one(struct bench *b, const struct pairs_judgement *judgement)
         report_percentiles(row, &b->net.latency, 1);
         report_note(row,
                     "client and three nodes on %u processors; the baseline: %u processes of %s",
-                    b->report.machine.cpus, 2 * b->perftest.pairs, b->device.name);
+                    b->report.machine.cpus, q->alike ? NET_SERVERS + 1 : 2 * b->perftest.pairs,
+                    b->device.name);
     }
     report_spent(b);
 }
@@ -187,7 +224,7 @@ static int ask(struct bench *b, const struct question *q)
 {
     struct pairs_judgement judgement;
     const struct pairs_side test = {dunlin_measure, b};
-    const struct pairs_baseline baseline = {{raw_measure, b}, q->goal};
+    const struct pairs_baseline baseline = {{q->alike ? plain_measure : raw_measure, b}, q->goal};
     question_set(b, q);
     int rc = pairs_run(&test, &baseline, 1, left_ns(b) / b->left, &judgement);
     if (rc == 0)
@@ -299,6 +336,17 @@ static int cluster_ask(struct bench *b, bool encrypt)
 
 /* ---- all ---- */
 
+static int plain_open(struct bench *b)
+{
+    int rc = rdma_plain_open(&b->plain, &b->device, &b->cpus, SMALL_WRITE);
+    b->plain_net.write = rdma_plain_write;
+    b->plain_net.client = &b->plain;
+    b->plain_net.key_count = KEYS;
+    for (uint32_t i = 0; i < NET_SERVERS; i++)
+        b->plain_net.pids[b->plain_net.pid_count++] = b->plain.pids[i];
+    return rc;
+}
+
 static int run(struct bench *b, const struct net_options *net)
 {
     if (rdma_device_find(RDMA_DEVICE_DIRECTORY, net->device, &b->device) != 0) {
@@ -312,8 +360,13 @@ static int run(struct bench *b, const struct net_options *net)
     b->left = 2 * QUESTIONS;
     int rc = cluster_files_write();
     if (rc == 0)
+        rc = plain_open(b);
+    if (rc == 0)
         rc = cluster_ask(b, false);
-    return rc != 0 ? rc : cluster_ask(b, true);
+    if (rc == 0)
+        rc = cluster_ask(b, true);
+    rdma_plain_close(&b->plain);
+    return rc;
 }
 
 int bench_rdma_replicate(const struct bench_options *options, const struct net_options *net)

@@ -3,6 +3,8 @@
  *
  *   latency   a client, a leader and two followers, against two writes, there and back, between as many processes where
  *             there are processors for them, else between two: the baseline never waits for a processor
+ *   like for like   the same against plain writes by as many processes, which wait for processors, sleep and are woken as
+ *             ours are (rdma_plain.h)
  *   bytes     of values in batches, to each of two followers, against half of what one writer carries
  *
  * The cluster is idle while the baseline runs.  Twice, with frames that have tags alone, when the log goes by one-sided

@@ -22,5 +22,5 @@ bench() {
 check "without a device rows say so" [ "$(jq '[.rows[] | select(.note | startswith("skipped: no RDMA"))] | length' /tmp/none)" = 7 ]
 check "the device comes up" rdma_up
 bench transport 7 200
-bench replicate 4 200
+bench replicate 6 240
 verdict
