@@ -386,22 +386,39 @@ static void what_was_received_outlives_its_connection(void)
     close_both();
 }
 
-/* A peer that comes back with another start: another connection, another pair. */
-static void a_peer_that_restarts_is_up_again(void)
+static void restart_b(void)
 {
     static const struct sockaddr_storage anywhere = {.ss_family = AF_INET};
     static struct rdma_port port = {.node = B};
+    transport_rdma_close(b);
+    config_b.start++;
+    CU_ASSERT_EQUAL_FATAL(transport_rdma_open(&b, &config_b, &port), 0);
+    CU_ASSERT_EQUAL_FATAL(transport_framed_add(b, A, &anywhere), 0);
+}
+
+/* Nothing that a has under way fails: its port has to say that b asked for another connection. */
+static void restart_b_in_silence(void)
+{
+    struct rdma_connection *before = fabric_end(A, B);
+    fabric_end(B, A)->peer_number = 0; /* the two know nothing of each other any more */
+    restart_b();
+    passes(20);
+    CU_ASSERT(complete(a) == 0 && named_a == 0 && fabric_end(A, B) == before);
+    CU_ASSERT_FALSE(transport_framed_is_up(b, A, NULL, NULL));
+    atomic_store_explicit(&before->broken, 1, memory_order_release); /* as rdma_port.h says */
+}
+
+/* A peer that comes back with another start: another connection, another pair. */
+static void is_up_again_after(void (*restart)(void))
+{
     begin();
     struct grant_token to = token(0, HALF);
     CU_ASSERT_TRUE(send_one(a, B, "lost", 0));
     fabric.held = true;
     CU_ASSERT_EQUAL(write_at(0, 64, to, 5), 0);
     CU_ASSERT_EQUAL(complete(a), 0);
-    transport_rdma_close(b);
+    restart();
     fabric.held = false;
-    config_b.start++;
-    CU_ASSERT_EQUAL_FATAL(transport_rdma_open(&b, &config_b, &port), 0);
-    CU_ASSERT_EQUAL_FATAL(transport_framed_add(b, A, &anywhere), 0);
     passes(3);
     CU_ASSERT_EQUAL(complete(a), 1);
     passes(20);
@@ -416,6 +433,16 @@ static void a_peer_that_restarts_is_up_again(void)
     CU_ASSERT_EQUAL(write_at(0, 64, token(0, 64), 7), 0);
     CU_ASSERT_EQUAL(complete(a), 1);
     close_both();
+}
+
+static void a_peer_that_restarts_is_up_again(void)
+{
+    is_up_again_after(restart_b);
+}
+
+static void a_peer_that_restarts_in_silence_is_up_again(void)
+{
+    is_up_again_after(restart_b_in_silence);
 }
 
 /* Holds of a peer that left come back when control has closed its link, and then it is named. */
@@ -516,6 +543,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(without_a_connection_disconnect_is_answered),
     UNIT_TEST(what_was_received_outlives_its_connection),
     UNIT_TEST(a_peer_that_restarts_is_up_again),
+    UNIT_TEST(a_peer_that_restarts_in_silence_is_up_again),
     UNIT_TEST(a_peer_that_leaves_leaves_nothing_behind),
     UNIT_TEST(a_peer_that_comes_again_is_not_taken_for_the_one_before),
     UNIT_TEST(a_post_that_fails_ends_the_connection),
