@@ -81,6 +81,15 @@ int rdma_device_find(const char *directory, const char *name, struct rdma_device
     return found ? 0 : -ENODEV;
 }
 
+struct sockaddr_storage rdma_device_address(const struct rdma_device *device, uint16_t port)
+{
+    struct sockaddr_storage address = {.ss_family = AF_INET};
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    (void)inet_pton(AF_INET, device->address, &v4.sin_addr);
+    memcpy(&address, &v4, sizeof v4);
+    return address;
+}
+
 /* Source: linux/drivers/infiniband/sw/rxe/rxe_hw_counters.c; Documentation/ABI/stable/sysfs-class-infiniband. */
 int rdma_device_packets(const char *directory, const struct rdma_device *device, uint64_t *packets)
 {

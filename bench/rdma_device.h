@@ -23,6 +23,9 @@ struct rdma_device {
  * Returns 0, or -ENODEV: there is none, or none of its ports is active with such an address. */
 MUST_USE int rdma_device_find(const char *directory, const char *name, struct rdma_device *device);
 
+/* Its address with that port, in host order, of librdmacm. */
+struct sockaddr_storage rdma_device_address(const struct rdma_device *device, uint16_t port);
+
 /* How many packets its port has sent so far, acknowledgements included, for whomever.
  * Returns 0, or -ENOENT: it does not count them, or not by a name that we know. */
 MUST_USE int rdma_device_packets(const char *directory, const struct rdma_device *device,

@@ -143,33 +143,20 @@ static int await(struct end *e, uint64_t limit_ns)
 /* ---- the processes ---- */
 
 /* To both; the first answer counts. */
-static int exchange(struct end *e, uint32_t number)
+static int exchange(void *context, const struct net_write *write, uint32_t number)
 {
+    struct end *e = context;
     int rc = 0;
     for (uint32_t i = 0; i < e->count; i++) {
-        while (rc == 0 && number - e->last[i] > BEHIND_MAX && number > BEHIND_MAX)
+        while (rc == 0 && number - e->last[i] > BEHIND_MAX)
             rc = await(e, NET_WAIT_NS);
-        memcpy(e->peers[i]->send, &e->plain->shared->write, sizeof(struct net_write));
+        memcpy(e->peers[i]->send, write, sizeof *write);
         if (rc == 0)
             rc = write_post(e, i, e->plain->bytes, number);
     }
     while (rc == 0 && e->last[0] != number && e->last[1] != number)
         rc = await(e, NET_WAIT_NS);
     return rc;
-}
-
-static void front_run(struct end *e)
-{
-    struct rdma_plain_shared *s = e->plain->shared;
-    for (uint32_t seen = 0;; seen++) {
-        if (net_word_await(&s->asked, seen) != 0) {
-            seen--; /* nothing for a long time is no fault */
-            continue;
-        }
-        s->status = exchange(e, seen + 1);
-        atomic_store_explicit(&s->answered, seen + 1, memory_order_release);
-        net_word_wake(&s->answered);
-    }
 }
 
 static void echo_run(struct end *e)
@@ -184,22 +171,13 @@ static void echo_run(struct end *e)
     }
 }
 
-static struct sockaddr_storage address_of(const struct rdma_plain *p, uint32_t number)
-{
-    struct sockaddr_storage address;
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(p->ports[number])};
-    memset(&address, 0, sizeof address);
-    (void)inet_pton(AF_INET, p->device.address, &v4.sin_addr);
-    memcpy(&address, &v4, sizeof v4);
-    return address;
-}
-
 static int connect_to(struct end *e, uint32_t number)
 {
-    const struct rdma_link_config config = {.node = number + 1,
-                                            .address = address_of(e->plain, number),
-                                            .wake_fd = e->wake_fd,
-                                            .send_bytes = MESSAGE_BYTES};
+    const struct rdma_link_config config = {
+        .node = number + 1,
+        .address = rdma_device_address(&e->plain->device, e->plain->ports[number]),
+        .wake_fd = e->wake_fd,
+        .send_bytes = MESSAGE_BYTES};
     const uint64_t deadline_ns = clock_boottime_ns() + UP_NS;
     struct rdma_link *link;
     int rc = rdma_link_open(e->port, &config, &link);
@@ -214,7 +192,7 @@ static int connect_to(struct end *e, uint32_t number)
 static int end_open(struct end *e)
 {
     const struct rdma_port_config config = {
-        .address = address_of(e->plain, e->number),
+        .address = rdma_device_address(&e->plain->device, e->plain->ports[e->number]),
         .node = e->number + 1,
         .cluster = 1,
         .lcore_count = 1,
@@ -245,8 +223,10 @@ static void end_run(void *context)
                       strerror(-rc));
     atomic_store_explicit(ready, rc == 0 ? 1 : 2, memory_order_release);
     net_word_wake(ready);
+    if (rc == 0 && e.number == 0)
+        net_front_serve(&t->plain->shared->front, exchange, &e);
     if (rc == 0)
-        (e.number == 0 ? front_run : echo_run)(&e);
+        echo_run(&e);
 }
 
 /* ---- the client ---- */
@@ -254,15 +234,8 @@ static void end_run(void *context)
 int rdma_plain_write(void *client, const struct net_write *writes, uint32_t count)
 {
     struct rdma_plain *p = client;
-    struct rdma_plain_shared *s = p->shared;
     ASSERT(count == 1);
-    /* relaxed: the last change of it was awaited */
-    uint32_t seen = atomic_load_explicit(&s->answered, memory_order_relaxed);
-    s->write = *writes;
-    atomic_store_explicit(&s->asked, seen + 1, memory_order_release);
-    net_word_wake(&s->asked);
-    int rc = net_word_await(&s->answered, seen);
-    return rc != 0 ? rc : s->status;
+    return net_front_ask(&p->shared->front, writes);
 }
 
 int rdma_plain_open(struct rdma_plain *p, const struct rdma_device *device,

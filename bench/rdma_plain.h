@@ -14,10 +14,7 @@
 
 /* Between the client and the other processes. */
 struct rdma_plain_shared {
-    alignas(CACHE_LINE) _Atomic uint32_t asked;
-    alignas(CACHE_LINE) _Atomic uint32_t answered;
-    int status;                          /* of what was answered last */
-    struct net_write write;              /* that is asked for */
+    struct net_front front;
     _Atomic uint32_t ready[NET_SERVERS]; /* 1: its connections are there; 2: it failed */
 };
 

@@ -7,9 +7,7 @@
 #include "dataplane/transport_rdma.h"
 #include "engine/clock.h"
 
-#include <arpa/inet.h>
 #include <math.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,12 +83,7 @@ struct rdma_bench {
 
 static struct sockaddr_storage address_of(const struct rdma_bench *b, uint32_t number)
 {
-    struct sockaddr_storage address = {.ss_family = AF_INET};
-    struct sockaddr_in v4 = {.sin_family = AF_INET,
-                             .sin_port = htons(b->shared->rdma_ports[number])};
-    (void)inet_pton(AF_INET, b->device.address, &v4.sin_addr);
-    memcpy(&address, &v4, sizeof v4);
-    return address;
+    return rdma_device_address(&b->device, b->shared->rdma_ports[number]);
 }
 
 static void port_close(struct rdma_bench *b)

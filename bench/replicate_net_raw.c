@@ -45,37 +45,24 @@ static int exchange(struct net_raw *r, const struct net_write *write)
     return 0;
 }
 
+static int exchange_for(void *context, const struct net_write *write, uint32_t number)
+{
+    (void)number;
+    return exchange(context, write);
+}
+
 /* net_fork's task: exchanges for the client; context is the net_raw. */
 static void front(void *context)
 {
     struct net_raw *r = context;
-    for (uint32_t seen = 0;; seen++) {
-        if (net_word_await(&r->shared->asked, seen) != 0) {
-            seen--; /* nothing for a long time is no fault */
-            continue;
-        }
-        r->shared->status = exchange(r, &r->shared->write);
-        atomic_store_explicit(&r->shared->answered, seen + 1, memory_order_release);
-        net_word_wake(&r->shared->answered);
-    }
-}
-
-static int ask_front(struct net_raw *r, const struct net_write *write)
-{
-    /* relaxed: the last change of it was awaited */
-    uint32_t seen = atomic_load_explicit(&r->shared->answered, memory_order_relaxed);
-    r->shared->write = *write;
-    atomic_store_explicit(&r->shared->asked, seen + 1, memory_order_release);
-    net_word_wake(&r->shared->asked);
-    int rc = net_word_await(&r->shared->answered, seen);
-    return rc != 0 ? rc : r->shared->status;
+    net_front_serve(r->shared, exchange_for, r);
 }
 
 int net_raw_write(void *client, const struct net_write *writes, uint32_t count)
 {
     struct net_raw *r = client;
     ASSERT(count == 1);
-    return r->has_front ? ask_front(r, writes) : exchange(r, writes);
+    return r->has_front ? net_front_ask(r->shared, writes) : exchange(r, writes);
 }
 
 int net_raw_open(struct net_raw *r, const struct net_cpus *cpus, bool has_front)

@@ -13,21 +13,13 @@
 
 #define NET_ECHOES 2u
 
-/* Between the client and the process in front of the echoes. */
-struct net_raw_shared {
-    alignas(CACHE_LINE) _Atomic uint32_t asked;
-    alignas(CACHE_LINE) _Atomic uint32_t answered;
-    int status;
-    struct net_write write;
-};
-
 struct net_raw {
     bool has_front;
     int fd; /* of who sends */
     int echo_fds[NET_ECHOES];
     struct sockaddr_in echoes[NET_ECHOES];
     uint64_t sequence;
-    struct net_raw_shared *shared;
+    struct net_front *shared;
     pid_t pids[NET_SERVERS]; /* the process in front or nobody, the echoes */
 };
 

@@ -255,3 +255,27 @@ void net_word_wake(_Atomic uint32_t *word)
 {
     (void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
+
+int net_front_ask(struct net_front *f, const struct net_write *write)
+{
+    /* relaxed: the last change of it was awaited */
+    uint32_t seen = atomic_load_explicit(&f->answered, memory_order_relaxed);
+    f->write = *write;
+    atomic_store_explicit(&f->asked, seen + 1, memory_order_release);
+    net_word_wake(&f->asked);
+    int rc = net_word_await(&f->answered, seen);
+    return rc != 0 ? rc : f->status;
+}
+
+void net_front_serve(struct net_front *f,
+                     int (*exchange)(void *context, const struct net_write *write, uint32_t number),
+                     void *context)
+{
+    for (uint32_t seen = 0;; seen++) {
+        while (net_word_await(&f->asked, seen) != 0)
+            continue; /* nothing for a long time is no fault */
+        f->status = exchange(context, &f->write, seen + 1);
+        atomic_store_explicit(&f->answered, seen + 1, memory_order_release);
+        net_word_wake(&f->answered);
+    }
+}

@@ -92,4 +92,21 @@ MUST_USE int net_ports_find(int type, uint16_t ports[NET_SERVERS]);
 MUST_USE int net_word_await(_Atomic uint32_t *word, uint32_t seen);
 void net_word_wake(_Atomic uint32_t *word);
 
+/* Between a client and a process in front of others, which makes one write at a time for it; both sleep meanwhile. */
+struct net_front {
+    alignas(CACHE_LINE) _Atomic uint32_t asked;
+    alignas(CACHE_LINE) _Atomic uint32_t answered;
+    int status;
+    struct net_write write;
+};
+
+/* The client: returns what the exchange did, or -ETIMEDOUT. */
+MUST_USE int net_front_ask(struct net_front *f, const struct net_write *write);
+
+/* The process in front, for ever.  number: of the write, from 1 on; exchange returns 0 or -errno. */
+__attribute__((noreturn)) void
+net_front_serve(struct net_front *f,
+                int (*exchange)(void *context, const struct net_write *write, uint32_t number),
+                void *context);
+
 #endif
