@@ -133,6 +133,9 @@ int cli_fate_unknown(const struct cli *c, const struct dunlin *handle);
 /* A JSON text of the daemon, read; NULL: *error says why. */
 typedef int64_t cli_text_source(struct dunlin *handle, char *buffer, size_t capacity);
 json_t *cli_object_get(struct dunlin *handle, cli_text_source *source, int *error);
+/* What is under a name; 0 and "": nothing, or something else. */
+json_int_t cli_number_at(const json_t *object, const char *name);
+const char *cli_text_at(const json_t *object, const char *name);
 /* As cli_fail_by, of a command that only a cluster carries out. */
 int cli_fail_of_cluster(const struct cli *c, int error);
 

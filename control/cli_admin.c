@@ -37,12 +37,18 @@ json_t *cli_object_get(struct dunlin *handle, cli_text_source *source, int *erro
     return o;
 }
 
-/* ---- status ---- */
-
-static json_int_t number_at(const json_t *object, const char *name)
+json_int_t cli_number_at(const json_t *object, const char *name)
 {
     return json_integer_value(json_object_get(object, name));
 }
+
+const char *cli_text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : "";
+}
+
+/* ---- status ---- */
 
 static const char *text_at(const json_t *object, const char *name)
 {
@@ -56,10 +62,11 @@ static void print_spaces(const json_t *spaces)
     json_t *s;
     (void)printf("%-20s %-10s %7s %12s %14s %14s\n", "space", "keeps", "shards", "keys",
                  "live bytes", "quota bytes");
-    json_array_foreach(spaces, i, s)(void) printf(
-        "%-20s %-10s %7" PRId64 " %12" PRId64 " %14" PRId64 " %14" PRId64 "\n", text_at(s, "name"),
-        text_at(s, "consistency"), (int64_t)number_at(s, "shards"), (int64_t)number_at(s, "keys"),
-        (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "quota_bytes"));
+    json_array_foreach(spaces, i, s)(void)
+        printf("%-20s %-10s %7" PRId64 " %12" PRId64 " %14" PRId64 " %14" PRId64 "\n",
+               text_at(s, "name"), text_at(s, "consistency"), (int64_t)cli_number_at(s, "shards"),
+               (int64_t)cli_number_at(s, "keys"), (int64_t)cli_number_at(s, "live_bytes"),
+               (int64_t)cli_number_at(s, "quota_bytes"));
 }
 
 static void print_rdma(const json_t *port)
@@ -68,10 +75,10 @@ static void print_rdma(const json_t *port)
         "port %s, rdma, link %s; link downs %" PRId64 ", removals %" PRId64 ", connections %" PRId64
         ", broken %" PRId64 ", failures %" PRId64 ", chunks %" PRId64 ", short %" PRId64 "\n",
         text_at(port, "name"), json_is_true(json_object_get(port, "link_up")) ? "up" : "down",
-        (int64_t)number_at(port, "link_downs"), (int64_t)number_at(port, "removals"),
-        (int64_t)number_at(port, "connections"), (int64_t)number_at(port, "broken"),
-        (int64_t)number_at(port, "failures"), (int64_t)number_at(port, "chunks"),
-        (int64_t)number_at(port, "chunks_short"));
+        (int64_t)cli_number_at(port, "link_downs"), (int64_t)cli_number_at(port, "removals"),
+        (int64_t)cli_number_at(port, "connections"), (int64_t)cli_number_at(port, "broken"),
+        (int64_t)cli_number_at(port, "failures"), (int64_t)cli_number_at(port, "chunks"),
+        (int64_t)cli_number_at(port, "chunks_short"));
 }
 
 /* Nothing of a node that has sockets. */
@@ -87,17 +94,19 @@ static void print_port(const json_t *port)
                  ", failed %" PRId64 ", missed %" PRId64 "\n",
                  text_at(port, "name"), text_at(port, "driver"), text_at(port, "state"),
                  json_is_true(json_object_get(port, "link_up")) ? "up" : "down",
-                 (int64_t)number_at(port, "link_downs"), (int64_t)number_at(port, "resets"),
-                 (int64_t)number_at(port, "resets_failed"), (int64_t)number_at(port, "missed"));
+                 (int64_t)cli_number_at(port, "link_downs"), (int64_t)cli_number_at(port, "resets"),
+                 (int64_t)cli_number_at(port, "resets_failed"),
+                 (int64_t)cli_number_at(port, "missed"));
 }
 
 static void print_cluster(const json_t *cluster)
 {
-    (void)printf("cluster %s, this is node %" PRId64 "; shards %" PRId64 ", pending %" PRId64
-                 ", moving %" PRId64 ", lost %" PRId64 "\n",
-                 text_at(cluster, "cluster"), (int64_t)number_at(cluster, "node"),
-                 (int64_t)number_at(cluster, "shards"), (int64_t)number_at(cluster, "pending"),
-                 (int64_t)number_at(cluster, "moving"), (int64_t)number_at(cluster, "lost"));
+    (void)printf(
+        "cluster %s, this is node %" PRId64 "; shards %" PRId64 ", pending %" PRId64
+        ", moving %" PRId64 ", lost %" PRId64 "\n",
+        text_at(cluster, "cluster"), (int64_t)cli_number_at(cluster, "node"),
+        (int64_t)cli_number_at(cluster, "shards"), (int64_t)cli_number_at(cluster, "pending"),
+        (int64_t)cli_number_at(cluster, "moving"), (int64_t)cli_number_at(cluster, "lost"));
     print_port(json_object_get(cluster, "port"));
 }
 
@@ -109,8 +118,8 @@ static void print_redundancy(const json_t *cluster)
         return;
     (void)printf("redundancy: %" PRId64 " voters wanted, of any shard at least %" PRId64
                  " are up and hold all; below that %" PRId64 " shards, changing %" PRId64 "\n",
-                 (int64_t)number_at(cluster, "replicas"), (int64_t)number_at(r, "least"),
-                 (int64_t)number_at(r, "below"), (int64_t)number_at(r, "changing"));
+                 (int64_t)cli_number_at(cluster, "replicas"), (int64_t)cli_number_at(r, "least"),
+                 (int64_t)cli_number_at(r, "below"), (int64_t)cli_number_at(r, "changing"));
 }
 
 /* Nothing of a cluster without a control log. */
@@ -120,9 +129,9 @@ static void print_control(const json_t *control)
         return;
     (void)printf("control leader %" PRId64 ", term %" PRId64
                  "; this node is %s, connected to %" PRId64 " others%s\n",
-                 (int64_t)number_at(control, "leader"), (int64_t)number_at(control, "term"),
+                 (int64_t)cli_number_at(control, "leader"), (int64_t)cli_number_at(control, "term"),
                  json_is_true(json_object_get(control, "voter")) ? "a voter" : "no voter",
-                 (int64_t)number_at(control, "connected"),
+                 (int64_t)cli_number_at(control, "connected"),
                  json_is_true(json_object_get(control, "full")) ? ", its disk is full" : "");
 }
 
@@ -131,10 +140,10 @@ static void print_throttled(const json_t *agents)
 {
     size_t i;
     const json_t *a;
-    json_array_foreach(agents, i, a) if (number_at(a, "throttled") != 0)(void)
+    json_array_foreach(agents, i, a) if (cli_number_at(a, "throttled") != 0)(void)
         printf("agent of process %" PRId64 " (user %" PRId64 ") throttled %" PRId64 " times\n",
-               (int64_t)number_at(a, "pid"), (int64_t)number_at(a, "uid"),
-               (int64_t)number_at(a, "throttled"));
+               (int64_t)cli_number_at(a, "pid"), (int64_t)cli_number_at(a, "uid"),
+               (int64_t)cli_number_at(a, "throttled"));
 }
 
 static void print_hot_keys(const json_t *keys)
@@ -144,7 +153,7 @@ static void print_hot_keys(const json_t *keys)
     json_array_foreach(keys, i, k)(void)
         printf("hot key %s %s, %.1f %% of what lcore %" PRId64 " was asked\n", text_at(k, "space"),
                text_at(k, "key"), 100 * json_real_value(json_object_get(k, "share")),
-               (int64_t)number_at(k, "lcore"));
+               (int64_t)cli_number_at(k, "lcore"));
 }
 
 static int print_status(const json_t *status)
@@ -152,12 +161,13 @@ static int print_status(const json_t *status)
     const json_t *node = json_object_get(status, "node");
     const json_t *agents = json_object_get(status, "agents");
     (void)printf("node %s (%" PRId64 "), dunlin %s, up %" PRId64 " s, start %" PRId64 "\n",
-                 text_at(node, "name"), (int64_t)number_at(node, "id"), text_at(status, "version"),
-                 (int64_t)number_at(status, "uptime_ms") / 1000,
-                 (int64_t)number_at(status, "start"));
+                 text_at(node, "name"), (int64_t)cli_number_at(node, "id"),
+                 text_at(status, "version"), (int64_t)cli_number_at(status, "uptime_ms") / 1000,
+                 (int64_t)cli_number_at(status, "start"));
     (void)printf("agents %" PRId64 " of %" PRId64 ", operations %" PRId64 "\n",
-                 (int64_t)number_at(agents, "attached"), (int64_t)number_at(agents, "limit"),
-                 (int64_t)number_at(json_object_get(status, "counters"), "operations"));
+                 (int64_t)cli_number_at(agents, "attached"),
+                 (int64_t)cli_number_at(agents, "limit"),
+                 (int64_t)cli_number_at(json_object_get(status, "counters"), "operations"));
     print_throttled(json_object_get(agents, "list"));
     print_hot_keys(json_object_get(status, "hot_keys"));
     if (json_object_get(status, "cluster") != NULL)

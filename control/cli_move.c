@@ -27,17 +27,6 @@ struct move {
         meant; /* shards when it was asked for: where each log begins, by its number; NULL: nobody waits */
 };
 
-static json_int_t number_at(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 static void rest(void)
 {
     const struct timespec pause = {.tv_nsec = MOVE_LOOK_NS};
@@ -73,7 +62,7 @@ static bool has_node(const json_t *cluster, uint32_t node)
     size_t i;
     const json_t *n;
     const json_t *nodes = json_object_get(cluster, "nodes");
-    json_array_foreach(nodes, i, n) if (number_at(n, "id") == node) return true;
+    json_array_foreach(nodes, i, n) if (cli_number_at(n, "id") == node) return true;
     return false;
 }
 
@@ -125,7 +114,7 @@ static int fail_move(const struct move *m, int error)
 
 static const char *log_name(const json_t *shard, char text[LOG_NAME_BYTES])
 {
-    (void)snprintf(text, LOG_NAME_BYTES, "%" PRId64, (int64_t)number_at(shard, "log"));
+    (void)snprintf(text, LOG_NAME_BYTES, "%" PRId64, (int64_t)cli_number_at(shard, "log"));
     return text;
 }
 
@@ -141,8 +130,8 @@ static bool votes(const json_t *shard, uint32_t node)
 /* Where the node does not vote, it is not asked to lead. */
 static bool is_meant(const struct move *m, const json_t *shard)
 {
-    return (m->space[0] == '\0' || strcmp(text_at(shard, "space"), m->space) == 0) &&
-           (m->shard == DUNLIN_SHARDS_ALL || number_at(shard, "shard") == m->shard) &&
+    return (m->space[0] == '\0' || strcmp(cli_text_at(shard, "space"), m->space) == 0) &&
+           (m->shard == DUNLIN_SHARDS_ALL || cli_number_at(shard, "shard") == m->shard) &&
            votes(shard, m->node);
 }
 
@@ -158,7 +147,7 @@ static int remember(struct move *m)
     bool whole = meant != NULL;
     json_array_foreach(json_object_get(all, "shards"), i, s) if (is_meant(m, s)) whole =
         whole &&
-        json_object_set_new(meant, log_name(s, log), json_string(text_at(s, "lsn_start"))) == 0;
+        json_object_set_new(meant, log_name(s, log), json_string(cli_text_at(s, "lsn_start"))) == 0;
     json_decref(all);
     json_decref(m->meant);
     m->meant = meant;
@@ -186,7 +175,7 @@ static bool is_still_meant(const struct move *m, const json_t *shard)
     char log[LOG_NAME_BYTES];
     const char *start = json_string_value(json_object_get(m->meant, log_name(shard, log)));
     /* Why by voters: without them it has been dropped, and the daemon's node has yet to carry that out. */
-    return start != NULL && strcmp(start, text_at(shard, "lsn_start")) == 0 &&
+    return start != NULL && strcmp(start, cli_text_at(shard, "lsn_start")) == 0 &&
            json_array_size(json_object_get(shard, "voters")) != 0;
 }
 
@@ -200,9 +189,9 @@ static void look(const struct move *m, const json_t *all, int64_t *moving, int64
     {
         if (!is_still_meant(m, s))
             continue;
-        bool is_moving = strcmp(text_at(s, "state"), "moving") == 0;
+        bool is_moving = strcmp(cli_text_at(s, "state"), "moving") == 0;
         *moving += is_moving ? 1 : 0;
-        *missed += !is_moving && number_at(s, "leader") != m->node ? 1 : 0;
+        *missed += !is_moving && cli_number_at(s, "leader") != m->node ? 1 : 0;
     }
 }
 

@@ -20,17 +20,6 @@
 
 _Static_assert(NODE_WORDS_BYTES >= SPACE_WORDS_BYTES, "what cli_options puts together fits");
 
-static json_int_t number_at(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 /* ---- what went wrong ---- */
 
 static int fail(const struct cli *c, int exit_code, const char *why)
@@ -141,7 +130,7 @@ static const json_t *node_of(const json_t *cluster, uint32_t node)
     const json_t *n;
     json_array_foreach(json_object_get(cluster, "nodes"), i, n)
     {
-        if (number_at(n, "id") == (json_int_t)node)
+        if (cli_number_at(n, "id") == (json_int_t)node)
             return n;
     }
     return NULL;
@@ -150,7 +139,7 @@ static const json_t *node_of(const json_t *cluster, uint32_t node)
 static int64_t left_of_drain(const struct waiting *w, const json_t *cluster)
 {
     const json_t *n = node_of(cluster, w->node);
-    return (int64_t)(number_at(n, "votes") + number_at(n, "leads"));
+    return (int64_t)(cli_number_at(n, "votes") + cli_number_at(n, "leads"));
 }
 
 static int64_t left_of_remove(const struct waiting *w, const json_t *cluster)
@@ -215,7 +204,7 @@ static int remove_node(const struct cli *c, struct dunlin *handle, uint32_t node
                         .node = node};
     int error;
     json_t *before = cli_object_get(handle, dunlin_nodes_json, &error);
-    w.is_own = error == 0 && number_at(before, "node") == (json_int_t)node;
+    w.is_own = error == 0 && cli_number_at(before, "node") == (json_int_t)node;
     json_decref(before);
     error = dunlin_node_remove(handle, node);
     if (error < 0)
@@ -285,9 +274,9 @@ static int64_t left_of_recover(const struct waiting *w, const json_t *all)
     int64_t left = 0;
     json_array_foreach(json_object_get(all, "shards"), i, s)
     {
-        bool is_meant = strcmp(text_at(s, "space"), w->c->operands[0]) == 0 &&
-                        (w->shard == DUNLIN_SHARDS_ALL || number_at(s, "shard") == w->shard);
-        left += is_meant && strcmp(text_at(s, "state"), "active") != 0 ? 1 : 0;
+        bool is_meant = strcmp(cli_text_at(s, "space"), w->c->operands[0]) == 0 &&
+                        (w->shard == DUNLIN_SHARDS_ALL || cli_number_at(s, "shard") == w->shard);
+        left += is_meant && strcmp(cli_text_at(s, "state"), "active") != 0 ? 1 : 0;
     }
     return left;
 }

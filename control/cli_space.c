@@ -68,12 +68,6 @@ static int fail_by(const struct cli *c, int error)
 
 /* ---- waiting until it is served ---- */
 
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text != NULL ? text : "";
-}
-
 /* Shards of the space that have no active leader; -1: it is not there yet. */
 static int64_t pending_of(const struct cli *c, const json_t *all)
 {
@@ -82,10 +76,10 @@ static int64_t pending_of(const struct cli *c, const json_t *all)
     int64_t pending = 0, count = 0;
     json_array_foreach(json_object_get(all, "shards"), i, s)
     {
-        if (strcmp(text_at(s, "space"), name_of(c)) != 0)
+        if (strcmp(cli_text_at(s, "space"), name_of(c)) != 0)
             continue;
         count++;
-        pending += strcmp(text_at(s, "state"), "active") != 0;
+        pending += strcmp(cli_text_at(s, "state"), "active") != 0;
     }
     return count != 0 ? pending : -1;
 }

@@ -5,11 +5,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-static json_int_t number_at(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
-}
-
 static const char *text_at(const json_t *object, const char *name)
 {
     const char *text = json_string_value(json_object_get(object, name));
@@ -56,10 +51,10 @@ static void space_print(const json_t *s)
 {
     (void)printf("%-20s %3" PRId64 " %-10s %6" PRId64 " %12" PRId64 " %14" PRId64 " %14" PRId64
                  " %14" PRId64 " %7" PRId64,
-                 text_at(s, "name"), (int64_t)number_at(s, "id"), text_at(s, "consistency"),
-                 (int64_t)number_at(s, "shards"), (int64_t)number_at(s, "keys"),
-                 (int64_t)number_at(s, "live_bytes"), (int64_t)number_at(s, "used_bytes"),
-                 (int64_t)number_at(s, "quota_bytes"), (int64_t)number_at(s, "history"));
+                 text_at(s, "name"), (int64_t)cli_number_at(s, "id"), text_at(s, "consistency"),
+                 (int64_t)cli_number_at(s, "shards"), (int64_t)cli_number_at(s, "keys"),
+                 (int64_t)cli_number_at(s, "live_bytes"), (int64_t)cli_number_at(s, "used_bytes"),
+                 (int64_t)cli_number_at(s, "quota_bytes"), (int64_t)cli_number_at(s, "history"));
     access_print(json_object_get(s, "read"));
     access_print(json_object_get(s, "write"));
     (void)printf("\n");
@@ -90,8 +85,8 @@ static const char *lag_text(const json_t *lag, char text[24])
     size_t i;
     const json_t *peer;
     json_int_t most = 0;
-    json_array_foreach(lag, i, peer) if (number_at(peer, "bytes") > most) most =
-        number_at(peer, "bytes");
+    json_array_foreach(lag, i, peer) if (cli_number_at(peer, "bytes") > most) most =
+        cli_number_at(peer, "bytes");
     (void)snprintf(text, 24, "-");
     if (json_array_size(lag) != 0)
         (void)snprintf(text, 24, "%" PRId64, (int64_t)most);
@@ -103,12 +98,12 @@ static void shard_print(const json_t *s)
     char lag[24];
     (void)printf("%-20s %5" PRId64 " %10" PRId64 " %20" PRId64
                  " %-8s %-7s %20s %20s %10s %10" PRId64 " %14" PRId64 " %5" PRId64 "\n",
-                 text_at(s, "space"), (int64_t)number_at(s, "shard"),
-                 (int64_t)number_at(s, "leader"), (int64_t)number_at(s, "epoch"),
+                 text_at(s, "space"), (int64_t)cli_number_at(s, "shard"),
+                 (int64_t)cli_number_at(s, "leader"), (int64_t)cli_number_at(s, "epoch"),
                  text_at(s, "role"), text_at(s, "state"), text_at(s, "lsn_committed"),
                  text_at(s, "lsn_end"), lag_text(json_object_get(s, "lag"), lag),
-                 (int64_t)number_at(s, "keys"), (int64_t)number_at(s, "live_bytes"),
-                 (int64_t)number_at(s, "lcore"));
+                 (int64_t)cli_number_at(s, "keys"), (int64_t)cli_number_at(s, "live_bytes"),
+                 (int64_t)cli_number_at(s, "lcore"));
 }
 
 /* Those of a space; they are freed.  NULL: no memory. */
