@@ -89,11 +89,13 @@ run() {
     wait "$pid"
 }
 
-# fault WHAT...: something is not as it should be.
+# fault WHAT...: something is not as it should be. fault_details: more to say of it, for who sources this to redefine.
+fault_details() { :; }
 fault() {
     echo "FAIL $*"
     fault_texts+=("$*")
     faults=$((faults + 1))
+    fault_details
 }
 
 # faults_again: the first of them, and how many. Why again: who shows only the end of a long output shows logs else.

@@ -5,11 +5,8 @@
 out=$scratch/out
 err=$scratch/err
 checks=0
-faults=0
 
-fault() {
-    faults=$((faults + 1))
-    echo "FAIL  $*"
+fault_details() {
     sed 's/^/      out: /' "$out" | head -n 5
     sed 's/^/      err: /' "$err" | head -n 5
 }
