@@ -23,6 +23,8 @@
 #   says_status STATUS n COMMAND...  whether it exits so; what it says is in $scratch/said
 #
 #   status n NAME                sum of the numbers of this name in its `dunlin status`
+#   published n                  until its lcores told their transports' counters, which they do ten times a second:
+#                                what was counted before the call is in `status n` then
 #   start n                      number of its start
 #   committed n                  bytes of its logs that are committed, over all shards
 #   caught_up n BYTES [SECONDS]  until committed n is so much; how long in $took_ms
@@ -342,6 +344,15 @@ status() {
     "$dunlin" --socket "${sockets[$1]}" --json status 2>/dev/null |
         grep -oE "\"$2\": ?[0-9]+" | awk -F: '{ sum += $2 } END { printf "%.0f\n", sum }'
 }
+
+sent_by_each() {
+    "$dunlin" --socket "${sockets[$1]}" --json status 2>/dev/null | grep -oE '"frames_sent": ?[0-9]+' |
+        grep -oE '[0-9]+$'
+}
+# Of each lcore, as all of them send all the time.
+told_anew() { paste -d ' ' <(echo "$2") <(sent_by_each "$1") | awk '$1 == $2 { same = 1 } END { exit same || NR == 0 }'; }
+
+published() { await "$patience" "node $1 tells what it counted" told_anew "$1" "$(sent_by_each "$1")"; }
 
 # Why never below 0: a node that has just started knows of no commit yet.
 committed() {

@@ -220,6 +220,9 @@ no_file() {
     all_again none
     await 20 "all are up for each other" are_met
     check "a put" put_at 2
+    for n in 1 2 3; do
+        published "$n"
+    done
     lcores=$(($(status 1 secrets_taken) / 2))
     check "node 1 has a secret with each of the others" [ "$lcores" -gt 0 ]
     for n in 1 2 3; do
@@ -240,6 +243,7 @@ no_file() {
     bytes=$(committed 1)
     caught_up 3 "$bytes"
     await 20 "it answers linearizable reads in place" get_at 3
+    published 1
     check "what was shared with its former starts is void" [ "$(counted_each 1 secrets_void)" = 2 ]
     end_watch
     scene "other secrets follow those that there are"
@@ -253,6 +257,7 @@ no_file() {
         check "a put at node $n" put_at "$n"
         await 60 "those before are void at node $n" has_void "$n"
     done
+    published 1
     check "no pair came up anew" [ "$(status 1 pairs_up)" = "$before" ]
     told "frames refused at node 1: $(status 1 refused_wrong_tag) for their tag," \
         "$(status 1 refused_unknown_key) for their key"
