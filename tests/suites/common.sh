@@ -94,6 +94,9 @@ show_tail() {
     echo "        -- all of it: $1"
 }
 
+# first_fault LOG: what a script says went wrong. Why beside its log: where that is cut, this is still there.
+first_fault() { grep -a '^FAIL ' "$1" | head -n 1 | cut -c 6-120; }
+
 # last_line LOG: a reason in a few words.
 last_line() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 | cut -c 1-120; }
 
@@ -113,7 +116,7 @@ build() {
 script_test() {
     local suite=$1 name=$2 timeout_s=$3
     local log=build/logs/$1-${2//\//-}.log
-    local start status
+    local start status fault
     shift 3
     start=$(now_ms)
     job_run "$log" timeout --foreground -k 15 "$timeout_s" "$@"
@@ -131,7 +134,8 @@ script_test() {
     77) report skip "$suite" "$name" "$(seconds_since "$start")" "$(last_line "$log")" ;;
     *)
         [ $status -eq 124 ] && echo "no end after $timeout_s s" >>"$log"
-        report FAIL "$suite" "$name" "$(seconds_since "$start")" "status $status"
+        fault=$(first_fault "$log")
+        report FAIL "$suite" "$name" "$(seconds_since "$start")" "status $status${fault:+: $fault}"
         show_tail "$log"
         return 1
         ;;
