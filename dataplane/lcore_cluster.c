@@ -48,6 +48,12 @@ struct lcore_space *lcore_space_make(const struct node_space *s, uint32_t lcore)
     return of;
 }
 
+/* Ranges that leave in a message no dearer than their announcement. */
+static uint32_t log_write_above(const struct transport *t)
+{
+    return t->brief_bytes > MESSAGE_HEAD_BYTES ? t->brief_bytes - MESSAGE_HEAD_BYTES : 0;
+}
+
 static struct replica_times times_of(const struct lcore *l)
 {
     return (struct replica_times){
@@ -57,6 +63,7 @@ static struct replica_times times_of(const struct lcore *l)
         .notice = clock_ns_to_ticks(NOTICE_NS, l->node->ticks_per_s),
         .read_leases = !l->node->config.lease_virtual,
         .log_write = transport_can_log_write(l->cluster->transport),
+        .log_write_above = log_write_above(l->cluster->transport),
     };
 }
 

@@ -44,6 +44,7 @@ struct replica_times {
     uint64_t notice;    /* a commit waits so long for bytes that carry it, then goes alone */
     bool read_leases;   /* followers have read leases */
     bool log_write;     /* the transport can: followers grant segments, the leader writes to them */
+    uint32_t log_write_above; /* bytes; ranges of up to so many go by message all the same */
 };
 
 /* A voter's answer to our seal. */

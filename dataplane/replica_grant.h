@@ -6,7 +6,8 @@
  * range and its token to the transport, and announces it (ANNOUNCE) at the same time: which of the two
  * comes first nobody knows.  The follower believes what it finds: a range counts as received when it lies
  * in an open grant of this leader in this epoch and its proof is sound; else it asks for it (NAK), and what
- * is sent again goes by message.  It acknowledges what land_check made part of its log, as ever.
+ * is sent again goes by message; so does what is so short that a message carries it at the price of its announcement.
+ * It acknowledges what land_check made part of its log, as ever.
  * A segment that is full, cut off or given up is recalled (RECALL, again until it comes), and its frame
  * is in quarantine meanwhile (engine/grant.h).  The leader of then returns all grants up to a number
  * (RETURN) once no write under them is under way; it never uses one of a number that was recalled, so

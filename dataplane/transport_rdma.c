@@ -279,6 +279,7 @@ int transport_rdma_open(struct transport **t, const struct transport_framed_conf
         goto free_endpoint;
     e->port = port;
     e->framed.transport.log_writes = framed.authentic_only;
+    e->framed.transport.brief_bytes = RDMA_PORT_SLOT_BYTES - FRAME_HEADER_BYTES;
     sizes_set(e);
     error = -ENOMEM;
     e->scratch = malloc(e->framed.slot_bytes);

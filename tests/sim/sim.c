@@ -11,6 +11,7 @@
 #define TIME_MAX (60 * NS_PER_S)
 #define EVENTS_MAX 20000u
 #define HISTORY_NS (40 * NS_PER_MS)
+#define LOG_WRITE_ABOVE 256u             /* bytes; some records, or one that is long */
 #define SESSION_TTL_NS (100 * NS_PER_MS) /* least, where they expire */
 #define DAY_FIRST (1000000 * NS_PER_S)   /* the world begins then */
 
@@ -298,6 +299,7 @@ bool sim_run(struct sim *s, uint64_t seed, bool with_trace)
     for (uint32_t k = 0; k < SIM_SHARDS; k++)
         s->shards[k].records = records[k];
     s->log_write = s->scenario->log_write && seed % 2 != 0;
+    s->log_write_above = seed % 4 == 3 ? LOG_WRITE_ABOVE : 0;
     /* one version, a few, or those of a while */
     s->versions = seed % 3 == 0 ? 1 : seed % 3 == 1 ? 2 + (uint32_t)(seed / 3 % 6) : 1;
     s->history_ns = seed % 3 == 2 ? HISTORY_NS : 0;

@@ -382,8 +382,10 @@ struct sim {
     uint64_t halves;      /* of a transaction that an epoch ended amid, at one of its followers */
     uint64_t writes_late; /* that landed in quarantined memory */
     uint32_t faults_done, faults_now, read_turns, keys_grown;
-    uint64_t growths;    /* of hash tables */
-    bool log_write;      /* in this seed */
+    uint64_t growths; /* of hash tables */
+    bool log_write;   /* in this seed */
+    uint32_t
+        log_write_above; /* bytes; in every other one of those seeds ranges of up to so many go by message */
     uint32_t versions;   /* of a key that are kept, */
     uint64_t history_ns; /* and for how long */
     uint64_t session_ttl_ns;

@@ -157,6 +157,7 @@ static void group_make(struct sim *s, uint32_t node, uint8_t *at)
         r->clock_ns = sim_day(s, n);
         r->group = &n->group;
         r->times.log_write = s->log_write;
+        r->times.log_write_above = s->log_write_above;
         n->replicas[k] = r;
     }
 }

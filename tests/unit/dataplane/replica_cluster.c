@@ -366,6 +366,7 @@ void cluster_open(struct cluster *c, const struct cluster_config *config)
         .retry = CLUSTER_RETRY,
         .read_leases = config->read_leases,
         .log_write = config->log_write,
+        .log_write_above = config->log_write_above,
     };
     CU_ASSERT_FATAL(c->node_count <= CLUSTER_NODES_MAX);
     CU_ASSERT_EQUAL_FATAL(sizeof c->nodes[0].memory[0], pair_bytes(1));

@@ -25,6 +25,7 @@ struct cluster_config {
     bool read_leases;
     bool strangers; /* no pair has exchanged a frame yet */
     bool log_write;
+    uint32_t log_write_above;
     uint64_t quota_bytes; /* 0: two MiB, in segments of 64 KiB */
 };
 

@@ -102,6 +102,51 @@ static void what_is_announced_before_it_is_written_comes_by_message(void)
     cluster_close(&c);
 }
 
+static void what_is_short_goes_by_message_into_the_same_segment(void)
+{
+    static const struct cluster_config briefly = {
+        .node_count = 3, .log_write = true, .log_write_above = 128};
+    static struct cluster c;
+    cluster_lead(&c, &briefly);
+    cluster_put(&c, 0, 9, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [208,336) commit=208\n"
+                       "0>2 APPEND e1 [208,336) commit=208\n"
+                       "1>0 ACK e1 336 commit=208\n"
+                       "  0 commits 336\n"
+                       "2>0 ACK e1 336 commit=208\n"
+                       "0>1 APPEND e1 commit=336\n"
+                       "  1 commits 336\n"
+                       "0>2 APPEND e1 commit=336\n"
+                       "  2 commits 336\n");
+    cluster_put(&c, 0, 10, 9);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 ANNOUNCE e1 [336,472) commit=336\n"
+                       "0>2 ANNOUNCE e1 [336,472) commit=336\n"
+                       "1>0 ACK e1 472 commit=336\n"
+                       "  0 commits 472\n"
+                       "2>0 ACK e1 472 commit=336\n"
+                       "0>1 APPEND e1 commit=472\n"
+                       "  1 commits 472\n"
+                       "0>2 APPEND e1 commit=472\n"
+                       "  2 commits 472\n");
+    cluster_put(&c, 0, 11, 8);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 APPEND e1 [472,592) commit=472\n"
+                       "0>2 APPEND e1 [472,592) commit=472\n"
+                       "1>0 ACK e1 592 commit=472\n"
+                       "  0 commits 592\n"
+                       "2>0 ACK e1 592 commit=472\n"
+                       "0>1 APPEND e1 commit=592\n"
+                       "  1 commits 592\n"
+                       "0>2 APPEND e1 commit=592\n"
+                       "  2 commits 592\n");
+    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_ANNOUNCED), 1);
+    CU_ASSERT_EQUAL(cluster_count(&c, 1, REPLICA_COUNT_UNWRITTEN), 0);
+    CU_ASSERT(cluster_same_log(&c, 0, 1) && cluster_same_log(&c, 0, 2));
+    cluster_close(&c);
+}
+
 static void a_full_segment_is_recalled_and_the_next_one_granted(void)
 {
     static struct cluster c;
@@ -449,6 +494,7 @@ static void what_no_holder_of_a_grant_says_changes_nothing(void)
 static const struct unit_test tests[] = {
     UNIT_TEST(a_follower_grants_and_finds_what_was_written),
     UNIT_TEST(what_is_announced_before_it_is_written_comes_by_message),
+    UNIT_TEST(what_is_short_goes_by_message_into_the_same_segment),
     UNIT_TEST(a_full_segment_is_recalled_and_the_next_one_granted),
     UNIT_TEST(a_grant_is_not_returned_before_its_writes_are_over),
     UNIT_TEST(a_late_write_of_an_older_epoch_meets_quarantined_memory),
