@@ -165,6 +165,9 @@ static inline bool group_is_quiet(const struct group *g)
 #define GROUP_FEED_BYTES (1u << 15)
 /* And in one message, if it is not cut up on its way. */
 #define GROUP_APPEND_BYTES (1u << 13)
+/* And in one log write, which costs a proof, an announcement and an answer whatever its length.  Why no more: one that
+ * the transport refuses goes as a single datagram (TRANSPORT_FRAMED_LENGTH_MAX). */
+#define GROUP_LOG_WRITE_BYTES (1u << 15)
 /* About as many where it is cut into frames that carry so many bytes of it: such that the last one is full.
  * piece: 0, it is not cut up. */
 MUST_USE uint32_t group_append_bytes(uint32_t piece);

@@ -11,10 +11,12 @@
  *     connection torn down; for a node that goes it is torn down in any case. */
 #include "dataplane/lcore_cluster.h"
 #include "dataplane/replica_grant.h"
+#include "dataplane/transport_framed.h"
 
 /* Grants of a space that goes are asked for so often, at intervals of the retry time, before the connections with
  * their holders are torn down. */
 #define LEAVE_RECALLS 8u
+_Static_assert(GROUP_LOG_WRITE_BYTES <= TRANSPORT_FRAMED_LENGTH_MAX, "one that is refused is sent");
 
 /* ---- what a peer writes here, where that is the processor's work ---- */
 

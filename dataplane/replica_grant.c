@@ -231,10 +231,8 @@ static struct replica_grant *grant_for(struct replica *r, uint32_t slot, uint64_
 
 void replica_grant_use(struct replica *r, uint32_t slot, struct message *m)
 {
-    struct replica_peer *peer = &r->peers[slot];
-    uint64_t sent = peer->lsn_sent;
-    peer->lsn_sent = max_u64(sent, m->lsn + m->length);
-    if (!r->times.log_write || m->lsn < sent || m->length <= r->times.log_write_above)
+    if (!r->times.log_write || m->lsn < r->peers[slot].lsn_sent ||
+        m->length <= r->times.log_write_above)
         return;
     struct replica_grant *g = grant_for(r, slot, m->lsn);
     const struct grant_range range = {.bytes = m->bytes, .length = m->length};

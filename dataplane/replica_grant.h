@@ -49,7 +49,7 @@ MUST_USE int replica_grant_fence(struct replica *r);
 /* ---- as the leader ---- */
 
 MUST_USE int replica_on_grant(struct replica *r, uint32_t slot, const struct message *m);
-/* An APPEND of the peer in this slot, with its bytes: an ANNOUNCE if it can be. */
+/* An APPEND for the peer in this slot, with all bytes that one log write would carry: an ANNOUNCE if it can be. */
 void replica_grant_use(struct replica *r, uint32_t slot, struct message *m);
 /* What was announced at lsn was not found. */
 void replica_grant_missed(struct replica *r, uint32_t slot, uint64_t lsn);

@@ -186,13 +186,17 @@ static void feed(struct replica *r, uint32_t slot, uint64_t now, struct replica_
         m->lsn = peer->lsn_next;
         m->bytes = bytes;
         available = min_u64(available, r->shard->log.lsn_whole - peer->lsn_next);
-        m->length = (uint32_t)min_u64(available, append_bytes(r));
+        /* Why less for a copy: its rate is kept by the message. */
+        m->length = (uint32_t)min_u64(available, copies ? append_bytes(r) : GROUP_LOG_WRITE_BYTES);
+        replica_grant_use(r, slot, m);
+        if (m->kind == MESSAGE_APPEND)
+            m->length = (uint32_t)min_u64(m->length, append_bytes(r));
         peer->lsn_next += m->length;
+        peer->lsn_sent = max_u64(peer->lsn_sent, peer->lsn_next);
         if (pair != NULL)
             pair->bytes_fed += m->length;
         if (copies)
             copy_rate_spend(&r->group->copy, m->length, now);
-        replica_grant_use(r, slot, m);
     }
 }
 

@@ -30,7 +30,7 @@ static struct replica *replica(uint32_t node)
 
 static uint32_t ask(uint8_t operation, const char *key, uint32_t value_length)
 {
-    static const uint8_t value[4096] = "value";
+    static const uint8_t value[30000] = "value";
     struct ring_request q = ring_agent_request(&n.nodes[LEADER], &a, operation, key);
     q.value_length = value_length;
     if (operation == RING_PUT) {
@@ -178,6 +178,7 @@ static void what_the_transport_refuses_goes_by_message(void)
     uint64_t written = forward_counted(&n, LEADER, COUNTER_LOG_WRITES);
     n.links[LEADER].refuses_writes = true;
     put(20);
+    CU_ASSERT_EQUAL(ask(RING_PUT, "long", 30000), RING_OK);
     settle();
     CU_ASSERT_EQUAL(forward_counted(&n, LEADER, COUNTER_LOG_WRITES), written);
     CU_ASSERT(forward_counted(&n, LEADER, COUNTER_LOG_WRITES_REFUSED) >= 40);

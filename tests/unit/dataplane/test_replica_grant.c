@@ -147,6 +147,56 @@ static void what_is_short_goes_by_message_into_the_same_segment(void)
     cluster_close(&c);
 }
 
+static void what_is_long_is_written_at_once_and_sent_in_pieces(void)
+{
+    static struct cluster c;
+    cluster_lead(&c, &three);
+    cluster_put(&c, 0, 9, 34000);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 ANNOUNCE e1 [208,32976) commit=208\n"
+                       "0>2 ANNOUNCE e1 [208,32976) commit=208\n"
+                       "1>0 ACK e1 208 commit=208\n"
+                       "2>0 ACK e1 208 commit=208\n"
+                       "0>1 ANNOUNCE e1 [32976,34280) commit=208\n"
+                       "0>2 ANNOUNCE e1 [32976,34280) commit=208\n"
+                       "1>0 ACK e1 34280 commit=208\n"
+                       "  0 commits 34280\n"
+                       "2>0 ACK e1 34280 commit=208\n"
+                       "0>1 APPEND e1 commit=34280\n"
+                       "  1 commits 34280\n"
+                       "0>2 APPEND e1 commit=34280\n"
+                       "  2 commits 34280\n");
+    c.writes_late = true;
+    cluster_put(&c, 0, 10, 17000);
+    cluster_expect(&c, "put at 0\n"
+                       "0>1 ANNOUNCE e1 [34280,51352) commit=34280\n"
+                       "0>2 ANNOUNCE e1 [34280,51352) commit=34280\n"
+                       "1>0 ACK e1 34280 commit=34280\n"
+                       "1>0 NAK e1 [34280,51352)\n"
+                       "2>0 ACK e1 34280 commit=34280\n"
+                       "2>0 NAK e1 [34280,51352)\n"
+                       "0>1 APPEND e1 [34280,42472) commit=34280\n"
+                       "0>1 APPEND e1 [42472,50664) commit=34280\n"
+                       "0>1 APPEND e1 [50664,51352) commit=34280\n"
+                       "0>2 APPEND e1 [34280,42472) commit=34280\n"
+                       "0>2 APPEND e1 [42472,50664) commit=34280\n"
+                       "0>2 APPEND e1 [50664,51352) commit=34280\n"
+                       "1>0 ACK e1 34280 commit=34280\n"
+                       "1>0 ACK e1 34280 commit=34280\n"
+                       "1>0 ACK e1 51352 commit=34280\n"
+                       "  0 commits 51352\n"
+                       "2>0 ACK e1 34280 commit=34280\n"
+                       "2>0 ACK e1 34280 commit=34280\n"
+                       "2>0 ACK e1 51352 commit=34280\n"
+                       "0>1 APPEND e1 commit=51352\n"
+                       "  1 commits 51352\n"
+                       "0>2 APPEND e1 commit=51352\n"
+                       "  2 commits 51352\n");
+    cluster_writes_land(&c);
+    CU_ASSERT(cluster_same_log(&c, 0, 1) && cluster_same_log(&c, 0, 2));
+    cluster_close(&c);
+}
+
 static void a_full_segment_is_recalled_and_the_next_one_granted(void)
 {
     static struct cluster c;
@@ -495,6 +545,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_follower_grants_and_finds_what_was_written),
     UNIT_TEST(what_is_announced_before_it_is_written_comes_by_message),
     UNIT_TEST(what_is_short_goes_by_message_into_the_same_segment),
+    UNIT_TEST(what_is_long_is_written_at_once_and_sent_in_pieces),
     UNIT_TEST(a_full_segment_is_recalled_and_the_next_one_granted),
     UNIT_TEST(a_grant_is_not_returned_before_its_writes_are_over),
     UNIT_TEST(a_late_write_of_an_older_epoch_meets_quarantined_memory),
