@@ -7,8 +7,8 @@
  *             ours are (rdma_plain.h)
  *   bytes     of values in batches, to each of two followers, against half of what one writer carries
  *
- * The cluster is idle while the baseline runs.  Twice, with frames that have tags alone, when the log goes by one-sided
- * writes, and encrypted. */
+ * The cluster is idle while the baseline runs.  Twice, with frames that have tags alone, when what is long in the log
+ * goes by one-sided writes, and encrypted. */
 #ifndef DUNLIN_BENCH_RDMA_REPLICATE_H
 #define DUNLIN_BENCH_RDMA_REPLICATE_H
 
