@@ -158,10 +158,10 @@ static inline bool group_is_quiet(const struct group *g)
     return group_wait(g, g->now) == UINT64_MAX;
 }
 
-/* Bytes of logs that a peer is fed in one pass at most, all its shards together: one that comes back,
- * however far behind, takes no longer of a pass than that.  Why a quarter of what may be under way to it: behind a
- * pass others have the processor where it is shared, and peers that wait there for the time that all of it takes
- * would take us for one that computes, and nap (poll_doorbell.c: yield). */
+/* Bytes of logs that a peer is fed in one pass at most, all its shards together, and what one message or log write has
+ * beyond that: one that comes back, however far behind, takes no longer of a pass.  Why a quarter of what may be under
+ * way to it: behind a pass others have the processor where it is shared, and peers that wait there for the time that
+ * all of it takes would take us for one that computes, and nap (poll_doorbell.c: yield). */
 #define GROUP_FEED_BYTES (1u << 15)
 /* And in one message, if it is not cut up on its way. */
 #define GROUP_APPEND_BYTES (1u << 13)
