@@ -139,6 +139,18 @@ const char *cli_text_at(const json_t *object, const char *name);
 /* As cli_fail_by, of a command that only a cluster carries out. */
 int cli_fail_of_cluster(const struct cli *c, int error);
 
+/* CLOCK_BOOTTIME when --timeout, or wait_ms without one, is over. */
+uint64_t cli_until_ns(const struct cli *c, uint64_t wait_ms);
+
+/* A change of the cluster that is asked for until the control log answers. */
+struct cli_asking {
+    uint64_t until_ns; /* CLOCK_BOOTTIME */
+    bool was_busy;     /* it may have been done already, and not been said */
+};
+
+/* Whether it is to be asked for once more, after a rest: result is -EBUSY, and there is time. */
+MUST_USE bool cli_asks_again(struct cli_asking *a, int64_t result);
+
 /* ---- cli_authority.c ---- */
 
 /* One of its options, by name.  Returns 0 or the exit code. */

@@ -1,5 +1,6 @@
 #include "control/cli.h"
 #include "control/cluster_key.h"
+#include "engine/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -7,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#define ASK_REST_NS (20 * NS_PER_MS)
 
 #define TEXT_BYTES_MIN ((size_t)4 << 20)
 #define TEXT_BYTES_MAX ((size_t)64 << 20)
@@ -216,6 +220,21 @@ int cli_status(const struct cli *c)
 }
 
 /* ---- nodes ---- */
+
+uint64_t cli_until_ns(const struct cli *c, uint64_t wait_ms)
+{
+    return clock_boottime_ns() + (c->timeout_ms != 0 ? c->timeout_ms : wait_ms) * NS_PER_MS;
+}
+
+bool cli_asks_again(struct cli_asking *a, int64_t result)
+{
+    static const struct timespec pause = {.tv_nsec = ASK_REST_NS};
+    if (result != -EBUSY || clock_boottime_ns() >= a->until_ns)
+        return false;
+    a->was_busy = true;
+    (void)nanosleep(&pause, NULL); /* a signal shortens it: asked all the same */
+    return true;
+}
 
 int cli_fail_of_cluster(const struct cli *c, int error)
 {

@@ -154,13 +154,22 @@ static int remember(struct move *m)
     return error == 0 && !whole ? -ENOMEM : error;
 }
 
-/* As dunlin_move.  Why again and again: a space that has just been made has no leaders for a moment. */
+/* As dunlin_move. */
+static int64_t ask_once(struct move *m)
+{
+    int error = m->c->no_wait ? 0 : remember(m);
+    return error == 0 ? dunlin_move(m->handle, m->node, m->space, m->shard) : (int64_t)error;
+}
+
+/* Why again and again: a space that has just been made has no leaders for a moment, and the control log may have
+ * none either. */
 static int64_t ask(struct move *m)
 {
+    struct cli_asking asking = {.until_ns = m->until_ns};
     for (;;) {
-        int error = m->c->no_wait ? 0 : remember(m);
-        int64_t shards =
-            error == 0 ? dunlin_move(m->handle, m->node, m->space, m->shard) : (int64_t)error;
+        int64_t shards = ask_once(m);
+        if (cli_asks_again(&asking, shards))
+            continue;
         if (shards != -EAGAIN || m->c->no_wait || clock_boottime_ns() >= m->until_ns)
             return shards;
         rest();
@@ -242,8 +251,7 @@ int cli_move(const struct cli *c)
         exit_code = cli_attach(c, &m.handle);
     if (exit_code != CLI_DONE)
         return exit_code;
-    uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : MOVE_WAIT_MS;
-    m.until_ns = clock_boottime_ns() + wait_ms * NS_PER_MS;
+    m.until_ns = cli_until_ns(c, MOVE_WAIT_MS);
     int64_t shards = ask(&m);
     exit_code = shards < 0 ? fail_move(&m, (int)shards) : print_move(&m, shards);
     if (exit_code == CLI_DONE && !c->no_wait)

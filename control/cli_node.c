@@ -15,7 +15,7 @@
 #define CHANGE_WAIT_MS UINT64_C(120000)
 #define RECOVER_WAIT_MS UINT64_C(10000)
 /* One of the same id that was removed is told so for some seconds, and meanwhile none is added. */
-#define ADD_WAIT_MS UINT64_C(20000)
+#define ASK_WAIT_MS UINT64_C(20000)
 #define LOOK_NS (50 * NS_PER_MS)
 
 _Static_assert(NODE_WORDS_BYTES >= SPACE_WORDS_BYTES, "what cli_options puts together fits");
@@ -98,6 +98,7 @@ struct waiting {
     cli_text_source *source;
     /* What is left to do; 0: it is done. */
     int64_t (*left)(const struct waiting *w, const json_t *seen);
+    uint64_t until_ns; /* CLOCK_BOOTTIME */
     uint32_t node, shard;
     bool is_own; /* it is the daemon's node that goes */
 };
@@ -109,16 +110,14 @@ static void rest(void)
 }
 
 /* Returns 0, what was left when the time was over, or -errno. */
-static int64_t wait_done(const struct waiting *w, uint64_t fallback_ms)
+static int64_t wait_done(const struct waiting *w)
 {
-    uint64_t wait_ms = w->c->timeout_ms != 0 ? w->c->timeout_ms : fallback_ms;
-    uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
     for (;;) {
         int error;
         json_t *seen = cli_object_get(w->handle, w->source, &error);
         int64_t left = error == 0 ? w->left(w, seen) : error;
         json_decref(seen);
-        if (left <= 0 || clock_boottime_ns() >= until)
+        if (left <= 0 || clock_boottime_ns() >= w->until_ns)
             return left;
         rest();
     }
@@ -159,16 +158,12 @@ static int print(const struct cli *c, uint32_t node, const char *what)
 
 static int add(const struct cli *c, struct dunlin *handle, uint32_t node)
 {
-    uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : ADD_WAIT_MS;
-    uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
-    int error = dunlin_node_add(handle, node, c->words);
-    bool was_busy = error == -EBUSY;
-    while (error == -EBUSY && clock_boottime_ns() < until) {
-        rest();
+    struct cli_asking asking = {.until_ns = cli_until_ns(c, ASK_WAIT_MS)};
+    int error;
+    do
         error = dunlin_node_add(handle, node, c->words);
-    }
-    /* Why it is done: the time before, it was, and was not said. */
-    if (error == -EEXIST && was_busy)
+    while (cli_asks_again(&asking, error));
+    if (error == -EEXIST && asking.was_busy)
         error = 0;
     return error < 0 ? fail_node(c, node, error)
                      : print(c, node, "is of the cluster; now its daemon may start");
@@ -176,16 +171,24 @@ static int add(const struct cli *c, struct dunlin *handle, uint32_t node)
 
 static int drain(const struct cli *c, struct dunlin *handle, uint32_t node)
 {
-    const struct waiting w = {
-        .c = c, .handle = handle, .source = dunlin_nodes_json, .left = left_of_drain, .node = node};
-    int error = dunlin_node_drain(handle, node, c->undo ? 1 : 0);
+    const struct waiting w = {.c = c,
+                              .handle = handle,
+                              .source = dunlin_nodes_json,
+                              .left = left_of_drain,
+                              .until_ns = cli_until_ns(c, CHANGE_WAIT_MS),
+                              .node = node};
+    struct cli_asking asking = {.until_ns = cli_until_ns(c, ASK_WAIT_MS)};
+    int error;
+    do
+        error = dunlin_node_drain(handle, node, c->undo ? 1 : 0);
+    while (cli_asks_again(&asking, error));
     if (error < 0)
         return fail_node(c, node, error);
     if (c->undo)
         return print(c, node, "may vote and lead again");
     if (c->no_wait)
         return print(c, node, "drains");
-    int64_t left = wait_done(&w, CHANGE_WAIT_MS);
+    int64_t left = wait_done(&w);
     if (left < 0)
         return fail_by(c, (int)left);
     return left == 0 ? print(c, node, "votes and leads no more")
@@ -201,17 +204,24 @@ static int remove_node(const struct cli *c, struct dunlin *handle, uint32_t node
                         .handle = handle,
                         .source = dunlin_nodes_json,
                         .left = left_of_remove,
+                        .until_ns = cli_until_ns(c, CHANGE_WAIT_MS),
                         .node = node};
+    struct cli_asking asking = {.until_ns = cli_until_ns(c, ASK_WAIT_MS)};
     int error;
     json_t *before = cli_object_get(handle, dunlin_nodes_json, &error);
     w.is_own = error == 0 && cli_number_at(before, "node") == (json_int_t)node;
+    bool was_there = node_of(before, node) != NULL;
     json_decref(before);
-    error = dunlin_node_remove(handle, node);
+    do
+        error = dunlin_node_remove(handle, node);
+    while (cli_asks_again(&asking, error));
+    if (error == -ENOENT && asking.was_busy && was_there)
+        error = 0;
     if (error < 0)
         return fail_node(c, node, error);
     if (c->no_wait)
         return print(c, node, "leaves");
-    int64_t left = wait_done(&w, CHANGE_WAIT_MS);
+    int64_t left = wait_done(&w);
     if (left == -ENOTCONN && w.is_own)
         return print(c, node, "is removed: its daemon, which was asked, has ended");
     if (left < 0)
@@ -329,7 +339,7 @@ static int recover(const struct waiting *w)
             "none of it; see dunlin shards and dunlin nodes");
     if (shards < 0)
         return fail_by(c, (int)shards);
-    int64_t left = c->no_wait || shards == 0 ? 0 : wait_done(w, RECOVER_WAIT_MS);
+    int64_t left = c->no_wait || shards == 0 ? 0 : wait_done(w);
     if (left < 0)
         return fail_by(c, (int)left);
     if (left > 0)
@@ -348,6 +358,7 @@ int cli_recover(const struct cli *c)
         exit_code = cli_attach(c, &w.handle);
     if (exit_code != CLI_DONE)
         return exit_code;
+    w.until_ns = cli_until_ns(c, RECOVER_WAIT_MS);
     exit_code = recover(&w);
     dunlin_close(w.handle);
     return exit_code;

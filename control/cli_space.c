@@ -84,10 +84,8 @@ static int64_t pending_of(const struct cli *c, const json_t *all)
     return count != 0 ? pending : -1;
 }
 
-static int wait_served(const struct cli *c, struct dunlin *handle)
+static int wait_served(const struct cli *c, struct dunlin *handle, uint64_t until)
 {
-    uint64_t wait_ms = c->timeout_ms != 0 ? c->timeout_ms : SERVE_WAIT_MS;
-    uint64_t until = clock_boottime_ns() + wait_ms * NS_PER_MS;
     for (;;) {
         int error;
         json_t *all = cli_object_get(handle, dunlin_shards_json, &error);
@@ -110,6 +108,31 @@ static int wait_served(const struct cli *c, struct dunlin *handle)
 
 /* ---- the verbs ---- */
 
+/* The space of that name, the caller's to free, or NULL: there is none, or nobody says (*error). */
+static json_t *space_get(const struct cli *c, struct dunlin *handle, int *error)
+{
+    size_t i;
+    json_t *s, *found = NULL;
+    json_t *all = cli_object_get(handle, dunlin_status_json, error);
+    json_array_foreach(json_object_get(all, "spaces"), i, s)
+    {
+        if (strcmp(cli_text_at(s, "name"), name_of(c)) == 0)
+            found = json_incref(s);
+    }
+    json_decref(all);
+    return found;
+}
+
+/* Its id, 0: there is none; or -errno: nobody says. */
+static int id_of(const struct cli *c, struct dunlin *handle)
+{
+    int error;
+    json_t *s = space_get(c, handle, &error);
+    int id = error != 0 ? error : s != NULL ? (int)cli_number_at(s, "id") : 0;
+    json_decref(s);
+    return id;
+}
+
 static int print(const struct cli *c, const char *what, int id)
 {
     if (c->json)
@@ -120,38 +143,82 @@ static int print(const struct cli *c, const char *what, int id)
 }
 
 /* Why by the same table before it is sent: it says what was expected. */
-static int words_judge(const struct cli *c, const char *words, enum space_words_use use)
+static int words_judge(const struct cli *c, const char *words, enum space_words_use use,
+                       struct space_config *config)
 {
-    struct space_config config;
     char fault[SPACE_WORDS_FAULT_BYTES];
-    if (space_words_apply(&config, words, use, fault) == 0)
+    if (space_words_apply(config, words, use, fault) == 0)
         return CLI_DONE;
     return cli_fail(CLI_USAGE, "space %s: %s", c->operands[0], fault);
+}
+
+/* There was none of that name, and there is one.  Its id, if it may be ours that was made and not said; or -EEXIST. */
+static int id_of_ours(const struct cli *c, struct dunlin *handle, const struct space_config *ours)
+{
+    int error;
+    json_t *s = space_get(c, handle, &error);
+    bool is_ours = s != NULL && (c->id == 0 || (uint64_t)cli_number_at(s, "id") == c->id) &&
+                   cli_number_at(s, "shards") == ours->shard_count &&
+                   (uint64_t)cli_number_at(s, "quota_bytes") == ours->quota_bytes;
+    int id = is_ours ? (int)cli_number_at(s, "id") : -EEXIST;
+    json_decref(s);
+    return id;
 }
 
 static int create(const struct cli *c, struct dunlin *handle)
 {
     char words[SPACE_WORDS_BYTES];
+    struct space_config config;
+    uint64_t until = cli_until_ns(c, SERVE_WAIT_MS);
     int length = snprintf(words, sizeof words, "name=%s\n%s", name_of(c), c->words);
     if (length < 0 || (size_t)length >= sizeof words)
         return cli_fail(CLI_USAGE, "space create: too many words");
-    int exit_code = words_judge(c, words, SPACE_WORDS_CREATE);
+    int exit_code = words_judge(c, words, SPACE_WORDS_CREATE, &config);
     if (exit_code != CLI_DONE)
         return exit_code;
-    int id = dunlin_space_create(handle, name_of(c), (uint32_t)c->id, words);
+    struct cli_asking asking = {.until_ns = until};
+    int id, before = id_of(c, handle);
+    do
+        id = dunlin_space_create(handle, name_of(c), (uint32_t)c->id, words);
+    while (cli_asks_again(&asking, id));
+    if (id == -EEXIST && asking.was_busy && before == 0)
+        id = id_of_ours(c, handle, &config);
     if (id < 0)
         return fail_by(c, id);
-    exit_code = c->no_wait ? CLI_DONE : wait_served(c, handle);
+    exit_code = c->no_wait ? CLI_DONE : wait_served(c, handle, until);
     return exit_code == CLI_DONE ? print(c, "created", id) : exit_code;
 }
 
 static int alter(const struct cli *c, struct dunlin *handle)
 {
-    int exit_code = words_judge(c, c->words, SPACE_WORDS_ALTER);
+    struct space_config config;
+    int exit_code = words_judge(c, c->words, SPACE_WORDS_ALTER, &config);
     if (exit_code != CLI_DONE)
         return exit_code;
-    int id = dunlin_space_alter(handle, name_of(c), c->words);
+    struct cli_asking asking = {.until_ns = cli_until_ns(c, SERVE_WAIT_MS)};
+    int id;
+    do
+        id = dunlin_space_alter(handle, name_of(c), c->words);
+    while (cli_asks_again(&asking, id));
     return id < 0 ? fail_by(c, id) : print(c, "altered", id);
+}
+
+/* Why it is looked at before it is asked for again: another one of that name may have been made meanwhile. */
+static int drop_it(const struct cli *c, struct dunlin *handle)
+{
+    struct cli_asking asking = {.until_ns = cli_until_ns(c, SERVE_WAIT_MS)};
+    int before = id_of(c, handle);
+    for (;;) {
+        int id = dunlin_space_drop(handle, name_of(c));
+        /* Why that: one of the configuration is refused before the log is asked; this one goes, and is still listed. */
+        if (asking.was_busy && (id == -ENOENT || id == -EPERM))
+            return before;
+        if (before <= 0 || !cli_asks_again(&asking, id))
+            return id;
+        int now = id_of(c, handle);
+        if (now >= 0 && now != before)
+            return before;
+    }
 }
 
 static int drop(const struct cli *c, struct dunlin *handle)
@@ -161,7 +228,7 @@ static int drop(const struct cli *c, struct dunlin *handle)
                         "space drop: this forgets '%s' and all that is in it, on all nodes; say so "
                         "with --yes",
                         name_of(c));
-    int id = dunlin_space_drop(handle, name_of(c));
+    int id = drop_it(c, handle);
     return id < 0 ? fail_by(c, id) : print(c, "dropped", id);
 }
 

@@ -20,6 +20,7 @@ static struct fixture *const f = &fixture;
 static struct cluster {
     int64_t error;       /* 0: moves are done */
     uint32_t leaderless; /* so many moves are answered by -EAGAIN first */
+    uint32_t busy;       /* and so many by -EBUSY before them */
     uint32_t asked;      /* how often for a move */
     bool is_moved;
     uint32_t first, last, node;
@@ -81,7 +82,9 @@ static void look_begin(void)
 static int64_t move(void *context, uint32_t first_log, uint32_t last_log, uint32_t node)
 {
     (void)context;
-    if (cluster.asked++ < cluster.leaderless)
+    if (cluster.asked++ < cluster.busy)
+        return -EBUSY;
+    if (cluster.asked <= cluster.busy + cluster.leaderless)
         return -EAGAIN;
     if (cluster.error != 0)
         return cluster.error;
@@ -310,6 +313,22 @@ static void a_shard_without_a_first_leader_is_asked_for_again(void)
     cluster_close();
 }
 
+static void a_control_log_without_a_leader_is_asked_again(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.busy = 2;
+    cluster.leaderless = 2;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "4 shards move to node 2\n");
+    CU_ASSERT_EQUAL(cluster.asked, 5);
+    cluster.busy = FOR_EVER;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "--no-wait", "--timeout", "1000"), 3);
+    expect_text(&c, "the control log does not answer");
+    CU_ASSERT(cluster.asked >= 9);
+    cluster_close();
+}
+
 /* What is meant is what there is when it is done, not what there was when it was first asked for. */
 static void what_is_asked_for_again_may_have_changed(void)
 {
@@ -352,16 +371,13 @@ static void errors_have_their_exit_code(void)
     expect_text(&c, "no space 'nowhere'");
     CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2", "open", "1023"), 1);
     expect_text(&c, "shard 1023");
-    cluster.error = -EBUSY;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
-    expect_text(&c, "the control log does not answer");
     cluster.error = -EBADMSG;
     CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 5);
     expect_text(&c, "an older release");
     cluster.error = -ENOSPC;
     CU_ASSERT_EQUAL(DUNLIN(&c, "move", "2"), 3);
     expect_text(&c, "No space left");
-    CU_ASSERT_EQUAL(cluster.asked, 4);
+    CU_ASSERT_EQUAL(cluster.asked, 3);
     cluster_close();
     fixture_open(f); /* alone */
     CU_ASSERT_EQUAL(DUNLIN(&c, "move", "1"), 3);
@@ -406,6 +422,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(a_space_that_is_made_again_is_not_missed),
     UNIT_TEST(a_space_that_is_made_meanwhile_is_not_waited_for),
     UNIT_TEST(a_shard_without_a_first_leader_is_asked_for_again),
+    UNIT_TEST(a_control_log_without_a_leader_is_asked_again),
     UNIT_TEST(what_is_asked_for_again_may_have_changed),
     UNIT_TEST(a_shard_that_gets_no_leader_is_told),
     UNIT_TEST(errors_have_their_exit_code),

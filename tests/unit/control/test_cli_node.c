@@ -95,7 +95,7 @@ static void an_add_is_asked_for_again(void)
     expect_text(&c, "node 4 is of the cluster");
     CU_ASSERT_EQUAL(cluster.changes, 6);
     cluster.busy = UINT32_MAX;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "add", "4", "--address", "10.0.0.4:1", "--timeout", "200"),
+    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "add", "4", "--address", "10.0.0.4:1", "--timeout", "1000"),
                     3);
     CU_ASSERT(cluster.changes >= 8);
     fixture_close(f);
@@ -141,6 +141,32 @@ static void a_remove_waits_until_it_is_gone(void)
     fixture_close(f);
 }
 
+static void what_takes_a_node_away_is_asked_for_again(void)
+{
+    struct command c;
+    cluster_open();
+    cluster.busy = 2;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "drain", "4"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "node 4 votes and leads no more\n");
+    CU_ASSERT_EQUAL(cluster.changes, 3);
+    cluster.busy = 2;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "remove", "4"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "node 4 is removed\n");
+    CU_ASSERT_EQUAL(cluster.changes, 6);
+    /* The first time it was done, and not said. */
+    cluster.changes = 0; /* it is there again */
+    cluster.busy = 1;
+    cluster.answer = -ENOENT;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "remove", "4"), 0);
+    CU_ASSERT_STRING_EQUAL(c.text, "node 4 is removed\n");
+    CU_ASSERT_EQUAL(cluster.changes, 2);
+    cluster.busy = 1;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "drain", "4"), 1);
+    cluster.busy = 1;
+    CU_ASSERT_EQUAL(DUNLIN(&c, "node", "remove", "5"), 1); /* which there never was */
+    fixture_close(f);
+}
+
 static void what_is_refused_has_its_exit_code(void)
 {
     static const struct {
@@ -165,11 +191,13 @@ static void what_is_refused_has_its_exit_code(void)
     for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
         cluster.answer = refused[i].answer;
         CU_ASSERT_EQUAL(
-            DUNLIN(&c, "node", "add", "4", "--address", "10.0.0.4:1", "--timeout", "200"),
+            DUNLIN(&c, "node", "add", "4", "--address", "10.0.0.4:1", "--timeout", "1000"),
             refused[i].exit_code);
         expect_text(&c, refused[i].text);
-        CU_ASSERT_EQUAL(DUNLIN(&c, "node", "remove", "4"), refused[i].exit_code);
-        CU_ASSERT_EQUAL(DUNLIN(&c, "node", "drain", "4"), refused[i].exit_code);
+        CU_ASSERT_EQUAL(DUNLIN(&c, "node", "remove", "4", "--timeout", "1000"),
+                        refused[i].exit_code);
+        CU_ASSERT_EQUAL(DUNLIN(&c, "node", "drain", "4", "--timeout", "1000"),
+                        refused[i].exit_code);
     }
     cluster.answer = -ENOENT;
     CU_ASSERT_EQUAL(DUNLIN(&c, "recover", "open", "--accept-loss"), 1);
@@ -276,6 +304,7 @@ static const struct unit_test tests[] = {
     UNIT_TEST(an_add_is_asked_for_again),
     UNIT_TEST(a_drain_waits_until_it_votes_no_more),
     UNIT_TEST(a_remove_waits_until_it_is_gone),
+    UNIT_TEST(what_takes_a_node_away_is_asked_for_again),
     UNIT_TEST(what_is_refused_has_its_exit_code),
     UNIT_TEST(a_recovery_waits_until_it_is_served),
     UNIT_TEST(who_votes_is_told),
