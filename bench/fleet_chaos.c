@@ -15,6 +15,8 @@
 #define LOOK_NS (20 * NS_PER_MS)
 #define COMMAND_LIMIT_NS (10 * NS_PER_S)
 #define CHANGE_LIMIT_NS (60 * NS_PER_S)
+#define MOVE_LIMIT_NS (10 * NS_PER_S) /* after which it is not tried again */
+#define MOVE_UNAVAILABLE 3            /* exit status of `dunlin move` */
 
 /* ---- freeze ---- */
 
@@ -61,24 +63,10 @@ static void look_behind(struct fleet_chaos *c, const struct fleet *f, struct fle
 
 /* ---- move ---- */
 
-static void mover_reap(struct fleet_chaos *c)
-{
-    int status;
-    if (c->mover == 0 || waitpid(c->mover, &status, WNOHANG) != c->mover)
-        return;
-    c->mover = 0;
-    bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    c->moves += well;
-    c->moves_failed += !well;
-}
-
-static int move(struct fleet_chaos *c, const struct fleet *f)
+/* A command that moves everything to the node whose turn it is. */
+static int mover_start(struct fleet_chaos *c, const struct fleet *f)
 {
     char node[16];
-    /* Why not only while it is: who is frozen as a leader takes its shards with it until it comes back. */
-    uint32_t healthy = f->first_count - (fleet_chaos_has(c, FLEET_CHAOS_FREEZE) ||
-                                         fleet_chaos_has(c, FLEET_CHAOS_REMOVE));
-    c->leader = (c->leader + 1) % healthy;
     (void)snprintf(node, sizeof(node), "%u", c->leader + 1);
     pid_t pid = fork();
     if (pid < 0)
@@ -91,6 +79,32 @@ static int move(struct fleet_chaos *c, const struct fleet *f)
     }
     c->mover = pid;
     return 0;
+}
+
+/* Why again: a node whose lease ended while it was to lead is passed over. */
+static void mover_reap(struct fleet_chaos *c, const struct fleet *f)
+{
+    int status;
+    if (c->mover == 0 || waitpid(c->mover, &status, WNOHANG) != c->mover)
+        return;
+    c->mover = 0;
+    bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool is_unavailable = WIFEXITED(status) && WEXITSTATUS(status) == MOVE_UNAVAILABLE;
+    bool is_soon = clock_boottime_ns() - c->moving_ns < MOVE_LIMIT_NS;
+    if (is_unavailable && is_soon && mover_start(c, f) == 0)
+        return;
+    c->moves += well;
+    c->moves_failed += !well;
+}
+
+static int move(struct fleet_chaos *c, const struct fleet *f)
+{
+    /* Why not only while it is: who is frozen as a leader takes its shards with it until it comes back. */
+    uint32_t healthy = f->first_count - (fleet_chaos_has(c, FLEET_CHAOS_FREEZE) ||
+                                         fleet_chaos_has(c, FLEET_CHAOS_REMOVE));
+    c->leader = (c->leader + 1) % healthy;
+    c->moving_ns = clock_boottime_ns();
+    return mover_start(c, f);
 }
 
 /* ---- the run ---- */
@@ -129,7 +143,7 @@ int fleet_chaos_step(struct fleet_chaos *c, struct fleet *f, struct fleet_nodes 
                      uint64_t passed_ns)
 {
     int error = 0;
-    mover_reap(c);
+    mover_reap(c, f);
     for (uint32_t i = 0; error == 0 && i < c->event_count; i++)
         error = event_step(c, &c->events[i], f, nodes, passed_ns);
     look_behind(c, f, nodes);
@@ -141,7 +155,7 @@ void fleet_chaos_end(struct fleet_chaos *c, struct fleet *f, struct fleet_nodes 
 {
     struct timespec pause = {.tv_nsec = (long)LOOK_NS};
     uint64_t until = clock_boottime_ns() + COMMAND_LIMIT_NS;
-    for (; c->mover != 0 && clock_boottime_ns() < until; mover_reap(c))
+    for (; c->mover != 0 && clock_boottime_ns() < until; mover_reap(c, f))
         (void)nanosleep(&pause, NULL); /* a signal shortens it: looked again all the same */
     if (c->mover != 0) {
         (void)kill(c->mover, SIGKILL);

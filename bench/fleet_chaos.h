@@ -96,8 +96,9 @@ struct fleet_chaos {
     struct fleet_chaos_event events[FLEET_CHAOS_EVENTS];
     uint32_t event_count;
     uint64_t next_move_ns;
-    pid_t mover;     /* the command that runs; 0: none */
-    uint32_t leader; /* position of the node that is to lead */
+    pid_t mover;        /* the command that runs; 0: none */
+    uint64_t moving_ns; /* since when it moves */
+    uint32_t leader;    /* position of the node that is to lead */
     uint32_t freezes, moves, moves_failed;
     bool is_frozen, is_behind;
     uint64_t thawed_ns, log_bytes; /* what it has to reach since then */

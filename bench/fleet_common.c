@@ -13,7 +13,8 @@
 
 #define SLICE_NS 100000u
 #define CALL_TIMEOUT_NS (2 * NS_PER_S)
-#define READ_TIMEOUT_NS (NS_PER_S / 4) /* where nobody writes */
+#define READ_TIMEOUT_NS (NS_PER_S / 4)  /* where nobody writes */
+#define ATTACH_LIMIT_NS (20 * NS_PER_S) /* by a daemon that let us in */
 
 void fleet_clock_set(struct fleet_clock *c, uint64_t now_ns, int64_t now_us, double speed)
 {
@@ -91,6 +92,18 @@ void fleet_detach(struct fleet_seat *seat)
     *seat = (struct fleet_seat){0};
 }
 
+/* Why again: a daemon that many attach to at once may answer later than a read is to take. */
+static int space_attach(const struct fleet_seat *seat, const char *name,
+                        struct dunlin_space **space)
+{
+    uint64_t until_ns = clock_boottime_ns() + ATTACH_LIMIT_NS;
+    int error;
+    do
+        error = dunlin_space(seat->handle, name, space);
+    while (error == -ENOTCONN && clock_boottime_ns() < until_ns);
+    return error;
+}
+
 int fleet_attach(const struct fleet *f, uint32_t node, bool writes, struct fleet_seat *seat)
 {
     const char *socket = f->options.sockets[node];
@@ -108,10 +121,10 @@ int fleet_attach(const struct fleet *f, uint32_t node, bool writes, struct fleet
     while (error == -ENOTCONN && clock_boottime_ns() < until_ns);
     if (error != 0)
         return complain(socket, "cannot attach", error);
-    error = dunlin_space(seat->handle, f->options.telemetry_space, &seat->telemetry);
+    error = space_attach(seat, f->options.telemetry_space, &seat->telemetry);
     if (error != 0)
         (void)complain(socket, f->options.telemetry_space, error);
-    else if ((error = dunlin_space(seat->handle, f->options.sectors_space, &seat->sectors)) != 0)
+    else if ((error = space_attach(seat, f->options.sectors_space, &seat->sectors)) != 0)
         (void)complain(socket, f->options.sectors_space, error);
     if (error != 0)
         fleet_detach(seat);
