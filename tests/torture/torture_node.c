@@ -133,6 +133,11 @@ static void sessions_open(struct life *a)
         struct ring_request q = request_of(a, RING_SESSION_OPEN, id);
         q.shard = shard;
         struct ring_completion c = ask(a, q, id, NULL);
+        while (c.status == RING_RETRY) {
+            (void)usleep(20);
+            q.tag = request_of(a, RING_SESSION_OPEN, id).tag;
+            c = ask(a, q, id, NULL);
+        }
         if (c.status != RING_OK)
             violation(a, "no session", id);
         if (a->sessions[shard].lsn != 0 && a->sessions[shard].lsn != c.lsn)

@@ -121,15 +121,15 @@ static void who_did_not_answer_is_named(void)
 {
     struct command c;
     cluster_open();
-    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
+    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "1000"), 3);
     expect_text(&c, "which leads the shard and did not answer");
     leader = 2;
-    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
+    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "1000"), 3);
     expect_text(&c, "attached to node 7; node 2 leads shard ");
     expect_text(&c, " of the space and did not answer (up: no, heard of 1520 ms ago)");
     fixture_close(f);
     fixture_open(f); /* alone */
-    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "100"), 3);
+    CU_ASSERT_EQUAL(DUNLIN(&c, "get", "open", "key", "--timeout", "1000"), 3);
     expect_text(&c, "which leads the shard and did not answer");
     fixture_close(f);
 }

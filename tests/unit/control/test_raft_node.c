@@ -31,18 +31,22 @@ struct member_node {
 
 static struct member_node nodes[NODES];
 
-/* A port that is free now, and most likely still so when it is used. */
-static struct sockaddr_storage address_free(void)
+/* Ports that are free now, and most likely still so when they are used.  Why all are held until the last one is
+ * chosen: one that is let go of may be given again. */
+static void addresses_free(struct sockaddr_storage addresses[NODES])
 {
-    struct sockaddr_storage address = {.ss_family = AF_INET};
-    struct sockaddr_in *in = (struct sockaddr_in *)(void *)&address;
-    socklen_t length = sizeof *in;
-    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CU_ASSERT_EQUAL_FATAL(bind(fd, (struct sockaddr *)(void *)in, sizeof *in), 0);
-    CU_ASSERT_EQUAL_FATAL(getsockname(fd, (struct sockaddr *)(void *)in, &length), 0);
-    (void)close(fd);
-    return address;
+    int fds[NODES];
+    for (uint32_t i = 0; i < NODES; i++) {
+        addresses[i] = (struct sockaddr_storage){.ss_family = AF_INET};
+        struct sockaddr_in *in = (struct sockaddr_in *)(void *)&addresses[i];
+        socklen_t length = sizeof *in;
+        in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        CU_ASSERT_EQUAL_FATAL(bind(fds[i], (struct sockaddr *)(void *)in, sizeof *in), 0);
+        CU_ASSERT_EQUAL_FATAL(getsockname(fds[i], (struct sockaddr *)(void *)in, &length), 0);
+    }
+    for (uint32_t i = 0; i < NODES; i++)
+        (void)close(fds[i]);
 }
 
 static void certificates_make(void)
@@ -70,8 +74,8 @@ static void begin(void)
     for (uint32_t i = 0; i < NODES; i++) {
         memset(&nodes[i], 0, sizeof nodes[i]);
         fixture_node_init(&nodes[i].fixture, i, FIXTURE_START + i, SHARDS);
-        addresses[i] = address_free();
     }
+    addresses_free(addresses);
     certificates_make();
     for (uint32_t i = 0; i < NODES; i++) {
         struct member_node *n = &nodes[i];

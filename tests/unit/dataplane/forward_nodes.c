@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LEASE_SCALE 10u
 #define KEEP (sizeof((struct forward_link *)0)->store / sizeof(struct transport_received))
 
 /* ---- links ---- */
@@ -273,6 +274,17 @@ static void cluster_make(struct forward_nodes *n, uint32_t i)
     n->nodes[i].node.cluster = c;
 }
 
+/* Heartbeats and repetitions come as often as before. */
+static void leases_set(struct forward_nodes *n, uint64_t ticks)
+{
+    for (uint32_t i = 0; i < FORWARD_NODES; i++) {
+        struct lcore *l = n->nodes[i].lcore;
+        l->ticks.lease = ticks;
+        l->cluster->group.times.lease = ticks;
+        lcore_replica_at(l->cluster, 0)->replica.times.lease = ticks;
+    }
+}
+
 static void nodes_open(struct forward_nodes *n, bool read_leases, bool log_writes)
 {
     static bool registered;
@@ -296,6 +308,8 @@ static void nodes_open(struct forward_nodes *n, bool read_leases, bool log_write
     }
     for (uint32_t i = 0; i < FORWARD_NODES; i++)
         ASSERT(lcore_open(&n->nodes[i].node, 0, &n->nodes[i].lcore) == 0);
+    /* Why not as configured: on a busy machine nobody may run for so long. */
+    leases_set(n, n->nodes[0].lcore->ticks.lease * LEASE_SCALE);
     for (unsigned i = 0; i < 100000 && !forward_nodes_leads(n, 0); i++)
         forward_nodes_pass(n);
     ASSERT(forward_nodes_leads(n, 0));
@@ -362,6 +376,19 @@ bool forward_nodes_leads(const struct forward_nodes *n, uint32_t node)
     const struct lcore_cluster *c = n->nodes[node].lcore->cluster;
     return n->configuration.active && replica_leads(&lcore_replica_at(c, 0)->replica) &&
            lcore_replica_at(c, 0)->replica.may_read;
+}
+
+void forward_nodes_give_up_soon(struct forward_nodes *n, bool soon)
+{
+    for (uint32_t i = 0; i < FORWARD_NODES; i++) {
+        struct lcore *l = n->nodes[i].lcore;
+        l->ticks.lease = soon ? l->ticks.lease / LEASE_SCALE : l->ticks.lease * LEASE_SCALE;
+    }
+}
+
+void forward_nodes_shorten(struct forward_nodes *n)
+{
+    leases_set(n, n->nodes[0].lcore->ticks.lease / LEASE_SCALE);
 }
 
 void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_agent *a,

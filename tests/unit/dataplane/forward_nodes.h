@@ -66,6 +66,11 @@ void forward_nodes_pass(struct forward_nodes *n);
 /* Let another node lead, and wait until it does. */
 void forward_nodes_lead(struct forward_nodes *n, uint32_t leader);
 bool forward_nodes_leads(const struct forward_nodes *n, uint32_t node);
+/* What is not answered is given up in a tenth of the time, until this is taken back.  Why not all along: on a busy
+ * machine we may not run for so long. */
+void forward_nodes_give_up_soon(struct forward_nodes *n, bool soon);
+/* From now on leases last a tenth: for tests that let leaders move often, each of which waits for them. */
+void forward_nodes_shorten(struct forward_nodes *n);
 
 void forward_agent_attach(struct forward_nodes *n, uint32_t node, struct ring_agent *a,
                           uint32_t uid);

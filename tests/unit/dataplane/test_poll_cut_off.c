@@ -63,6 +63,7 @@ static void open_at(uint32_t node)
     slot = c.session_slot;
     sequence = 1;
     CU_ASSERT_EQUAL_FATAL(put(), RING_OK);
+    forward_nodes_give_up_soon(&n, true);
 }
 
 static void lease_set(uint64_t until)

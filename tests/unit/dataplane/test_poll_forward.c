@@ -358,6 +358,7 @@ static void what_is_not_answered_is_given_up(void)
     open_at(1, false);
     struct session_named s = session_open_in(&a, id_a);
     uint64_t committed = forward_shard(&n, 0)->lsn_committed;
+    forward_nodes_give_up_soon(&n, true);
     n.links[0].fault = LINK_LOSE;
     struct ring_request put = write_in(&a, &s, RING_PUT, "k", 1);
     CU_ASSERT_EQUAL(ask(&a, put, "k", "1"), RING_RETRY);
@@ -369,6 +370,7 @@ static void what_is_not_answered_is_given_up(void)
     n.links[1].fault = LINK_KEEP; /* now the answers */
     put.tag = ++a.tag;
     CU_ASSERT_EQUAL(ask(&a, put, "k", "1"), RING_RETRY);
+    forward_nodes_give_up_soon(&n, false);
     n.links[1].fault = LINK_WHOLE;
     put.tag = ++a.tag;
     CU_ASSERT_EQUAL(ask(&a, put, "k", "1"), RING_OK);
@@ -387,7 +389,9 @@ static void what_comes_late_is_not_carried_out(void)
     open_at(1, false);
     struct session_named s = session_open_in(&a, id_a);
     n.links[0].fault = LINK_KEEP;
+    forward_nodes_give_up_soon(&n, true);
     CU_ASSERT_EQUAL(ask(&a, write_in(&a, &s, RING_PUT, "k", 1), "k", "1"), RING_RETRY);
+    forward_nodes_give_up_soon(&n, false);
     n.links[0].fault = LINK_WHOLE;
     CU_ASSERT_EQUAL(ask(&a, get_of(&a, "k"), "k", NULL), RING_NOT_FOUND);
     uint64_t executed = forward_counted(&n, 0, COUNTER_FORWARDS_EXECUTED);
@@ -400,7 +404,9 @@ static void what_comes_late_is_not_carried_out(void)
     /* nor in another epoch than it was asked in, though in order then */
     n.links[0].fault = LINK_KEEP;
     s.sequence = 0;
+    forward_nodes_give_up_soon(&n, true);
     CU_ASSERT_EQUAL(ask(&a, write_in(&a, &s, RING_PUT, "k", 1), "k", "1"), RING_RETRY);
+    forward_nodes_give_up_soon(&n, false);
     n.links[0].fault = LINK_WHOLE;
     forward_nodes_lead(&n, 2);
     forward_nodes_lead(&n, 0);
@@ -452,6 +458,7 @@ static void chain(struct ring_agent *who, const char *id, const char *key, unsig
 static void writes_over_a_bad_link_are_applied_once(void)
 {
     open_at(1, false);
+    forward_nodes_give_up_soon(&n, true);
     for (unsigned i = 0; i < FORWARD_NODES; i++)
         n.links[i].fault = LINK_RANDOM;
     chain(&a, id_a, "k", 150);
@@ -471,6 +478,7 @@ static void leaders_move_under_writes_on_their_way(void)
     open_at(1, false);
     struct session_named s = session_open_in(&a, id_a);
     uint64_t version = 0;
+    forward_nodes_shorten(&n);
     for (uint32_t i = 0; i < 12; i++) {
         struct ring_request put = write_in(&a, &s, RING_PUT, "k", 4);
         put.head.flags = RING_FLAG_COMPARE;
@@ -533,6 +541,7 @@ static void a_value_in_parts_ends_with_its_agent(void)
     node_agent_detach(&n.nodes[1].node, a.agent);
     forward_agent_attach(&n, 1, &next, 0);
     a = next;
+    forward_nodes_give_up_soon(&n, true);
     for (unsigned i = 0; i < 100000 && forward_waiting(&n, 1) != 0; i++)
         forward_nodes_pass(&n);
     CU_ASSERT_FALSE(ring_agent_take(&a, &c, NULL));

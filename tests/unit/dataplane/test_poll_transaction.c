@@ -201,6 +201,7 @@ static void over_a_bad_link_each_counts_once(void)
 {
     struct session_named s = open_all();
     int64_t sum = 0;
+    forward_nodes_give_up_soon(&n, true);
     for (unsigned i = 0; i < FORWARD_NODES; i++)
         n.links[i].fault = LINK_RANDOM;
     for (int64_t i = 1; i <= 100; i++) {
@@ -224,6 +225,7 @@ static void leaders_move_under_increments(void)
 {
     struct session_named s = open_all();
     const int64_t one = 1;
+    forward_nodes_shorten(&n);
     for (uint32_t i = 0; i < 24; i++) {
         struct ring_request q = increment(&s);
         q.tag = ++a.tag;

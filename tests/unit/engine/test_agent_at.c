@@ -1,11 +1,12 @@
 /* dunlin_get at a version, beside a real node. */
+#include "engine/agent/agent.h"
 #include "tests/unit/engine/agent_node.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 
 #define LONG_MS 20000u
-#define SHORT_MS 60u
+#define SHORT_NS (60 * NS_PER_MS) /* for calls that are to time out */
 
 static struct dunlin_version put(struct dunlin_space *s, const char *key, const char *value)
 {
@@ -78,11 +79,12 @@ static void a_version_to_come_is_waited_for(void)
 {
     struct agent_node *n = agent_node_make(&(struct agent_node_options){.shard_count = 1});
     struct dunlin_space *s;
-    struct dunlin *d = agent_node_attach(n, SHORT_MS, &s);
+    struct dunlin *d = agent_node_attach(n, LONG_MS, &s);
     struct dunlin_version v = put(s, "k", "value0");
     struct dunlin_read read;
     CU_ASSERT_EQUAL(get_at(s, "k", v, &read), '0');
     v.lsn += 1 << 20;
+    d->options.timeout_ns = SHORT_NS;
     CU_ASSERT_EQUAL(get_at(s, "k", v, &read), -ENOTCONN);
     agent_node_kill(n);
     CU_ASSERT_EQUAL(get_at(s, "k", v, &read), -ENOTCONN);

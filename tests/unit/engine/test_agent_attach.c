@@ -97,7 +97,8 @@ static void every_lie_is_refused_and_leaves_nothing_behind(void)
         f->hello = cases[i].hello;
         f->hello_error = cases[i].hello_error;
         fake_unlock(f);
-        CU_ASSERT_EQUAL(open_fake(f, SHORT_MS, 0, &d), cases[i].error);
+        uint64_t timeout_ms = cases[i].hello == FAKE_HELLO_SILENT ? SHORT_MS : LONG_MS;
+        CU_ASSERT_EQUAL(open_fake(f, timeout_ms, 0, &d), cases[i].error);
         CU_ASSERT_PTR_NULL(d);
         fake_hang_up(f);
         CU_ASSERT_EQUAL(count_fds(&ignored), before);
@@ -191,7 +192,7 @@ static void late_answers_are_dropped(void)
 {
     struct fake *f = fake_make(1);
     struct dunlin_space *s;
-    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
     char text[64];
     CU_ASSERT_EQUAL(dunlin_status_json(d, text, sizeof text), 13);
     CU_ASSERT_STRING_EQUAL(text, "{\"fake\":true}");
@@ -199,12 +200,14 @@ static void late_answers_are_dropped(void)
     fake_lock(f);
     f->deaf = true;
     fake_unlock(f);
+    d->options.timeout_ns = SHORT_MS * NS_PER_MS;
     CU_ASSERT_EQUAL(dunlin_status_json(d, text, sizeof text), -ENOTCONN);
     struct dunlin_space *other;
     CU_ASSERT_EQUAL(dunlin_space(d, "none", &other), -ENOTCONN);
     fake_lock(f);
     f->deaf = false;
     fake_unlock(f);
+    d->options.timeout_ns = LONG_MS * NS_PER_MS;
     CU_ASSERT_EQUAL(dunlin_space(d, "none", &other), -ENOENT);
     CU_ASSERT_EQUAL(dunlin_status_json(d, text, sizeof text), 13);
     CU_ASSERT_STRING_EQUAL(text, "{\"fake\":true}");
@@ -254,7 +257,7 @@ static void a_space_may_go_and_come_back(void)
 {
     struct fake *f = fake_make(1);
     struct dunlin_space *s;
-    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
     CU_ASSERT_EQUAL(dunlin_put(s, "k", 1, "v", 1, NULL), 0);
     fake_kill(f);
     f->space_gone = true;
@@ -296,7 +299,7 @@ static void a_watch_outlives_its_space(void)
 {
     struct fake *f = fake_make(1);
     struct dunlin_space *s;
-    struct dunlin *d = fake_attach(f, SHORT_MS, &s);
+    struct dunlin *d = fake_attach(f, LONG_MS, &s);
     static const struct dunlin_watch_options o = {.from = "100.64,103.128"};
     struct dunlin_watch *w;
     char text[4 * 42];

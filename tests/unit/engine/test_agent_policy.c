@@ -116,7 +116,7 @@ static void a_write_waits_for_room(void)
 
 static void it_waits_no_longer_than_the_timeout(void)
 {
-    open_with(100, (struct dunlin_policy){.kind = DUNLIN_BLOCK});
+    open_with(1000, (struct dunlin_policy){.kind = DUNLIN_BLOCK});
     fill_window();
     CU_ASSERT_EQUAL(submit("k", "late", W), -EAGAIN);
     CU_ASSERT_EQUAL(info().writes_blocked, 1);
@@ -310,7 +310,7 @@ static void what_waits_goes_to_the_next_daemon(void)
 
 static void what_waits_is_given_up_in_time(void)
 {
-    open_with(200, (struct dunlin_policy){.kind = DUNLIN_CONFLATE});
+    open_with(1000, (struct dunlin_policy){.kind = DUNLIN_CONFLATE});
     fill_window();
     CU_ASSERT_EQUAL(submit("k", "late", 100), 0);
     CU_ASSERT_EQUAL(submit("k", "later", 101), 0);

@@ -1,4 +1,5 @@
 /* libdunlin's reads in place, beside real lcores that go on writing (agent_node.h). */
+#include "engine/agent/agent.h"
 #include "engine/clock.h"
 #include "engine/limits.h"
 #include "engine/read.h"
@@ -9,7 +10,7 @@
 #include <unistd.h>
 
 #define LONG_MS 20000
-#define SHORT_MS 300
+#define SHORT_NS (300 * NS_PER_MS) /* for calls that are to time out */
 
 static int put(struct dunlin_space *s, const char *key, const void *value, size_t length)
 {
@@ -272,12 +273,13 @@ static void local_reads_age_when_the_lcores_stand(void)
 {
     struct agent_node *n = agent_node_make(&(struct agent_node_options){.quota_bytes = 0});
     struct dunlin_space *s;
-    struct dunlin *d = agent_node_attach(n, SHORT_MS, &s);
+    struct dunlin *d = agent_node_attach(n, LONG_MS, &s);
     struct dunlin_read read = {.mode = DUNLIN_LOCAL};
     char value[8];
     CU_ASSERT_EQUAL(put(s, "k", "v", 1), 0);
     CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, &read), 0);
     agent_node_stop_lcores(n);
+    d->options.timeout_ns = SHORT_NS;
     (void)usleep(150 * 1000); /* lease 50 ms, heartbeat 100 ms */
     CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, &read), 0);
     CU_ASSERT_EQUAL(read.stale, 1);
@@ -309,13 +311,14 @@ static void memory_outlives_the_daemon(void)
 {
     struct agent_node *n = agent_node_make(&(struct agent_node_options){.quota_bytes = 0});
     struct dunlin_space *s;
-    struct dunlin *d = agent_node_attach(n, SHORT_MS, &s);
+    struct dunlin *d = agent_node_attach(n, LONG_MS, &s);
     struct dunlin_read read = {.mode = DUNLIN_LOCAL};
     struct dunlin_view view = {.read = {.mode = DUNLIN_LOCAL}};
     char value[8];
     CU_ASSERT_EQUAL(put(s, "k", "value", 5), 0);
     CU_ASSERT_EQUAL_FATAL(dunlin_view(s, "k", 1, &view), 0);
     agent_node_kill(n);
+    d->options.timeout_ns = SHORT_NS;
     (void)usleep(150 * 1000);
     CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, &read), 0);
     CU_ASSERT_EQUAL(memcmp(value, "value", 5), 0);
@@ -323,6 +326,7 @@ static void memory_outlives_the_daemon(void)
     CU_ASSERT_EQUAL(dunlin_get(s, "k", 1, value, sizeof value, NULL), -ENOTCONN);
     CU_ASSERT_EQUAL(memcmp(view.value, "value", 5), 0);
     /* The next daemon knows nothing; the view is still good. */
+    d->options.timeout_ns = LONG_MS * NS_PER_MS;
     struct agent_node *next = agent_node_make(&(struct agent_node_options){.quota_bytes = 0});
     CU_ASSERT_EQUAL_FATAL(rename(next->path, n->path), 0);
     int result = 0;

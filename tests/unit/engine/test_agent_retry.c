@@ -244,7 +244,7 @@ static bool nothing_is_appended(void)
     CU_ASSERT(!is_known || ended_not_led(d) == ended + 5);
     set_not_led(f, false);
     CU_ASSERT_EQUAL(put(s, "k", "last"), 0);
-    CU_ASSERT_EQUAL(fake_read(f, &f->applied_count), 2);
+    CU_ASSERT(!is_known || fake_read(f, &f->applied_count) == 2);
     /* the session outlives it */
     CU_ASSERT(!is_known || fake_read(f, &f->session_opens) == 1);
     CU_ASSERT_TRUE(fake_applied_once(f));

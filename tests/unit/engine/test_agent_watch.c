@@ -318,7 +318,7 @@ struct sleeper {
     pthread_t thread;
     _Atomic uint32_t *word;
     uint32_t bits; /* 0: of the round that it finds */
-    _Atomic uint32_t *woken, *done;
+    _Atomic uint32_t *begun, *woken, *done;
 };
 
 static void *sleep_on(void *argument)
@@ -326,6 +326,7 @@ static void *sleep_on(void *argument)
     struct sleeper *s = argument;
     const uint32_t round = atomic_load_explicit(s->word, memory_order_acquire);
     struct timespec until;
+    atomic_fetch_add_explicit(s->begun, 1, memory_order_release);
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += 20;
     long result;
@@ -342,6 +343,12 @@ static void *sleep_on(void *argument)
     return good ? s : NULL;
 }
 
+static void await_begun(const _Atomic uint32_t *begun, uint32_t count)
+{
+    while (atomic_load_explicit(begun, memory_order_acquire) != count)
+        (void)usleep(100);
+}
+
 /* A look wakes a few; where those wake nobody, the next ones wake more, until all are awake. */
 static void who_does_not_pass_a_wake_on_holds_nobody_up(void)
 {
@@ -350,13 +357,16 @@ static void who_does_not_pass_a_wake_on_holds_nobody_up(void)
     agent_node_stop_lcores(node);
     struct waker waker = {.node = &node->node};
     struct sleeper sleepers[SLEEPERS];
-    _Atomic uint32_t woken = 0, done = 0;
+    _Atomic uint32_t begun = 0, woken = 0, done = 0;
     for (uint32_t i = 0; i < SLEEPERS; i++) {
-        sleepers[i] = (struct sleeper){
-            .word = &node->node.spaces[SPACE]->header->watch_round, .woken = &woken, .done = &done};
+        sleepers[i] = (struct sleeper){.word = &node->node.spaces[SPACE]->header->watch_round,
+                                       .begun = &begun,
+                                       .woken = &woken,
+                                       .done = &done};
         CU_ASSERT_EQUAL_FATAL(pthread_create(&sleepers[i].thread, NULL, sleep_on, &sleepers[i]), 0);
     }
-    (void)usleep(20000); /* so that most of them sleep; what is checked holds either way */
+    /* Why: who finds the next round sleeps until one that never comes. */
+    await_begun(&begun, SLEEPERS);
     atomic_store_explicit(&node->node.doorbell->watched, WATCHED, memory_order_relaxed);
     atomic_fetch_add_explicit(&node->node.shared->lcores[0].commits[SPACE - 1], 1,
                               memory_order_release);
@@ -384,8 +394,9 @@ static void who_is_woken_wakes_others(void)
     void *result = NULL;
     open_node(&(struct agent_node_options){0});
     _Atomic uint32_t *round = &node->node.spaces[SPACE]->header->watch_round;
-    _Atomic uint32_t woken = 0, done = 0;
-    struct sleeper other = {.word = round, .bits = 0xf0, .woken = &woken, .done = &done};
+    _Atomic uint32_t begun = 0, woken = 0, done = 0;
+    struct sleeper other = {
+        .word = round, .bits = 0xf0, .begun = &begun, .woken = &woken, .done = &done};
     struct dunlin_space *other_space;
     struct dunlin *other_handle = agent_node_attach(node, 20000, &other_space);
     struct dunlin_watch *w = NULL;
@@ -393,6 +404,7 @@ static void who_is_woken_wakes_others(void)
     CU_ASSERT_EQUAL_FATAL(dunlin_watch_open(other_space, &o, &w), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, wait_for_one, w), 0);
     CU_ASSERT_EQUAL_FATAL(pthread_create(&other.thread, NULL, sleep_on, &other), 0);
+    await_begun(&begun, 1);
     for (uint32_t now = 1; atomic_load_explicit(&done, memory_order_acquire) == 0; now = 1 - now) {
         atomic_store_explicit(round, now, memory_order_seq_cst);
         (void)syscall(SYS_futex, round, FUTEX_WAKE_BITSET, 1, NULL, NULL,
@@ -443,7 +455,7 @@ static void without_a_daemon_the_time_goes_up(void)
     agent_node_kill(node);
     struct dunlin_event e = next(w); /* what was committed is still there */
     CU_ASSERT_TRUE(key_is(&e, "k"));
-    CU_ASSERT_EQUAL(dunlin_watch_next(w, &e, 1, 20 * NS_PER_MS), -ENOTCONN);
+    CU_ASSERT_EQUAL(dunlin_watch_next(w, &e, 1, NS_PER_S), -ENOTCONN);
     CU_ASSERT_EQUAL(dunlin_watch_next(w, &e, 1, 0), -ENOTCONN);
     dunlin_watch_close(w);
     close_node();

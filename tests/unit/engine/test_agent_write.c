@@ -520,8 +520,8 @@ static void an_unsent_write_is_taken_back(void)
     fake_free(f);
 }
 
-/* Programs that come and go leave no session behind, but for one that somebody may ask for. */
-static void closing_forgets_what_nobody_can_ask_for(void)
+/* False: not every close was answered in time. */
+static bool a_close_forgets(void)
 {
     struct fake *f = fake_make(2);
     struct dunlin_space *s;
@@ -533,12 +533,26 @@ static void closing_forgets_what_nobody_can_ask_for(void)
     CU_ASSERT_EQUAL(put(s, "a", "v", NULL), -EOWNERDEAD);
     set_withhold(f, false);
     dunlin_close(d);
-    CU_ASSERT_EQUAL(fake_read(f, &f->session_closes), FAKE_SHARDS - 1);
-    set_frozen(f, true);
-    d = fake_attach(f, SHORT_MS, &s);
-    dunlin_close(d); /* nothing to close, and nobody to wait for */
-    CU_ASSERT_EQUAL(fake_read(f, &f->session_closes), FAKE_SHARDS - 1);
+    const uint32_t closes = fake_read(f, &f->session_closes);
+    CU_ASSERT(closes <= FAKE_SHARDS - 1);
+    if (closes == FAKE_SHARDS - 1) {
+        set_frozen(f, true);
+        d = fake_attach(f, SHORT_MS, &s);
+        dunlin_close(d); /* nothing to close, and nobody to wait for */
+        CU_ASSERT_EQUAL(fake_read(f, &f->session_closes), FAKE_SHARDS - 1);
+    }
     fake_free(f);
+    return closes == FAKE_SHARDS - 1;
+}
+
+/* Programs that come and go leave no session behind, but for one that somebody may ask for.  Why several times: a
+ * handle that is closed waits only for a moment (AGENT_CLOSE_NS), in which a busy machine may not answer. */
+static void closing_forgets_what_nobody_can_ask_for(void)
+{
+    bool forgot = false;
+    for (uint32_t tries = 0; tries < 10 && !forgot; tries++)
+        forgot = a_close_forgets();
+    CU_ASSERT_TRUE(forgot);
 }
 
 /* ---- large values, several lcores, forged completions ---- */
