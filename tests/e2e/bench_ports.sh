@@ -110,8 +110,14 @@ for name in transport replicate; do
     "$bench" $name --transport dpdk --seconds 30 >"$out" 2>"$err" &
     started=$!
     children+=("$started")
-    sleep 3
-    mapfile -t group < <(pgrep -g "$(pgrep -P "$started")")
+    group=()
+    # Why the same twice: what makes cables ends at once, and is not at work.
+    for ((tries = 0; tries < 200; tries++)); do
+        before=${group[*]}
+        worker=$(pgrep -o -P "$started") && mapfile -t group < <(pgrep -g "$worker")
+        [ ${#group[@]} -lt 2 ] || [ "${group[*]}" != "$before" ] || break
+        sleep 0.1
+    done
     checks=$((checks + 2))
     [ ${#group[@]} -ge 2 ] || fault "$name: ${#group[@]} processes at work"
     kill -TERM "$started"

@@ -558,7 +558,7 @@ gone() {
 expect 0 "$dunlin" --help
 says '^ *lease acquire '
 says '^ *--ttl MS'
-expect 0 d put one mortal soon --ttl 300
+expect 0 d put one mortal soon --ttl 3000
 version=$(cat "$out")
 expect 0 d get one mortal
 prints soon
@@ -776,7 +776,19 @@ expect 0 d get one token
 prints after
 expect 4 d get one token --local --max-age 0
 prints after
-expect 0 d get one token --local --max-age 60000
+# Why again: an agent that the daemon answered too late to know that both have one clock knows no age.
+aged() {
+    local status
+    for _ in $(seq 1 200); do
+        d "$@" >"$out" 2>"$err"
+        status=$?
+        [ $status -eq 4 ] || break
+        sleep 0.05
+    done
+    return $status
+}
+expect 0 aged get one token --local --max-age 60000
+prints after
 daemon_stop
 
 echo "$checks checks, $faults faults"

@@ -16,7 +16,9 @@
 #   cluster_ready n [SECONDS]    until it serves; 1: it ended, or took too long
 #   cluster_kill n               kill -9, and gone
 #   cluster_stop n [SECONDS]     SIGTERM; its exit status in $stopped, and how long in $took_ms
-#   cluster_move n               leadership of everything to node n, and until it is there
+#   cluster_move n [AT]          leadership of everything to node n, asked for at node AT (n), and until it is there
+#   removed_or_is_gone AT n      asks node AT to remove node n, unless it has gone; to be awaited
+#   cluster_lead n [AT]          the same until node n leads all, as node AT says: again where it lost a shard meanwhile
 #
 #   at n COMMAND...              `dunlin` at node n; what it complains of goes to $scratch/errors
 #   quietly n COMMAND...         the same without its output
@@ -309,10 +311,21 @@ cluster_stopped() {
     [ $stopped -eq 0 ] || fault "node $1 ended by $stopped after SIGTERM"
 }
 
+# Why again: who has no answer from the control log's leader within half a second is told to ask again.
 cluster_move() {
-    local at=${2:-$1}
-    "$dunlin" --socket "${sockets[at]}" move "$1" >/dev/null
+    local at=${2:-$1} until=$((SECONDS + patience)) status
+    while :; do
+        "$dunlin" --socket "${sockets[at]}" move "$1" >/dev/null 2>"$scratch/move"
+        status=$?
+        [ $status -eq 3 ] && [ $SECONDS -lt $until ] || break
+        sleep "$pause"
+    done
+    [ $status -eq 0 ] || cat "$scratch/move" >&2
+    return $status
 }
+
+moves_all() { cluster_move "$@" 2>>"$scratch/errors" && leads_all "$@"; }
+cluster_lead() { await "$patience" "node $1 leads all" moves_all "$1" "${2:-$1}"; }
 
 # ---- commands --------------------------------------------------------------------------------------
 
@@ -404,6 +417,12 @@ is_whole() {
     [ "$(redundancy "$1" below)$(redundancy "$1" changing)$(pending "$1")$(of "$1" moving)$(lost "$1")" = 00000 ] &&
         { [ -z "${2:-}" ] || [ "$(node_count "$1")" = "$2" ]; }
 }
+# removed_or_is_gone AT n. Why asked again: a leader that changes may not answer, nor one whose log does not rest.
+removed_or_is_gone() {
+    is_gone "$1" "$2" && return
+    at "$1" node remove "$2" --timeout 5000 >/dev/null
+    is_gone "$1" "$2"
+}
 node_count() { "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null | grep -c '"standing"'; }
 
 # leads n [AT]
@@ -424,6 +443,7 @@ fleet_start() {
         options+=(--socket "${sockets[n]}" --daemon-pid "${pids[n]}")
     done
     fleet_seconds=$seconds
+    : >"$scratch/fleet.err" # of one before, which is looked into below
     "$bench" fleet "${options[@]}" --seconds "$seconds" --agents 6 --kill 0 --seed 7 --json \
         --generate crowd --chaos "move:$((seconds - 1))s" --dunlin "$dunlin" "$@" \
         >"$scratch/fleet.json" 2>"$scratch/fleet.err" </dev/null &
@@ -460,6 +480,7 @@ fleet_end() {
 agent_start() {
     local name=$1
     shift
+    : >"$scratch/agent-$name" # of one before, which is looked into below
     "$cluster_agent" "$@" >"$scratch/agent-$name" 2>"$scratch/agent-$name.err" </dev/null &
     agent_pids[$name]=$!
     children+=("$!")

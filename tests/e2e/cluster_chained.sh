@@ -21,7 +21,6 @@ is_proven() { [ "$(status "$1" chain_state)" = 2 ]; }
 chains_all() { [ "$(status "$1" frames_chained)" -ge $(($2 + 2 * $3)) ]; }
 lists() { at "$1" spaces | grep -q "^$2 "; }
 lists_not() { ! lists "$1" "$2"; }
-leads_all_of_it() { leads_all 1; }
 
 # write COUNT SPACE KEY: values under that many keys, at the leader, until what it counted of them can be seen.
 write() {
@@ -32,37 +31,37 @@ write() {
     published 1
 }
 
-chained() {
-    local n round before copied arenas forwarded
-    scene "frames chained to log memory"
-    cluster_move 1
-    await "$patience" "node 1 leads all" leads_all_of_it
-    await "$patience" "the port of node 1 proves itself" is_proven 1
-    told "proven after $took_ms ms"
-    before=$(status 1 frames_chained)
-    write 20 telemetry k
-    check "what was there at the start is chained" chains_all 1 "$before" 20
-    before=$(status 1 frames_chained)
-    arenas=$(status 1 arena_bytes)
-    # Why again: a leader that was late lost a shard; what is forwarded to the next one leaves from memory of no log.
+# led WHAT...: it is written while node 1 leads all; what it counted until then in $before and $copied.
+# Why again: a leader that was late lost a shard; what is forwarded to the next one leaves from memory of no log.
+led() {
+    local round forwarded
     for round in 1 2 3; do
+        cluster_lead 1
+        published 1
+        before=$(status 1 frames_chained)
         copied=$(status 1 chain_unmapped)
         forwarded=$(status 1 forwarded)
-        write 600 telemetry more
-        [ "$(status 1 forwarded)" != "$forwarded" ] || break
+        write "$@"
+        [ "$(status 1 forwarded)" != "$forwarded" ] || return 0
         told "round $round: node 1 did not lead all of it"
-        cluster_move 1
-        await "$patience" "node 1 leads all" leads_all_of_it
     done
+}
+
+chained() {
+    local n before copied arenas
+    scene "frames chained to log memory"
+    await "$patience" "the port of node 1 proves itself" is_proven 1
+    told "proven after $took_ms ms"
+    led 20 telemetry k
+    check "what was there at the start is chained" chains_all 1 "$before" 20
+    arenas=$(status 1 arena_bytes)
+    led 600 telemetry more
     check "more memory came" [ "$(status 1 arena_bytes)" -gt "$arenas" ]
     check "and what came to it" chains_all 1 "$before" 600
     check "all memory of it is the port's" [ "$(status 1 chain_unmapped)" = "$copied" ]
     check "a space is made" quietly 1 space create late --quota 16MiB --shards 3
     await "$patience" "it is there" puts 1 late k x
-    cluster_move 1
-    await "$patience" "node 1 leads it, too" leads_all_of_it
-    before=$(status 1 frames_chained)
-    write 20 late k
+    led 20 late k
     check "its memory is chained" chains_all 1 "$before" 20
     check "it is dropped" quietly 1 space drop late --yes
     await "$patience" "node 1 has it no more" lists_not 1 late

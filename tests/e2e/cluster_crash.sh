@@ -27,7 +27,7 @@ follower() {
     scene "kill -9 of a follower"
     cluster_move 1
     agent_start there --writer "${sockets[3]}" --reader "${sockets[3]}" --reader "${sockets[1]}"
-    fleet_start 8 3
+    fleet_start 16 3
     agent_goes_on there w.done
     back 3 1
     told "active after $active_ms ms" "caught up after $took_ms ms"
@@ -42,10 +42,9 @@ follower() {
 
 leader() {
     scene "kill -9 of the leader"
-    cluster_move 3
-    check "node 3 leads everything" leads_all 3 1
+    cluster_lead 3 1
     agent_start near --writer "${sockets[1]}" --reader "${sockets[2]}" --reader "${sockets[3]}"
-    fleet_start 8 3
+    fleet_start 16 3
     agent_goes_on near w.done
     back 3 1
     told "active after $active_ms ms" "caught up after $took_ms ms"

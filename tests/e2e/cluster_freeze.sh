@@ -59,7 +59,7 @@ follower_behind() {
 leader() {
     local bytes
     scene "SIGSTOP of the leader for a second"
-    cluster_move 3
+    cluster_lead 3
     agent_start single --writer "${sockets[1]}" --reader "${sockets[2]}" --reader "${sockets[3]}"
     fleet_start 7 3
     freeze 3
@@ -83,8 +83,7 @@ leader_moved() {
     agent_start single --writer "${sockets[1]}" --reader "${sockets[3]}" --reader "${sockets[3]}" \
         --reader "${sockets[2]}" --pause-us 0
     for moves in 1 2 3 4 5; do
-        cluster_move 3 1
-        await 30 "node 3 leads" leads_all 3 1
+        cluster_lead 3 1
         done_before=$(agent single r0.done)
         await 30 "node 3 is read" agent_grows single r0.done "$done_before" 1000
         freeze 3

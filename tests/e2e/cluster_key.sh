@@ -131,15 +131,15 @@ older_wire() {
     cluster_configure 3
     cluster_start 3
     cluster_ready 3
-    check "a write at node 2 goes on to the leader" put_at 2
+    await 20 "a write at node 2 goes on to the leader" put_at 2
     bytes=$(committed 1)
     caught_up 3 "$bytes"
     await 20 "it answers linearizable reads in place" get_at 3
     check "a write at it is not available" [ "$(put_at 3; echo $?)" = 3 ]
-    cluster_move 3
+    cluster_lead 3
     check "as the leader it takes writes" put_at 3
     check "and others may not ask it" [ "$(put_at 2; echo $?)" = 3 ]
-    cluster_move 1
+    cluster_lead 1
     told "it follows and leads"
     cluster_stop 3
     unset "wires[3]"
@@ -174,7 +174,7 @@ no_transactions() {
     cluster_configure 3
     cluster_start 3
     cluster_ready 3
-    check "a put at it goes on to the leader" put_at 3
+    await 20 "a put at it goes on to the leader" put_at 3
     for n in 1 2 3; do
         check "an increment at node $n is refused" [ "$(incr_at "$n"; echo $?)" = 5 ]
         check "it says why" grep -q 'older release' "$scratch/sum.err"
@@ -219,7 +219,7 @@ no_file() {
     scene "a cluster without a key file"
     all_again none
     await 20 "all are up for each other" are_met
-    check "a put" put_at 2
+    await 20 "a put" put_at 2
     for n in 1 2 3; do
         published "$n"
     done
@@ -281,7 +281,7 @@ one_file() {
         await 20 "node $n says why" grep -q 'event=frame_keys_differ peer=3 .*key_file' "${logs[n]}"
         check "it is not up for node $n" [ "$(start_shown 3 "$n")" != "$(start 3)" ]
     done
-    check "node 3 says why" grep -q 'event=frame_keys_differ' "${logs[3]}"
+    await 20 "node 3 says why" grep -q 'event=frame_keys_differ' "${logs[3]}"
     end_watch
     cluster_stop 3
     key_files[3]=none

@@ -16,6 +16,8 @@ patience_ms=5000
 journal=$scratch/journal
 declare -A contenders # by owner: process
 flags=(global eu us)
+# By flag: the node that is killed with its holder. Others contend for it elsewhere.
+declare -A beside=([global]=1 [eu]=2 [us]=3)
 
 # contender OWNER NODE [OPTION...]
 contender() {
@@ -71,13 +73,7 @@ judge() {
     sed 's/^/   /' "$scratch/checked"
 }
 lease_check() { "$programs/lease_check" "$journal" >"$scratch/checked" 2>&1; }
-
-leader() {
-    local n
-    for n in 1 2 3; do
-        if [ "$(leads "$n" "$1")" = "$(of "$1" shards)" ]; then echo "$n" && return; fi
-    done
-}
+has_changed() { lease_check && [ "$(sum changes)" -ge "$1" ]; }
 
 moved() {
     local round
@@ -88,15 +84,14 @@ moved() {
     done
     goes_on
     judge
-    check "it changed hands" [ "$(sum changes)" -ge 10 ]
+    await 60 "it changed hands" has_changed 10
 }
 
 frozen() {
     local n
     scene "SIGSTOP of who leads the shard, for longer than a leader's lease and the ttl"
     for n in 1 2 3; do
-        cluster_move $n
-        await 30 "node $n leads" leads_all $n
+        cluster_lead $n
         kill -STOP "${pids[n]}"
         # Why those alone: contenders at a frozen node wait for it.
         await 60 "the flag goes on without node $n" has_holdings global $(($(holdings global) + 2))
@@ -111,8 +106,7 @@ killed() {
     local n
     scene "kill -9 of who leads the shard"
     for n in 1 2 3; do
-        cluster_move $n
-        await 30 "node $n leads" leads_all $n
+        cluster_lead $n
         cluster_kill $n
         await 60 "the flag goes on without node $n" has_holdings global $(($(holdings global) + 2))
         cluster_start $n
@@ -153,7 +147,7 @@ holder_killed() {
     check "within the ttl" [ "$longest" -le $((ttl_ms + patience_ms)) ]
     longest=0
     for flag in "${flags[@]}"; do
-        comes_back "$flag" leader
+        comes_back "$flag" "${beside[$flag]}"
     done
     told "and after $longest ms where the leader went with it, leader lease $leader_lease"
     check "within the ttl, counted anew, and the lease" [ "$longest" -le $((2 * ttl_ms + 300 + patience_ms)) ]
@@ -161,18 +155,17 @@ holder_killed() {
     judge
 }
 
-# comes_back FLAG leader|"": who holds it is killed, perhaps with who leads; then there is another one.
+# comes_back FLAG NODE|"": who holds it is killed, perhaps with that node, which leads all; then there is another one.
 comes_back() {
-    local n
-    n=$(leader 1)
+    [ -z "$2" ] || cluster_lead "$2"
     await 60 "somebody holds $1" holder "$1"
     kill -KILL "${contenders[$owner]}"
     wait "${contenders[$owner]}" 2>/dev/null
-    [ -z "$2" ] || cluster_kill "${n:=1}"
+    [ -z "$2" ] || cluster_kill "$2"
     await 60 "somebody else holds $1" has_newer "$1" "$token"
     [ $took_ms -le "$longest" ] || longest=$took_ms
     unset "contenders[$owner]"
-    [ -z "$2" ] || { cluster_start "$n" && cluster_ready "$n" && await 60 "node $n holds all again" is_whole "$n"; }
+    [ -z "$2" ] || { cluster_start "$2" && cluster_ready "$2" && await 60 "node $2 holds all again" is_whole "$2"; }
     again "$owner"
 }
 

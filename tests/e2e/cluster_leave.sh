@@ -79,8 +79,9 @@ exit_of() {
     echo $?
 }
 
-put() { "$dunlin" --socket "${sockets[$1]}" --timeout 500 put telemetry kept "$2"; }
-get() { "$dunlin" --socket "${sockets[$1]}" --timeout 500 get telemetry kept; }
+# With wait_ms where the answer is waited for, however late.
+put() { "$dunlin" --socket "${sockets[$1]}" --timeout "${wait_ms:-500}" put telemetry kept "$2"; }
+get() { "$dunlin" --socket "${sockets[$1]}" --timeout "${wait_ms:-500}" get telemetry kept; }
 
 all_are_lost() { [ "$(lost "$1")" = "$(of "$1" shards)" ]; }
 
@@ -104,7 +105,7 @@ restarted() {
     local n before after
     scene "all nodes end by SIGTERM, and are started again"
     await 100 "node 3 takes all" cluster_move 3
-    before=$(put 1 old)
+    before=$(wait_ms=20000 put 1 old)
     for n in 1 2; do
         cluster_stop "$n" 20
         told "node $n ended within $took_ms ms"
@@ -136,8 +137,8 @@ restarted() {
     for n in 1 2 3; do
         await 100 "all shards are active at node $n" is_active "$n"
     done
-    check "it is empty" [ "$(exit_of get 2)" = 1 ]
-    after=$(put 3 new)
+    check "it is empty" [ "$(wait_ms=20000 exit_of get 2)" = 1 ]
+    after=$(wait_ms=20000 put 3 new)
     check "a version is never given twice" [ "${after##*.}" -gt "${before##*.}" ]
     await 20 "it is everywhere" has_new
     told "version $before, then $after"
