@@ -201,7 +201,11 @@ struct dunlin *e2e_open(const char *socket, uint64_t timeout_ms)
 struct dunlin_space *e2e_space(struct dunlin *handle, const char *name)
 {
     struct dunlin_space *space;
-    int error = dunlin_space(handle, name, &space);
+    uint64_t until = clock_boottime_ns() + READY_MS * NS_PER_MS;
+    int error;
+    do /* why again: as above */
+        error = dunlin_space(handle, name, &space);
+    while (error == -ENOTCONN && clock_boottime_ns() < until);
     if (error != 0)
         e2e_die("cannot open space %s: %s", name, strerror(-error));
     return space;

@@ -23,6 +23,7 @@
 #define WAITS_MIN 20u /* times that the rogue must have been held back */
 #define STATUS_BYTES (1u << 20)
 #define LONG_MS UINT64_C(60000)
+#define UNBOUND_MS UINT64_C(30000) /* until the rogue must have got far more */
 
 struct shared {
     _Atomic uint64_t done; /* operations of the rogue that were answered */
@@ -95,7 +96,22 @@ static void put(struct dunlin_space *s, uint64_t number)
         e2e_fail("put %llu of the polite one: %s", (unsigned long long)number, strerror(-error));
 }
 
-/* The polite one writes, and until the rogue was held back often enough if it is to be. */
+/* What a bound allows meanwhile, rounded up, what it had saved, and what was answered but not counted yet. */
+static uint64_t allowed(uint64_t took_ns)
+{
+    return RATE * took_ns / NS_PER_S * 102 / 100 + 1 + BURST + IN_FLIGHT;
+}
+
+/* Why not after some puts alone: the rogue may not have run meanwhile. */
+static bool has_shown(struct dunlin *d, bool is_bound, uint64_t rogue_before, uint64_t began_ns)
+{
+    if (is_bound)
+        return throttled(d, E2E_STRANGER_UID) >= WAITS_MIN;
+    uint64_t took_ns = clock_boottime_ns() - began_ns;
+    return rogue_done() - rogue_before > 2 * allowed(took_ns) || took_ns > UNBOUND_MS * NS_PER_MS;
+}
+
+/* The polite one writes, and until the rogue was held back often enough if it is to be, or got far more. */
 static struct outcome run(struct e2e_daemon *daemon, bool is_bound)
 {
     struct outcome o = {.polite = 0};
@@ -110,14 +126,11 @@ static struct outcome run(struct e2e_daemon *daemon, bool is_bound)
     while (rogue_done() == 0)
         e2e_sleep_ms(1);
     uint64_t began_ns = clock_boottime_ns(), rogue_before = rogue_done();
-    uint32_t stranger = E2E_STRANGER_UID;
-    while (o.polite < POLITE_PUTS || (is_bound && throttled(d, stranger) < WAITS_MIN))
+    while (o.polite < POLITE_PUTS || !has_shown(d, is_bound, rogue_before, began_ns))
         put(s, o.polite++);
     o.rogue = rogue_done() - rogue_before;
-    uint64_t took_ns = clock_boottime_ns() - began_ns;
-    /* What comes meanwhile, rounded up, what it had saved, and what was answered but not counted yet. */
-    o.allowed = RATE * took_ns / NS_PER_S * 102 / 100 + 1 + BURST + IN_FLIGHT;
-    o.throttled_rogue = throttled(d, stranger);
+    o.allowed = allowed(clock_boottime_ns() - began_ns);
+    o.throttled_rogue = throttled(d, E2E_STRANGER_UID);
     o.throttled_polite = throttled(d, (uint32_t)geteuid());
     atomic_store_explicit(&shared->stop, true, memory_order_release);
     int status = e2e_wait(pid, LONG_MS);
