@@ -93,6 +93,7 @@ fi
 grep -v "TCG doesn't support requested feature" "$job/qemu.log"
 echo "-- the end of the kernel's log:"
 tail -n 25 "$job/kernel.log"
+[ -s "$job/boot" ] || echo "the guest never came so far as to run the command"
 if [ $ended -eq 124 ] || [ $ended -eq 137 ]; then
     echo "the guest did not end within $seconds s"
     exit 124
