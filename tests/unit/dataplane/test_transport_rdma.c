@@ -38,6 +38,27 @@ static void datagrams_of_every_shape_pass(void)
     }
 }
 
+static void a_brief_datagram_is_one_that_fits_into_the_ring(void)
+{
+    configure();
+    open_up();
+    const uint32_t brief = a->brief_bytes;
+    uint64_t sent[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        count(a);
+        sent[i] = rdma_counters.messages_sent;
+        CU_ASSERT_TRUE_FATAL(send_one(a, B, "", brief + (i == 0 ? 0 : 8)));
+        CU_ASSERT_TRUE_FATAL(comes(b));
+        transport_release(b);
+        while (complete(a) != 0) {
+        }
+    }
+    CU_ASSERT(brief != 0);
+    CU_ASSERT_EQUAL(sent[1], sent[0]);
+    CU_ASSERT_EQUAL(sent[2], sent[1] + 1);
+    close_both();
+}
+
 /* ---- many ---- */
 
 static uint64_t state;
@@ -560,6 +581,7 @@ static void no_peer_is_starved(void)
 
 static const struct unit_test tests[] = {
     UNIT_TEST(datagrams_of_every_shape_pass),
+    UNIT_TEST(a_brief_datagram_is_one_that_fits_into_the_ring),
     UNIT_TEST(many_pass_in_order_and_whole),
     UNIT_TEST(every_hold_comes_back_once),
     UNIT_TEST(a_burst_is_one_doorbell_and_one_completion),
