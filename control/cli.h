@@ -139,6 +139,8 @@ const char *cli_text_at(const json_t *object, const char *name);
 /* As cli_fail_by, of a command that only a cluster carries out. */
 int cli_fail_of_cluster(const struct cli *c, int error);
 
+/* Between two looks, or two tries.  A signal shortens it. */
+void cli_rest(uint64_t ns);
 /* CLOCK_BOOTTIME when --timeout, or wait_ms without one, is over. */
 uint64_t cli_until_ns(const struct cli *c, uint64_t wait_ms);
 

@@ -52,6 +52,28 @@ const char *cli_text_at(const json_t *object, const char *name)
     return text != NULL ? text : "";
 }
 
+/* ---- asking, and waiting ---- */
+
+void cli_rest(uint64_t ns)
+{
+    const struct timespec pause = {.tv_nsec = (long)ns};
+    (void)nanosleep(&pause, NULL);
+}
+
+uint64_t cli_until_ns(const struct cli *c, uint64_t wait_ms)
+{
+    return clock_boottime_ns() + (c->timeout_ms != 0 ? c->timeout_ms : wait_ms) * NS_PER_MS;
+}
+
+bool cli_asks_again(struct cli_asking *a, int64_t result)
+{
+    if (result != -EBUSY || clock_boottime_ns() >= a->until_ns)
+        return false;
+    a->was_busy = true;
+    cli_rest(ASK_REST_NS);
+    return true;
+}
+
 /* ---- status ---- */
 
 static const char *text_at(const json_t *object, const char *name)
@@ -220,21 +242,6 @@ int cli_status(const struct cli *c)
 }
 
 /* ---- nodes ---- */
-
-uint64_t cli_until_ns(const struct cli *c, uint64_t wait_ms)
-{
-    return clock_boottime_ns() + (c->timeout_ms != 0 ? c->timeout_ms : wait_ms) * NS_PER_MS;
-}
-
-bool cli_asks_again(struct cli_asking *a, int64_t result)
-{
-    static const struct timespec pause = {.tv_nsec = ASK_REST_NS};
-    if (result != -EBUSY || clock_boottime_ns() >= a->until_ns)
-        return false;
-    a->was_busy = true;
-    (void)nanosleep(&pause, NULL); /* a signal shortens it: asked all the same */
-    return true;
-}
 
 int cli_fail_of_cluster(const struct cli *c, int error)
 {

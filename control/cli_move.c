@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define MOVE_WAIT_MS UINT64_C(10000)
 #define MOVE_LOOK_NS (20 * NS_PER_MS)
@@ -26,12 +25,6 @@ struct move {
     json_t *
         meant; /* shards when it was asked for: where each log begins, by its number; NULL: nobody waits */
 };
-
-static void rest(void)
-{
-    const struct timespec pause = {.tv_nsec = MOVE_LOOK_NS};
-    (void)nanosleep(&pause, NULL);
-}
 
 /* Returns CLI_DONE or CLI_USAGE with its message. */
 static int take_move(const struct cli *c, struct move *m)
@@ -172,7 +165,7 @@ static int64_t ask(struct move *m)
             continue;
         if (shards != -EAGAIN || m->c->no_wait || clock_boottime_ns() >= m->until_ns)
             return shards;
-        rest();
+        cli_rest(MOVE_LOOK_NS);
     }
 }
 
@@ -227,7 +220,7 @@ static int wait_moved(const struct move *m)
                             "move: %" PRId64 " shards are still moving; it goes on by itself, see "
                             "dunlin nodes",
                             moving);
-        rest();
+        cli_rest(MOVE_LOOK_NS);
     }
 }
 

@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* Long, since what is to vote has to have caught up first. */
 #define CHANGE_WAIT_MS UINT64_C(120000)
@@ -103,12 +102,6 @@ struct waiting {
     bool is_own; /* it is the daemon's node that goes */
 };
 
-static void rest(void)
-{
-    const struct timespec pause = {.tv_nsec = LOOK_NS};
-    (void)nanosleep(&pause, NULL);
-}
-
 /* Returns 0, what was left when the time was over, or -errno. */
 static int64_t wait_done(const struct waiting *w)
 {
@@ -119,7 +112,7 @@ static int64_t wait_done(const struct waiting *w)
         json_decref(seen);
         if (left <= 0 || clock_boottime_ns() >= w->until_ns)
             return left;
-        rest();
+        cli_rest(LOOK_NS);
     }
 }
 
@@ -163,6 +156,7 @@ static int add(const struct cli *c, struct dunlin *handle, uint32_t node)
     do
         error = dunlin_node_add(handle, node, c->words);
     while (cli_asks_again(&asking, error));
+    /* Why it is done: a time before, it was, and was not said. */
     if (error == -EEXIST && asking.was_busy)
         error = 0;
     return error < 0 ? fail_node(c, node, error)

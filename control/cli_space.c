@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define SERVE_WAIT_MS UINT64_C(10000)
 #define SERVE_LOOK_NS (20 * NS_PER_MS)
@@ -101,8 +100,7 @@ static int wait_served(const struct cli *c, struct dunlin *handle, uint64_t unti
                 "space create: it is not served yet: a node has not made it; it goes on "
                 "by itself, see dunlin nodes and dunlin shards %s",
                 name_of(c));
-        const struct timespec pause = {.tv_nsec = SERVE_LOOK_NS};
-        (void)nanosleep(&pause, NULL);
+        cli_rest(SERVE_LOOK_NS);
     }
 }
 
