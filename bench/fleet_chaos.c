@@ -15,8 +15,7 @@
 #define LOOK_NS (20 * NS_PER_MS)
 #define COMMAND_LIMIT_NS (10 * NS_PER_S)
 #define CHANGE_LIMIT_NS (60 * NS_PER_S)
-#define MOVE_LIMIT_NS (10 * NS_PER_S) /* after which it is not tried again */
-#define MOVE_UNAVAILABLE 3            /* exit status of `dunlin move` */
+#define MOVE_UNAVAILABLE 3 /* exit status of `dunlin move` */
 
 /* ---- freeze ---- */
 
@@ -90,8 +89,8 @@ static void mover_reap(struct fleet_chaos *c, const struct fleet *f)
     c->mover = 0;
     bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     bool is_unavailable = WIFEXITED(status) && WEXITSTATUS(status) == MOVE_UNAVAILABLE;
-    bool is_soon = clock_boottime_ns() - c->moving_ns < MOVE_LIMIT_NS;
-    if (is_unavailable && is_soon && mover_start(c, f) == 0)
+    bool is_in_time = clock_boottime_ns() - c->moving_ns < COMMAND_LIMIT_NS;
+    if (is_unavailable && is_in_time && mover_start(c, f) == 0)
         return;
     c->moves += well;
     c->moves_failed += !well;
