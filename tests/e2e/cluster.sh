@@ -17,7 +17,6 @@
 #   cluster_kill n               kill -9, and gone
 #   cluster_stop n [SECONDS]     SIGTERM; its exit status in $stopped, and how long in $took_ms
 #   cluster_move n [AT]          leadership of everything to node n, asked for at node AT (n), and until it is there
-#   removed_or_is_gone AT n      asks node AT to remove node n, unless it has gone; to be awaited
 #   cluster_lead n [AT]          the same until node n leads all, as node AT says: again where it lost a shard meanwhile
 #
 #   at n COMMAND...              `dunlin` at node n; what it complains of goes to $scratch/errors
@@ -311,7 +310,7 @@ cluster_stopped() {
     [ $stopped -eq 0 ] || fault "node $1 ended by $stopped after SIGTERM"
 }
 
-# Why again: who has no answer from the control log's leader within half a second is told to ask again.
+# Why again: a node whose lease ended while it was to lead is passed over.
 cluster_move() {
     local at=${2:-$1} until=$((SECONDS + patience)) status
     while :; do
@@ -416,12 +415,6 @@ redundancy() {
 is_whole() {
     [ "$(redundancy "$1" below)$(redundancy "$1" changing)$(pending "$1")$(of "$1" moving)$(lost "$1")" = 00000 ] &&
         { [ -z "${2:-}" ] || [ "$(node_count "$1")" = "$2" ]; }
-}
-# removed_or_is_gone AT n. Why asked again: a leader that changes may not answer, nor one whose log does not rest.
-removed_or_is_gone() {
-    is_gone "$1" "$2" && return
-    at "$1" node remove "$2" --timeout 5000 >/dev/null
-    is_gone "$1" "$2"
 }
 node_count() { "$dunlin" --socket "${sockets[$1]}" --json nodes 2>/dev/null | grep -c '"standing"'; }
 
