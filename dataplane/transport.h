@@ -128,9 +128,9 @@ struct transport {
     uint32_t node;       /* own id */
     uint32_t length_max; /* longest bytes of one datagram or log write */
     bool log_writes;     /* log_write may be used: the caller grants memory, and uses grants */
-    uint32_t
-        brief_bytes; /* a datagram of up to so many, head and bytes, costs no more than the one that would announce
-                             a log write of them; 0: each does */
+    /* A datagram of up to so many, head and bytes, costs no more than the one that would announce a log write of them;
+     * 0: each does. */
+    uint32_t brief_bytes;
     uint32_t head_whole; /* longest head that is not cut up on its way; 0: none is */
     int wake_fd;         /* -1: this body cannot wake anybody; poll it */
     transport_place *place;

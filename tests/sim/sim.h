@@ -384,8 +384,8 @@ struct sim {
     uint32_t faults_done, faults_now, read_turns, keys_grown;
     uint64_t growths; /* of hash tables */
     bool log_write;   /* in this seed */
-    uint32_t
-        log_write_above; /* bytes; in every other one of those seeds ranges of up to so many go by message */
+    /* Bytes; in every other one of those seeds ranges of up to so many go by message. */
+    uint32_t log_write_above;
     uint32_t versions;   /* of a key that are kept, */
     uint64_t history_ns; /* and for how long */
     uint64_t session_ttl_ns;
